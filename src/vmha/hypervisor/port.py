@@ -1,0 +1,172 @@
+"""What vmha needs of a hypervisor on its own node.
+
+Two adapters pass one contract suite: ``libvirt_adapter.LibvirtHypervisor`` and ``simulated.SimulatedHypervisor``.
+Every call is bounded by its own deadline; an event only says "look again", the inventory is the truth.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from vmha.model.errors import Refused, Rejected, Retryable
+from vmha.model.ids import Epoch, VmName
+
+
+class HypervisorUnavailable(Retryable):
+    """libvirtd is not there, is frozen, or did not answer in time. Says nothing about guests: unknown is not absent."""
+
+
+class DomainMissing(Refused):
+    """No such domain on this node."""
+
+
+class DomainExists(Refused):
+    """A domain of this name or uuid is already here."""
+
+
+class StartFailed(Rejected):
+    """The hypervisor said why it could not start the guest."""
+
+
+class MigrationFailed(Refused):
+    """The migration ended with an error. Does not say where the guest is: look at both sides."""
+
+
+class DomainState(StrEnum):
+    RUNNING = "running"
+    PAUSED = "paused"            # by a user, an I/O error, a watchdog ...: see reason
+    INCOMING = "incoming"        # being migrated in, not complete: never resume it
+    ARRIVED = "arrived"          # migrated in completely and left paused for the hand-over
+    OUTGOING = "outgoing"        # paused at the source by a migration that is in its last phase or has failed
+    SHUTTING_DOWN = "shutting_down"
+    CRASHED = "crashed"          # kept by on_crash=preserve: its QEMU still exists
+    SHUTOFF = "shutoff"          # a persistent definition without a QEMU
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tag:
+    """What vmha writes into a domain's metadata: whose it is and under which epoch it was started."""
+
+    cluster: str
+    vm: VmName
+    epoch: Epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainView:
+    name: str
+    uuid: str
+    state: DomainState
+    reason: str = ""
+    tag: Tag | None = None
+    persistent: bool = False
+    migrating: bool = False      # a migration out of this node is in progress
+
+
+class Ending(StrEnum):
+    """How a domain ended, concluded from the order of lifecycle events, not from one of them."""
+
+    GUEST_SHUTDOWN = "guest_shutdown"
+    DESTROYED = "destroyed"
+    CRASHED = "crashed"              # its QEMU died
+    PANICKED = "panicked"            # the guest's kernel gave up
+    MIGRATED = "migrated"            # it left for another host
+    SAVED = "saved"
+    HOST_SHUTDOWN = "host_shutdown"
+    INCOMING_FAILED = "incoming_failed"  # a guest on its way in that never ran here
+    UNKNOWN = "unknown"              # nobody saw it end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostCapacity:
+    memory_mib: int
+    vcpus: int
+    hypervisor: str              # e.g. "QEMU 7.2.0, libvirt 9.0.0"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationOrder:
+    """One migration out of this node, peer to peer between the two libvirtds.
+
+    ``paused_at_target`` leaves the guest standing at the target so that its new holder can be recorded first.
+    ``tag`` is what the guest carries at the target from the first moment on.
+    """
+
+    name: str
+    target_uri: str              # the target's libvirtd, e.g. qemu+tcp://10.0.0.2/system
+    data_uri: str                # where its memory goes, e.g. tcp://10.0.0.2: always by address, never by name
+    tag: Tag
+    live: bool = True
+    paused_at_target: bool = True
+    timeout_s: float = 600.0
+    bandwidth_mib_s: int | None = None
+    max_downtime_ms: int | None = None
+    auto_converge: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MigrationProgress:
+    elapsed_s: float
+    remaining_bytes: int
+    total_bytes: int
+    expected_downtime_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DomainEvent:
+    """Look again at ``name``. ``ending`` is set when the domain ended. An empty name means: look at everything."""
+
+    name: str
+    kind: str                    # libvirt's word, for the journal: started, resumed, suspended, stopped, ...
+    ending: Ending | None = None
+
+
+class Hypervisor(Protocol):
+    async def open(self) -> None:
+        """Connect and begin to deliver events; reconnects by itself from then on."""
+
+    async def close(self) -> None: ...
+
+    def subscribe(self, listener: Callable[[DomainEvent], None]) -> None:
+        """``listener`` is called on the event loop's thread."""
+
+    def find_ending(self, name: str) -> Ending | None:
+        """How the last run of ``name`` ended, if this adapter saw it. Forgotten when the domain starts again."""
+
+    async def inventory(self) -> tuple[DomainView, ...]:
+        """Every domain of this node with a QEMU, and persistent definitions without one (SHUTOFF)."""
+
+    async def capacity(self) -> HostCapacity: ...
+
+    async def start(self, xml: str, *, timeout_s: float = 60.0) -> None:
+        """Create a transient domain from ``xml`` (which carries the tag) and let it run.
+
+        Raises:
+            StartFailed, DomainExists, HypervisorUnavailable
+        """
+
+    async def resume(self, name: str) -> None: ...
+
+    async def suspend(self, name: str) -> None: ...
+
+    async def shutdown(self, name: str) -> None:
+        """Ask the guest to power off (ACPI); returns at once."""
+
+    async def destroy(self, name: str, *, timeout_s: float = 30.0) -> None:
+        """End the QEMU. Returns when it is gone. A missing domain is no error here."""
+
+    async def migrate(self, order: MigrationOrder) -> None:
+        """Returns when the guest is complete at the target and gone here.
+
+        Raises:
+            MigrationFailed: the guest may be on either side; look.
+            HypervisorUnavailable
+        """
+
+    async def migration_progress(self, name: str) -> MigrationProgress | None: ...
+
+    async def abort_migration(self, name: str) -> None: ...
+
+    async def set_tag(self, name: str, tag: Tag | None) -> None:
+        """Change the tag of a running domain; None takes it off."""

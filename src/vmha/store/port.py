@@ -1,0 +1,184 @@
+"""What vmha needs of a store: etcd's key space with revisions, transactions, watches and leases.
+
+Two adapters pass one contract suite: ``etcd.EtcdStore`` (the real thing) and ``memory.MemoryStore`` (its twin, for the
+simulation and for tests). Every call returns or raises within its ``timeout_s``.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from vmha.model.errors import Broken, Refused, Rejected, Retryable
+from vmha.model.ids import LeaseId, Revision
+
+
+class Unavailable(Retryable):
+    """Surely not done: no member answered in time, or the request was refused before it was proposed."""
+
+
+class Ambiguous(Retryable):
+    """A write that may or may not have been committed. Read again before concluding anything."""
+
+
+class NoSpace(Retryable):
+    """The store's space quota is used up: reads work, writes do not."""
+
+
+class Compacted(Refused):
+    """The revision asked for is no longer kept: list again."""
+
+
+class LeaseGone(Refused):
+    """The lease does not exist (any more)."""
+
+
+class Denied(Rejected):
+    """The store refuses this user or certificate."""
+
+
+class WentBack(Broken):
+    """The store is at a lower revision than one already seen: restored from a backup?"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyValue:
+    """One key at one revision. ``lease`` is 0 for a key without one."""
+
+    key: str
+    value: bytes
+    create_revision: Revision
+    mod_revision: Revision
+    lease: LeaseId = LeaseId(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """Holds when ``key`` was created at ``revision``; 0 means that it does not exist."""
+
+    key: str
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Modified:
+    """Holds when ``key`` was last changed at ``revision``; 0 means that it does not exist."""
+
+    key: str
+    revision: Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """Holds when ``key`` exists."""
+
+    key: str
+
+
+Compare = Created | Modified | Exists
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write ``value``. The key is bound to ``lease`` (0 unbinds it: etcd does so too)."""
+
+    key: str
+    value: bytes
+    lease: LeaseId = LeaseId(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    key: str
+
+
+Op = Put | Delete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TxnResult:
+    """``found`` holds the compared keys as they are when the transaction did not succeed (None: absent)."""
+
+    succeeded: bool
+    revision: Revision
+    found: dict[str, KeyValue | None] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """All keys under a prefix, consistent at ``revision``."""
+
+    revision: Revision
+    items: tuple[KeyValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """``kv`` is None when the key was deleted."""
+
+    key: str
+    kv: KeyValue | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Everything that one revision changed: a transaction is never split over two batches."""
+
+    revision: Revision
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """``ttl_s`` is what was granted, which is more than what was asked for when the store's floor is higher."""
+
+    id: LeaseId
+    ttl_s: int
+
+
+class Store(Protocol):
+    """The port. Raises the errors above and nothing of the client library."""
+
+    @property
+    def endpoint(self) -> str:
+        """The member in use, for messages to people."""
+
+    async def get(self, key: str, *, timeout_s: float = 5.0) -> KeyValue | None: ...
+
+    async def list(self, prefix: str, *, timeout_s: float = 10.0) -> Listing: ...
+
+    async def txn(
+        self, compares: Sequence[Compare], ops: Sequence[Op], *, timeout_s: float = 3.0, idempotent: bool = False
+    ) -> TxnResult:
+        """All ``ops``, if all ``compares`` hold; else nothing.
+
+        ``idempotent`` allows the request to be sent again to another member after an unclear answer; the caller then
+        must be able to tell its own earlier success from somebody else's (see ``TxnResult.found``).
+
+        Raises:
+            Ambiguous: not idempotent, and the answer was lost.
+            Unavailable: surely not done.
+        """
+
+    def watch(self, prefix: str, *, start_revision: Revision) -> AsyncIterator[Batch]:
+        """Changes from ``start_revision`` on, over reconnects, in order, one revision at a time.
+
+        Raises:
+            Compacted: the start is no longer kept; list again.
+            WentBack: the store's revision fell below what this watch has seen.
+            Unavailable: no member has answered for a while.
+        """
+
+    async def grant(self, ttl_s: int, *, timeout_s: float = 3.0) -> Lease: ...
+
+    async def keep_alive(self, lease: LeaseId, *, timeout_s: float = 1.5) -> int:
+        """Renew once. Returns the granted time to live in seconds.
+
+        Raises:
+            LeaseGone: the store says so. Never a proof that the holder is dead (docs/explanation/safety.md).
+        """
+
+    async def revoke(self, lease: LeaseId, *, timeout_s: float = 3.0) -> None: ...
+
+    async def version(self, *, timeout_s: float = 3.0) -> str: ...
+
+    async def close(self) -> None: ...
