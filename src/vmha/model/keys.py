@@ -1,0 +1,148 @@
+"""The key tree: one table from key patterns to record types. Every reader, writer and the reference docs use it.
+
+/vmha/<cluster>/config                     ClusterConfig      operator
+                leader                     LeaderRecord       the elected agent, on its lease
+                domains/<name>             FailoverDomain     operator
+                nodes/<node>/spec          NodeSpec           operator
+                             session       SessionRecord      agent, on its lease
+                             beat          BeatRecord         agent; an eviction deletes it
+                             status        NodeStatus         agent
+                             vms/<vm>      Observation        agent
+                vms/<vm>/spec              VmSpec             operator (the leader: desired state, by a policy)
+                         placement         Placement          leader and the holding agent, by compare
+                requests/<id>              Request            operator
+                outcomes/<id>              Outcome            leader
+                fencing/<session>          FenceRecord        leader, or the node's own next session
+                journal/<id>               JournalEntry       leader, agents; expiring
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from vmha.model.errors import Rejected
+from vmha.model.ids import NodeName, RequestId, SessionId, VmName
+from vmha.model.records import (
+    BeatRecord,
+    FenceRecord,
+    JournalEntry,
+    LeaderRecord,
+    NodeStatus,
+    Observation,
+    Outcome,
+    Placement,
+    Request,
+    SessionRecord,
+)
+from vmha.model.settings import ClusterConfig
+from vmha.model.vm import FailoverDomain, NodeSpec, VmSpec
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Builds the keys of one cluster."""
+
+    cluster: str
+
+    @property
+    def prefix(self) -> str:
+        return f"/vmha/{self.cluster}/"
+
+    @property
+    def config(self) -> str:
+        return f"{self.prefix}config"
+
+    @property
+    def leader(self) -> str:
+        return f"{self.prefix}leader"
+
+    def domain(self, name: str) -> str:
+        return f"{self.prefix}domains/{name}"
+
+    def node_spec(self, node: NodeName) -> str:
+        return f"{self.prefix}nodes/{node}/spec"
+
+    def session(self, node: NodeName) -> str:
+        return f"{self.prefix}nodes/{node}/session"
+
+    def beat(self, node: NodeName) -> str:
+        return f"{self.prefix}nodes/{node}/beat"
+
+    def node_status(self, node: NodeName) -> str:
+        return f"{self.prefix}nodes/{node}/status"
+
+    def observation(self, node: NodeName, vm: VmName) -> str:
+        return f"{self.prefix}nodes/{node}/vms/{vm}"
+
+    def vm_spec(self, vm: VmName) -> str:
+        return f"{self.prefix}vms/{vm}/spec"
+
+    def placement(self, vm: VmName) -> str:
+        return f"{self.prefix}vms/{vm}/placement"
+
+    def request(self, request: RequestId) -> str:
+        return f"{self.prefix}requests/{request}"
+
+    def outcome(self, request: RequestId) -> str:
+        return f"{self.prefix}outcomes/{request}"
+
+    def fencing(self, session: SessionId) -> str:
+        return f"{self.prefix}fencing/{session}"
+
+    def journal(self, entry: str) -> str:
+        return f"{self.prefix}journal/{entry}"
+
+
+_TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
+    (("config",), ClusterConfig),
+    (("leader",), LeaderRecord),
+    (("domains", "*"), FailoverDomain),
+    (("nodes", "*", "spec"), NodeSpec),
+    (("nodes", "*", "session"), SessionRecord),
+    (("nodes", "*", "beat"), BeatRecord),
+    (("nodes", "*", "status"), NodeStatus),
+    (("nodes", "*", "vms", "*"), Observation),
+    (("vms", "*", "spec"), VmSpec),
+    (("vms", "*", "placement"), Placement),
+    (("requests", "*"), Request),
+    (("outcomes", "*"), Outcome),
+    (("fencing", "*"), FenceRecord),
+    (("journal", "*"), JournalEntry),
+)
+
+
+def find_type(parts: tuple[str, ...]) -> type | None:
+    """The record type stored under a key, given the key's parts below the cluster's prefix."""
+    for pattern, kind in _TYPES:
+        if len(pattern) == len(parts) and all(p in ("*", part) for p, part in zip(pattern, parts, strict=True)):
+            return kind
+    return None
+
+
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {}
+
+
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    if kind not in _ADAPTERS:  # built on first use: the command line needs two or three of them, not all
+        _ADAPTERS[kind] = TypeAdapter(kind)
+    return _ADAPTERS[kind]
+
+
+def encode(record: Any) -> bytes:
+    """JSON as ``etcdctl get`` shows it: one line, keys in the order of the record."""
+    plain = _adapter(type(record)).dump_python(record, mode="json", by_alias=True, exclude_defaults=False)
+    return json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def decode(kind: type[T], value: bytes, *, where: str) -> T:
+    """Raises ``Rejected`` naming the key and the field when the value is not what the key holds."""
+    try:
+        return _adapter(kind).validate_json(value)  # type: ignore[no-any-return]
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in found["loc"])
+        raise Rejected(f"{where}: {place or 'value'}: {found['msg']}") from error

@@ -1,0 +1,275 @@
+"""What agents and the leader write into etcd: claims, observations, proofs, requests, the journal.
+
+A *placement* is the one authority on where a vm may run. An *observation* is what an agent saw. They are never the
+same thing: a decision may follow from both, a guest is started only under a placement.
+
+    stopped --AssignVm--> assigned --claim(agent)--> held --StopVm--> stopping --release(agent)--> stopped
+       ^                     |                        |
+       |<----WithdrawVm------+                        +--MigrateVm--> migrating --hand over(agent)--> assigned (arrival)
+       |                                              |                   |
+       +<--release(agent): it ended by itself---------+<---failed(agent)--+
+       |
+       +<--(any phase of a fenced session: the leader, with the proof on record)
+    held --left for a place unknown(agent)--> departed --seen on a member--> assigned
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from vmha.model.ids import CauseId, Epoch, LeaseId, NodeName, RequestId, Revision, SessionId, VmName
+from vmha.model.settings import Proof
+
+SCHEMA = 1
+
+T = TypeVar("T")
+
+
+class ArmedLevel(StrEnum):
+    """What ends a node's guests when the node can not commit."""
+
+    NONE = "none"
+    GUARD = "guard"
+    WATCHDOG = "watchdog"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRecord:
+    """``nodes/<node>/session``, on the agent's lease: gone when the lease is. Suspicion, never proof."""
+
+    schema: int = SCHEMA
+    node: NodeName
+    session: SessionId
+    since: float
+    version: str
+    address: str
+    pid: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeatRecord:
+    """``nodes/<node>/beat``, no lease: rewritten by transaction every ``beat_s``; deleted by an eviction.
+
+    It carries what its reader must know when nobody answers any more: what ends the guests, and when.
+    """
+
+    schema: int = SCHEMA
+    session: SessionId
+    boot_id: str
+    count: int
+    armed: ArmedLevel
+    hold_s: float
+    dead_after_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStatus:
+    """``nodes/<node>/status``: written by the agent; counts only while ``session`` is the node's session."""
+
+    schema: int = SCHEMA
+    node: NodeName
+    session: SessionId
+    eligible: bool
+    why_not: str = ""
+    armed: ArmedLevel = ArmedLevel.NONE
+    memory_mib: int = 0
+    vcpus: int = 0
+    hypervisor: str = ""
+    address: str = ""
+    migration_address: str = ""
+    leaving: bool = False  # an orderly shutdown of the host is under way
+    notes: tuple[str, ...] = ()
+
+
+class SeenState(StrEnum):
+    """What an agent saw of a domain."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    PAUSED = "paused"
+    INCOMING = "incoming"
+    ARRIVED = "arrived"
+    OUTGOING = "outgoing"
+    STOPPING = "stopping"
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """``nodes/<node>/vms/<vm>``: a domain with a QEMU on this node. Absent key: none was seen by ``session``."""
+
+    schema: int = SCHEMA
+    vm: VmName
+    node: NodeName
+    session: SessionId
+    state: SeenState
+    reason: str = ""
+    epoch: Epoch | None = None  # of the tag found in the domain's metadata; None: not tagged by us
+    uuid: str = ""
+    since: float = 0.0
+    progress: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """One node as a decision saw it. ``refusal`` empty: it could have taken the vm."""
+
+    node: NodeName
+    score: int = 0
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why: the rule that decided, in words, with the nodes that were weighed."""
+
+    rule: str
+    text: str
+    cause: CauseId = CauseId("")
+    candidates: tuple[Candidate, ...] = ()
+
+
+class Phase(StrEnum):
+    STOPPED = "stopped"
+    ASSIGNED = "assigned"
+    HELD = "held"
+    STOPPING = "stopping"
+    MIGRATING = "migrating"
+    DEPARTED = "departed"
+
+
+class RunEnd(StrEnum):
+    """Why a vm is not running (any more), as its last holder or the leader recorded it."""
+
+    ASKED = "asked"
+    GUEST_SHUTDOWN = "guest_shutdown"
+    DESTROYED = "destroyed"
+    CRASHED = "crashed"
+    START_FAILED = "start_failed"
+    NODE_LOST = "node_lost"
+    SAVED = "saved"
+    WITHDRAWN = "withdrawn"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """One start that failed."""
+
+    node: NodeName
+    at: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """``vms/<vm>/placement``: who may run the vm. ``epoch`` grows by one with each new holder."""
+
+    schema: int = SCHEMA
+    vm: VmName
+    epoch: Epoch
+    phase: Phase
+    reason: Reason
+    since: float
+    node: NodeName | None = None
+    session: SessionId | None = None  # the holder's session, from the claim on
+    target: NodeName | None = None
+    arrival: bool = False  # assigned by a hand-over: resume what has arrived; boot only if nothing has
+    operation: RequestId | None = None
+    last_node: NodeName | None = None
+    ended: RunEnd | None = None
+    ended_why: str = ""
+    failures: tuple[Failure, ...] = ()
+    restarts: tuple[float, ...] = ()
+    failback_after: Revision = Revision(0)  # fail back only to sessions younger than this
+
+
+class Verb(StrEnum):
+    """Operations that are asked for once (everything else is desired state in a spec)."""
+
+    MIGRATE = "migrate"
+    RELOCATE = "relocate"
+    RESTART = "restart"
+    CONFIRM_OFF = "confirm-off"
+    CONFIRM_GONE = "confirm-gone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """``requests/<id>``"""
+
+    schema: int = SCHEMA
+    id: RequestId
+    verb: Verb
+    vm: VmName | None = None
+    node: NodeName | None = None  # the target of a migration; the node that is confirmed off
+    author: str = ""
+    asked_at: float = 0.0
+    expires_at: float = 0.0
+
+
+class Progress(StrEnum):
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    REJECTED = "rejected"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """``outcomes/<id>``: written by the leader beside the request."""
+
+    schema: int = SCHEMA
+    request: RequestId
+    progress: Progress
+    text: str
+    at: float
+    candidates: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FenceRecord:
+    """``fencing/<session>``: the proof that nothing of this session runs any more. Never overwritten."""
+
+    schema: int = SCHEMA
+    session: SessionId
+    node: NodeName
+    proof: Proof
+    how: str
+    at: float
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaderRecord:
+    """``leader``, on the leader's lease. Its create revision is the term."""
+
+    schema: int = SCHEMA
+    node: NodeName
+    session: SessionId
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalEntry:
+    """``journal/<id>``: what happened and why; expires."""
+
+    schema: int = SCHEMA
+    id: str
+    at: float
+    by: NodeName
+    kind: str
+    text: str
+    vm: VmName | None = None
+    node: NodeName | None = None
+    cause: CauseId = CauseId("")
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Generic[T]):
+    """A record together with etcd's numbers for its key."""
+
+    value: T
+    created: Revision
+    modified: Revision
+    lease: LeaseId = LeaseId(0)

@@ -1,0 +1,131 @@
+"""Settings of a cluster: the clock work that safety rests on, and limits.
+
+The timing rules (docs/explanation/safety.md draws them):
+
+* A beat is sent every ``beat_s``. A node whose last committed beat was *sent* ``hold_s`` ago has ended its guests;
+  its guard begins ``kill_lead_s`` before that.
+* Whoever takes over has seen no beat for ``dead_after_s = hold_s + margin_s`` on its own clock. The margin covers
+  clock drift, and the watchdog: a host that froze right after it was last petted is reset ``watchdog_s`` later.
+* The lease (``lease_ttl_s``) only raises suspicion and elects the leader; it proves nothing.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from vmha.model.document import Document
+
+DRIFT_S = 0.5
+"""Reserve for two clocks that run apart while a margin is counted, and for the scheduling of the counting processes."""
+
+
+class Profile(StrEnum):
+    DEFAULT = "default"
+    TUNED = "tuned"
+
+
+class Proof(StrEnum):
+    """Why a vm's former holder can not be running it (DESIGN: the ladder of proofs)."""
+
+    RELEASED = "released"
+    GUARD_ELAPSED = "guard_elapsed"
+    WATCHDOG_ELAPSED = "watchdog_elapsed"
+    POWER_OFF_CONFIRMED = "power_off_confirmed"
+    OPERATOR_CONFIRMED = "operator_confirmed"
+
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class Timing(Document):
+    """One timing profile. Values are seconds."""
+
+    beat_s: Seconds = 2.0
+    lease_ttl_s: Annotated[int, Field(ge=1, le=600)] = 8
+    hold_s: Seconds = 10.0
+    kill_lead_s: Seconds = 1.0
+    margin_s: Seconds = 5.0
+    watchdog_s: Annotated[int, Field(ge=1, le=600)] = 5
+    suspect_s: Seconds = 5.0
+
+    @property
+    def dead_after_s(self) -> float:
+        return self.hold_s + self.margin_s
+
+    @model_validator(mode="after")
+    def _checked_against_each_other(self) -> Self:
+        def refuse(field: str, value: float, why: str, accepted: str) -> None:
+            raise ValueError(f"{field}: {value:g}: {why} (accepted: {accepted})")
+
+        room = self.hold_s - self.kill_lead_s
+        if self.kill_lead_s > self.hold_s / 2:
+            refuse("kill_lead_s", self.kill_lead_s, "leaves too little of the hold", f"at most {self.hold_s / 2:g}")
+        if self.beat_s * 3 > room:
+            refuse(
+                "beat_s", self.beat_s, "two beats in a row may get lost before the guard acts", f"at most {room / 3:g}"
+            )
+        if self.lease_ttl_s >= self.hold_s:
+            refuse("lease_ttl_s", self.lease_ttl_s, "must end before the hold", f"below {self.hold_s:g}")
+        if self.suspect_s < self.beat_s * 2:
+            refuse("suspect_s", self.suspect_s, "one late beat would raise suspicion", f"at least {self.beat_s * 2:g}")
+        if self.margin_s < DRIFT_S:
+            refuse("margin_s", self.margin_s, "two clocks may run apart", f"at least {DRIFT_S:g}")
+        longest_watchdog = self.margin_s + self.kill_lead_s - DRIFT_S
+        if self.watchdog_s > longest_watchdog:
+            refuse(
+                "watchdog_s",
+                self.watchdog_s,
+                f"a frozen host is reset only after the cluster took over (dead after {self.dead_after_s:g} s)",
+                f"at most {longest_watchdog:g}, or margin_s at least {self.watchdog_s - self.kill_lead_s + DRIFT_S:g}",
+            )
+        return self
+
+
+PROFILES: dict[Profile, Timing] = {
+    Profile.DEFAULT: Timing(),
+    Profile.TUNED: Timing(
+        beat_s=0.5, lease_ttl_s=2, hold_s=4.0, kill_lead_s=0.5, margin_s=2.0, watchdog_s=2, suspect_s=1.2
+    ),
+}
+
+
+class Fencing(Document):
+    """Which proofs suffice to take a lost node's vms over, and when to wait for the network instead."""
+
+    accept: tuple[Proof, ...] = (
+        Proof.GUARD_ELAPSED,
+        Proof.WATCHDOG_ELAPSED,
+        Proof.POWER_OFF_CONFIRMED,
+        Proof.OPERATOR_CONFIRMED,
+    )
+    retry_s: Seconds = 5.0
+    mass_loss_brake: bool = True
+
+    @model_validator(mode="after")
+    def _an_operator_always_may(self) -> Self:
+        if Proof.OPERATOR_CONFIRMED not in self.accept:
+            raise ValueError(f"accept: must hold {Proof.OPERATOR_CONFIRMED}: it is the last way out")
+        return self
+
+
+class Limits(Document):
+    """How much may happen at once."""
+
+    migrations_per_node: Annotated[int, Field(ge=1, le=64)] = 4
+    starts_per_node: Annotated[int, Field(ge=1, le=256)] = 16
+
+
+class ClusterConfig(Document):
+    """``config``: what the operator decides for the whole cluster."""
+
+    schema_version: int = Field(default=1, alias="schema")
+    profile: Profile = Profile.DEFAULT
+    timing: Timing | None = Field(default=None, description="Replaces the profile's values as a whole.")
+    fencing: Fencing = Fencing()
+    limits: Limits = Limits()
+    journal_days: Annotated[int, Field(ge=1, le=365)] = 7
+
+    @property
+    def clockwork(self) -> Timing:
+        return self.timing or PROFILES[self.profile]

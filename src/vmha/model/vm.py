@@ -1,0 +1,126 @@
+"""A vm as its operator describes it, and the failover domains it may name. Stored in etcd and written in YAML alike."""
+
+from enum import StrEnum
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from vmha.model.document import NAME_PATTERN, Document
+
+Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
+Percentage = Annotated[int, Field(ge=0, le=100)]
+
+
+class Desired(StrEnum):
+    """What the operator wants of a vm."""
+
+    AS_FOUND = "as-found"  # just added: neither started nor stopped; settled by what is seen running
+    RUNNING = "running"
+    STOPPED = "stopped"
+    DISABLED = "disabled"  # stopped, and asking for a start is refused until it is enabled
+
+
+class Recovery(StrEnum):
+    """What to do when a vm fails on a healthy node (RGManager's four)."""
+
+    RESTART = "restart"  # here first, elsewhere when that fails
+    RELOCATE = "relocate"  # elsewhere first
+    DISABLE = "disable"
+    RESTART_DISABLE = "restart-disable"  # here, until max_restarts is used up, then disabled
+
+
+class MigrationStyle(StrEnum):
+    LIVE = "live"
+    PAUSE = "pause"
+
+
+class Handover(StrEnum):
+    SAFE = "safe"  # target left paused until its claim is recorded
+    LIBVIRT = "libvirt"  # libvirt switches by itself: only where the storage has a lock
+
+
+class AfterShutdown(StrEnum):
+    """What to do when the guest powered itself off, or somebody destroyed it by hand."""
+
+    RESTART = "restart"
+    STOP = "stop"
+
+
+class Migration(Document):
+    style: MigrationStyle = MigrationStyle.LIVE
+    handover: Handover = Handover.SAFE
+    timeout_s: Annotated[float, Field(ge=5, le=86400)] = 600.0
+    bandwidth_mib_s: Annotated[int, Field(ge=1)] | None = None
+    max_downtime_ms: Annotated[int, Field(ge=1, le=60000)] | None = None
+    auto_converge: bool = False
+
+
+class VmSpec(Document):
+    """``vms/<vm>/spec``: the definition and the desired state."""
+
+    name: Name
+    xml: str = Field(description="libvirt domain XML; its <name> must be the vm's name.")
+    uuid: str = Field(description="Identity of the guest; unique in the cluster.")
+    desired: Desired = Desired.AS_FOUND
+    desired_why: str = Field(default="", description="Who or what set the desired state, and why.")
+    failover_domain: Name | None = None
+    priority: Annotated[int, Field(ge=0, le=1000)] = 100
+    memory_mib: Annotated[int, Field(ge=1)] = 1
+    recovery: Recovery = Recovery.RESTART
+    max_restarts: Annotated[int, Field(ge=0)] = Field(default=0, description="0: no limit")
+    restart_window_s: Annotated[float, Field(ge=0)] = Field(default=0.0, description="0: never forgotten")
+    on_guest_shutdown: AfterShutdown = AfterShutdown.RESTART
+    on_outside_stop: AfterShutdown = AfterShutdown.RESTART
+    start_timeout_s: Annotated[float, Field(ge=1, le=86400)] = 60.0
+    stop_timeout_s: Annotated[float, Field(ge=1, le=86400)] = 120.0
+    no_kill: bool = Field(default=False, description="Never end the guest by force when it ignores a shutdown.")
+    migration: Migration = Migration()
+
+
+class FailoverDomainMember(Document):
+    node: Name
+    priority: Annotated[int, Field(ge=0, le=100)] = Field(default=0, description="1 is tried first; 0: as the first")
+
+
+class FailoverDomain(Document):
+    """``domains/<name>``: which nodes a vm prefers, in RGManager's terms.
+
+    ``ordered``: priorities count. ``restricted``: never outside the members. ``nofailback``: once running on a member
+    it stays there when a more preferred one returns.
+    """
+
+    name: Name
+    ordered: bool = False
+    restricted: bool = False
+    nofailback: bool = False
+    members: tuple[FailoverDomainMember, ...]
+
+    @model_validator(mode="after")
+    def _members_once(self) -> Self:
+        names = [member.node for member in self.members]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"members: {', '.join(twice)}: named twice (accepted: each node once)")
+        if not names:
+            raise ValueError("members: a failover domain needs at least one node")
+        return self
+
+
+class FenceDeviceSpec(Document):
+    """One fence agent of a node: a program of the standard fence agent API and its options."""
+
+    agent: Annotated[str, StringConstraints(min_length=1)]
+    options: dict[str, str] = Field(default_factory=dict)
+    timeout_s: Annotated[float, Field(ge=1, le=600)] = 20.0
+    retries: Annotated[int, Field(ge=0, le=10)] = 1
+
+
+class NodeSpec(Document):
+    """``nodes/<node>/spec``: what the operator says about a node."""
+
+    name: Name
+    maintenance: bool = Field(default=False, description="Drained: its vms leave by migration and none comes.")
+    maintenance_why: str = ""
+    fence: tuple[FenceDeviceSpec, ...] = ()
+    migration_address: str | None = Field(default=None, description="Overrides the address the agent reports.")
+    memory_mib: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Overrides what the host reports.")

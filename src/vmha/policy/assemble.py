@@ -1,0 +1,128 @@
+"""Keeps the snapshot up to date, one changed key at a time: the cost of a change is that change.
+
+A value that can not be read (put by hand with etcdctl, or written by a later version) is reported under ``problems``
+and leaves the last good record in place; it never stops the cluster.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from vmha.model.errors import Rejected
+from vmha.model.ids import LeaseId, NodeName, RequestId, Revision, SessionId, VmName
+from vmha.model.keys import Keys, decode, find_type
+from vmha.model.records import FenceRecord, JournalEntry, LeaderRecord, Observation, Outcome, Request, Stored
+from vmha.model.settings import ClusterConfig
+from vmha.model.vm import FailoverDomain
+from vmha.policy.snapshot import NodeView, Snapshot, VmView
+
+
+class Assembler:
+    """Takes decoded keys in, gives snapshots out. Snapshots share what did not change."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._prefix = keys.prefix
+        self._config = ClusterConfig()
+        self._leader: Stored[LeaderRecord] | None = None
+        self._domains: dict[str, FailoverDomain] = {}
+        self._nodes: dict[NodeName, NodeView] = {}
+        self._vms: dict[VmName, VmView] = {}
+        self._requests: dict[RequestId, Request] = {}
+        self._outcomes: dict[RequestId, Outcome] = {}
+        self._fenced: dict[SessionId, FenceRecord] = {}
+        self._problems: dict[str, str] = {}
+
+    def put(self, key: str, value: bytes, *, created: Revision, modified: Revision, lease: LeaseId) -> Any | None:
+        """Returns the decoded record, or None for a key that is not known or a value that can not be read."""
+        parts = self._parts(key)
+        kind = find_type(parts)
+        if kind is None:
+            return None
+        try:
+            record: Any = decode(kind, value, where=key)
+        except Rejected as error:
+            self._problems[key] = str(error)
+            return None
+        self._problems.pop(key, None)
+        self._set(parts, Stored(record, created, modified, lease))
+        return record
+
+    def delete(self, key: str) -> None:
+        self._problems.pop(key, None)
+        parts = self._parts(key)
+        if find_type(parts) is not None:
+            self._set(parts, None)
+
+    def snapshot(self, revision: Revision) -> Snapshot:
+        return Snapshot(
+            revision=revision,
+            config=self._config,
+            leader=self._leader,
+            domains=dict(self._domains),
+            nodes=dict(self._nodes),
+            vms=dict(self._vms),
+            requests=dict(self._requests),
+            outcomes=dict(self._outcomes),
+            fenced=dict(self._fenced),
+            problems=dict(self._problems),
+        )
+
+    def node(self, name: NodeName) -> NodeView | None:
+        return self._nodes.get(name)
+
+    def vm(self, name: VmName) -> VmView | None:
+        return self._vms.get(name)
+
+    def _parts(self, key: str) -> tuple[str, ...]:
+        return tuple(key.removeprefix(self._prefix).split("/"))
+
+    def _set(self, parts: tuple[str, ...], stored: Stored[Any] | None) -> None:
+        value = stored.value if stored else None
+        match parts:
+            case ("config",):
+                self._config = value or ClusterConfig()
+            case ("leader",):
+                self._leader = stored
+            case ("domains", name):
+                _put_or_drop(self._domains, name, value)
+            case ("nodes", node, "vms", vm):
+                self._see(NodeName(node), VmName(vm), value)
+            case ("nodes", node, part):
+                self._change_node(NodeName(node), part, stored)
+            case ("vms", vm, part):
+                self._change_vm(VmName(vm), part, stored)
+            case ("requests", request):
+                _put_or_drop(self._requests, RequestId(request), value)
+            case ("outcomes", request):
+                _put_or_drop(self._outcomes, RequestId(request), value)
+            case ("fencing", session):
+                _put_or_drop(self._fenced, SessionId(session), value)
+            case _:
+                assert value is None or isinstance(value, JournalEntry)  # the journal is read by listing, not kept
+
+    def _change_node(self, name: NodeName, part: str, stored: Stored[Any] | None) -> None:
+        change: dict[str, Any] = {part: stored}
+        view = replace(self._nodes.get(name) or NodeView(name=name), **change)
+        gone = view.spec is None and view.session is None and view.beat is None and view.status is None
+        _put_or_drop(self._nodes, name, None if gone else view)
+
+    def _change_vm(self, name: VmName, part: str, stored: Stored[Any] | None) -> None:
+        change: dict[str, Any] = {part: stored}
+        self._keep_vm(replace(self._vms.get(name) or VmView(name=name), **change))
+
+    def _see(self, node: NodeName, vm: VmName, observation: Observation | None) -> None:
+        view = self._vms.get(vm) or VmView(name=vm)
+        seen = {name: what for name, what in view.seen.items() if name != node}
+        if observation is not None:
+            seen[node] = observation
+        self._keep_vm(replace(view, seen=dict(sorted(seen.items()))))
+
+    def _keep_vm(self, view: VmView) -> None:
+        gone = view.spec is None and view.placement is None and not view.seen
+        _put_or_drop(self._vms, view.name, None if gone else view)
+
+
+def _put_or_drop(book: dict[Any, Any], key: Any, value: Any | None) -> None:
+    if value is None:
+        book.pop(key, None)
+    else:
+        book[key] = value

@@ -1,0 +1,454 @@
+"""What is to be done about one vm now. One vm gets at most one change of its placement in a plan.
+
+Every function here answers with a ``Decision``; the branches are the phases of a placement, the leaves build the step.
+"""
+
+from dataclasses import dataclass, replace
+
+from vmha.model.ids import CauseId, NodeName, Revision, SessionId
+from vmha.model.records import (
+    Candidate,
+    FenceRecord,
+    Observation,
+    Phase,
+    Placement,
+    Reason,
+    Request,
+    RunEnd,
+    SeenState,
+    Stored,
+)
+from vmha.model.vm import AfterShutdown, Desired, Recovery, VmSpec
+from vmha.policy import transitions
+from vmha.policy.membership import Condition
+from vmha.policy.placement import Choice, Field, choose
+from vmha.policy.snapshot import Moment, VmView
+from vmha.policy.steps import Change, PlacementStep, SettleDesired, Step, Waiting
+
+CLAIM_PATIENCE_S = 30.0
+"""An assignment that its node has not claimed for this long is given to another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    steps: tuple[Step, ...] = ()
+    waiting: Waiting | None = None
+    retry_in_s: float | None = None
+
+
+NOTHING = Decision()
+
+
+def seen_running(vm: VmView, ground: Field) -> list[Observation]:
+    """Living sessions that see the vm as more than a shell: running, or stopped mid-flight by a user or an error."""
+    states = (SeenState.RUNNING, SeenState.PAUSED, SeenState.STOPPING)
+    return [seen for seen in ground.snapshot.observations(vm) if seen.state in states]
+
+
+def decide_unmanaged(vm: VmView) -> Decision:
+    """Its definition was removed: forget the claim, touch nothing. In mid-change its holder finishes first."""
+    if vm.placement is None or vm.placement.value.phase in (Phase.MIGRATING, Phase.STOPPING):
+        return NOTHING
+    reason = Reason(rule="removing-a-vm-touches-no-guest", text="it was removed from the cluster; it is left as it is")
+    return Decision(
+        steps=(
+            PlacementStep(
+                change=Change.DISOWN, vm=vm.name, expected=vm.placement.modified, placement=None, reason=reason
+            ),
+        )
+    )
+
+
+def decide_stopped(vm: VmView, ground: Field, moment: Moment) -> Decision:
+    """Nobody holds it."""
+    assert vm.spec
+    spec = vm.spec.value
+    running = seen_running(vm, ground)
+    if running and spec.desired is not Desired.DISABLED:
+        return adopt(vm, running[0], ground, moment, why="it was found running there and nobody held it")
+    if spec.desired is Desired.AS_FOUND:
+        return _settle_as_found(vm, ground)
+    if spec.desired is not Desired.RUNNING:
+        return NOTHING
+    if unsettled := _unsettled(vm, ground):
+        return wait(vm, "its-whereabouts-are-unknown", unsettled, moment=moment)
+    placement = vm.placement.value if vm.placement else None
+    if placement and (settled := _by_ending(vm.spec, vm.placement, spec, placement, moment)):
+        return settled
+    return _start(vm, ground, moment)
+
+
+def _settle_as_found(vm: VmView, ground: Field) -> Decision:
+    assert vm.spec
+    if unsettled := _unsettled(vm, ground):
+        return Decision(waiting=Waiting(vm=vm.name, text=unsettled), retry_in_s=1.0)
+    reason = Reason(rule="adding-a-vm-starts-nothing", text="it was added and runs nowhere; start it with: vm start")
+    return Decision(
+        steps=(SettleDesired(vm=vm.name, expected=vm.spec.modified, desired=Desired.STOPPED, reason=reason),)
+    )
+
+
+def _unsettled(vm: VmView, ground: Field) -> str:
+    """Unknown is not absent: what must be known before a vm is started that nobody holds. '' when all is known."""
+    for seen in ground.snapshot.observations(vm):
+        return f"{seen.node} still shows it as {seen.state}"
+    if vm.placement and vm.placement.value.epoch > 0:
+        return ""  # its last holder reported it gone
+    for name, verdict in ground.verdicts.items():
+        if verdict.condition in (Condition.SUSPECT, Condition.LOST, Condition.FENCING, Condition.JOINING):
+            return f"{name} {verdict.refusal}: whether it runs there is not known"
+    return ""
+
+
+def _by_ending(
+    stored: Stored[VmSpec], held: Stored[Placement] | None, spec: VmSpec, placement: Placement, moment: Moment
+) -> Decision | None:
+    """Endings whose policy is not to start again. The ending is acknowledged in the same transaction."""
+    assert held
+    desired, text = None, ""
+    match placement.ended:
+        case RunEnd.GUEST_SHUTDOWN if spec.on_guest_shutdown is AfterShutdown.STOP:
+            desired, text = Desired.STOPPED, f"its guest powered itself off on {placement.last_node}"
+        case RunEnd.DESTROYED if spec.on_outside_stop is AfterShutdown.STOP:
+            desired, text = Desired.STOPPED, f"somebody ended it by hand on {placement.last_node}"
+        case RunEnd.SAVED:
+            desired, text = Desired.STOPPED, f"somebody saved it by hand on {placement.last_node}"
+        case RunEnd.CRASHED if spec.recovery is Recovery.DISABLE:
+            desired, text = Desired.DISABLED, f"it crashed on {placement.last_node} and its recovery is 'disable'"
+        case RunEnd.CRASHED if spec.recovery is Recovery.RESTART_DISABLE and _is_used_up(spec, placement, moment):
+            desired, text = Desired.DISABLED, f"it crashed on {placement.last_node} after {spec.max_restarts} restarts"
+        case _:
+            return None
+    reason = Reason(rule=f"ending-{placement.ended}", text=text, cause=placement.reason.cause)
+    acknowledged = replace(placement, ended=RunEnd.ASKED, reason=reason)
+    return Decision(
+        steps=(
+            SettleDesired(
+                vm=placement.vm,
+                expected=stored.modified,
+                desired=desired,
+                reason=reason,
+                acknowledged=(held.modified, acknowledged),
+            ),
+        )
+    )
+
+
+def _recent_restarts(spec: VmSpec, placement: Placement, moment: Moment) -> tuple[float, ...]:
+    window = spec.restart_window_s
+    return tuple(at for at in placement.restarts if not window or moment.wall - at < window)
+
+
+def _is_used_up(spec: VmSpec, placement: Placement, moment: Moment) -> bool:
+    return 0 < spec.max_restarts <= len(_recent_restarts(spec, placement, moment))
+
+
+def _start(vm: VmView, ground: Field, moment: Moment) -> Decision:
+    """First start, restart after a failure, or the next try."""
+    assert vm.spec
+    spec, placement = vm.spec.value, vm.placement.value if vm.placement else None
+    choice, restarts = _where_to_start(spec, placement, ground, moment)
+    if choice.node is None:
+        return wait(vm, "no-node-can-take-it", in_short(choice), choice, moment=moment)
+    reason = _why_started(spec, placement, choice, ground)
+    new = transitions.assign(vm.name, placement, choice.node, reason, moment.wall, restarts=restarts)
+    return place(vm, Change.ASSIGN, new, spec, ground)
+
+
+def _where_to_start(
+    spec: VmSpec, placement: Placement | None, ground: Field, moment: Moment
+) -> tuple[Choice, tuple[float, ...]]:
+    if placement is None:
+        return choose(spec, ground), ()
+    restarts = _recent_restarts(spec, placement, moment)
+    last = placement.last_node
+    if placement.ended is RunEnd.START_FAILED:
+        return choose(spec, ground, failures=placement.failures), restarts
+    if placement.ended not in (RunEnd.CRASHED, RunEnd.GUEST_SHUTDOWN, RunEnd.DESTROYED) or last is None:
+        return choose(spec, ground), restarts
+    relocate = spec.recovery is Recovery.RELOCATE or _is_used_up(spec, placement, moment)
+    if relocate and placement.ended is RunEnd.CRASHED:
+        elsewhere = choose(spec, ground, avoid={last: "just failed there (recovery: another node first)"})
+        if elsewhere.node is not None:
+            return elsewhere, ()
+    return choose(spec, ground, prefer=last), (*restarts, moment.wall)
+
+
+def _why_started(spec: VmSpec, placement: Placement | None, choice: Choice, ground: Field) -> Reason:
+    assert choice.node
+    where = why_there(spec, choice, ground)
+    ended = placement.ended if placement else None
+    rule, text = {
+        RunEnd.CRASHED: ("crashed-vm-is-recovered", f"it crashed on {placement and placement.last_node}"),
+        RunEnd.GUEST_SHUTDOWN: ("shutdown-vm-is-restarted", "its guest powered itself off"),
+        RunEnd.DESTROYED: ("destroyed-vm-is-restarted", "somebody ended it by hand"),
+        RunEnd.START_FAILED: ("failed-start-is-retried", f"it failed to start on {placement and placement.last_node}"),
+        RunEnd.NODE_LOST: (
+            "wanted-running",
+            f"it is wanted running; it was lost with {placement and placement.last_node}",
+        ),
+        RunEnd.WITHDRAWN: ("wanted-running", "it is wanted running"),
+    }.get(ended or RunEnd.ASKED, ("wanted-running", "it is wanted running"))
+    cause = placement.reason.cause if placement else CauseId("")
+    return Reason(rule=rule, text=f"{text}; {where}", cause=cause, candidates=choice.candidates)
+
+
+def decide_assigned(vm: VmView, held: Placement, ground: Field, moment: Moment) -> Decision:
+    """Not claimed yet, so it may be taken back without proof: the claim compares the same record."""
+    assert vm.spec
+    assert vm.placement
+    assert held.node
+    if vm.spec.value.desired in (Desired.STOPPED, Desired.DISABLED) and not held.arrival:
+        reason = Reason(rule="not-wanted-running", text=f"it is to be {vm.spec.value.desired}", cause=held.reason.cause)
+        return change(vm, Change.WITHDRAW, transitions.withdraw(held, reason, moment.wall))
+    verdict = ground.verdicts.get(held.node)
+    waited = moment.wall - held.since
+    if verdict and verdict.is_alive and waited < CLAIM_PATIENCE_S:
+        return Decision(retry_in_s=CLAIM_PATIENCE_S - waited)
+    if verdict and verdict.condition is Condition.SUSPECT and waited < CLAIM_PATIENCE_S:
+        return Decision(retry_in_s=1.0)  # its lease may be back in a moment; a lost one is seen soon enough
+    why = verdict.refusal if verdict and not verdict.is_alive else f"did not claim it for {waited:.0f} s"
+    choice = choose(vm.spec.value, ground, avoid={held.node: why})
+    if choice.node is None:
+        return wait(vm, "no-node-can-take-it", in_short(choice), choice, moment=moment)
+    text = f"{held.node} {why}; {why_there(vm.spec.value, choice, ground)}"
+    reason = Reason(
+        rule="unclaimed-assignment-moves-on", text=text, cause=held.reason.cause, candidates=choice.candidates
+    )
+    new = transitions.assign(vm.name, held, choice.node, reason, moment.wall, operation=held.operation)
+    return place(vm, Change.ASSIGN, new, vm.spec.value, ground)
+
+
+def decide_lost(vm: VmView, held: Placement, ground: Field, moment: Moment) -> Decision:
+    """Its holder's session is over: nothing is done without the proof on record, and then at once."""
+    assert vm.spec
+    assert held.session
+    proof = ground.snapshot.fenced.get(held.session)
+    if proof is None:
+        verdict = ground.verdicts.get(held.node) if held.node else None
+        text = f"{held.node} {verdict.refusal or 'has a new session' if verdict else 'is not known'}"
+        return Decision(waiting=Waiting(vm=vm.name, text=f"{text}; waiting for proof that it does not run there"))
+    running = seen_running(vm, ground)
+    if running:
+        return adopt(vm, running[0], ground, moment, why=f"{held.node} lost it and it was found running there")
+    if vm.spec.value.desired in (Desired.STOPPED, Desired.DISABLED):
+        new = transitions.forget_holder(held, in_words(proof), moment.wall)
+        return change(vm, Change.RELEASE, new, fenced=held.session)
+    choice = choose(vm.spec.value, ground)
+    if choice.node is None:
+        return wait(vm, "no-node-can-take-it", f"{in_words(proof)}; {in_short(choice)}", choice, moment=moment)
+    reason = Reason(
+        rule="lost-vm-is-recovered",
+        text=f"{in_words(proof)}; {why_there(vm.spec.value, choice, ground)}",
+        cause=CauseId(f"lost-{proof.node}-{proof.session[-6:]}"),
+        candidates=choice.candidates,
+    )
+    lost = transitions.forget_holder(held, in_words(proof), moment.wall)
+    new = transitions.assign(vm.name, lost, choice.node, reason, moment.wall)
+    return place(vm, Change.RECOVER, new, vm.spec.value, ground, fenced=held.session)
+
+
+def decide_held(vm: VmView, held: Placement, ground: Field, moment: Moment) -> Decision:
+    """Running where it should, most of the time: stop it, move it off a node that leaves, or bring it home."""
+    assert vm.spec
+    assert held.node
+    spec = vm.spec.value
+    if spec.desired is Desired.AS_FOUND:
+        reason = Reason(rule="found-running", text=f"it runs on {held.node}")
+        step = SettleDesired(vm=vm.name, expected=vm.spec.modified, desired=Desired.RUNNING, reason=reason)
+        return Decision(steps=(step,))
+    if spec.desired is not Desired.RUNNING:
+        reason = Reason(rule="not-wanted-running", text=spec.desired_why or f"it is to be {spec.desired}")
+        return change(vm, Change.STOP, transitions.ask_stop(held, reason, moment.wall))
+    seen = vm.seen.get(held.node)
+    if seen is None or seen.state is not SeenState.RUNNING or seen.session != held.session:
+        return NOTHING
+    verdict = ground.verdicts[held.node]
+    if verdict.condition in (Condition.MAINTENANCE, Condition.LEAVING):
+        return _drain(vm, held, ground, moment, verdict.refusal)
+    return _failback(vm, held, ground, moment)
+
+
+def _drain(vm: VmView, held: Placement, ground: Field, moment: Moment, why: str) -> Decision:
+    assert vm.spec
+    assert held.node
+    if busy := too_busy(held.node, ground):
+        return Decision(waiting=Waiting(vm=vm.name, text=busy))
+    choice = choose(vm.spec.value, ground, owner=held.node, avoid={held.node: why}, failures=held.failures, moving=True)
+    if choice.node is None:
+        return wait(vm, "no-node-can-take-it", f"{held.node} {why}; {in_short(choice)}", choice, moment=moment)
+    reason = Reason(
+        rule="a-node-that-leaves-is-drained",
+        text=f"{held.node} {why}; {why_there(vm.spec.value, choice, ground)}",
+        cause=CauseId(f"drain-{held.node}"),
+        candidates=choice.candidates,
+    )
+    return migrate(vm, held, choice.node, reason, ground=ground, moment=moment)
+
+
+def _failback(vm: VmView, held: Placement, ground: Field, moment: Moment) -> Decision:
+    assert vm.spec
+    assert held.node
+    target = ground.find_better(vm.spec.value, held.node, after=held.failback_after, failures=held.failures)
+    if target is None or too_busy(held.node, ground):
+        return NOTHING
+    choice = choose(vm.spec.value, ground, owner=held.node, failures=held.failures, moving=True)
+    reason = Reason(
+        rule="failback-to-a-more-preferred-node",
+        text=f"{target} is more preferred than {held.node} in failover domain {vm.spec.value.failover_domain}",
+        cause=CauseId(f"failback-{target}"),
+        candidates=choice.candidates,
+    )
+    return migrate(vm, held, target, reason, ground=ground, moment=moment)
+
+
+def too_busy(node: NodeName, ground: Field) -> str:
+    load, limit = ground.loads[node], ground.snapshot.config.limits.migrations_per_node
+    return f"{node} has {load.migrating} migrations in progress (limit {limit})" if load.migrating >= limit else ""
+
+
+def decide_departed(vm: VmView, ground: Field, moment: Moment) -> Decision:
+    running = seen_running(vm, ground)
+    if running:
+        return adopt(vm, running[0], ground, moment, why="it was migrated there by hand")
+    assert vm.placement
+    return Decision(waiting=Waiting(vm=vm.name, text=vm.placement.value.ended_why))
+
+
+def adopt(vm: VmView, seen: Observation, ground: Field, moment: Moment, *, why: str) -> Decision:
+    """The node that runs it becomes its holder, with a new epoch; it comes home only to a node that joins later."""
+    beat = ground.snapshot.nodes[seen.node].beat
+    assert beat
+    reason = Reason(rule="found-running-is-adopted", text=f"adopted on {seen.node}: {why}")
+    new = transitions.adopt(
+        vm.name,
+        vm.placement.value if vm.placement else None,
+        seen.node,
+        seen.session,
+        reason,
+        moment.wall,
+        failback_after=ground.snapshot.revision,
+    )
+    steps: tuple[Step, ...] = (
+        PlacementStep(
+            change=Change.ADOPT,
+            vm=vm.name,
+            expected=vm.placement.modified if vm.placement else Revision(0),
+            placement=new,
+            reason=reason,
+            living=(seen.node, beat.created),
+            fenced=_fenced_holder(vm, ground),
+        ),
+    )
+    if vm.spec and vm.spec.value.desired in (Desired.AS_FOUND, Desired.STOPPED):
+        settle = Reason(rule="found-running", text=f"it was found running on {seen.node}")
+        steps += (SettleDesired(vm=vm.name, expected=vm.spec.modified, desired=Desired.RUNNING, reason=settle),)
+    return Decision(steps=steps)
+
+
+def _fenced_holder(vm: VmView, ground: Field) -> SessionId | None:
+    session = vm.placement.value.session if vm.placement else None
+    return session if session in ground.snapshot.fenced else None
+
+
+def migrate(
+    vm: VmView,
+    held: Placement,
+    target: NodeName,
+    reason: Reason,
+    *,
+    ground: Field,
+    moment: Moment,
+    request: Request | None = None,
+) -> Decision:
+    assert vm.spec
+    assert held.node
+    new = transitions.ask_migration(
+        held,
+        target,
+        reason,
+        moment.wall,
+        operation=request.id if request else None,
+        failback_after=ground.snapshot.revision if request else None,
+    )
+    ground.loads[held.node].migrating += 1
+    ground.loads[target].migrating += 1
+    return place(vm, Change.MIGRATE, new, vm.spec.value, ground, receiver=target)
+
+
+def place(
+    vm: VmView,
+    kind: Change,
+    new: Placement,
+    spec: VmSpec,
+    ground: Field,
+    *,
+    fenced: SessionId | None = None,
+    receiver: NodeName | None = None,
+) -> Decision:
+    """The step, conditional on the receiver's session being the one that was judged; its load counts from now on."""
+    node = receiver or new.node
+    assert node
+    beat = ground.snapshot.nodes[node].beat
+    assert beat
+    ground.take(node, spec, starting=kind is not Change.MIGRATE)
+    return change(vm, kind, new, fenced=fenced, living=(node, beat.created))
+
+
+def change(
+    vm: VmView,
+    kind: Change,
+    new: Placement,
+    *,
+    fenced: SessionId | None = None,
+    living: tuple[NodeName, Revision] | None = None,
+) -> Decision:
+    step = PlacementStep(
+        change=kind,
+        vm=vm.name,
+        expected=vm.placement.modified if vm.placement else Revision(0),
+        placement=new,
+        reason=new.reason,
+        fenced=fenced,
+        living=living,
+    )
+    return Decision(steps=(step,))
+
+
+def wait(vm: VmView, rule: str, text: str, choice: Choice | None = None, *, moment: Moment) -> Decision:
+    """Nothing can be done now: say so, once, where ``vm why`` reads it, and look again when a refusal runs out."""
+    candidates: tuple[Candidate, ...] = choice.candidates if choice else ()
+    reason = Reason(rule=rule, text=text, candidates=candidates)
+    waiting = Waiting(vm=vm.name, text=text, candidates=candidates)
+    retry = choice.retry_in_s if choice else 1.0
+    held = vm.placement.value if vm.placement else None
+    if held and (held.reason.rule, _gist(held.reason)) == (rule, _gist(reason)):
+        return Decision(waiting=waiting, retry_in_s=retry)
+    step = change(vm, Change.NOTE, transitions.note(vm.name, held, reason, moment.wall)).steps
+    return Decision(steps=step, waiting=waiting, retry_in_s=retry)
+
+
+def _gist(reason: Reason) -> tuple[tuple[NodeName, bool], ...]:
+    """What makes two waits different: which nodes refuse. Not their wording, which may count seconds."""
+    return tuple((candidate.node, bool(candidate.refusal)) for candidate in reason.candidates)
+
+
+def why_there(spec: VmSpec, choice: Choice, ground: Field) -> str:
+    """One clause: why this node and not another."""
+    others = [c for c in choice.candidates if c.node != choice.node and not c.refusal]
+    if not others:
+        return f"{choice.node} is the only node that can take it"
+    mine = next(c for c in choice.candidates if c.node == choice.node)
+    if spec.failover_domain and any(c.score < mine.score for c in others):
+        return f"{choice.node} is preferred in failover domain {spec.failover_domain}"
+    return f"{choice.node} is preferred: fewest vms"
+
+
+def in_short(choice: Choice) -> str:
+    """Every refusal in one line."""
+    said = "; ".join(f"{c.node} {c.refusal}" for c in choice.candidates if c.refusal)
+    return f"no node can take it: {said}" if said else "no node is known"
+
+
+def in_words(proof: FenceRecord) -> str:
+    return f"{proof.node} is fenced ({proof.proof})"

@@ -1,0 +1,146 @@
+"""States and reasons in words, for status, listings and ``vm why``: derived from the snapshot, stored nowhere."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vmha.model.ids import Epoch, NodeName, VmName
+from vmha.model.records import Candidate, Phase, SeenState
+from vmha.model.vm import Desired
+from vmha.policy.membership import Condition, Verdict
+from vmha.policy.snapshot import Snapshot, VmView
+
+
+WAITING_RULES = ("no-node-can-take-it", "its-whereabouts-are-unknown")
+
+
+class VmState(StrEnum):
+    RUNNING = "running"
+    PAUSED = "paused"
+    STARTING = "starting"
+    STOPPING = "stopping"
+    MIGRATING = "migrating"
+    RECOVERING = "recovering"  # its node is lost; waits for proof or for a node
+    WAITING = "waiting"  # wanted running, and no node can take it now
+    STOPPED = "stopped"
+    DISABLED = "disabled"
+    DEPARTED = "departed"
+    UNMANAGED = "unmanaged"  # seen on a node, not defined in the cluster
+    DUPLICATE = "duplicate"  # seen running on more than one node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmSummary:
+    """One line of a listing. ``node``: where it runs or is on its way to; ``last_node`` where it ran."""
+
+    name: VmName
+    state: VmState
+    desired: Desired | None
+    node: NodeName | None
+    epoch: Epoch
+    reason: str
+    target: NodeName | None = None
+    last_node: NodeName | None = None
+    rule: str = ""
+    cause: str = ""
+    since: float = 0.0
+    candidates: tuple[Candidate, ...] = ()
+    failover_domain: str | None = None
+    memory_mib: int = 0
+    progress: str = ""
+
+
+def summarize(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict]) -> VmSummary:
+    placement = vm.placement.value if vm.placement else None
+    spec = vm.spec.value if vm.spec else None
+    state = vm_state(vm, snapshot, verdicts)
+    seen = snapshot.observations(vm)
+    node = placement.node if placement else None
+    if placement is None and seen:
+        node = seen[0].node
+    return VmSummary(
+        name=vm.name,
+        state=state,
+        desired=spec.desired if spec else None,
+        node=node if state not in (VmState.STOPPED, VmState.DISABLED) else None,
+        target=placement.target if placement else None,
+        last_node=placement.last_node if placement else None,
+        epoch=placement.epoch if placement else Epoch(0),
+        reason=_reason(vm, state, verdicts),
+        rule=placement.reason.rule if placement else "",
+        cause=placement.reason.cause if placement else "",
+        since=placement.since if placement else 0.0,
+        candidates=placement.reason.candidates if placement else (),
+        failover_domain=spec.failover_domain if spec else None,
+        memory_mib=spec.memory_mib if spec else 0,
+        progress=next((o.progress for o in seen if o.progress), ""),
+    )
+
+
+def vm_state(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict]) -> VmState:
+    """One word. An observation counts only when a living session made it."""
+    seen = {o.node: o for o in snapshot.observations(vm)}
+    if sum(o.state is SeenState.RUNNING for o in seen.values()) > 1 and not _is_moving(vm):
+        return VmState.DUPLICATE
+    if vm.spec is None:
+        return VmState.UNMANAGED
+    placement = vm.placement.value if vm.placement else None
+    wanted = vm.spec.value.desired
+    if placement is None or placement.phase is Phase.STOPPED:
+        if wanted is Desired.RUNNING:
+            return VmState.WAITING if placement and placement.reason.rule in WAITING_RULES else VmState.STARTING
+        return VmState.DISABLED if wanted is Desired.DISABLED else VmState.STOPPED
+    match placement.phase:
+        case Phase.DEPARTED:
+            return VmState.DEPARTED
+        case Phase.STOPPING:
+            state = VmState.STOPPING
+        case Phase.MIGRATING:
+            state = VmState.MIGRATING
+        case Phase.ASSIGNED:
+            return VmState.MIGRATING if placement.arrival else VmState.STARTING
+        case _:
+            here = seen.get(placement.node) if placement.node else None
+            state = _held_state(here.state if here else None)
+    verdict = verdicts.get(placement.node) if placement.node else None
+    lost = verdict is None or verdict.condition in (Condition.LOST, Condition.OFFLINE, Condition.FENCING)
+    node = snapshot.nodes.get(placement.node) if placement.node else None
+    if lost or (node and node.session_id != placement.session):
+        return VmState.RECOVERING
+    return state
+
+
+def _is_moving(vm: VmView) -> bool:
+    return vm.placement is not None and (
+        vm.placement.value.phase is Phase.MIGRATING
+        or (vm.placement.value.phase is Phase.ASSIGNED and vm.placement.value.arrival)
+    )
+
+
+def _held_state(seen: SeenState | None) -> VmState:
+    match seen:
+        case SeenState.RUNNING:
+            return VmState.RUNNING
+        case SeenState.PAUSED | SeenState.OUTGOING:
+            return VmState.PAUSED
+        case SeenState.STOPPING:
+            return VmState.STOPPING
+        case _:
+            return VmState.STARTING
+
+
+def _reason(vm: VmView, state: VmState, verdicts: dict[NodeName, Verdict]) -> str:
+    placement = vm.placement.value if vm.placement else None
+    match state:
+        case VmState.UNMANAGED:
+            return "seen on a node, not defined in the cluster"
+        case VmState.STOPPED | VmState.DISABLED:
+            assert vm.spec
+            return vm.spec.value.desired_why or (placement.reason.text if placement else "never started")
+        case VmState.RECOVERING if placement and placement.reason.rule != "no-node-can-take-it":
+            verdict = verdicts.get(placement.node) if placement.node else None
+            said = verdict.refusal if verdict and verdict.refusal else "has a new session"
+            return f"{placement.node} {said}: waiting for proof that it does not run there"
+        case VmState.DEPARTED if placement:
+            return placement.ended_why
+        case _:
+            return placement.reason.text if placement else "not placed yet"

@@ -1,0 +1,197 @@
+"""Who is here, who is suspected, who is lost: and which proof says that a lost node runs nothing.
+
+    online --lease gone, or no beat for suspect_s--> suspect --fence agent says off--> fenced (power_off_confirmed)
+       ^                                                |
+       +-------------- a beat again --------------------+--no beat for dead_after_s--> fenced (guard/watchdog_elapsed)
+
+A lease that is gone is suspicion only: an etcd leader that paused revokes leases of living nodes. And while our own
+beats did not commit, nobody's silence says anything: it may be the store that was silent.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vmha.model.ids import CauseId, NodeName, VmName
+from vmha.model.records import ArmedLevel, Phase, Reason
+from vmha.model.settings import Proof
+from vmha.policy.snapshot import Moment, NodeView, Snapshot
+from vmha.policy.steps import EvictSession, FenceNode, Step
+
+MASS_LOSS_PATIENCE = 4
+"""The brake holds for this many times ``dead_after_s``; a cluster that really lost most of its nodes then recovers."""
+
+
+class Condition(StrEnum):
+    ONLINE = "online"
+    JOINING = "joining"  # beats, but has not said yet that it may receive vms
+    UNFIT = "unfit"  # beats, and says why it may not receive vms
+    MAINTENANCE = "maintenance"
+    LEAVING = "leaving"
+    SUSPECT = "suspect"
+    FENCING = "fencing"
+    LOST = "lost"  # silent for longer than dead_after_s, and not evicted (yet)
+    OFFLINE = "offline"  # no session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one node is to the planner. ``refusal`` is empty for a node that may receive vms."""
+
+    node: NodeName
+    condition: Condition
+    refusal: str = ""
+
+    @property
+    def may_receive(self) -> bool:
+        return not self.refusal
+
+    @property
+    def is_alive(self) -> bool:
+        return self.condition in (
+            Condition.ONLINE,
+            Condition.JOINING,
+            Condition.UNFIT,
+            Condition.MAINTENANCE,
+            Condition.LEAVING,
+        )
+
+
+def judge(view: NodeView, snapshot: Snapshot, moment: Moment) -> Verdict:
+    """Law 4: eligible only while its own session lives, its self-fence is armed and its inventory is published."""
+
+    def verdict(condition: Condition, refusal: str) -> Verdict:
+        return Verdict(node=view.name, condition=condition, refusal=refusal)
+
+    beat = view.beat
+    if beat is None:
+        return verdict(Condition.OFFLINE, "is offline")
+    if beat.value.session in moment.fencing:
+        return verdict(Condition.FENCING, "is being fenced")
+    silence = moment.silence_s.get(view.name, 0.0)
+    if silence >= beat.value.dead_after_s:
+        return verdict(Condition.LOST, f"has been silent for {silence:.0f} s")
+    if is_suspect(view, snapshot, moment):
+        return verdict(Condition.SUSPECT, "is suspected to be lost")
+    status = view.current_status
+    if status is None:
+        return verdict(Condition.JOINING, "has not published its inventory yet")
+    if status.leaving:
+        return verdict(Condition.LEAVING, "is shutting down")
+    if view.spec and view.spec.value.maintenance:
+        why = view.spec.value.maintenance_why
+        return verdict(Condition.MAINTENANCE, f"is in maintenance{f' ({why})' if why else ''}")
+    if status.armed is ArmedLevel.NONE:
+        return verdict(Condition.UNFIT, "has no guard armed")
+    if not status.eligible:
+        return verdict(Condition.UNFIT, status.why_not or "says it may not receive vms")
+    return verdict(Condition.ONLINE, "")
+
+
+def is_suspect(view: NodeView, snapshot: Snapshot, moment: Moment) -> bool:
+    """Both the lease and the beats must be missing, or the beats for long, and the store must have been alive."""
+    if view.beat is None:
+        return False
+    timing = snapshot.config.clockwork
+    silence = min(moment.silence_s.get(view.name, 0.0), moment.store_live_s)
+    lease_gone = view.session is None or view.session.value.session != view.beat.value.session
+    return silence >= (timing.suspect_s if lease_gone else max(timing.suspect_s, timing.hold_s))
+
+
+def is_mass_loss(verdicts: dict[NodeName, Verdict]) -> bool:
+    """More than half of the nodes that had a session went silent together: rather the network than the nodes."""
+    had_session = [v for v in verdicts.values() if v.condition is not Condition.OFFLINE]
+    silent = [v for v in had_session if v.condition in (Condition.SUSPECT, Condition.LOST)]
+    return len(silent) > 1 and len(silent) * 2 > len(had_session)
+
+
+def fence_and_evict(
+    snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict], *, braked: bool
+) -> tuple[list[Step], float | None]:
+    """Steps against silent nodes, and in how many seconds to look again."""
+    steps: list[Step] = []
+    wakes: list[float] = []
+    burdened = nodes_with_claims(snapshot)
+    for name, verdict in verdicts.items():
+        view = snapshot.nodes[name]
+        if view.beat is None:
+            continue
+        silence = moment.silence_s.get(name, 0.0)
+        wakes.extend(_wakes(view, snapshot, silence))
+        if braked or verdict.condition not in (Condition.SUSPECT, Condition.LOST):
+            continue
+        if verdict.condition is Condition.LOST and (evict := _evict_elapsed(view, snapshot, silence)):
+            steps.append(evict)
+        elif name in burdened and _power_may_be_cut(view, snapshot, moment):
+            steps.append(_fence(view, burdened[name], silence))
+    return steps, min(wakes, default=None)
+
+
+def _wakes(view: NodeView, snapshot: Snapshot, silence: float) -> list[float]:
+    """Instants at which silence alone will change the verdict."""
+    assert view.beat
+    timing = snapshot.config.clockwork
+    marks = (timing.suspect_s, max(timing.suspect_s, timing.hold_s), view.beat.value.dead_after_s)
+    return [mark - silence for mark in marks if mark > silence] or [snapshot.config.fencing.retry_s]
+
+
+def _evict_elapsed(view: NodeView, snapshot: Snapshot, silence: float) -> EvictSession | None:
+    beat = view.beat
+    assert beat
+    proof = {ArmedLevel.GUARD: Proof.GUARD_ELAPSED, ArmedLevel.WATCHDOG: Proof.WATCHDOG_ELAPSED}.get(beat.value.armed)
+    if proof is None or proof not in snapshot.config.fencing.accept:
+        return None
+    ended_by = "guard" if proof is Proof.GUARD_ELAPSED else "guard or watchdog"
+    how = (
+        f"no beat of {view.name} for {silence:.1f} s: its {ended_by} ended its guests {beat.value.hold_s:g} s "
+        "after the last beat it could commit"
+    )
+    return EvictSession(
+        node=view.name,
+        session=beat.value.session,
+        beat_created=beat.created,
+        beat_modified=beat.modified,
+        proof=proof,
+        how=how,
+        reason=Reason(rule="silent-node-is-fenced-by-its-guard", text=how, cause=cause_of_loss(view)),
+    )
+
+
+def _power_may_be_cut(view: NodeView, snapshot: Snapshot, moment: Moment) -> bool:
+    if not view.spec or not view.spec.value.fence or Proof.POWER_OFF_CONFIRMED not in snapshot.config.fencing.accept:
+        return False
+    assert view.beat
+    failed_at = moment.fence_failed_at.get(view.beat.value.session)
+    return failed_at is None or moment.now - failed_at >= snapshot.config.fencing.retry_s
+
+
+def _fence(view: NodeView, vms: list[VmName], silence: float) -> FenceNode:
+    assert view.beat
+    text = f"{view.name} lost its lease, has sent no beat for {silence:.1f} s and holds {counted(len(vms), 'vm')}"
+    return FenceNode(
+        node=view.name,
+        session=view.beat.value.session,
+        beat_created=view.beat.created,
+        reason=Reason(rule="suspect-that-holds-vms-is-powered-off", text=text, cause=cause_of_loss(view)),
+    )
+
+
+def nodes_with_claims(snapshot: Snapshot) -> dict[NodeName, list[VmName]]:
+    """Nodes that hold vms, or may: only those are worth cutting the power of."""
+    burdened: dict[NodeName, list[VmName]] = {}
+    for name, vm in snapshot.vms.items():
+        if vm.placement and vm.placement.value.phase not in (Phase.STOPPED, Phase.DEPARTED):
+            placement = vm.placement.value
+            for node in {placement.node, placement.target} - {None}:
+                assert node
+                burdened.setdefault(node, []).append(name)
+    return burdened
+
+
+def cause_of_loss(view: NodeView) -> CauseId:
+    """One id for everything that follows from the loss of one session."""
+    assert view.beat
+    return CauseId(f"lost-{view.name}-{view.beat.value.session[-6:]}")
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,195 @@
+"""Which node takes a vm: feasible first, then rank. Ties go to the node with the fewest vms, then by name."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from vmha.model.ids import NodeName, Revision
+from vmha.model.records import Candidate, Failure, Phase, Placement, SeenState
+from vmha.model.vm import FailoverDomain, VmSpec
+from vmha.policy.failover_domain import Score, priorities_of, score
+from vmha.policy.membership import Verdict
+from vmha.policy.snapshot import Snapshot
+
+FAILED_START_REST_S = 5.0
+"""A node on which a start failed is passed over for this long, doubled by each further failure there."""
+LONGEST_REST_S = 300.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Load:
+    """What a node carries, counting what this plan adds. The only thing that changes while a plan is made."""
+
+    vms: int = 0
+    memory_mib: int = 0
+    starting: int = 0
+    migrating: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """``node`` None: nobody can take it, and ``candidates`` say why. ``retry_in_s``: when a refusal ends by itself."""
+
+    node: NodeName | None
+    candidates: tuple[Candidate, ...]
+    retry_in_s: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Field:
+    """The nodes as one plan sees them."""
+
+    snapshot: Snapshot
+    verdicts: dict[NodeName, Verdict]
+    wall: float
+    loads: dict[NodeName, Load] = field(default_factory=dict)
+    _eligible: frozenset[NodeName] | None = None
+    _better: dict[tuple[str, NodeName], list[tuple[tuple[int, int], NodeName]]] = field(default_factory=dict)
+
+    @property
+    def eligible(self) -> frozenset[NodeName]:
+        if self._eligible is None:
+            self._eligible = frozenset(name for name, verdict in self.verdicts.items() if verdict.may_receive)
+        return self._eligible
+
+    def memory_of(self, node: NodeName) -> int:
+        view = self.snapshot.nodes[node]
+        if view.spec and view.spec.value.memory_mib:
+            return view.spec.value.memory_mib
+        return view.current_status.memory_mib if view.current_status else 0
+
+    def domain_of(self, spec: VmSpec) -> FailoverDomain | None:
+        return self.snapshot.domains.get(spec.failover_domain) if spec.failover_domain else None
+
+    def find_better(
+        self, spec: VmSpec, owner: NodeName, *, after: Revision, failures: Iterable[Failure]
+    ) -> NodeName | None:
+        """The most preferred node above ``owner`` that can take the vm and joined after revision ``after``."""
+        domain = self.domain_of(spec)
+        if domain is None:
+            return None  # without a failover domain no node is preferred over another
+        key = (domain.name, owner)
+        if key not in self._better:  # once per domain and owner, not once per vm
+            online = self.eligible | {owner}
+            points = {name: score(domain, name, online=online, owner=owner) for name in online}
+            ranks = priorities_of(domain)
+            above = [name for name in self.eligible if points[name] > points[owner]]
+            self._better[key] = [((-points[name], ranks.get(name, 0)), name) for name in above]
+        able = [
+            (rank, self.loads[name].vms, name)
+            for rank, name in self._better[key]
+            if self._joined_after(name, after)
+            and not _refusal(name, spec, self, Score.BEST, failures=failures, avoid={}, moving=True)[0]
+        ]
+        return min(able)[2] if able else None
+
+    def _joined_after(self, node: NodeName, revision: Revision) -> bool:
+        beat = self.snapshot.nodes[node].beat
+        return beat is not None and beat.created > revision
+
+    def take(self, node: NodeName, spec: VmSpec, *, starting: bool) -> None:
+        load = self.loads.setdefault(node, Load())
+        load.vms += 1
+        load.memory_mib += spec.memory_mib
+        load.starting += 1 if starting else 0
+
+
+def survey(snapshot: Snapshot, verdicts: dict[NodeName, Verdict], wall: float) -> Field:
+    """Counts what every node carries: a vm on its way counts at both ends."""
+    ground = Field(snapshot=snapshot, verdicts=verdicts, wall=wall, loads={name: Load() for name in snapshot.nodes})
+    for vm in snapshot.vms.values():
+        if vm.placement is None or vm.placement.value.phase in (Phase.STOPPED, Phase.DEPARTED):
+            continue
+        placement = vm.placement.value
+        memory = vm.spec.value.memory_mib if vm.spec else 0
+        for node in (placement.node, placement.target):
+            if node is None:
+                continue
+            load = ground.loads.setdefault(node, Load())
+            load.vms += 1
+            load.memory_mib += memory
+            load.migrating += placement.phase is Phase.MIGRATING
+            if placement.phase is Phase.ASSIGNED or _is_starting(placement, vm.seen.get(node)):
+                load.starting += 1
+    return ground
+
+
+def _is_starting(placement: Placement, seen: object) -> bool:
+    state = getattr(seen, "state", None)
+    return placement.phase is Phase.HELD and state in (None, SeenState.STARTING)
+
+
+def choose(
+    spec: VmSpec,
+    ground: Field,
+    *,
+    owner: NodeName | None = None,
+    failures: Iterable[Failure] = (),
+    avoid: dict[NodeName, str] | None = None,
+    prefer: NodeName | None = None,
+    moving: bool = False,
+) -> Choice:
+    """Rank every node for one vm.
+
+    Args:
+        owner: where it runs now, for ``nofailback``.
+        failures: starts that failed, for the rest a node takes after one.
+        avoid: nodes ruled out by the caller, each with its words.
+        prefer: taken first among the nodes that can (a restart in place).
+        moving: by migration, not by a start.
+    """
+    domain = ground.domain_of(spec)
+    online = ground.eligible | ({owner} if owner else set())
+    ranks = priorities_of(domain) if domain else {}
+    candidates: list[Candidate] = []
+    best: tuple[tuple[int, int, int, int, str], NodeName] | None = None
+    retries: list[float] = []
+    for name in ground.verdicts:
+        points = score(domain, name, online=online, owner=owner) if name in ground.eligible else Score.ILLEGAL
+        refusal, retry_in_s = _refusal(name, spec, ground, points, failures=failures, avoid=avoid or {}, moving=moving)
+        candidates.append(Candidate(node=name, score=int(points), refusal=refusal))
+        if retry_in_s is not None:
+            retries.append(retry_in_s)
+        if not refusal:
+            rank = (0 if name == prefer else 1, -points, ranks.get(name, 0), ground.loads[name].vms, name)
+            if best is None or rank < best[0]:
+                best = (rank, name)
+    return Choice(
+        node=best[1] if best else None,
+        candidates=tuple(candidates),
+        retry_in_s=min(retries, default=None),
+    )
+
+
+def _refusal(
+    node: NodeName,
+    spec: VmSpec,
+    ground: Field,
+    points: Score,
+    *,
+    failures: Iterable[Failure],
+    avoid: dict[NodeName, str],
+    moving: bool,
+) -> tuple[str, float | None]:
+    """Why a node can not take the vm ('' when it can), and in how many seconds that may have passed by itself."""
+    verdict = ground.verdicts[node]
+    if not verdict.may_receive:
+        return verdict.refusal, None
+    if node in avoid:
+        return avoid[node], None
+    if points is Score.ILLEGAL:
+        return f"is not in the restricted failover domain {spec.failover_domain}", None
+    load, limits = ground.loads[node], ground.snapshot.config.limits
+    memory = ground.memory_of(node)
+    if memory and load.memory_mib + spec.memory_mib > memory:
+        return f"has {max(0, memory - load.memory_mib)} MiB free of {memory}, the vm needs {spec.memory_mib}", None
+    if moving and load.migrating >= limits.migrations_per_node:
+        return f"has {load.migrating} migrations in progress (limit {limits.migrations_per_node})", None
+    if not moving and load.starting >= limits.starts_per_node:
+        return f"has {load.starting} starts in progress (limit {limits.starts_per_node})", None
+    here = [failure for failure in failures if failure.node == node]
+    if here:
+        rest = min(LONGEST_REST_S, FAILED_START_REST_S * 2 ** (len(here) - 1))
+        left = here[-1].at + rest - ground.wall
+        if left > 0:
+            return f"failed to start it: {here[-1].error}", left
+    return "", None

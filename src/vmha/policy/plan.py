@@ -1,0 +1,100 @@
+"""The plan: everything the leader would do about one snapshot at one instant.
+
+Pure: the same snapshot and moment give the same plan, on every machine. Planning again on a plan's own result proposes
+nothing new, so a leader may die between any two steps and the next one goes on from what it finds.
+"""
+
+from vmha.model.ids import NodeName
+from vmha.model.records import Phase, Request
+from vmha.policy.decide import (
+    NOTHING,
+    Decision,
+    decide_assigned,
+    decide_departed,
+    decide_held,
+    decide_lost,
+    decide_stopped,
+    decide_unmanaged,
+)
+from vmha.policy.membership import MASS_LOSS_PATIENCE, Verdict, fence_and_evict, is_mass_loss, judge
+from vmha.policy.placement import Field, survey
+from vmha.policy.requests import decide_request, open_requests, tidy
+from vmha.policy.snapshot import Moment, Snapshot, VmView
+from vmha.policy.steps import Plan, Step, Waiting
+
+
+def plan(snapshot: Snapshot, moment: Moment) -> Plan:
+    """First who is here, then what is asked for, then every vm: the most important first."""
+    verdicts = judge_all(snapshot, moment)
+    braked = is_braked(snapshot, moment, verdicts)
+    fence_steps, fence_wake = fence_and_evict(snapshot, moment, verdicts, braked=braked)
+    ground = survey(snapshot, verdicts, moment.wall)
+    by_vm, about_nodes = open_requests(ground)
+
+    steps: list[Step] = [*fence_steps, *tidy(ground, moment)]
+    waiting: list[Waiting] = []
+    wakes = [] if fence_wake is None else [fence_wake]
+    for request in about_nodes:
+        steps.extend(_steps_of(decide_request(request, None, ground, moment)))
+    for name, request in by_vm.items():
+        if name not in snapshot.vms:
+            steps.extend(_steps_of(decide_request(request, None, ground, moment)))
+    for vm in by_importance(snapshot):
+        decision = decide(vm, by_vm.get(vm.name), ground, moment)
+        steps.extend(decision.steps)
+        if decision.waiting:
+            waiting.append(decision.waiting)
+        if decision.retry_in_s is not None:
+            wakes.append(decision.retry_in_s)
+    return Plan(steps=tuple(steps), waiting=tuple(waiting), wake_in_s=min(wakes, default=None), braked=braked)
+
+
+def judge_all(snapshot: Snapshot, moment: Moment) -> dict[NodeName, Verdict]:
+    return {name: judge(snapshot.nodes[name], snapshot, moment) for name in sorted(snapshot.nodes)}
+
+
+def is_braked(snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict]) -> bool:
+    """Most nodes fell silent at once: wait for the network before anything is recovered, but not for ever."""
+    if not snapshot.config.fencing.mass_loss_brake or not is_mass_loss(verdicts):
+        return False
+    patience = MASS_LOSS_PATIENCE * snapshot.config.clockwork.dead_after_s
+    return moment.braked_since is None or moment.now - moment.braked_since < patience
+
+
+def by_importance(snapshot: Snapshot) -> list[VmView]:
+    """Higher priority first, then by name: whoever comes first takes the room."""
+    return sorted(snapshot.vms.values(), key=lambda vm: (-(vm.spec.value.priority if vm.spec else 0), vm.name))
+
+
+def decide(vm: VmView, request: Request | None, ground: Field, moment: Moment) -> Decision:
+    """The phase of the placement is the table of contents."""
+    if vm.spec is None:
+        return decide_unmanaged(vm)
+    if request is not None:
+        asked = decide_request(request, vm, ground, moment)
+        if asked is not None:
+            return asked
+    placement = vm.placement.value if vm.placement else None
+    if placement is None or placement.phase is Phase.STOPPED:
+        return decide_stopped(vm, ground, moment)
+    if placement.phase is Phase.DEPARTED:
+        return decide_departed(vm, ground, moment)
+    if placement.phase is Phase.ASSIGNED:
+        return decide_assigned(vm, placement, ground, moment)
+    if _holder_is_gone(vm, ground):
+        return decide_lost(vm, placement, ground, moment)
+    if placement.phase is Phase.HELD:
+        return decide_held(vm, placement, ground, moment)
+    return NOTHING  # stopping or migrating: its holder is at work
+
+
+def _holder_is_gone(vm: VmView, ground: Field) -> bool:
+    """The session that claimed it is not the one that beats on that node (any more)."""
+    assert vm.placement
+    placement = vm.placement.value
+    node = ground.snapshot.nodes.get(placement.node) if placement.node else None
+    return node is None or node.session_id != placement.session
+
+
+def _steps_of(decision: Decision | None) -> tuple[Step, ...]:
+    return decision.steps if decision else ()

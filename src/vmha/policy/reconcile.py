@@ -1,0 +1,155 @@
+"""What an agent is to do about one vm on its own node: the placement says what may be, the local view what is.
+
+An answer is an ``Action``; the agent carries it out and asks again. Actions that end or resume a guest are decided on
+a placement read through the store's quorum just before (the agent's duty: see ``needs_fresh_reading``), because an
+agent whose watch lags could otherwise undo what others have agreed on.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vmha.model.ids import Epoch, NodeName, SessionId
+from vmha.model.records import Observation, Phase, Placement, SeenState
+from vmha.model.vm import Handover
+
+
+class Action(StrEnum):
+    NOTHING = "nothing"
+    WAIT = "wait"  # something is under way in the hypervisor; its event will come
+    START = "start"  # claim, then create
+    RESUME_ARRIVAL = "resume-arrival"  # claim if need be, then let the migrated guest run
+    TAG = "tag"  # it runs here and is held here: its metadata must say so
+    STOP = "stop"
+    MIGRATE = "migrate"
+    HAND_OVER = "hand-over"  # gone from here, complete at the target
+    KEEP = "keep"  # the migration failed and the guest is here
+    RESUME_AND_KEEP = "resume-and-keep"  # ... and stands still
+    RELEASE = "release"  # it does not run here any more
+    DEPART = "depart"  # it was migrated away by hand
+    CLEAR = "clear"  # end what is left of a guest that nobody may run here
+    UNTAG = "untag"  # no longer managed: take our mark off, touch nothing else
+
+
+DESTRUCTIVE = frozenset({Action.CLEAR, Action.RESUME_ARRIVAL, Action.RESUME_AND_KEEP, Action.RELEASE, Action.DEPART})
+
+
+def needs_fresh_reading(action: Action) -> bool:
+    return action in DESTRUCTIVE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Local:
+    """One domain with a QEMU on this node."""
+
+    state: SeenState
+    epoch: Epoch | None = None
+    tagged: bool = False
+    migrating: bool = False  # out of this node, in progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What this agent has already tried under the placement's present state.
+
+    ``migration_tried``: the migration that the placement asks for was begun by this process and has ended.
+    ``left_by_migration``: the last run here ended with the guest at another host.
+    """
+
+    migration_tried: bool = False
+    left_by_migration: bool = False
+
+
+def reconcile(
+    placement: Placement | None,
+    local: Local | None,
+    *,
+    me: NodeName,
+    session: SessionId,
+    managed: bool,
+    attempt: Attempt,
+    at_target: Observation | None = None,
+    handover: Handover = Handover.SAFE,
+) -> Action:
+    """Args:
+    managed: the vm is defined in the cluster.
+    at_target: what the target of a migration, if its session lives, saw of the vm.
+    """
+    if not managed or placement is None:
+        return Action.UNTAG if local and local.tagged and not managed else Action.NOTHING
+    if placement.node == me:
+        match placement.phase:
+            case Phase.ASSIGNED:
+                return _assigned(placement, local)
+            case Phase.HELD if placement.session == session:
+                return _held(placement, local, attempt)
+            case Phase.STOPPING if placement.session == session:
+                return Action.STOP if local else Action.RELEASE
+            case Phase.MIGRATING if placement.session == session:
+                return _migrating(placement, local, attempt, at_target, handover)
+            case Phase.DEPARTED:
+                return Action.NOTHING
+    return _elsewhere(placement, local, me)
+
+
+def _assigned(placement: Placement, local: Local | None) -> Action:
+    if local is None:
+        return Action.START
+    match local.state:
+        case SeenState.ARRIVED:
+            return Action.RESUME_ARRIVAL if local.epoch == placement.epoch else Action.CLEAR
+        case SeenState.CRASHED:
+            return Action.CLEAR
+        case _:
+            return Action.WAIT  # running without a claim: the leader adopts; coming in: its event follows
+
+
+def _held(placement: Placement, local: Local | None, attempt: Attempt) -> Action:
+    if local is None:
+        return Action.DEPART if attempt.left_by_migration else Action.RELEASE
+    match local.state:
+        case SeenState.ARRIVED:
+            return Action.RESUME_ARRIVAL
+        case SeenState.CRASHED:
+            return Action.CLEAR
+        case SeenState.RUNNING | SeenState.PAUSED if local.epoch != placement.epoch and not local.migrating:
+            return Action.TAG
+        case _:
+            return Action.NOTHING
+
+
+def _migrating(
+    placement: Placement,
+    local: Local | None,
+    attempt: Attempt,
+    at_target: Observation | None,
+    handover: Handover,
+) -> Action:
+    at_target_complete = at_target is not None and at_target.state in (SeenState.ARRIVED, SeenState.RUNNING)
+    if local is None:
+        if attempt.left_by_migration or at_target_complete:
+            return Action.HAND_OVER
+        return Action.WAIT if at_target and at_target.state is SeenState.INCOMING else Action.RELEASE
+    if local.migrating:
+        return Action.WAIT
+    match local.state:
+        case SeenState.CRASHED:
+            return Action.CLEAR
+        case SeenState.OUTGOING:
+            # Stands still at the end of a migration whose outcome libvirt could not tell. With our hand-over the
+            # target has not been resumed by anybody; with libvirt's own switch it may run there already.
+            if handover is Handover.SAFE:
+                return Action.RESUME_AND_KEEP
+            return Action.CLEAR if at_target and at_target.state is SeenState.RUNNING else Action.WAIT
+        case _:
+            return Action.KEEP if attempt.migration_tried else Action.MIGRATE
+
+
+def _elsewhere(placement: Placement, local: Local | None, me: NodeName) -> Action:
+    """Held by another, or by nobody. A guest that came in and was never resumed is left over unless it is expected."""
+    if local is None or local.state is not SeenState.ARRIVED:
+        return Action.NOTHING  # a running stray is reported, never silently ended
+    if placement.phase is Phase.MIGRATING and placement.target == me:
+        return Action.NOTHING
+    if local.epoch is not None and local.epoch > placement.epoch + 1:
+        return Action.NOTHING  # from a later agreement than the one read here
+    return Action.CLEAR

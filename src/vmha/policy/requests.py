@@ -1,0 +1,250 @@
+"""Operations asked for once: migrate, relocate, restart, and the two confirmations.
+
+The state of an operation is the placement that carries its id; nothing is remembered elsewhere, so a new leader goes
+on where the old one stopped. Each request ends in exactly one outcome: done, failed or rejected, with its words.
+"""
+
+from dataclasses import dataclass, replace
+
+from vmha.model.ids import NodeName
+from vmha.model.records import (
+    Candidate,
+    Outcome,
+    Phase,
+    Placement,
+    Progress,
+    Reason,
+    Request,
+    RunEnd,
+    SeenState,
+    Verb,
+)
+from vmha.model.settings import Proof
+from vmha.model.vm import Desired
+from vmha.policy import transitions
+from vmha.policy.decide import Decision, change, migrate, place, why_there
+from vmha.policy.placement import Choice, Field, choose
+from vmha.policy.snapshot import Moment, VmView
+from vmha.policy.steps import AnswerRequest, Change, EvictSession, ForgetRequest, Step
+
+KEPT_S = 3600.0
+"""A finished request and its outcome are kept this long for whoever asks late."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    request: Request
+    moment: Moment
+
+    def __call__(self, progress: Progress, text: str, candidates: tuple[Candidate, ...] = ()) -> Decision:
+        outcome = Outcome(
+            request=self.request.id, progress=progress, text=text, at=self.moment.wall, candidates=candidates
+        )
+        return Decision(steps=(AnswerRequest(outcome=outcome),))
+
+
+def is_open(request: Request, ground: Field) -> bool:
+    outcome = ground.snapshot.outcomes.get(request.id)
+    return outcome is None or outcome.progress is Progress.RUNNING
+
+
+def tidy(ground: Field, moment: Moment) -> list[Step]:
+    """Requests that ended long ago are forgotten."""
+    outcomes = ground.snapshot.outcomes
+    return [
+        ForgetRequest(request=name)
+        for name, outcome in outcomes.items()
+        if outcome.progress is not Progress.RUNNING and moment.wall - outcome.at > KEPT_S
+    ]
+
+
+def decide_request(request: Request, vm: VmView | None, ground: Field, moment: Moment) -> Decision | None:
+    """What an open request asks for now. None: nothing at the moment, let the ordinary rules go on."""
+    answer = _Answer(request=request, moment=moment)
+    if request.verb is Verb.CONFIRM_OFF:
+        return _confirm_off(request, ground, moment, answer)
+    if vm is None or vm.spec is None:
+        return answer(Progress.REJECTED, f"there is no vm {request.vm}")
+    placement = vm.placement.value if vm.placement else None
+    if placement is None or placement.operation != request.id:
+        if moment.wall > request.expires_at > 0:
+            return answer(Progress.FAILED, "it expired before it could begin")
+        return _begin(request, vm, placement, ground, moment, answer)
+    return _go_on(request, vm, placement, ground, moment, answer)
+
+
+def _begin(
+    request: Request, vm: VmView, placement: Placement | None, ground: Field, moment: Moment, answer: _Answer
+) -> Decision | None:
+    assert vm.spec
+    if request.verb is Verb.CONFIRM_GONE:
+        return _confirm_gone(request, vm, placement, moment, answer)
+    if placement is None or placement.phase in (Phase.STOPPED, Phase.DEPARTED):
+        if vm.spec.value.desired is Desired.RUNNING:
+            return None  # being started: the operation follows
+        return answer(
+            Progress.REJECTED, f"{vm.name} is {vm.spec.value.desired}; start it with: vmha vm start {vm.name}"
+        )
+    if vm.spec.value.desired is not Desired.RUNNING:
+        return answer(Progress.REJECTED, f"{vm.name} is to be {vm.spec.value.desired}")
+    if placement.phase is not Phase.HELD:
+        return None
+    if placement.session in ground.snapshot.fenced:
+        return None
+    assert placement.node
+    match request.verb:
+        case Verb.MIGRATE:
+            return _begin_migration(request, vm, placement, ground, moment, answer)
+        case Verb.RELOCATE:
+            choice = _pick(request, vm, placement.node, ground, moving=False)
+            if choice.node is None:
+                return answer(Progress.REJECTED, f"{_refused(request, choice)}; it was not stopped", choice.candidates)
+            text = f"relocation to {choice.node} asked for by {request.author}"
+        case _:
+            text = f"restart asked for by {request.author}"
+    reason = Reason(rule=f"operator-asked-to-{request.verb}", text=text)
+    stop = change(vm, Change.STOP, transitions.ask_stop(placement, reason, moment.wall, operation=request.id))
+    return Decision(steps=(*stop.steps, *answer(Progress.RUNNING, "stopping it").steps))
+
+
+def _begin_migration(
+    request: Request, vm: VmView, placement: Placement, ground: Field, moment: Moment, answer: _Answer
+) -> Decision | None:
+    assert placement.node
+    if request.node == placement.node:
+        return answer(Progress.DONE, f"{vm.name} runs on {placement.node} already")
+    seen = vm.seen.get(placement.node)
+    if seen is None or seen.state is SeenState.STARTING:
+        return None
+    if seen.state is not SeenState.RUNNING:
+        return answer(Progress.REJECTED, f"{vm.name} is {seen.state} on {placement.node}; only a running vm migrates")
+    choice = _pick(request, vm, placement.node, ground, moving=True)
+    if choice.node is None:
+        return answer(Progress.REJECTED, _refused(request, choice), choice.candidates)
+    reason = Reason(
+        rule="operator-asked-to-migrate",
+        text=f"migration to {choice.node} asked for by {request.author}",
+        candidates=choice.candidates,
+    )
+    move = migrate(vm, placement, choice.node, reason, ground=ground, moment=moment, request=request)
+    begun = answer(Progress.RUNNING, f"migrating from {placement.node} to {choice.node}")
+    return Decision(steps=(*move.steps, *begun.steps))
+
+
+def _pick(request: Request, vm: VmView, here: NodeName, ground: Field, *, moving: bool) -> Choice:
+    """The node asked for, or the best other one. An operator may go against preference, not against a refusal."""
+    assert vm.spec
+    if request.node is None:
+        return choose(vm.spec.value, ground, owner=here, avoid={here: "runs it now"}, moving=moving)
+    if request.node not in ground.verdicts:
+        return Choice(node=None, candidates=(Candidate(node=request.node, refusal="is not a node of this cluster"),))
+    choice = choose(vm.spec.value, ground, owner=here, prefer=request.node, moving=moving)
+    asked = tuple(c for c in choice.candidates if c.node == request.node)
+    return Choice(node=None if asked[0].refusal else request.node, candidates=asked)
+
+
+def _refused(request: Request, choice: Choice) -> str:
+    if request.node is not None:
+        return f"{request.node} {choice.candidates[0].refusal}"
+    return "no other node can take it: " + "; ".join(f"{c.node} {c.refusal}" for c in choice.candidates)
+
+
+def _go_on(
+    request: Request, vm: VmView, placement: Placement, ground: Field, moment: Moment, answer: _Answer
+) -> Decision | None:
+    """The placement carries this operation: how far is it?"""
+    match placement.phase:
+        case Phase.STOPPED:
+            return _start_again(request, vm, placement, ground, moment, answer)
+        case Phase.HELD:
+            return _conclude(request, vm, placement, answer)
+        case _:
+            return None
+
+
+def _start_again(
+    request: Request, vm: VmView, placement: Placement, ground: Field, moment: Moment, answer: _Answer
+) -> Decision | None:
+    assert vm.spec
+    if vm.spec.value.desired is not Desired.RUNNING:
+        return answer(Progress.FAILED, f"{vm.name} was asked to be {vm.spec.value.desired} meanwhile")
+    if placement.ended is RunEnd.START_FAILED:
+        return answer(Progress.FAILED, f"it did not start: {placement.ended_why}")
+    home = placement.last_node
+    if request.verb is Verb.RESTART and home:
+        choice = choose(vm.spec.value, ground, prefer=home)
+    else:
+        choice = _pick(request, vm, home or NodeName(""), ground, moving=False)
+        if choice.node is None:
+            choice = choose(vm.spec.value, ground, prefer=home)
+    if choice.node is None:
+        return None  # the ordinary rules say why it waits
+    text = f"{request.verb} asked for by {request.author}; {why_there(vm.spec.value, choice, ground)}"
+    reason = Reason(rule=f"operator-asked-to-{request.verb}", text=text, candidates=choice.candidates)
+    new = transitions.assign(vm.name, placement, choice.node, reason, moment.wall, operation=request.id)
+    if request.verb is Verb.RELOCATE:
+        new = replace(new, failback_after=ground.snapshot.revision)
+    return place(vm, Change.ASSIGN, new, vm.spec.value, ground)
+
+
+def _conclude(request: Request, vm: VmView, placement: Placement, answer: _Answer) -> Decision | None:
+    assert placement.node
+    if request.verb is Verb.MIGRATE and placement.ended_why:
+        return answer(Progress.FAILED, f"{vm.name} stays on {placement.node}: {placement.ended_why}")
+    seen = vm.seen.get(placement.node)
+    if seen is None or seen.session != placement.session or seen.state is not SeenState.RUNNING:
+        return None
+    if request.verb is Verb.RELOCATE and request.node not in (None, placement.node):
+        return answer(Progress.FAILED, f"{vm.name} runs on {placement.node}; {request.node} could not take it")
+    return answer(Progress.DONE, f"{vm.name} runs on {placement.node}")
+
+
+def _confirm_gone(
+    request: Request, vm: VmView, placement: Placement | None, moment: Moment, answer: _Answer
+) -> Decision:
+    if placement is None or placement.phase is not Phase.DEPARTED:
+        return answer(Progress.REJECTED, f"{vm.name} has not departed; nothing to confirm")
+    text = f"{request.author} confirmed that it runs nowhere outside the cluster"
+    new = transitions.release(placement, RunEnd.ASKED, text, moment.wall)
+    new = replace(new, reason=Reason(rule="operator-confirmed-gone", text=text))
+    freed = change(vm, Change.RELEASE, new)
+    return Decision(steps=(*freed.steps, *answer(Progress.DONE, text).steps))
+
+
+def _confirm_off(request: Request, ground: Field, moment: Moment, answer: _Answer) -> Decision:
+    """A person's word that a node is off. Never against a node that is seen alive."""
+    node = request.node
+    view = ground.snapshot.nodes.get(node) if node else None
+    if node is None or view is None:
+        return answer(Progress.REJECTED, f"there is no node {node}")
+    if view.beat is None:
+        return answer(Progress.DONE, f"{node} has no session: nothing of it is waited for")
+    verdict = ground.verdicts[node]
+    if verdict.is_alive:
+        text = f"{node} is alive: it committed a beat within the last {moment.silence_s.get(node, 0.0):.1f} s"
+        return answer(Progress.REJECTED, text)
+    how = f"{request.author} confirmed that {node} is powered off"
+    evict = EvictSession(
+        node=node,
+        session=view.beat.value.session,
+        beat_created=view.beat.created,
+        beat_modified=view.beat.modified,  # a beat meanwhile would show that the person is mistaken
+        proof=Proof.OPERATOR_CONFIRMED,
+        how=how,
+        reason=Reason(rule="operator-confirmed-off", text=how),
+    )
+    return Decision(steps=(evict,))
+
+
+def open_requests(ground: Field) -> tuple[dict[str, Request], list[Request]]:
+    """The oldest open request of each vm (later ones wait for it), and those that concern a node."""
+    by_vm: dict[str, Request] = {}
+    about_nodes: list[Request] = []
+    for request in sorted(ground.snapshot.requests.values(), key=lambda r: (r.asked_at, r.id)):
+        if not is_open(request, ground):
+            continue
+        if request.verb is Verb.CONFIRM_OFF:
+            about_nodes.append(request)
+        else:
+            by_vm.setdefault(request.vm or "", request)
+    return by_vm, about_nodes

@@ -1,0 +1,96 @@
+"""What a decision reads: the whole cluster at one revision, and the instant at which it is read."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vmha.model.ids import NodeName, RequestId, Revision, SessionId, VmName
+from vmha.model.records import (
+    BeatRecord,
+    FenceRecord,
+    LeaderRecord,
+    NodeStatus,
+    Observation,
+    Outcome,
+    Placement,
+    Request,
+    SessionRecord,
+    Stored,
+)
+from vmha.model.settings import ClusterConfig
+from vmha.model.vm import FailoverDomain, NodeSpec, VmSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeView:
+    """One node: what the operator says, what it says of itself, and what it last committed."""
+
+    name: NodeName
+    spec: Stored[NodeSpec] | None = None
+    session: Stored[SessionRecord] | None = None
+    beat: Stored[BeatRecord] | None = None
+    status: Stored[NodeStatus] | None = None
+
+    @property
+    def session_id(self) -> SessionId | None:
+        return self.beat.value.session if self.beat else None
+
+    @property
+    def current_status(self) -> NodeStatus | None:
+        """The status, if it was published in the session that beats now."""
+        if self.status and self.beat and self.status.value.session == self.beat.value.session:
+            return self.status.value
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VmView:
+    """One vm: what is wanted, who may run it, and who was seen running it."""
+
+    name: VmName
+    spec: Stored[VmSpec] | None = None
+    placement: Stored[Placement] | None = None
+    seen: Mapping[NodeName, Observation] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The cluster at ``revision``. Mappings are sorted or looked up by name; nobody changes them."""
+
+    revision: Revision
+    config: ClusterConfig = field(default_factory=ClusterConfig)
+    leader: Stored[LeaderRecord] | None = None
+    domains: Mapping[str, FailoverDomain] = field(default_factory=dict)
+    nodes: Mapping[NodeName, NodeView] = field(default_factory=dict)
+    vms: Mapping[VmName, VmView] = field(default_factory=dict)
+    requests: Mapping[RequestId, Request] = field(default_factory=dict)
+    outcomes: Mapping[RequestId, Outcome] = field(default_factory=dict)
+    fenced: Mapping[SessionId, FenceRecord] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)  # keys whose value could not be read, with the reason
+
+    def observations(self, vm: VmView) -> list[Observation]:
+        """What living sessions saw of a vm. A report of a session that is over counts for nothing."""
+        current = []
+        for node, seen in vm.seen.items():
+            view = self.nodes.get(node)
+            if view and view.session_id == seen.session:
+                current.append(seen)
+        return current
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """The instant of a decision, as one observer's clock counts it.
+
+    ``silence_s``: for how long this observer has seen no new beat of a node, in seconds.
+    ``store_live_s``: for how long its own beats have been committing without a gap. Silence that is no older than this
+    may be the store's, not the node's: it raises no suspicion.
+    ``fencing``: sessions whose power is being cut by this leader right now.
+    """
+
+    now: float
+    wall: float
+    silence_s: Mapping[NodeName, float] = field(default_factory=dict)
+    store_live_s: float = float("inf")
+    fencing: frozenset[SessionId] = frozenset()
+    fence_failed_at: Mapping[SessionId, float] = field(default_factory=dict)
+    braked_since: float | None = None

@@ -1,0 +1,113 @@
+"""What a plan may ask for. A step leaves no choice to its executor: it names the new record and what must still hold.
+
+The executor turns a step into one transaction that compares the leader key, the placement's revision as the decision
+read it, and whatever else the step requires. A stale decision can therefore only lose the compare.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from vmha.model.ids import NodeName, RequestId, Revision, SessionId, VmName
+from vmha.model.records import Candidate, Outcome, Placement, Reason
+from vmha.model.settings import Proof
+from vmha.model.vm import Desired
+
+
+class Change(StrEnum):
+    """What a placement step does, for the journal."""
+
+    ASSIGN = "assign"  # nobody held it: a node may start it
+    RECOVER = "recover"  # its holder's session is fenced: another node may start it
+    ADOPT = "adopt"  # it was found running: the node that runs it becomes its holder
+    WITHDRAW = "withdraw"  # assigned, and never claimed
+    STOP = "stop"  # the holder is to end it
+    MIGRATE = "migrate"  # the holder is to send it to a target
+    DISOWN = "disown"  # no longer managed: forget it, touch nothing
+    RELEASE = "release"  # its holder's session is fenced and it is not wanted running
+    NOTE = "note"  # nothing moves: why it waits has changed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlacementStep:
+    """Write ``placement`` (None deletes it) if it is still at revision ``expected`` (0: absent).
+
+    ``living``: the node that must still be in this session (its beat's create revision).
+    ``fenced``: the session that must be on record as fenced.
+    """
+
+    change: Change
+    vm: VmName
+    expected: Revision
+    placement: Placement | None
+    reason: Reason
+    living: tuple[NodeName, Revision] | None = None
+    fenced: SessionId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FenceNode:
+    """Cut the node's power by its fence agents; then evict its session with what they confirmed."""
+
+    node: NodeName
+    session: SessionId
+    beat_created: Revision
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvictSession:
+    """Take the session's right to commit and put the proof on record, if the beat has not moved.
+
+    ``beat_modified`` None: the proof holds whatever the node committed meanwhile (its power is off).
+    """
+
+    node: NodeName
+    session: SessionId
+    beat_created: Revision
+    beat_modified: Revision | None
+    proof: Proof
+    how: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettleDesired:
+    """The desired state of a vm follows from what was found, or from its recovery policy."""
+
+    vm: VmName
+    expected: Revision
+    desired: Desired
+    reason: Reason
+    acknowledged: tuple[Revision, Placement] | None = None  # the ending that was its cause, marked as dealt with
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRequest:
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetRequest:
+    request: RequestId
+
+
+Step = PlacementStep | FenceNode | EvictSession | SettleDesired | AnswerRequest | ForgetRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A vm that should run and can not be started now, and what each node said."""
+
+    vm: VmName
+    text: str
+    candidates: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """``wake_in_s``: look again then, even if nothing changes (None: only a change can matter)."""
+
+    steps: tuple[Step, ...] = ()
+    waiting: tuple[Waiting, ...] = ()
+    wake_in_s: float | None = None
+    braked: bool = False

@@ -1,0 +1,177 @@
+"""Every way in which a placement may change, in one place. The table is drawn in ``model.records``.
+
+Who writes it: the leader (assign, adopt, withdraw, ask_stop, ask_migration, forget_holder, note) and the agent that
+holds the vm (claim, release, hand_over, keep, depart). Both write by compare on the record's revision, so that of two
+changes decided on the same reading one loses and is decided again.
+"""
+
+from dataclasses import replace
+
+from vmha.model.ids import Epoch, NodeName, RequestId, Revision, SessionId, VmName
+from vmha.model.records import Failure, Phase, Placement, Reason, RunEnd
+
+REMEMBERED_FAILURES = 16
+
+
+def _next_epoch(previous: Placement | None) -> Epoch:
+    return Epoch((previous.epoch if previous else 0) + 1)
+
+
+def assign(
+    vm: VmName,
+    previous: Placement | None,
+    node: NodeName,
+    reason: Reason,
+    wall: float,
+    *,
+    operation: RequestId | None = None,
+    restarts: tuple[float, ...] = (),
+) -> Placement:
+    """A node may start the vm, once it has claimed it."""
+    keep_failures = previous is not None and previous.ended is RunEnd.START_FAILED
+    return Placement(
+        vm=vm,
+        epoch=_next_epoch(previous),
+        phase=Phase.ASSIGNED,
+        node=node,
+        reason=reason,
+        since=wall,
+        operation=operation,
+        last_node=_last_node(previous),
+        failures=previous.failures if previous and keep_failures else (),
+        restarts=restarts,
+        failback_after=previous.failback_after if previous else Revision(0),
+    )
+
+
+def adopt(
+    vm: VmName,
+    previous: Placement | None,
+    node: NodeName,
+    session: SessionId,
+    reason: Reason,
+    wall: float,
+    *,
+    failback_after: Revision,
+) -> Placement:
+    """It runs on ``node`` already: that session is its holder from now on, so that it leaves only by proof."""
+    return replace(
+        assign(vm, previous, node, reason, wall),
+        phase=Phase.HELD,
+        session=session,
+        failback_after=failback_after,
+    )
+
+
+def claim(placement: Placement, session: SessionId, wall: float) -> Placement:
+    assert placement.phase is Phase.ASSIGNED
+    return replace(placement, phase=Phase.HELD, session=session, since=wall)
+
+
+def withdraw(placement: Placement, reason: Reason, wall: float, failure: Failure | None = None) -> Placement:
+    """Only an assignment that nobody has claimed: the compare on the record decides that race."""
+    assert placement.phase is Phase.ASSIGNED
+    stopped = release(placement, RunEnd.WITHDRAWN, reason.text, wall, failure=failure)
+    return replace(stopped, reason=reason)
+
+
+def ask_stop(placement: Placement, reason: Reason, wall: float, operation: RequestId | None = None) -> Placement:
+    assert placement.phase is Phase.HELD
+    return replace(placement, phase=Phase.STOPPING, reason=reason, since=wall, operation=operation)
+
+
+def ask_migration(
+    placement: Placement,
+    target: NodeName,
+    reason: Reason,
+    wall: float,
+    *,
+    operation: RequestId | None = None,
+    failback_after: Revision | None = None,
+) -> Placement:
+    assert placement.phase is Phase.HELD
+    assert placement.node != target
+    return replace(
+        placement,
+        phase=Phase.MIGRATING,
+        target=target,
+        reason=reason,
+        since=wall,
+        operation=operation,
+        ended=None,
+        ended_why="",
+        failback_after=placement.failback_after if failback_after is None else failback_after,
+    )
+
+
+def hand_over(placement: Placement, wall: float, *, already_running_in: SessionId | None = None) -> Placement:
+    """The guest is complete at the target and gone here.
+
+    It stands there paused until the target has claimed it; ``already_running_in`` is for libvirt's own switch, where
+    it runs there already, so that the target's session must hold it from this moment on.
+    """
+    assert placement.phase is Phase.MIGRATING
+    return replace(
+        placement,
+        epoch=_next_epoch(placement),
+        phase=Phase.HELD if already_running_in else Phase.ASSIGNED,
+        node=placement.target,
+        session=already_running_in,
+        target=None,
+        arrival=True,
+        since=wall,
+        last_node=placement.node,
+    )
+
+
+def keep(placement: Placement, why: str, wall: float) -> Placement:
+    """A migration did not happen: the vm stays with its holder."""
+    assert placement.phase is Phase.MIGRATING
+    failure = Failure(node=placement.target or NodeName(""), at=wall, error=why)
+    return replace(
+        placement,
+        phase=Phase.HELD,
+        target=None,
+        since=wall,
+        ended_why=why,
+        failures=(*placement.failures, failure)[-REMEMBERED_FAILURES:],
+    )
+
+
+def release(placement: Placement, ended: RunEnd, why: str, wall: float, *, failure: Failure | None = None) -> Placement:
+    """The holder has verified that it does not run there any more (or never did)."""
+    failures = (*placement.failures, failure)[-REMEMBERED_FAILURES:] if failure else placement.failures
+    return replace(
+        placement,
+        phase=Phase.STOPPED,
+        node=None,
+        session=None,
+        target=None,
+        arrival=False,
+        since=wall,
+        last_node=placement.node,
+        ended=ended,
+        ended_why=why,
+        failures=failures,
+    )
+
+
+def forget_holder(placement: Placement, why: str, wall: float) -> Placement:
+    """The holder's session is fenced and the vm is not wanted running."""
+    return release(placement, RunEnd.NODE_LOST, why, wall)
+
+
+def depart(placement: Placement, why: str, wall: float) -> Placement:
+    """It was migrated out by hand to a place unknown: nobody may start it until it is seen or confirmed gone."""
+    return replace(placement, phase=Phase.DEPARTED, target=None, since=wall, ended_why=why)
+
+
+def note(vm: VmName, placement: Placement | None, reason: Reason, wall: float) -> Placement:
+    """Nothing moves; the reason why it waits is recorded."""
+    if placement is not None:
+        return replace(placement, reason=reason)
+    return Placement(vm=vm, epoch=Epoch(0), phase=Phase.STOPPED, reason=reason, since=wall)
+
+
+def _last_node(previous: Placement | None) -> NodeName | None:
+    return (previous.node or previous.last_node) if previous else None
