@@ -201,6 +201,9 @@ def decide_assigned(vm: VmView, held: Placement, ground: Field, moment: Moment) 
     if vm.spec.value.desired in (Desired.STOPPED, Desired.DISABLED) and not held.arrival:
         reason = Reason(rule="not-wanted-running", text=f"it is to be {vm.spec.value.desired}", cause=held.reason.cause)
         return change(vm, Change.WITHDRAW, transitions.withdraw(held, reason, moment.wall))
+    running = [seen for seen in seen_running(vm, ground) if seen.node != held.node]
+    if running:
+        return adopt(vm, running[0], ground, moment, why="it was found running there before it was started")
     verdict = ground.verdicts.get(held.node)
     waited = moment.wall - held.since
     if verdict and verdict.is_alive and waited < CLAIM_PATIENCE_S:

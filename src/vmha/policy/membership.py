@@ -97,6 +97,17 @@ def is_suspect(view: NodeView, snapshot: Snapshot, moment: Moment) -> bool:
     return silence >= (timing.suspect_s if lease_gone else max(timing.suspect_s, timing.hold_s))
 
 
+def moment_of_one_reading(snapshot: Snapshot, *, wall: float) -> Moment:
+    """For a reader that has watched nothing (the command line): a lease that is gone counts as just suspicious."""
+    suspect_s = snapshot.config.clockwork.suspect_s
+    silence = {
+        name: suspect_s
+        for name, view in snapshot.nodes.items()
+        if view.beat and (view.session is None or view.session.value.session != view.beat.value.session)
+    }
+    return Moment(now=0.0, wall=wall, silence_s=silence)
+
+
 def is_mass_loss(verdicts: dict[NodeName, Verdict]) -> bool:
     """More than half of the nodes that had a session went silent together: rather the network than the nodes."""
     had_session = [v for v in verdicts.values() if v.condition is not Condition.OFFLINE]

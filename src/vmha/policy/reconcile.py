@@ -17,6 +17,7 @@ class Action(StrEnum):
     NOTHING = "nothing"
     WAIT = "wait"  # something is under way in the hypervisor; its event will come
     START = "start"  # claim, then create
+    ADOPT = "adopt"  # claim what runs here already, then tag it
     RESUME_ARRIVAL = "resume-arrival"  # claim if need be, then let the migrated guest run
     TAG = "tag"  # it runs here and is held here: its metadata must say so
     STOP = "stop"
@@ -99,8 +100,10 @@ def _assigned(placement: Placement, local: Local | None) -> Action:
             return Action.RESUME_ARRIVAL if local.epoch == placement.epoch else Action.CLEAR
         case SeenState.CRASHED:
             return Action.CLEAR
+        case SeenState.RUNNING | SeenState.PAUSED:
+            return Action.ADOPT
         case _:
-            return Action.WAIT  # running without a claim: the leader adopts; coming in: its event follows
+            return Action.WAIT
 
 
 def _held(placement: Placement, local: Local | None, attempt: Attempt) -> Action:

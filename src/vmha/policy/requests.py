@@ -168,6 +168,8 @@ def _start_again(
     assert vm.spec
     if vm.spec.value.desired is not Desired.RUNNING:
         return answer(Progress.FAILED, f"{vm.name} was asked to be {vm.spec.value.desired} meanwhile")
+    if ground.snapshot.observations(vm):
+        return None  # something of it is still seen: the ordinary rules adopt it or wait
     if placement.ended is RunEnd.START_FAILED:
         return answer(Progress.FAILED, f"it did not start: {placement.ended_why}")
     home = placement.last_node
