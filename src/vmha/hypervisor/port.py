@@ -35,13 +35,13 @@ class MigrationFailed(Refused):
 
 class DomainState(StrEnum):
     RUNNING = "running"
-    PAUSED = "paused"            # by a user, an I/O error, a watchdog ...: see reason
-    INCOMING = "incoming"        # being migrated in, not complete: never resume it
-    ARRIVED = "arrived"          # migrated in completely and left paused for the hand-over
-    OUTGOING = "outgoing"        # paused at the source by a migration that is in its last phase or has failed
+    PAUSED = "paused"  # by a user, an I/O error, a watchdog ...: see reason
+    INCOMING = "incoming"  # being migrated in, not complete: never resume it
+    ARRIVED = "arrived"  # migrated in completely and left paused for the hand-over
+    OUTGOING = "outgoing"  # paused at the source by a migration that is in its last phase or has failed
     SHUTTING_DOWN = "shutting_down"
-    CRASHED = "crashed"          # kept by on_crash=preserve: its QEMU still exists
-    SHUTOFF = "shutoff"          # a persistent definition without a QEMU
+    CRASHED = "crashed"  # kept by on_crash=preserve: its QEMU still exists
+    SHUTOFF = "shutoff"  # a persistent definition without a QEMU
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class DomainView:
     reason: str = ""
     tag: Tag | None = None
     persistent: bool = False
-    migrating: bool = False      # a migration out of this node is in progress
+    migrating: bool = False  # a migration out of this node is in progress
 
 
 class Ending(StrEnum):
@@ -69,20 +69,20 @@ class Ending(StrEnum):
 
     GUEST_SHUTDOWN = "guest_shutdown"
     DESTROYED = "destroyed"
-    CRASHED = "crashed"              # its QEMU died
-    PANICKED = "panicked"            # the guest's kernel gave up
-    MIGRATED = "migrated"            # it left for another host
+    CRASHED = "crashed"  # its QEMU died
+    PANICKED = "panicked"  # the guest's kernel gave up
+    MIGRATED = "migrated"  # it left for another host
     SAVED = "saved"
     HOST_SHUTDOWN = "host_shutdown"
     INCOMING_FAILED = "incoming_failed"  # a guest on its way in that never ran here
-    UNKNOWN = "unknown"              # nobody saw it end
+    UNKNOWN = "unknown"  # nobody saw it end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostCapacity:
     memory_mib: int
     vcpus: int
-    hypervisor: str              # e.g. "QEMU 7.2.0, libvirt 9.0.0"
+    hypervisor: str  # e.g. "QEMU 7.2.0, libvirt 9.0.0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,8 +94,8 @@ class MigrationOrder:
     """
 
     name: str
-    target_uri: str              # the target's libvirtd, e.g. qemu+tcp://10.0.0.2/system
-    data_uri: str                # where its memory goes, e.g. tcp://10.0.0.2: always by address, never by name
+    target_uri: str  # the target's libvirtd, e.g. qemu+tcp://10.0.0.2/system
+    data_uri: str  # where its memory goes, e.g. tcp://10.0.0.2: always by address, never by name
     tag: Tag
     live: bool = True
     paused_at_target: bool = True
@@ -118,7 +118,7 @@ class DomainEvent:
     """Look again at ``name``. ``ending`` is set when the domain ended. An empty name means: look at everything."""
 
     name: str
-    kind: str                    # libvirt's word, for the journal: started, resumed, suspended, stopped, ...
+    kind: str  # libvirt's word, for the journal: started, resumed, suspended, stopped, ...
     ending: Ending | None = None
 
 

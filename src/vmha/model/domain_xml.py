@@ -191,9 +191,9 @@ def _memory_scale(unit: str) -> int | None:
         case _ if power is None:
             return None
         case "" | "ib":
-            return 1024**power
+            return int(1024**power)
         case "b":
-            return 1000**power
+            return int(1000**power)
     return None
 
 

@@ -6,10 +6,13 @@ simulation and for tests). Every call returns or raises within its ``timeout_s``
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from vmha.model.errors import Broken, Refused, Rejected, Retryable
 from vmha.model.ids import LeaseId, Revision
+
+NO_LEASE: Final = LeaseId(0)
+"""The lease of a key that has none."""
 
 
 class Unavailable(Retryable):
@@ -48,7 +51,7 @@ class KeyValue:
     value: bytes
     create_revision: Revision
     mod_revision: Revision
-    lease: LeaseId = LeaseId(0)
+    lease: LeaseId = NO_LEASE
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Put:
 
     key: str
     value: bytes
-    lease: LeaseId = LeaseId(0)
+    lease: LeaseId = NO_LEASE
 
 
 @dataclass(frozen=True, slots=True)

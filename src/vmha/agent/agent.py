@@ -1,0 +1,319 @@
+"""The agent: keeps the session, publishes what it sees, and makes its node match the placements that name it.
+
+Level, not edge: a change of a key or of a guest only marks a vm as worth a look. What is done follows from the look.
+"""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import replace
+
+import structlog
+
+from vmha.agent.claims import Claims
+from vmha.agent.inventory import Inventory
+from vmha.agent.session import SessionKeeper
+from vmha.agent.worker import Worker
+from vmha.hypervisor.port import Ending, HostCapacity, Hypervisor
+from vmha.model.clock import Clock
+from vmha.model.errors import Refused, VmhaError
+from vmha.model.ids import Revision, SessionId, VmName
+from vmha.model.keys import Keys, encode
+from vmha.model.records import (
+    ArmedLevel,
+    FenceRecord,
+    NodeStatus,
+    Observation,
+    Phase,
+    Placement,
+    Stored,
+)
+from vmha.model.settings import Proof
+from vmha.model.vm import Handover
+from vmha.policy.reconcile import Action, Attempt, needs_fresh_reading, reconcile
+from vmha.policy.snapshot import Snapshot, VmView
+from vmha.store.journal import Journal
+from vmha.store.mirror import Mirror
+from vmha.store.port import Created, Put, Store
+
+log = structlog.get_logger(__name__)
+
+RETRY_S = 1.0
+SWEEP_S = 10.0
+LEAVE_LOOK_S = 0.1
+
+
+class Agent:
+    """``run`` is the whole life of the agent's duties on its node, whatever leads the cluster."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        keys: Keys,
+        clock: Clock,
+        mirror: Mirror,
+        hypervisor: Hypervisor,
+        keeper: SessionKeeper,
+        migration_uri: str,
+        address: str,
+        migration_address: str,
+    ) -> None:
+        self._store, self._keys, self._clock, self._mirror = store, keys, clock, mirror
+        self._hypervisor, self._keeper = hypervisor, keeper
+        self._address, self._migration_address = address, migration_address
+        self._journal = Journal(store, keys, clock, keeper.node)
+        self._claims = Claims(store, keys, keeper, self._journal)
+        self.inventory = Inventory(
+            hypervisor=hypervisor,
+            store=store,
+            keys=keys,
+            clock=clock,
+            keeper=keeper,
+            read_snapshot=mirror.snapshot,
+            on_change=self._mark,
+        )
+        self._worker = Worker(
+            hypervisor=hypervisor,
+            inventory=self.inventory,
+            claims=self._claims,
+            keeper=keeper,
+            clock=clock,
+            cluster=keys.cluster,
+            migration_uri=migration_uri,
+            read_snapshot=mirror.snapshot,
+        )
+        self._dirty: set[VmName] = set()
+        self._wake = asyncio.Event()
+        self._busy: dict[VmName, asyncio.Task[None]] = {}
+        self._capacity: HostCapacity | None = None
+        self._status: NodeStatus | None = None
+        self._leaving = False
+        mirror.subscribe(self._keys_changed)
+
+    async def run(self) -> None:
+        await self._mirror.synced.wait()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keeper.run(), name="session")
+            tasks.create_task(self.inventory.run(), name="inventory")
+            tasks.create_task(self._reconcile_on(tasks), name="reconciler")
+            tasks.create_task(self._sweep_on(), name="sweep")
+
+    def session_changed(self) -> None:
+        """The session began, ended, or changed its armed level."""
+        self.inventory.look_again()
+        self._mark(set(self._mirror.snapshot().vms))
+
+    async def leave(self, *, timeout_s: float) -> bool:
+        """The host shuts down: have the vms moved away, then end the session. False: guests are left."""
+        self._leaving = True
+        self._wake.set()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self.inventory.managed_uuids() or self._claimed_here():  # noqa: ASYNC110 (two sources)
+                    await asyncio.sleep(LEAVE_LOOK_S)
+                await self._keeper.leave()
+                return True
+        return False
+
+    def _claimed_here(self) -> bool:
+        return any(
+            vm.placement
+            and vm.placement.value.node == self._keeper.node
+            and vm.placement.value.phase is not Phase.STOPPED
+            for vm in self._mirror.snapshot().vms.values()
+        )
+
+    # --- what to look at
+
+    def _mark(self, vms: set[VmName]) -> None:
+        self._dirty |= vms
+        self._wake.set()
+
+    def _keys_changed(self, keys: tuple[str, ...]) -> None:
+        vms = set()
+        for key in keys:
+            parts = key.removeprefix(self._keys.prefix).split("/")
+            if parts[0] == "vms":
+                vms.add(VmName(parts[1]))
+            elif parts[0] == "nodes" and len(parts) == 4:
+                vms.add(VmName(parts[3]))
+        if vms:
+            self._mark(vms)
+
+    async def _sweep_on(self) -> None:
+        """The backstop: everything is worth a look now and then."""
+        while True:
+            await asyncio.sleep(SWEEP_S)
+            self.session_changed()
+
+    # --- looking and doing
+
+    async def _reconcile_on(self, tasks: asyncio.TaskGroup) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._publish_status()
+                await self._answer_for_predecessors()
+            except VmhaError as error:
+                log.warning("status not published", why=str(error))
+                self._wake_later(RETRY_S)
+            vms, self._dirty = sorted(self._dirty), set()
+            for vm in vms:
+                if vm not in self._busy:
+                    self._begin(vm, tasks)
+
+    def _begin(self, vm: VmName, tasks: asyncio.TaskGroup) -> None:
+        snapshot = self._mirror.snapshot()
+        view = snapshot.vms.get(vm)
+        action = self._decide(vm, view, view.placement if view else None, snapshot)
+        if action in (Action.NOTHING, Action.WAIT):
+            return
+        task = tasks.create_task(self._carry_out(vm, action), name=f"{action}-{vm}")
+        self._busy[vm] = task
+        task.add_done_callback(lambda _: self._done(vm))
+
+    def _done(self, vm: VmName) -> None:
+        self._busy.pop(vm, None)
+        self._mark({vm})
+
+    def _decide(
+        self, vm: VmName, view: VmView | None, placement: Stored[Placement] | None, snapshot: Snapshot
+    ) -> Action:
+        session, reading = self._keeper.current, self.inventory.reading
+        if session is None or reading is None or self.inventory.trouble or not self.inventory.is_published(session):
+            return Action.NOTHING
+        spec = view.spec.value if view and view.spec else None
+        return reconcile(
+            placement.value if placement else None,
+            reading.local(vm),
+            me=self._keeper.node,
+            session=session.id,
+            managed=spec is not None,
+            attempt=self._attempt(vm, placement),
+            at_target=_find_at_target(view, placement, snapshot),
+            handover=spec.migration.handover if spec else Handover.SAFE,
+        )
+
+    def _attempt(self, vm: VmName, placement: Stored[Placement] | None) -> Attempt:
+        tried = self._worker.migrations_tried.get(vm)
+        return Attempt(
+            migration_tried=tried is not None and placement is not None and tried[0] == placement.modified,
+            left_by_migration=self._hypervisor.find_ending(vm) is Ending.MIGRATED,
+        )
+
+    async def _carry_out(self, vm: VmName, action: Action) -> None:
+        snapshot = self._mirror.snapshot()
+        view = snapshot.vms.get(vm)
+        read = view.placement if view else None
+        try:
+            if needs_fresh_reading(action):
+                read = await self._claims.read(vm)
+                await self.inventory.refresh()
+                if self._decide(vm, view, read, snapshot) is not action:
+                    return
+            log.info("doing", action=str(action), vm=vm)
+            await self._worker.do(action, read, vm, view.spec.value if view and view.spec else None)
+            self.inventory.look_again()
+            await self._settle(vm)
+        except Refused as error:
+            log.info("decided again", action=str(action), vm=vm, why=str(error))
+            await asyncio.sleep(RETRY_S / 20)
+        except VmhaError as error:
+            log.warning("not done", action=str(action), vm=vm, why=str(error))
+            await asyncio.sleep(RETRY_S)
+
+    async def _settle(self, vm: VmName) -> None:
+        """Let the mirror see what was written, so that the next look is not at the past."""
+        with suppress(VmhaError):
+            now = await self._claims.read(vm)
+            if now:
+                await self._mirror.caught_up(now.modified)
+            await self.inventory.refresh()
+
+    def _wake_later(self, delay_s: float) -> None:
+        asyncio.get_running_loop().call_later(delay_s, self._wake.set)
+
+    # --- what the node says of itself
+
+    async def _publish_status(self) -> None:
+        session = self._keeper.current
+        if session is None or session.over.is_set():
+            return
+        status = await self._make_status(session.id, session.armed)
+        if status == self._status:
+            return
+        result = await self._store.txn(
+            [Created(self._keys.beat(self._keeper.node), session.beat_created)],
+            [Put(self._keys.node_status(self._keeper.node), encode(status))],
+        )
+        if result.succeeded:
+            self._status = status
+
+    async def _make_status(self, session: SessionId, armed: ArmedLevel) -> NodeStatus:
+        if self._capacity is None:
+            with suppress(VmhaError):
+                self._capacity = await self._hypervisor.capacity()
+        why_not = ""
+        if armed is ArmedLevel.NONE:
+            why_not = "has no guard armed"
+        elif self.inventory.trouble:
+            why_not = f"has no working hypervisor: {self.inventory.trouble}"
+        elif not self.inventory.is_published(self._keeper.current):
+            why_not = "has not published its inventory yet"
+        guard = self._keeper.current.guard if self._keeper.current else None
+        status = NodeStatus(
+            node=self._keeper.node,
+            session=session,
+            eligible=not why_not,
+            why_not=why_not,
+            armed=armed,
+            address=self._address,
+            migration_address=self._migration_address,
+            leaving=self._leaving,
+            notes=guard.notes if guard else (),
+        )
+        if self._capacity is None:
+            return status
+        capacity = self._capacity
+        return replace(status, memory_mib=capacity.memory_mib, vcpus=capacity.vcpus, hypervisor=capacity.hypervisor)
+
+    async def _answer_for_predecessors(self) -> None:
+        """Claims of this node's former sessions: the inventory of this one says what became of their guests.
+
+        Only after it is published: whoever reads the proof then also reads what still runs here.
+        """
+        session = self._keeper.current
+        if session is None or session.over.is_set() or not self.inventory.is_published(session):
+            return
+        snapshot = self._mirror.snapshot()
+        for former in _former_sessions(snapshot, self._keeper.node, session.id):
+            how = f"{self._keeper.node} began session {session.id} and has published what runs on it"
+            record = FenceRecord(
+                session=former,
+                node=self._keeper.node,
+                proof=Proof.RELEASED,
+                how=how,
+                at=self._clock.wall(),
+                by=self._keeper.node,
+            )
+            key = self._keys.fencing(former)
+            await self._store.txn(
+                [Created(self._keys.beat(self._keeper.node), session.beat_created), Created(key, Revision(0))],
+                [Put(key, encode(record))],
+            )
+
+
+def _former_sessions(snapshot: Snapshot, node: str, current: SessionId) -> list[SessionId]:
+    found: set[SessionId] = set()
+    for vm in snapshot.vms.values():
+        placement = vm.placement.value if vm.placement else None
+        if placement and placement.node == node and placement.session not in (None, current):
+            found.add(placement.session)
+    return sorted(found - snapshot.fenced.keys())
+
+
+def _find_at_target(view: VmView | None, placement: Stored[Placement] | None, snapshot: Snapshot) -> Observation | None:
+    if view is None or placement is None or placement.value.target is None:
+        return None
+    return next((o for o in snapshot.observations(view) if o.node == placement.value.target), None)

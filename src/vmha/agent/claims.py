@@ -1,0 +1,76 @@
+"""Writes a placement as its holder: conditional on our session and on the record being the one that was read."""
+
+from dataclasses import dataclass
+
+from vmha.agent.session import SessionKeeper
+from vmha.model.errors import Refused
+from vmha.model.ids import NodeName, Revision, VmName
+from vmha.model.keys import Keys, decode, encode
+from vmha.model.records import Placement, Reason, Stored
+from vmha.store.journal import Journal
+from vmha.store.port import Ambiguous, Compare, Created, Delete, Modified, Op, Put, Store
+
+
+class Lost(Refused):
+    """The record changed, or the session is over: read again, decide again."""
+
+
+@dataclass(slots=True)
+class Claims:
+    """Law 1 and law 2 as transactions."""
+
+    store: Store
+    keys: Keys
+    keeper: SessionKeeper
+    journal: Journal
+
+    async def read(self, vm: VmName) -> Stored[Placement] | None:
+        """Through the store's quorum: what has been agreed on by now, however late our watch is."""
+        kv = await self.store.get(self.keys.placement(vm))
+        if kv is None:
+            return None
+        return Stored(decode(Placement, kv.value, where=kv.key), kv.create_revision, kv.mod_revision, kv.lease)
+
+    async def write(
+        self,
+        read: Stored[Placement],
+        new: Placement,
+        *,
+        kind: str,
+        text: str,
+        gone_here: bool = False,
+        also_living: tuple[NodeName, Revision] | None = None,
+    ) -> Stored[Placement]:
+        """Returns the record as it is now. ``gone_here`` takes our observation away in the same transaction, so that
+        nobody reads the vm as given up and still running here.
+
+        Raises:
+            Lost: nothing was written.
+            Ambiguous, Unavailable: from the store; the next reading tells.
+        """
+        session = self.keeper.current
+        if session is None or session.over.is_set():
+            raise Lost("this node has no session")
+        await self.journal.refresh()
+        key = self.keys.placement(new.vm)
+        compares: list[Compare] = [
+            Created(self.keys.beat(self.keeper.node), session.beat_created),
+            Modified(key, read.modified),
+        ]
+        if also_living:
+            compares.append(Created(self.keys.beat(also_living[0]), also_living[1]))
+        reason = Reason(rule=kind, text=text, cause=new.reason.cause)
+        entry = self.journal.entry(kind, text, vm=new.vm, node=new.node, cause=new.reason.cause, reason=reason)
+        ops: list[Op] = [Put(key, encode(new)), entry]
+        if gone_here:
+            ops.append(Delete(self.keys.observation(self.keeper.node, new.vm)))
+        try:
+            result = await self.store.txn(compares, ops)
+        except Ambiguous:
+            now = await self.read(new.vm)
+            if now is not None and now.value == new:
+                return now  # it had been committed
+            raise
+        if not result.succeeded:
+            raise Lost(f"the placement of {new.vm} changed meanwhile")
+        return Stored(new, read.created, result.revision)

@@ -1,0 +1,203 @@
+"""What runs on this node, kept up to date by the hypervisor's events and published as observations.
+
+An event only says "look again"; a slow poll is the backstop. Until the first whole inventory of a session has been
+published, the node may receive no vm: nobody could know what it runs already.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import structlog
+
+from vmha.agent.session import Session, SessionKeeper
+from vmha.hypervisor.port import DomainEvent, DomainState, DomainView, Hypervisor
+from vmha.model.clock import Clock
+from vmha.model.errors import VmhaError
+from vmha.model.ids import SessionId, VmName
+from vmha.model.keys import Keys, encode
+from vmha.model.records import Observation, SeenState
+from vmha.policy.reconcile import Local
+from vmha.policy.snapshot import Snapshot
+from vmha.store.port import Compare, Created, Delete, Op, Put, Store
+
+log = structlog.get_logger(__name__)
+
+POLL_S = 10.0
+RETRY_S = 0.5
+OPS_PER_TXN = 100
+
+_SEEN = {
+    DomainState.RUNNING: SeenState.RUNNING,
+    DomainState.PAUSED: SeenState.PAUSED,
+    DomainState.INCOMING: SeenState.INCOMING,
+    DomainState.ARRIVED: SeenState.ARRIVED,
+    DomainState.OUTGOING: SeenState.OUTGOING,
+    DomainState.SHUTTING_DOWN: SeenState.STOPPING,
+    DomainState.CRASHED: SeenState.CRASHED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The node's guests at one look: those of the cluster, by vm."""
+
+    domains: dict[VmName, DomainView]
+
+    def local(self, vm: VmName) -> Local | None:
+        view = self.domains.get(vm)
+        if view is None:
+            return None
+        return Local(
+            state=_SEEN[view.state],
+            epoch=view.tag.epoch if view.tag else None,
+            tagged=view.tag is not None,
+            migrating=view.migrating,
+        )
+
+
+class Inventory:
+    """``run`` keeps it; ``reading`` is the newest look (None: the hypervisor has not answered yet)."""
+
+    def __init__(
+        self,
+        *,
+        hypervisor: Hypervisor,
+        store: Store,
+        keys: Keys,
+        clock: Clock,
+        keeper: SessionKeeper,
+        read_snapshot: Callable[[], Snapshot],
+        on_change: Callable[[set[VmName]], None],
+    ) -> None:
+        self._hypervisor, self._store, self._keys, self._clock = hypervisor, store, keys, clock
+        self._keeper, self._read_snapshot, self._on_change = keeper, read_snapshot, on_change
+        self._look = asyncio.Event()
+        self._published: dict[VmName, Observation] = {}
+        self._published_in: SessionId | None = None
+        self._progress: dict[VmName, str] = {}
+        self.reading: Reading | None = None
+        self.trouble = "the hypervisor has not answered yet"
+        hypervisor.subscribe(self._heard)
+
+    def _heard(self, event: DomainEvent) -> None:
+        if event.name:
+            self._on_change({VmName(event.name)})
+        self._look.set()
+
+    def look_again(self) -> None:
+        self._look.set()
+
+    def is_published(self, session: Session | None) -> bool:
+        """Has a whole inventory been published in this session, and does the hypervisor still answer?"""
+        return session is not None and self._published_in == session.id and not self.trouble
+
+    def show_progress(self, vm: VmName, text: str) -> None:
+        """What a long operation has to say; shown with the observation. '' takes it away."""
+        if self._progress.get(vm, "") != text:
+            self._progress[vm] = text
+            self._look.set()
+
+    def managed_uuids(self) -> tuple[str, ...]:
+        """Identities of this node's guests of the cluster, for the guard."""
+        return tuple(sorted(view.uuid for view in self.reading.domains.values())) if self.reading else ()
+
+    async def run(self) -> None:
+        while True:
+            self._look.clear()
+            pause = POLL_S if await self._look_and_publish() else RETRY_S
+            try:
+                async with asyncio.timeout(pause):
+                    await self._look.wait()
+            except TimeoutError:
+                continue
+
+    async def refresh(self) -> Reading:
+        """Look now. Raises ``HypervisorUnavailable`` when it does not answer: unknown is not absent."""
+        views = await self._hypervisor.inventory()
+        by_identity = self._by_identity()
+        domains: dict[VmName, DomainView] = {}
+        for view in views:
+            vm = self._vm_of(view, by_identity)
+            if vm is not None and view.state is not DomainState.SHUTOFF:
+                domains[vm] = view
+        before = self.reading.domains if self.reading else {}
+        self.reading, self.trouble = Reading(domains), ""
+        changed = {vm for vm in domains.keys() | before.keys() if domains.get(vm) != before.get(vm)}
+        if changed:
+            self._on_change(changed)
+        return self.reading
+
+    async def _look_and_publish(self) -> bool:
+        try:
+            await self.refresh()
+        except VmhaError as error:
+            self.trouble = str(error)
+            log.warning("no inventory", why=str(error))
+            return False
+        session = self._keeper.current
+        if session is None or session.over.is_set():
+            return False
+        try:
+            return await self._publish(session)
+        except VmhaError as error:
+            log.warning("inventory not published", why=str(error))
+            return False
+
+    def _by_identity(self) -> dict[str, VmName]:
+        known: dict[str, VmName] = {}
+        for name, vm in self._read_snapshot().vms.items():
+            if vm.spec:
+                known[vm.spec.value.uuid] = name
+        return known
+
+    def _vm_of(self, view: DomainView, by_identity: dict[str, VmName]) -> VmName | None:
+        """Ours by its tag, else by its uuid: somebody may have started it by hand."""
+        if view.tag is not None and view.tag.cluster == self._keys.cluster:
+            return view.tag.vm
+        return by_identity.get(view.uuid)
+
+    async def _publish(self, session: Session) -> bool:
+        """Write the differences; all of it in the first look of a session. False: to be tried again."""
+        assert self.reading
+        node = self._keeper.node
+        whole = self._published_in != session.id
+        known = await self._stored_before() if whole else self._published
+        wanted = {vm: self._observe(vm, view, session) for vm, view in sorted(self.reading.domains.items())}
+        ops: list[Op] = []
+        for vm, observation in wanted.items():
+            before = None if whole else known.get(vm)
+            if before is None or replace(observation, since=before.since) != before:
+                ops.append(Put(self._keys.observation(node, vm), encode(observation)))
+            else:
+                wanted[vm] = before
+        ops += [Delete(self._keys.observation(node, vm)) for vm in sorted(known.keys() - wanted.keys())]
+        guarded: list[Compare] = [Created(self._keys.beat(node), session.beat_created)]
+        for start in range(0, len(ops), OPS_PER_TXN):
+            result = await self._store.txn(guarded, ops[start : start + OPS_PER_TXN])
+            if not result.succeeded:
+                session.end("evicted: the beat key is gone or another's")
+                return False
+        self._published = wanted
+        if whole:
+            self._published_in = session.id
+            self._on_change(set(wanted))
+        return True
+
+    async def _stored_before(self) -> dict[VmName, Observation | None]:
+        prefix = self._keys.observation(self._keeper.node, VmName(""))
+        listing = await self._store.list(prefix)
+        return {VmName(kv.key.removeprefix(prefix)): None for kv in listing.items}
+
+    def _observe(self, vm: VmName, view: DomainView, session: Session) -> Observation:
+        return Observation(
+            vm=vm,
+            node=self._keeper.node,
+            session=session.id,
+            state=_SEEN[view.state],
+            reason=view.reason,
+            epoch=view.tag.epoch if view.tag else None,
+            uuid=view.uuid,
+            since=self._clock.wall(),
+            progress=self._progress.get(vm, ""),
+        )

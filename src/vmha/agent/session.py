@@ -1,0 +1,373 @@
+"""The node's session: a lease for the others' suspicion, a beat for everybody's safety, a guard that counts along.
+
+    open: take up the session that the guard still counts and etcd still knows, else begin a new one
+    then: beat every beat_s by transaction (compare: our beat key is the one we created) --committed--> guard.beat
+          renew the lease; a lease that is gone is granted anew: it says nothing about us
+    over: the compare failed (evicted), or the guard says expired --> the guard ends the guests, then: open
+
+The deadline counts from the instant at which the last committed beat was *sent*. This process only mirrors it; the
+guard keeps it, and acts on it when this process can not.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import structlog
+
+from vmha import __version__
+from vmha.fencing.port import Guard, GuardRefused, GuardStatus, GuardUnavailable, Level, SessionExpired, State
+from vmha.model.clock import Clock
+from vmha.model.errors import Rejected, VmhaError
+from vmha.model.ids import LeaseId, NodeName, Revision, SessionId
+from vmha.model.keys import Keys, decode, encode
+from vmha.model.records import ArmedLevel, BeatRecord, SessionRecord
+from vmha.model.settings import ClusterConfig, Timing
+from vmha.store.port import Created, Delete, KeyValue, LeaseGone, Modified, Put, Store
+
+log = structlog.get_logger(__name__)
+
+RETRY_S = 0.5
+MAY_START_RESERVE_S = 1.0
+"""A start that is begun this close to the instant at which the guard kills would only be killed."""
+
+
+class Identity(Protocol):
+    """Who this agent is; the simulation hands in its own."""
+
+    node: NodeName
+    address: str
+    boot_id: str
+
+    def new_session(self) -> SessionId: ...
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """One session while it lasts. ``over`` is set once, with the reason."""
+
+    id: SessionId
+    beat_created: Revision
+    count: int
+    sent_at: float
+    timing: Timing
+    live_since: float
+    resumed: bool = False
+    lease: LeaseId | None = None
+    lease_ttl_s: int = 0
+    guard: GuardStatus | None = None
+    armed_with: Timing | None = None  # what the guard counts with
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    why_over: str = ""
+
+    @property
+    def armed(self) -> ArmedLevel:
+        return _LEVELS[self.guard.level] if self.guard and self.guard.state is State.ARMED else ArmedLevel.NONE
+
+    def end(self, why: str) -> None:
+        if not self.over.is_set():
+            self.why_over = why
+            self.over.set()
+
+
+_LEVELS = {Level.NONE: ArmedLevel.NONE, Level.GUARD: ArmedLevel.GUARD, Level.WATCHDOG: ArmedLevel.WATCHDOG}
+
+
+class SessionKeeper:
+    """Opens a session and keeps it. ``current`` is None between two sessions."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        keys: Keys,
+        clock: Clock,
+        guard: Guard,
+        identity: Identity,
+        read_config: Callable[[], ClusterConfig],
+        list_managed: Callable[[], Collection[str]],
+        on_change: Callable[[], None],
+    ) -> None:
+        self._store, self._keys, self._clock, self._guard = store, keys, clock, guard
+        self._identity, self._read_config = identity, read_config
+        self._list_managed, self._on_change = list_managed, on_change
+        self.current: Session | None = None
+
+    @property
+    def node(self) -> NodeName:
+        return self._identity.node
+
+    def store_live_s(self) -> float:
+        """For how long our own beats have been committing without a gap; 0 without a session."""
+        session = self.current
+        if session is None or self._clock.now() - session.sent_at > session.timing.beat_s * 2 + 1.0:
+            return 0.0
+        return self._clock.now() - session.live_since
+
+    def may_start(self) -> bool:
+        """Is there time left before the guard would end what is started now?"""
+        session = self.current
+        if session is None or session.over.is_set() or session.armed is ArmedLevel.NONE:
+            return False
+        kill_at = session.sent_at + session.timing.hold_s - session.timing.kill_lead_s
+        return self._clock.now() < kill_at - min(MAY_START_RESERVE_S, session.timing.hold_s / 8)
+
+    async def run(self) -> None:
+        """One session after another. Returns only by cancellation, which leaves the session to the next process."""
+        while True:
+            try:
+                session = await self._open()
+            except VmhaError as error:
+                log.warning("no session yet", why=str(error))
+                await asyncio.sleep(RETRY_S)
+                continue
+            self.current = session
+            log.info("session begins", session=session.id, resumed=session.resumed)
+            self._on_change()
+            try:
+                await self._keep(session)
+            finally:
+                self.current = None
+            log.warning("session is over", session=session.id, why=session.why_over)
+            self._on_change()
+            await self._end_guests(session)
+
+    async def leave(self) -> None:
+        """End the session in good order; raises while managed guests run here."""
+        session = self.current
+        if session is None:
+            return
+        await self._guard.disarm(session.id)
+        await self._store.txn(
+            [Created(self._keys.beat(self.node), session.beat_created)],
+            [Delete(self._keys.beat(self.node)), Delete(self._keys.session(self.node))],
+        )
+        session.end("left in good order")
+
+    # --- opening
+
+    async def _open(self) -> Session:
+        status = await self._guard.status()
+        known = await self._store.get(self._keys.beat(self.node))
+        beat = _read_beat(known)
+        if known and beat and status.state is State.ARMED and status.session == beat.session:
+            return await self._take_up(known, beat, status)
+        await self._be_clean(status)
+        if known is not None:
+            await self._replace(known)
+        return await self._begin()
+
+    async def _take_up(self, known: KeyValue, beat: BeatRecord, status: GuardStatus) -> Session:
+        """This process is new, its session is not: no guest notices."""
+        now = self._clock.now()
+        assert status.deadline is not None
+        timing = self._read_config().clockwork
+        return Session(
+            id=beat.session,
+            beat_created=known.create_revision,
+            count=beat.count,
+            sent_at=status.deadline - beat.hold_s,
+            timing=timing,
+            live_since=now,
+            resumed=True,
+            guard=status,
+        )
+
+    async def _be_clean(self, status: GuardStatus) -> None:
+        """Before a new session: what an older one left running is ended, or was never ours to end."""
+        if status.state is State.ARMED and status.session:
+            await self._guard.expire(status.session, cause="its beat is gone from the store: evicted")
+            raise NotYetError(f"the guard ends the guests of session {status.session}")
+        if status.state is State.EXPIRED_KILLING:
+            raise NotYetError(f"the guard has not verified yet that the guests of session {status.session} are gone")
+
+    async def _replace(self, known: KeyValue) -> None:
+        """Our own former session's beat: nothing commits under it any more. The proof follows with the inventory."""
+        await self._store.txn(
+            [Modified(known.key, known.mod_revision)],
+            [Delete(known.key), Delete(self._keys.session(self.node))],
+        )
+
+    async def _begin(self) -> Session:
+        config = self._read_config()
+        timing = config.clockwork
+        sent_at = self._clock.now()
+        session = Session(
+            id=self._identity.new_session(),
+            beat_created=Revision(0),
+            count=1,
+            sent_at=sent_at,
+            timing=timing,
+            live_since=sent_at,
+        )
+        key = self._keys.beat(self.node)
+        result = await self._store.txn([Created(key, Revision(0))], [Put(key, self._beat(session))])
+        if not result.succeeded:
+            raise NotYetError("another session of this node was just begun")
+        session.beat_created = result.revision
+        await self._arm(session, timing)
+        return session
+
+    async def _arm(self, session: Session, timing: Timing) -> None:
+        session.guard = await self._guard.arm(
+            session.id,
+            hold_s=timing.hold_s,
+            kill_lead_s=timing.kill_lead_s,
+            sent_at=session.sent_at,
+            watchdog_s=timing.watchdog_s,
+            managed=self._list_managed(),
+        )
+        session.armed_with = timing
+
+    def _beat(self, session: Session) -> bytes:
+        return encode(
+            BeatRecord(
+                session=session.id,
+                boot_id=self._identity.boot_id,
+                count=session.count,
+                armed=session.armed,
+                hold_s=session.timing.hold_s,
+                dead_after_s=session.timing.dead_after_s,
+            )
+        )
+
+    # --- keeping
+
+    async def _keep(self, session: Session) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            beating = tasks.create_task(self._beat_on(session), name="beat")
+            leasing = tasks.create_task(self._lease_on(session), name="lease")
+            await session.over.wait()
+            beating.cancel()
+            leasing.cancel()
+
+    async def _beat_on(self, session: Session) -> None:
+        while not session.over.is_set():
+            sent_at = self._clock.now()
+            if sent_at >= session.sent_at + session.timing.hold_s:
+                session.end(f"no beat committed for {sent_at - session.sent_at:.1f} s")
+                return
+            await self._take_new_timing(session)
+            session.count += 1
+            if await self._commit_beat(session, sent_at):
+                await self._tell_guard(session)
+            pause = session.timing.beat_s if session.sent_at == sent_at else RETRY_S / 5
+            await asyncio.sleep(max(0.0, sent_at + pause - self._clock.now()))
+
+    async def _take_new_timing(self, session: Session) -> None:
+        """Settings changed. The guard must never hold longer than the beat that others have read promises:
+        a shorter hold goes to the guard first, a longer one into a committed beat first (``_tell_guard`` follows).
+        """
+        wanted = self._read_config().clockwork
+        if wanted == session.timing:
+            return
+        if wanted.hold_s <= session.timing.hold_s:
+            await self._arm_again(session, wanted)
+            if session.armed_with != wanted:
+                return
+        log.info("timing changes", hold_s=wanted.hold_s, beat_s=wanted.beat_s)
+        session.timing = wanted
+
+    async def _commit_beat(self, session: Session, sent_at: float) -> bool:
+        key = self._keys.beat(self.node)
+        try:
+            result = await self._store.txn(
+                [Created(key, session.beat_created)],
+                [Put(key, self._beat(session))],
+                timeout_s=max(1.0, session.timing.beat_s),
+                idempotent=True,
+            )
+        except VmhaError as error:
+            log.warning("beat not committed", why=str(error))
+            return False
+        if not result.succeeded:
+            session.end("evicted: the beat key is gone or another's")
+            return False
+        if sent_at - session.sent_at > session.timing.beat_s * 2 + 1.0:
+            session.live_since = self._clock.now()
+        session.sent_at = sent_at
+        return True
+
+    async def _tell_guard(self, session: Session) -> None:
+        before = session.armed
+        try:
+            if session.armed_with != session.timing:
+                await self._arm_again(session, session.timing)
+            else:
+                session.guard = await self._guard.beat(
+                    session.id, sent_at=session.sent_at, managed=self._list_managed()
+                )
+        except SessionExpired as error:
+            session.end(f"the guard: {error}")
+        except GuardRefused:
+            await self._arm_again(session, session.timing)
+        except GuardUnavailable as error:
+            log.warning("the guard does not answer", why=str(error))
+            session.guard = None
+        if session.armed is not before:
+            self._on_change()
+
+    async def _arm_again(self, session: Session, timing: Timing) -> None:
+        """A guard that lost its memory, or counts with other times, takes the session up again."""
+        try:
+            await self._arm(session, timing)
+        except VmhaError as error:
+            log.warning("the guard is not armed", why=str(error))
+            session.guard = None
+
+    async def _lease_on(self, session: Session) -> None:
+        """The lease is for suspicion and election only: its loss is mended, never obeyed."""
+        while not session.over.is_set():
+            try:
+                if session.lease is None or session.lease_ttl_s != session.timing.lease_ttl_s:
+                    await self._publish(session)
+                else:
+                    await self._store.keep_alive(session.lease, timeout_s=max(0.5, session.timing.lease_ttl_s / 4))
+            except LeaseGone:
+                log.warning("the lease is gone; taking a new one", session=session.id)
+                session.lease = None
+                self._on_change()
+                continue
+            except VmhaError as error:
+                log.warning("lease not renewed", why=str(error))
+                await asyncio.sleep(RETRY_S / 5)
+                continue
+            await asyncio.sleep(session.timing.lease_ttl_s / 4)
+
+    async def _publish(self, session: Session) -> None:
+        lease = await self._store.grant(session.timing.lease_ttl_s)
+        record = SessionRecord(
+            node=self.node,
+            session=session.id,
+            since=self._clock.wall(),
+            version=__version__,
+            address=self._identity.address,
+            pid=os.getpid(),
+        )
+        result = await self._store.txn(
+            [Created(self._keys.beat(self.node), session.beat_created)],
+            [Put(self._keys.session(self.node), encode(record), lease.id)],
+        )
+        if result.succeeded:
+            session.lease, session.lease_ttl_s = lease.id, session.timing.lease_ttl_s
+            self._on_change()
+
+    async def _end_guests(self, session: Session) -> None:
+        """Evicted, or too late: the guests must end now, whatever this process does next."""
+        try:
+            await self._guard.expire(session.id, cause=session.why_over)
+        except VmhaError as error:
+            log.warning("the guard was not told; it acts at its deadline", why=str(error))
+
+
+class NotYetError(VmhaError):
+    """A session can not begin yet; try again shortly."""
+
+
+def _read_beat(known: KeyValue | None) -> BeatRecord | None:
+    try:
+        return decode(BeatRecord, known.value, where=known.key) if known else None
+    except Rejected:
+        return None

@@ -1,0 +1,294 @@
+"""Carries out one action on one vm. One at a time per vm; every step re-checks what must hold.
+
+The order in a start is the law: claim in etcd, look at the guard's time, then and only then the hypervisor.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from vmha.agent.claims import Claims, Lost
+from vmha.agent.inventory import Inventory
+from vmha.agent.session import SessionKeeper
+from vmha.hypervisor.port import (
+    DomainExists,
+    DomainMissing,
+    Ending,
+    Hypervisor,
+    HypervisorUnavailable,
+    MigrationFailed,
+    MigrationOrder,
+    MigrationProgress,
+    StartFailed,
+    Tag,
+)
+from vmha.model.clock import Clock
+from vmha.model.domain_xml import tagged
+from vmha.model.errors import VmhaError
+from vmha.model.ids import Epoch, Revision, VmName
+from vmha.model.records import Failure, Phase, Placement, RunEnd, Stored
+from vmha.model.vm import Handover, MigrationStyle, VmSpec
+from vmha.policy import transitions
+from vmha.policy.reconcile import Action
+from vmha.policy.snapshot import NodeView, Snapshot
+
+log = structlog.get_logger(__name__)
+
+STOP_LOOK_S = 0.5
+PROGRESS_S = 1.0
+UNSURE_START_S = 5.0
+
+_ENDED = {
+    Ending.GUEST_SHUTDOWN: (RunEnd.GUEST_SHUTDOWN, "its guest powered itself off"),
+    Ending.DESTROYED: (RunEnd.DESTROYED, "somebody ended it by hand"),
+    Ending.HOST_SHUTDOWN: (RunEnd.CRASHED, "its QEMU was told to end"),
+    Ending.SAVED: (RunEnd.SAVED, "somebody saved it by hand"),
+    Ending.PANICKED: (RunEnd.CRASHED, "its guest panicked"),
+    Ending.CRASHED: (RunEnd.CRASHED, "its QEMU died"),
+    Ending.INCOMING_FAILED: (RunEnd.CRASHED, "it did not arrive"),
+    Ending.UNKNOWN: (RunEnd.CRASHED, "it is gone, and nobody saw it end"),
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class Worker:
+    """The hands of an agent. ``migrations_tried`` tells the next decision what this process has already done."""
+
+    hypervisor: Hypervisor
+    inventory: Inventory
+    claims: Claims
+    keeper: SessionKeeper
+    clock: Clock
+    cluster: str
+    migration_uri: str
+    read_snapshot: Callable[[], Snapshot]
+    migrations_tried: dict[VmName, tuple[Revision, str]] = field(default_factory=dict)
+
+    async def do(self, action: Action, read: Stored[Placement] | None, vm: VmName, spec: VmSpec | None) -> None:
+        """Raises ``VmhaError`` when it could not be done; the next look decides again."""
+        match action:
+            case Action.UNTAG:
+                await self.hypervisor.set_tag(vm, None)
+                return
+            case Action.CLEAR:
+                await self.hypervisor.destroy(vm)
+                return
+            case _:
+                assert read is not None
+        match action:
+            case Action.START:
+                assert spec
+                await self._start(read, spec)
+            case Action.ADOPT:
+                read = await self._claim(read, "adopted")
+                await self._tag(read.value)
+            case Action.TAG:
+                await self._tag(read.value)
+            case Action.RESUME_ARRIVAL:
+                await self._resume_arrival(read)
+            case Action.STOP:
+                assert spec
+                await self._stop(vm, spec)
+            case Action.MIGRATE:
+                assert spec
+                await self._migrate(read, spec)
+            case Action.HAND_OVER:
+                await self._hand_over(read, spec)
+            case Action.RESUME_AND_KEEP:
+                await self.hypervisor.resume(vm)
+                await self._keep(read)
+            case Action.KEEP:
+                await self._keep(read)
+            case Action.RELEASE:
+                await self._release(read)
+            case Action.DEPART:
+                await self._depart(read)
+            case Action.NOTHING | Action.WAIT:
+                pass
+            case _:
+                raise AssertionError(action)
+
+    # --- starting
+
+    async def _start(self, read: Stored[Placement], spec: VmSpec) -> None:
+        held = await self._claim(read, "claimed")
+        xml = tagged(spec.xml, cluster=self.cluster, vm=held.value.vm, epoch=held.value.epoch, uuid=spec.uuid)
+        if not self.keeper.may_start():
+            await self._start_failed(held, "too little time is left before the guard's deadline")
+            return
+        try:
+            await self.hypervisor.start(xml, timeout_s=spec.start_timeout_s)
+        except DomainExists as error:
+            log.warning("a start met a guest that is already here", vm=held.value.vm, why=str(error))
+        except StartFailed as error:
+            await self._start_failed(held, str(error))
+        except HypervisorUnavailable:
+            await self._wait_out(held.value.vm)
+            raise
+
+    async def _wait_out(self, vm: VmName) -> None:
+        """A start whose answer is missing may still happen: a thawed libvirtd carries out what it had received.
+
+        Giving the vm back now could let it run twice, so absence must be seen for a while after libvirtd answers.
+        """
+        absent_since: float | None = None
+        while absent_since is None or self.clock.now() - absent_since < UNSURE_START_S:
+            await asyncio.sleep(STOP_LOOK_S)
+            try:
+                here = (await self.inventory.refresh()).local(vm) is not None
+            except HypervisorUnavailable:
+                absent_since = None
+                continue
+            if here:
+                return
+            absent_since = absent_since if absent_since is not None else self.clock.now()
+
+    async def _claim(self, read: Stored[Placement], kind: str) -> Stored[Placement]:
+        if read.value.phase is Phase.HELD:
+            return read
+        session = self.keeper.current
+        if session is None or not self.keeper.may_start():
+            raise Lost("this node may not start vms now")
+        new = transitions.claim(read.value, session.id, self.clock.wall())
+        return await self.claims.write(read, new, kind=kind, text=f"{kind} by {self.keeper.node}")
+
+    async def _start_failed(self, held: Stored[Placement], error: str) -> None:
+        """Verified by looking: only a vm that is not here may be given back."""
+        if (await self.inventory.refresh()).local(held.value.vm) is not None:
+            return
+        failure = Failure(node=self.keeper.node, at=self.clock.wall(), error=error)
+        new = transitions.release(held.value, RunEnd.START_FAILED, error, self.clock.wall(), failure=failure)
+        text = f"it did not start on {failure.node}: {error}"
+        await self.claims.write(held, new, kind="start-failed", text=text, gone_here=True)
+
+    async def _tag(self, placement: Placement) -> None:
+        tag = Tag(cluster=self.cluster, vm=placement.vm, epoch=placement.epoch)
+        await self.hypervisor.set_tag(placement.vm, tag)
+        self.inventory.look_again()
+
+    async def _resume_arrival(self, read: Stored[Placement]) -> None:
+        held = await self._claim(read, "arrived")
+        if not self.keeper.may_start():
+            raise Lost("too little time is left before the guard's deadline")
+        await self.hypervisor.resume(held.value.vm)
+
+    # --- stopping
+
+    async def _stop(self, vm: VmName, spec: VmSpec) -> None:
+        """ACPI first; by force when the guest ignores it, unless that is forbidden. Gone is what the look says."""
+        until = self.clock.now() + spec.stop_timeout_s
+        try:
+            await self.hypervisor.shutdown(vm)
+        except DomainMissing:
+            return
+        while (await self.inventory.refresh()).local(vm) is not None:
+            left = until - self.clock.now()
+            if left <= 0:
+                if spec.no_kill:
+                    self.inventory.show_progress(vm, "ignores the shutdown; no_kill forbids to end it by force")
+                    return
+                await self.hypervisor.destroy(vm)
+                self.inventory.look_again()
+                return
+            await asyncio.sleep(min(STOP_LOOK_S, left))
+
+    async def _release(self, read: Stored[Placement]) -> None:
+        placement = read.value
+        if (await self.inventory.refresh()).local(placement.vm) is not None:
+            raise Lost("it is still here")
+        ended, why = RunEnd.ASKED, "as asked"
+        if placement.phase is not Phase.STOPPING:
+            ended, why = _ENDED.get(self.hypervisor.find_ending(placement.vm) or Ending.UNKNOWN, _ENDED[Ending.UNKNOWN])
+        new = transitions.release(placement, ended, why, self.clock.wall())
+        text = f"it does not run on {self.keeper.node} any more: {why}"
+        await self.claims.write(read, new, kind="stopped", text=text, gone_here=True)
+
+    async def _depart(self, read: Stored[Placement]) -> None:
+        if (await self.inventory.refresh()).local(read.value.vm) is not None:
+            raise Lost("it is still here")
+        why = f"somebody migrated it away from {self.keeper.node}; it starts again only when seen, or confirmed gone"
+        new = transitions.depart(read.value, why, self.clock.wall())
+        await self.claims.write(read, new, kind="departed", text=why, gone_here=True)
+
+    # --- migrating
+
+    async def _migrate(self, read: Stored[Placement], spec: VmSpec) -> None:
+        """Peer to peer between the two libvirtds: it goes on even if this process dies."""
+        placement = read.value
+        assert placement.target
+        target = self.read_snapshot().nodes.get(placement.target)
+        safe = spec.migration.handover is Handover.SAFE
+        address = _migration_address(target)
+        order = MigrationOrder(
+            name=placement.vm,
+            target_uri=self.migration_uri.format(address=address),
+            data_uri=f"tcp://{address}",
+            tag=Tag(cluster=self.cluster, vm=placement.vm, epoch=Epoch(placement.epoch + 1)),
+            live=spec.migration.style is MigrationStyle.LIVE,
+            paused_at_target=safe,
+            timeout_s=spec.migration.timeout_s,
+            bandwidth_mib_s=spec.migration.bandwidth_mib_s,
+            max_downtime_ms=spec.migration.max_downtime_ms,
+            auto_converge=spec.migration.auto_converge,
+        )
+        watching = asyncio.create_task(self._show_progress(placement.vm), name=f"progress-{placement.vm}")
+        try:
+            await self.hypervisor.migrate(order)
+        except (MigrationFailed, HypervisorUnavailable, DomainMissing) as error:
+            self.migrations_tried[placement.vm] = (read.modified, str(error))
+            log.warning("migration failed", vm=placement.vm, target=placement.target, why=str(error))
+            return
+        finally:
+            watching.cancel()
+            self.inventory.show_progress(placement.vm, "")
+        await self._hand_over(read, spec)
+
+    async def _show_progress(self, vm: VmName) -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_S)
+            try:
+                progress = await self.hypervisor.migration_progress(vm)
+            except VmhaError:
+                continue
+            if progress:
+                self.inventory.show_progress(vm, _in_words(progress))
+
+    async def _hand_over(self, read: Stored[Placement], spec: VmSpec | None) -> None:
+        placement = read.value
+        assert placement.target
+        text = f"handed over from {self.keeper.node} to {placement.target}"
+        if spec is None or spec.migration.handover is Handover.SAFE:
+            new = transitions.hand_over(placement, self.clock.wall())
+            await self.claims.write(read, new, kind="handed-over", text=text, gone_here=True)
+            return
+        target = self.read_snapshot().nodes.get(placement.target)
+        if target is None or target.beat is None:
+            raise Lost(f"{placement.target} has no session to hand it over to")
+        new = transitions.hand_over(placement, self.clock.wall(), already_running_in=target.beat.value.session)
+        living = (placement.target, target.beat.created)
+        await self.claims.write(read, new, kind="handed-over", text=text, gone_here=True, also_living=living)
+
+    async def _keep(self, read: Stored[Placement]) -> None:
+        _, why = self.migrations_tried.get(read.value.vm, (0, "the migration did not happen"))
+        new = transitions.keep(read.value, why, self.clock.wall())
+        text = f"the migration to {read.value.target} failed, it stays on {self.keeper.node}: {why}"
+        await self.claims.write(read, new, kind="migration-failed", text=text)
+
+
+def _migration_address(target: NodeView | None) -> str:
+    if target is None:
+        return ""
+    if target.spec and target.spec.value.migration_address:
+        return target.spec.value.migration_address
+    return target.status.value.migration_address if target.status else ""
+
+
+def _in_words(progress: MigrationProgress) -> str:
+    mib = 1024 * 1024
+    left, total = progress.remaining_bytes / mib, progress.total_bytes / mib
+    text = f"{progress.elapsed_s:.0f} s, {left:.0f} of {total:.0f} MiB to go"
+    if progress.expected_downtime_ms is not None:
+        text += f", expected downtime {progress.expected_downtime_ms} ms"
+    return text

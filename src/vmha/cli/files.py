@@ -1,0 +1,26 @@
+"""Reading what the operator names on the command line."""
+
+import sys
+from pathlib import Path
+
+from vmha.model.errors import Rejected
+
+LARGEST_BYTES = 16 << 20
+
+
+def read_text(path: Path, *, what: str) -> str:
+    """A text file, or standard input for ``-``.
+
+    Raises:
+        Rejected: it can not be read, naming the option and the file.
+    """
+    if str(path) == "-":
+        return sys.stdin.read()
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            raise Rejected(f"{what}: {path} has {path.stat().st_size} bytes", accepted=f"at most {LARGEST_BYTES}")
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise Rejected(f"{what}: {path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
+    except OSError as error:
+        raise Rejected(f"{what}: {path}: {(error.strerror or str(error)).lower()}") from error

@@ -1,0 +1,90 @@
+"""The lab's own cluster, asked from outside the lab: through the socket behind which a living etcd member answers."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from vmha.lab.guests import Witness
+from vmha.lab.layout import CLUSTER, LabDir
+from vmha.model.clock import SystemClock
+from vmha.model.errors import Rejected
+from vmha.model.keys import Keys, encode
+from vmha.model.settings import ClusterConfig, Profile
+from vmha.model.vm import Desired
+from vmha.operator import follow, vms
+from vmha.operator.client import Edit, OperatorClient, Reading
+from vmha.operator.errors import UnknownName
+from vmha.store.etcd import EtcdStore
+from vmha.store.port import Put
+
+T = TypeVar("T")
+Tell = Callable[[str], None]
+
+
+def find_profile(name: str) -> Profile:
+    """Raises: Rejected when there is no such timing profile."""
+    try:
+        return Profile(name)
+    except ValueError:
+        raise Rejected(f"no timing profile {name!r}", accepted=", ".join(Profile)) from None
+
+
+def choose_profile(lab: LabDir, profile: Profile) -> None:
+    """Set the cluster's timing profile; nothing is written when it is that one already."""
+
+    async def work(client: OperatorClient) -> None:
+        def decide(reading: Reading) -> Edit[None]:
+            config = reading.snapshot.config
+            if config.profile is profile:
+                return Edit(result=None)
+            changed: ClusterConfig = config.model_copy(update={"profile": profile})
+            key = client.keys.config
+            return Edit(result=None, ops=[Put(key, encode(changed))], compares=[reading.unchanged(key)])
+
+        await client.change(decide)
+
+    _run(lab, work)
+
+
+def add_vm(lab: LabDir, witness: Witness, *, start: bool, failover_domain: str | None) -> None:
+    """Make the witness guest a vm of the cluster."""
+
+    async def work(client: OperatorClient) -> None:
+        await vms.add_vm(client, witness.name, witness.xml, start=start, failover_domain=failover_domain)
+
+    _run(lab, work)
+
+
+def await_running(lab: LabDir, name: str, *, timeout_s: float, tell: Tell) -> None:
+    """Return when the vm runs; ``tell`` says what is going on until then."""
+
+    async def work(client: OperatorClient) -> None:
+        goal = follow.vm_is(client, name, Desired.RUNNING)
+        tell(await follow.wait(client, goal, timeout_s=timeout_s, tell=tell))
+
+    _run(lab, work)
+
+
+def remove_vm(lab: LabDir, name: str, *, timeout_s: float, tell: Tell) -> None:
+    """Stop the vm, then take it out of the cluster. A witness guest that is no vm of the cluster needs neither."""
+
+    async def work(client: OperatorClient) -> None:
+        try:
+            await vms.set_desired(client, name, Desired.STOPPED)
+        except UnknownName:
+            return
+        await follow.wait(client, follow.vm_is(client, name, Desired.STOPPED), timeout_s=timeout_s, tell=tell)
+        await vms.remove_vm(client, name)
+
+    _run(lab, work)
+
+
+def _run(lab: LabDir, work: Callable[[OperatorClient], Awaitable[T]]) -> T:
+    async def run() -> T:
+        store = EtcdStore([f"unix:{lab.etcd}"])
+        try:
+            return await work(OperatorClient(store, Keys(CLUSTER), SystemClock(), author="vmha lab"))
+        finally:
+            await store.close()
+
+    return asyncio.run(run())

@@ -1,0 +1,151 @@
+"""``vmha node``: the machines of the cluster."""
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vmha.cli.context import Json, NodeArgument, Timeout, Wait, do
+from vmha.cli.output import screen, show, show_json, table, when
+
+if TYPE_CHECKING:
+    from vmha.operator.client import OperatorClient
+    from vmha.operator.overview import Overview
+
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Nodes: list, drain, confirm off."
+)
+
+
+@app.command("list")
+def list_nodes(ctx: typer.Context, as_json: Json = False) -> None:
+    """List the nodes."""
+    from vmha.cli.status import node_table
+
+    shown = do(ctx, _look)
+    if as_json:
+        show_json([asdict(node) for node in shown.nodes])
+    elif shown.nodes:
+        show(node_table(shown.nodes, screen()))
+    else:
+        show("No node has joined yet: start the agent on each host (vmha agent).")
+
+
+@app.command("show")
+def show_node(ctx: typer.Context, name: NodeArgument, as_json: Json = False) -> None:
+    """Show one node: its state, what the operator says about it, and its vms."""
+    from vmha.operator.nodes import find_node
+    from vmha.operator.overview import overview, plain_vm
+
+    async def work(client: "OperatorClient") -> dict[str, Any]:
+        snapshot = await client.read()
+        view = find_node(snapshot, name)
+        shown = overview(snapshot, cluster=client.keys.cluster, wall=client.clock.wall())
+        line = asdict(next(node for node in shown.nodes if node.name == name))
+        vms = [plain_vm(vm) for vm in shown.vms if name in (vm.node, vm.target)]
+        spec = view.spec.value.model_dump(mode="json") if view.spec else None
+        return {**line, "vms": vms, "spec": spec}
+
+    found = do(ctx, work)
+    if as_json:
+        show_json(found)
+        return
+    vms, spec = found.pop("vms"), found.pop("spec")
+    found["since"] = when(found["since"])
+    found["notes"] = "; ".join(found["notes"])
+    found["fence"] = ", ".join(device["agent"] for device in spec["fence"]) if spec else ""
+    show([f"{key + ':':20}{value if value not in (None, '') else '-'}" for key, value in found.items()])
+    if vms:
+        rows = [(vm["name"], str(vm["state"]), vm["reason"]) for vm in vms]
+        show(["", *table(("VM", "STATE", "REASON"), rows, screen())])
+
+
+@app.command()
+def drain(
+    ctx: typer.Context,
+    name: NodeArgument,
+    why: Annotated[str, typer.Option(help="For those who wonder later.")] = "",
+    wait: Wait = True,
+    timeout: Timeout = 1800.0,
+) -> None:
+    """Send its vms elsewhere by migration and let none come, until undrain."""
+    from vmha.operator.follow import node_is_drained
+    from vmha.operator.nodes import drain as drain_node
+
+    async def work(client: "OperatorClient") -> str:
+        from vmha.cli.waiting import wait_shown
+
+        await drain_node(client, name, why=why)
+        if not wait:
+            return f"{name} is being drained"
+        return await wait_shown(client, node_is_drained(name), timeout_s=timeout)
+
+    show(do(ctx, work))
+
+
+@app.command()
+def undrain(ctx: typer.Context, name: NodeArgument) -> None:
+    """Let vms come to it again."""
+    from vmha.operator.nodes import undrain as undrain_node
+
+    do(ctx, lambda client: undrain_node(client, name))
+    show(f"{name} may receive vms again")
+
+
+@app.command("confirm-off")
+def confirm_off(
+    ctx: typer.Context,
+    name: NodeArgument,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; for scripts that know.")] = False,
+    wait: Wait = True,
+    timeout: Timeout = 30.0,
+) -> None:
+    """Say that a lost node is powered off, so that its vms are recovered. Wrong, it makes vms run twice."""
+    from vmha.operator.follow import request_ended
+    from vmha.operator.nodes import confirm_off as confirm
+    from vmha.operator.nodes import find_node, vms_on
+
+    async def look(client: "OperatorClient") -> list[str]:
+        snapshot = await client.read()
+        find_node(snapshot, name)
+        return vms_on(snapshot, name)
+
+    async def work(client: "OperatorClient") -> str:
+        from vmha.cli.waiting import wait_shown
+
+        request = await confirm(client, name)
+        if not wait:
+            return f"asked for (request {request.id}); see: vmha requests"
+        return await wait_shown(client, request_ended(client, request.id), timeout_s=timeout)
+
+    vms = do(ctx, look)
+    if not yes:
+        _ask_for_the_name(name, vms)
+    show(do(ctx, work))
+
+
+def _ask_for_the_name(name: str, vms: list[str]) -> None:
+    """A word typed by hand: nobody types a node's name by habit."""
+    from vmha.model.errors import Rejected
+
+    held = ", ".join(vms) if vms else "no vm"
+    risk = (
+        f"{name} holds {held}. They are started elsewhere once you confirm that {name} is OFF. If it still runs, "
+        "they run twice and their disks are destroyed. Look at its power, not at its network."
+    )
+    if not sys.stdin.isatty():
+        raise Rejected(f"confirm-off {name}: nobody is there to confirm. {risk}", accepted="--yes")
+    print(risk, file=sys.stderr)
+    try:
+        answer = input(f"Type the node's name to confirm that {name} is powered off: ")
+    except EOFError:
+        answer = ""
+    if answer.strip() != name:
+        raise Rejected(f"confirm-off: {answer.strip()!r} is not {name!r}: nothing was done")
+
+
+async def _look(client: "OperatorClient") -> "Overview":
+    from vmha.operator.overview import overview
+
+    return overview(await client.read(), cluster=client.keys.cluster, wall=client.clock.wall())

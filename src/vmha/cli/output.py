@@ -1,0 +1,117 @@
+"""How things are shown: small tables, a little colour, JSON. Hand-made, because a table library costs 0.1 s a call.
+
+Colour only on a terminal, and never with NO_COLOR. Piped output is plain, and its lines are not cut.
+"""
+
+import json
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TextIO
+
+_CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36", "dim": "2", "bold": "1"}
+_LEAST_LAST_COLUMN = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """Where output goes. ``width`` None: lines are as long as they are."""
+
+    colour: bool
+    width: int | None
+
+    def paint(self, text: str, colour: str) -> str:
+        return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if self.colour and colour and text else text
+
+
+def screen(stream: TextIO | None = None) -> Screen:
+    stream = stream or sys.stdout
+    if not stream.isatty():
+        return Screen(colour=False, width=None)
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    return Screen(colour=not plain, width=max(40, shutil.get_terminal_size((80, 24)).columns))
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    text: str
+    colour: str = ""
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[str | Cell]], on: Screen) -> list[str]:
+    """Columns as wide as they need to be; the last one takes what is left and goes on below itself.
+
+    When even that is too wide, the widest of the other columns are cut with an ellipsis.
+    """
+    cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
+    widths = [
+        max(len(header), *(len(row[i].text) for row in cells)) if cells else len(header)
+        for i, header in enumerate(headers)
+    ]
+    last = len(headers) - 1
+    if on.width is not None:
+        gaps = 2 * last
+        need = min(widths[last], max(_LEAST_LAST_COLUMN, len(headers[last])))
+        while sum(widths[:last]) + gaps + need > on.width:
+            widest = max(range(last), key=lambda i: widths[i])
+            if widths[widest] <= max(8, len(headers[widest])):
+                break
+            widths[widest] -= 1
+        widths[last] = max(need, on.width - sum(widths[:last]) - gaps)
+    lines = [on.paint(_join([Cell(header) for header in headers], widths, Screen(False, None)), "bold")]
+    for row in cells:
+        *front, end = row
+        pieces = _wrapped(end.text, widths[last]) if on.width is not None else [end.text]
+        lines.append(_join([*front, Cell(pieces[0], end.colour)], widths, on))
+        indent = " " * (sum(widths[:last]) + 2 * last)
+        lines += [indent + on.paint(piece, end.colour) for piece in pieces[1:]]
+    return lines
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+
+
+def _join(cells: Sequence[Cell], widths: Sequence[int], on: Screen) -> str:
+    parts = []
+    for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+        is_last = i == len(cells) - 1
+        text = cell.text if is_last or len(cell.text) <= width else cell.text[: width - 1] + "…"
+        parts.append(on.paint(text, cell.colour) + ("" if is_last else " " * (width - len(text))))
+    return "  ".join(parts).rstrip()
+
+
+def show(lines: Sequence[str] | str) -> None:
+    print(lines if isinstance(lines, str) else "\n".join(lines))
+
+
+def show_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def complain(text: str) -> None:
+    """One error, for people, on standard error. Every line says whose it is."""
+    on = screen(sys.stderr)
+    for line in text.splitlines() or [""]:
+        print(f"{on.paint('vmha:', 'red')} {line}", file=sys.stderr)
+
+
+def when(at: float) -> str:
+    """A time of day, with the date when it is not today's; local time."""
+    if not at:
+        return "-"
+    then = datetime.fromtimestamp(at)
+    today = then.date() == datetime.now().date()
+    return then.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
+
+
+def ago(seconds: float) -> str:
+    """A duration in one unit: 12 s, 5 min, 3 h, 9 d."""
+    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
+        if seconds < limit:
+            return f"{max(0, round(seconds / size))} {unit}"
+    return f"{round(seconds / 86400)} d"

@@ -1,0 +1,226 @@
+"""``vmha vm``: definitions of vms. What is done with them is in ``vm_actions``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from vmha.cli import vm_actions
+from vmha.cli.context import Json, Timeout, VmArgument, Wait, do
+from vmha.cli.output import screen, show, show_json
+from vmha.model.vm import AfterShutdown, Desired, Handover, MigrationStyle, Recovery
+
+if TYPE_CHECKING:
+    from vmha.model.vm import VmSpec
+    from vmha.operator.client import OperatorClient
+    from vmha.operator.overview import Overview
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Virtual machines: define, start, stop, move, explain.",
+)
+for verb in ("start", "stop", "enable", "disable", "restart", "migrate", "relocate", "why", "confirm-gone"):
+    app.command(verb)(getattr(vm_actions, verb.replace("-", "_")))
+
+_Domain = Annotated[str | None, typer.Option("--failover-domain", help="Failover domain that it prefers nodes by.")]
+_Priority = Annotated[int | None, typer.Option(help="0 to 1000; the higher is placed first.")]
+_Recovery = Annotated[Recovery | None, typer.Option(help="What to do when it fails on a healthy node.")]
+_MaxRestarts = Annotated[int | None, typer.Option(help="Restarts in place within the window; 0: no limit.")]
+_Window = Annotated[float | None, typer.Option("--restart-window", help="Seconds after which a restart is forgotten.")]
+_Style = Annotated[MigrationStyle | None, typer.Option("--migration", help="How it migrates.")]
+_Handover = Annotated[Handover | None, typer.Option(help="Who switches over at a migration.")]
+_OnShutdown = Annotated[AfterShutdown | None, typer.Option(help="When the guest powers itself off.")]
+_OnStop = Annotated[AfterShutdown | None, typer.Option(help="When somebody ends it by hand.")]
+_StopTimeout = Annotated[float | None, typer.Option("--stop-timeout", help="Seconds a guest gets to shut down.")]
+_NoKill = Annotated[bool | None, typer.Option("--no-kill/--kill", help="Never end the guest by force.")]
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    name: VmArgument,
+    xml: Annotated[Path, typer.Option("--xml", help="libvirt domain XML; - reads standard input.", show_default=False)],
+    failover_domain: _Domain = None,
+    node_preference: Annotated[
+        str | None,
+        typer.Option(help="Nodes, most preferred first (h1,h2,h3): makes a failover domain named after the vm."),
+    ] = None,
+    start: Annotated[bool, typer.Option("--start/--no-start", help="Start it at once.")] = False,
+    priority: _Priority = None,
+    recovery: _Recovery = None,
+    max_restarts: _MaxRestarts = None,
+    restart_window_s: _Window = None,
+    migration: _Style = None,
+    handover: _Handover = None,
+    on_guest_shutdown: _OnShutdown = None,
+    on_outside_stop: _OnStop = None,
+    stop_timeout_s: _StopTimeout = None,
+    no_kill: _NoKill = None,
+    wait: Wait = True,
+    timeout: Timeout = 120.0,
+) -> None:
+    """Define a vm. Without --start it is neither started nor stopped: found running, it is adopted where it runs."""
+    from vmha.model.errors import Rejected
+    from vmha.operator.follow import vm_is
+    from vmha.operator.vms import add_vm
+
+    text = _read_xml(xml)
+    fields = _fields(
+        priority=priority,
+        recovery=recovery,
+        max_restarts=max_restarts,
+        restart_window_s=restart_window_s,
+        on_guest_shutdown=on_guest_shutdown,
+        on_outside_stop=on_outside_stop,
+        stop_timeout_s=stop_timeout_s,
+        no_kill=no_kill,
+        migration=_fields(style=migration, handover=handover) or None,
+    )
+    nodes = [node.strip() for node in node_preference.split(",")] if node_preference is not None else []
+
+    async def work(client: "OperatorClient") -> str:
+        from vmha.cli.waiting import wait_shown
+
+        try:
+            await add_vm(
+                client, name, text, start=start, failover_domain=failover_domain, node_preference=nodes, **fields
+            )
+        except Rejected as error:
+            if "domain XML" in str(error) or "XML's root" in str(error):
+                error.args = (f"{xml}: {error}",)
+            raise
+        if not start:
+            return f"{name} is defined; start it with: vmha vm start {name}"
+        if not wait:
+            return f"{name} is defined and is being started"
+        return await wait_shown(client, vm_is(client, name, Desired.RUNNING), timeout_s=timeout)
+
+    show(do(ctx, work))
+
+
+@app.command()
+def edit(
+    ctx: typer.Context,
+    name: VmArgument,
+    xml: Annotated[Path | None, typer.Option("--xml", help="New domain XML; counts from the next start on.")] = None,
+    failover_domain: Annotated[
+        str | None, typer.Option("--failover-domain", help="Failover domain; an empty string takes it away.")
+    ] = None,
+    priority: _Priority = None,
+    recovery: _Recovery = None,
+    max_restarts: _MaxRestarts = None,
+    restart_window_s: _Window = None,
+    migration: _Style = None,
+    handover: _Handover = None,
+    on_guest_shutdown: _OnShutdown = None,
+    on_outside_stop: _OnStop = None,
+    stop_timeout_s: _StopTimeout = None,
+    no_kill: _NoKill = None,
+) -> None:
+    """Change fields of a vm; what is not named stays as it is."""
+    from vmha.operator.vms import edit as edit_vm
+    from vmha.operator.vms import find_spec
+
+    fields = _fields(
+        xml=_read_xml(xml) if xml else None,
+        priority=priority,
+        recovery=recovery,
+        max_restarts=max_restarts,
+        restart_window_s=restart_window_s,
+        on_guest_shutdown=on_guest_shutdown,
+        on_outside_stop=on_outside_stop,
+        stop_timeout_s=stop_timeout_s,
+        no_kill=no_kill,
+    )
+    if failover_domain is not None:
+        fields["failover_domain"] = failover_domain or None
+    move = _fields(style=migration, handover=handover)
+
+    async def work(client: "OperatorClient") -> "tuple[VmSpec, VmSpec]":
+        if move:
+            old = find_spec(await client.read(), name).value.migration
+            fields["migration"] = {**old.model_dump(), **move}
+        return await edit_vm(client, name, **fields)
+
+    old, new = do(ctx, work)
+    was, now = old.model_dump(mode="json"), new.model_dump(mode="json")
+    changed = [
+        f"{key}: {was[key]} -> {now[key]}" if key != "xml" else "xml: changed" for key in now if was[key] != now[key]
+    ]
+    show("; ".join(changed) if changed else f"{name} is so already")
+
+
+@app.command()
+def remove(ctx: typer.Context, name: VmArgument) -> None:
+    """Forget a vm. It is not stopped: a running guest runs on, unmanaged."""
+    from vmha.operator.vms import remove_vm
+
+    do(ctx, lambda client: remove_vm(client, name))
+    show(f"{name} is no longer managed; its guest was not touched")
+
+
+@app.command("list")
+def list_vms(ctx: typer.Context, as_json: Json = False) -> None:
+    """List the vms."""
+    from vmha.cli.status import vm_table
+    from vmha.operator.overview import plain_vm
+
+    shown = do(ctx, _look)
+    if as_json:
+        show_json([plain_vm(vm) for vm in shown.vms])
+    elif shown.vms:
+        show(vm_table(shown.vms, screen()))
+    else:
+        show("No vm yet: vmha vm add NAME --xml FILE")
+
+
+@app.command("show")
+def show_vm(
+    ctx: typer.Context,
+    name: VmArgument,
+    as_json: Json = False,
+    xml: Annotated[bool, typer.Option("--xml", help="Print its domain XML and nothing else.")] = False,
+) -> None:
+    """Show one vm: its state and its definition."""
+    from vmha.operator.overview import overview, plain_vm
+    from vmha.operator.vms import find_spec
+
+    async def work(client: "OperatorClient") -> "tuple[VmSpec, dict[str, Any]]":
+        snapshot = await client.read()
+        spec = find_spec(snapshot, name).value
+        shown = overview(snapshot, cluster=client.keys.cluster, wall=client.clock.wall())
+        return spec, plain_vm(next(vm for vm in shown.vms if vm.name == name))
+
+    spec, state = do(ctx, work)
+    if xml:
+        print(spec.xml, end="" if spec.xml.endswith("\n") else "\n")
+    elif as_json:
+        show_json({**state, "spec": spec.model_dump(mode="json")})
+    else:
+        plain = spec.model_dump(mode="json", exclude={"xml", "name", "desired"})
+        show([f"{key + ':':22}{_in_short(value)}" for key, value in {**state, **plain}.items()])
+
+
+async def _look(client: "OperatorClient") -> "Overview":
+    from vmha.operator.overview import overview
+
+    return overview(await client.read(), cluster=client.keys.cluster, wall=client.clock.wall())
+
+
+def _in_short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={item}" for key, item in value.items() if item is not None)
+    return "-" if value in (None, "") else str(value)
+
+
+def _fields(**given: Any) -> dict[str, Any]:
+    """Only what was given: the model knows the defaults."""
+    return {key: value for key, value in given.items() if value is not None}
+
+
+def _read_xml(path: Path) -> str:
+    from vmha.cli.files import read_text
+
+    return read_text(path, what="--xml")

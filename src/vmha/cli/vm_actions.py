@@ -1,0 +1,137 @@
+"""What is done with vms: desired state (start, stop, enable, disable), operations, and why a vm is where it is."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vmha.cli.context import Json, Timeout, VmArgument, Wait, do
+from vmha.cli.output import show, show_json, when
+
+if TYPE_CHECKING:
+    from vmha.model.records import Verb
+    from vmha.model.vm import Desired
+    from vmha.operator.client import OperatorClient
+
+
+def start(ctx: typer.Context, name: VmArgument, wait: Wait = True, timeout: Timeout = 120.0) -> None:
+    """Want it running. A disabled vm must be enabled first."""
+    from vmha.model.vm import Desired
+
+    _settle(ctx, name, Desired.RUNNING, wait=wait, timeout_s=timeout)
+
+
+def stop(ctx: typer.Context, name: VmArgument, wait: Wait = True, timeout: Timeout = 180.0) -> None:
+    """Shut it down and keep it down until it is started."""
+    from vmha.model.vm import Desired
+
+    _settle(ctx, name, Desired.STOPPED, wait=wait, timeout_s=timeout)
+
+
+def enable(ctx: typer.Context, name: VmArgument, wait: Wait = True, timeout: Timeout = 120.0) -> None:
+    """Want it running, whether it was disabled or not."""
+    from vmha.model.vm import Desired
+
+    _settle(ctx, name, Desired.RUNNING, wait=wait, timeout_s=timeout, is_enable=True)
+
+
+def disable(ctx: typer.Context, name: VmArgument, wait: Wait = True, timeout: Timeout = 180.0) -> None:
+    """Shut it down, and refuse to start it until it is enabled."""
+    from vmha.model.vm import Desired
+
+    _settle(ctx, name, Desired.DISABLED, wait=wait, timeout_s=timeout)
+
+
+def restart(ctx: typer.Context, name: VmArgument, wait: Wait = True, timeout: Timeout = 300.0) -> None:
+    """Stop it and start it again, on the same node if that can take it."""
+    from vmha.model.records import Verb
+
+    _ask(ctx, Verb.RESTART, name, None, wait=wait, timeout_s=timeout)
+
+
+def migrate(
+    ctx: typer.Context,
+    name: VmArgument,
+    to: Annotated[str, typer.Option("--to", help="The node to migrate to.", show_default=False)],
+    wait: Wait = True,
+    timeout: Timeout = 660.0,
+) -> None:
+    """Move it to another node without stopping the guest."""
+    from vmha.model.records import Verb
+
+    _ask(ctx, Verb.MIGRATE, name, to, wait=wait, timeout_s=timeout)
+
+
+def relocate(
+    ctx: typer.Context,
+    name: VmArgument,
+    to: Annotated[
+        str | None, typer.Option("--to", help="The node to start it on; the best other one if left out.")
+    ] = None,
+    wait: Wait = True,
+    timeout: Timeout = 300.0,
+) -> None:
+    """Stop it and start it on another node."""
+    from vmha.model.records import Verb
+
+    _ask(ctx, Verb.RELOCATE, name, to, wait=wait, timeout_s=timeout)
+
+
+def confirm_gone(ctx: typer.Context, name: VmArgument, wait: Wait = True, timeout: Timeout = 30.0) -> None:
+    """Say that a departed vm runs nowhere outside the cluster any more, so that it may be started again."""
+    from vmha.model.records import Verb
+
+    _ask(ctx, Verb.CONFIRM_GONE, name, None, wait=wait, timeout_s=timeout)
+
+
+def why(ctx: typer.Context, name: VmArgument, as_json: Json = False) -> None:
+    """Say why it is where it is, what each node said, and what it waits for."""
+    from vmha.operator.why import Why, as_plain, sentences
+    from vmha.operator.why import why as explain
+
+    async def work(client: "OperatorClient") -> Why:
+        return explain(await client.read(), name, wall=client.clock.wall())
+
+    told = do(ctx, work)
+    if as_json:
+        show_json(as_plain(told))
+    else:
+        first, *rest = sentences(told)
+        since = f" Since {when(told.summary.since)}." if told.summary.since else ""
+        epoch = f" Epoch {told.summary.epoch}." if told.summary.epoch else ""
+        show([f"{first}{since}{epoch}", *rest])
+
+
+def _settle(
+    ctx: typer.Context, name: str, desired: "Desired", *, wait: bool, timeout_s: float, is_enable: bool = False
+) -> None:
+    from vmha.operator.follow import vm_is
+    from vmha.operator.vms import enable as enable_vm
+    from vmha.operator.vms import set_desired
+
+    async def work(client: "OperatorClient") -> str:
+        from vmha.cli.waiting import wait_shown
+
+        if is_enable:
+            spec = await enable_vm(client, name)
+        else:
+            spec = await set_desired(client, name, desired)
+        if not wait:
+            return f"{name} is to be {spec.desired}"
+        return await wait_shown(client, vm_is(client, name, spec.desired), timeout_s=timeout_s)
+
+    show(do(ctx, work))
+
+
+def _ask(ctx: typer.Context, verb: "Verb", vm: str, node: str | None, *, wait: bool, timeout_s: float) -> None:
+    from vmha.operator.follow import request_ended
+    from vmha.operator.requests import submit
+
+    async def work(client: "OperatorClient") -> str:
+        from vmha.cli.waiting import wait_shown
+
+        request = await submit(client, verb, vm=vm, node=node)
+        if not wait:
+            return f"asked for (request {request.id}); see: vmha requests"
+        return await wait_shown(client, request_ended(client, request.id, vm=vm), timeout_s=timeout_s)
+
+    show(do(ctx, work))

@@ -1,0 +1,332 @@
+"""Fence agents: programs of the FenceAgentAPI (fence_ipmilan, fence_virsh, a site's own) that cut a node's power.
+
+The API, as the fence-agents project defines it: options as ``key=value`` lines on standard input, ``action`` among
+them; exit code 0 is success; for ``action=status`` 0 means the power is on, 2 that it is off, anything else that it
+could not be told.
+
+Promise: ``power_off`` is ``confirmed`` only when a program said that it switched the power off *and* a status asked
+for afterwards said "off". A program that hangs is ended with everything it started in its process group; one that
+lies, prints garbage or is missing is a result with words, not an exception. Options never appear on a command line
+(any user may read those), nor do secret values in a message.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import cast
+
+from vmha.model.errors import Rejected
+from vmha.model.ids import NodeName
+
+# Where distributions put fence agents, beside PATH: a service's PATH often lacks sbin.
+AGENT_PATH = "/usr/sbin:/usr/local/sbin:/sbin"
+MAX_STDERR_BYTES = 4096
+MAX_STDOUT_BYTES = 256 * 1024  # metadata is some tens of kilobytes of XML
+MAX_WORDS = 400
+# How long output may still come after the program itself has ended: a helper it left behind may hold the pipe.
+DRAIN_S = 0.2
+REAP_S = 1.0
+SECRET_WORDS = ("passw", "secret", "token")
+MASK = "***"
+
+
+class Power(StrEnum):
+    ON = "on"
+    OFF = "off"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FenceDevice:
+    """One way to cut a node's power.
+
+    Attributes:
+        agent: path of the program, or its name.
+        options: what it reads on standard input. ``{node}`` in a value stands for the node's name; ``nodename`` is
+            given besides. Not shown in the record's repr: passwords are among them.
+        timeout_s: for one run of the program, enforced.
+        retries: further attempts after the first failed one, ``retry_delay_s`` apart.
+        has_status: False for a device that can not tell the power's state; its word for "off" then suffices.
+
+    Raises:
+        Rejected: an option can not be given on a line of its own.
+    """
+
+    agent: str
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    timeout_s: float = 20.0
+    retries: int = 1
+    retry_delay_s: float = 1.0
+    has_status: bool = True
+
+    def __post_init__(self) -> None:
+        for key, value in self.options.items():
+            if not key or set(key) & set("=\n\r\0 ") or key == "action":
+                raise Rejected(f"fence agent {self.agent}: option {key!r}", accepted="a word other than action")
+            if set(value) & set("\n\r\0"):
+                raise Rejected(f"fence agent {self.agent}: the value of option {key}", accepted="a single line")
+        if self.timeout_s <= 0 or self.retries < 0 or self.retry_delay_s < 0:
+            raise Rejected(f"fence agent {self.agent}: timeout, retries or delay", accepted="no negative numbers")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FenceResult:
+    """What came of an action.
+
+    Attributes:
+        confirmed: the action was done; for "off": and the power is known to be off.
+        power: what the last status said, where one was asked.
+        attempts: how often the program was started for the action itself.
+        message: in words, without secrets.
+    """
+
+    action: str
+    node: NodeName
+    agent: str
+    confirmed: bool
+    power: Power = Power.UNKNOWN
+    seconds: float = 0.0
+    attempts: int = 0
+    message: str = ""
+    output: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One run of a program. ``code`` is None when it could not be started or had to be ended."""
+
+    code: int | None
+    message: str
+    output: str = ""
+
+
+async def power_off(devices: Sequence[FenceDevice], node: NodeName) -> FenceResult:
+    """Cut ``node``'s power with the first device that manages and can show it; the others are tried in order.
+
+    Returns:
+        The confirmed result, or the last failed one with the messages of all.
+    """
+    began_at = _now()
+    messages = []
+    result = FenceResult(action="off", node=node, agent="", confirmed=False, message="no fence device is configured")
+    for device in devices:
+        result = await _power_off_with(device, node)
+        if result.confirmed:
+            break
+        messages.append(f"{device.agent}: {result.message}")
+    return FenceResult(
+        action="off",
+        node=node,
+        agent=result.agent,
+        confirmed=result.confirmed,
+        power=result.power,
+        seconds=_now() - began_at,
+        attempts=result.attempts,
+        message="; ".join([*messages, result.message] if result.confirmed else messages) or result.message,
+    )
+
+
+async def power_on(device: FenceDevice, node: NodeName) -> FenceResult:
+    """Switch ``node``'s power on."""
+    return await _act(device, node, "on")
+
+
+async def power_status(device: FenceDevice, node: NodeName) -> FenceResult:
+    """Ask for the power's state, which is in ``power``; confirmed unless it could not be told."""
+    began_at = _now()
+    run = await _run(device, node, "status")
+    power = {0: Power.ON, 2: Power.OFF}.get(run.code if run.code is not None else -1, Power.UNKNOWN)
+    return FenceResult(
+        action="status",
+        node=node,
+        agent=device.agent,
+        confirmed=power is not Power.UNKNOWN,
+        power=power,
+        seconds=_now() - began_at,
+        attempts=1,
+        message=f"power is {power}" if power is not Power.UNKNOWN else run.message,
+    )
+
+
+async def monitor(device: FenceDevice, node: NodeName) -> FenceResult:
+    """Ask whether the device itself is reachable and lets us in."""
+    return await _act(device, node, "monitor")
+
+
+async def metadata(device: FenceDevice, node: NodeName) -> FenceResult:
+    """The program's description of itself, XML, in ``output``."""
+    return await _act(device, node, "metadata")
+
+
+async def _power_off_with(device: FenceDevice, node: NodeName) -> FenceResult:
+    result = await _act(device, node, "off")
+    if not result.confirmed:
+        return result
+    if not device.has_status:
+        message = "power switched off, by the device's own word: it has no status"
+        return _revised(result, power=Power.UNKNOWN, confirmed=True, message=message)
+    began_at = _now()
+    status = await power_status(device, node)
+    for _ in range(device.retries):
+        # A power supply takes a moment, and a management board that is asked too soon still says "on".
+        if status.power is Power.OFF:
+            break
+        await asyncio.sleep(device.retry_delay_s)
+        status = await power_status(device, node)
+    message = {
+        Power.OFF: "power is off",
+        Power.ON: 'it reported success for "off", but its status says that the power is on',
+        Power.UNKNOWN: f'it reported success for "off", but its status can not be told: {status.message}',
+    }[status.power]
+    is_off = status.power is Power.OFF
+    seconds = result.seconds + _now() - began_at
+    return _revised(result, power=status.power, confirmed=is_off, message=message, seconds=seconds)
+
+
+async def _act(device: FenceDevice, node: NodeName, action: str) -> FenceResult:
+    """Run the action until it succeeds or the attempts are used up."""
+    began_at = _now()
+    run = await _run(device, node, action)
+    attempts = 1
+    while run.code != 0 and attempts <= device.retries:
+        await asyncio.sleep(device.retry_delay_s)
+        run = await _run(device, node, action)
+        attempts += 1
+    return FenceResult(
+        action=action,
+        node=node,
+        agent=device.agent,
+        confirmed=run.code == 0,
+        seconds=_now() - began_at,
+        attempts=attempts,
+        message=run.message,
+        output=run.output,
+    )
+
+
+def _revised(
+    result: FenceResult, *, power: Power, confirmed: bool, message: str, seconds: float | None = None
+) -> FenceResult:
+    return FenceResult(
+        action=result.action,
+        node=result.node,
+        agent=result.agent,
+        confirmed=confirmed,
+        power=power,
+        seconds=result.seconds if seconds is None else seconds,
+        attempts=result.attempts,
+        message=message,
+        output=result.output,
+    )
+
+
+async def _run(device: FenceDevice, node: NodeName, action: str) -> _Run:
+    program = shutil.which(device.agent, path=f"{os.environ.get('PATH', os.defpath)}:{AGENT_PATH}")
+    if program is None:
+        return _Run(code=None, message=_why_not_found(device.agent))
+    options = {key: value.replace("{node}", node) for key, value in device.options.items()}
+    lines = {"nodename": node, **options, "action": action}
+    feed = "".join(f"{key}={value}\n" for key, value in lines.items()).encode()
+    loop = asyncio.get_running_loop()
+    try:
+        transport, protocol = await loop.subprocess_exec(
+            _Program,
+            program,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,  # a process group of its own, so that all it starts can be ended with it
+        )
+    except OSError as error:
+        return _Run(code=None, message=f"can not be started: {error.strerror}")
+    stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
+    stdin.write(feed)
+    stdin.close()
+    try:
+        async with asyncio.timeout(device.timeout_s):
+            await protocol.ended.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_S):
+                await protocol.drained.wait()
+    except TimeoutError:
+        _end(transport)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REAP_S):
+                await protocol.ended.wait()
+        return _Run(code=None, message=f"did not answer within {device.timeout_s:g} s and was ended")
+    finally:
+        # Also on cancellation: a fence program must not go on switching power when nobody waits for it.
+        _end(transport)
+        transport.close()
+    code = transport.get_returncode()
+    words = _one_line(_masked(protocol.said, options))
+    message = f"ended by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+    output = _masked(bytes(protocol.stdout).decode(errors="replace"), options)
+    return _Run(code=code, message=f"{message}: {words}" if words else message, output=output)
+
+
+def _end(transport: asyncio.SubprocessTransport) -> None:
+    """Kill the program and all of its process group, if it still runs."""
+    if transport.get_returncode() is None:
+        with suppress(ProcessLookupError):
+            os.killpg(transport.get_pid(), signal.SIGKILL)
+
+
+class _Program(asyncio.SubprocessProtocol):
+    """Collects bounded output. Its end and the end of its output are two things: a helper may keep the pipes open."""
+
+    def __init__(self) -> None:
+        self.ended = asyncio.Event()
+        self.drained = asyncio.Event()
+        self.stdout = bytearray()
+        self.stderr = bytearray()
+        self._open = {1, 2}
+
+    @property
+    def said(self) -> str:
+        return bytes(self.stderr or self.stdout[-MAX_STDERR_BYTES:]).decode(errors="replace")
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        if fd == 1:
+            self.stdout += data[: MAX_STDOUT_BYTES - len(self.stdout)]
+        else:
+            self.stderr += data
+            del self.stderr[:-MAX_STDERR_BYTES]
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        self._open.discard(fd)
+        if not self._open:
+            self.drained.set()
+
+    def process_exited(self) -> None:
+        self.ended.set()
+
+
+def _why_not_found(agent: str) -> str:
+    if os.path.isdir(agent):
+        return "is a directory, not a program"
+    if os.sep in agent and os.path.exists(agent):
+        return "is not executable"
+    return "no such program" if os.sep in agent else f"no such program in PATH or {AGENT_PATH}"
+
+
+def _masked(text: str, options: Mapping[str, str]) -> str:
+    """``text`` without the values of secret options: programs repeat their input when they fail."""
+    secrets = {value for key, value in options.items() if value and any(word in key.lower() for word in SECRET_WORDS)}
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, MASK)
+    return text
+
+
+def _one_line(text: str) -> str:
+    """The end of ``text`` on one line: errors come last."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())[-MAX_WORDS:]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,168 @@
+"""What a guard must know again when it was killed and started anew: kept in ``guard.json``, on tmpfs.
+
+Written by atomic rename at every arm and beat, without fsync: it has to outlive the guard, not the machine. It names
+the boot it belongs to, because CLOCK_BOOTTIME begins anew with each boot and no guest outlives one. A file that is
+there but can not be read is an expired session: "it may be past its deadline" is the only safe reading of it.
+Standard library only: the guard imports this.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from vmha.fencing.deadline import Deadline, State
+from vmha.fencing.qemu_processes import Guest
+
+STATE_NAME = "guard.json"
+SCHEMA = 1
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+# A proof names what was killed; a host that lost more guests than this has a count to go by.
+MAX_KILLED = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Killed:
+    uuid: str
+    name: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KillRecord:
+    """The proof: what was ended for which session, and when it was seen that nothing managed runs any more.
+
+    ``begun_at`` and ``verified_at`` are CLOCK_BOOTTIME, ``begun_wall`` is seconds since 1970. ``verified_at`` is None
+    while a guest is left.
+    """
+
+    session: str
+    cause: str
+    begun_at: float
+    begun_wall: float
+    verified_at: float | None = None
+    guests: tuple[Killed, ...] = ()
+
+    def with_guests(self, guests: Iterable[Guest]) -> "KillRecord":
+        """With those added that it does not name yet."""
+        known = set(self.guests)
+        killed = (Killed(uuid=guest.uuid, name=guest.name, pid=guest.pid) for guest in guests)
+        added = [guest for guest in killed if guest not in known][: MAX_KILLED - len(known)]
+        return replace(self, guests=(*self.guests, *added)) if added else self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedState:
+    deadline: Deadline = field(default_factory=Deadline)
+    watchdog_s: int = 0
+    managed: frozenset[str] = frozenset()
+    last_kill: KillRecord | None = None
+    outstanding: tuple[Guest, ...] = ()
+
+
+def read_boot_id() -> str:
+    return Path(BOOT_ID).read_text().strip()
+
+
+def save(path: Path, state: SavedState, boot_id: str) -> None:
+    """Replace the file by one that holds ``state``.
+
+    Raises:
+        OSError: it could not be written; the file before is intact.
+    """
+    document = {
+        "schema": SCHEMA,
+        "boot_id": boot_id,
+        "deadline": asdict(state.deadline),
+        "watchdog_s": state.watchdog_s,
+        "managed": sorted(state.managed),
+        "last_kill": asdict(state.last_kill) if state.last_kill else None,
+        "outstanding": [asdict(guest) for guest in state.outstanding],
+    }
+    temporary = path.with_name(path.name + ".new")
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        text = json.dumps(document).encode()
+        while text:
+            text = text[os.write(fd, text) :]
+    finally:
+        os.close(fd)
+    os.replace(temporary, path)
+
+
+def load(path: Path, boot_id: str, now: float) -> tuple[SavedState, str]:
+    """The state to go on from, and a note when there is something to say about it."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return SavedState(), ""
+    except OSError as error:
+        return _unreadable(now), f"{path}: {error.strerror}: taken as expired"
+    try:
+        document = json.loads(text)
+        if document["boot_id"] != boot_id:
+            return SavedState(), f"{path} is of an earlier boot: ignored"
+        return _restore(document), ""
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        return _unreadable(now), f"{path} can not be read ({error!r}): taken as expired"
+
+
+def _unreadable(now: float) -> SavedState:
+    cause = "the guard's state could not be read, so the deadline may be past"
+    expired = Deadline(state=State.EXPIRED_KILLING, session="unreadable", cause=cause, expired_at=now)
+    return SavedState(deadline=expired)
+
+
+def _restore(document: dict[str, Any]) -> SavedState:
+    deadline, kill = document["deadline"], document.get("last_kill")
+    return SavedState(
+        deadline=Deadline(
+            state=State(deadline["state"]),
+            session=str(deadline["session"]),
+            hold_s=float(deadline["hold_s"]),
+            kill_lead_s=float(deadline["kill_lead_s"]),
+            sent_at=float(deadline["sent_at"]),
+            cause=str(deadline.get("cause", "")),
+            expired_at=_maybe(deadline.get("expired_at")),
+            clean_at=_maybe(deadline.get("clean_at")),
+        ),
+        watchdog_s=int(document.get("watchdog_s", 0)),
+        managed=frozenset(map(str, document.get("managed", ()))),
+        last_kill=restore_kill(kill) if kill else None,
+        outstanding=tuple(_restore_guest(guest) for guest in document.get("outstanding", ())),
+    )
+
+
+def restore_kill(fields: dict[str, Any]) -> KillRecord:
+    """A kill record from its JSON form.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    return KillRecord(
+        session=str(fields["session"]),
+        cause=str(fields.get("cause", "")),
+        begun_at=float(fields["begun_at"]),
+        begun_wall=float(fields.get("begun_wall", 0.0)),
+        verified_at=_maybe(fields.get("verified_at")),
+        guests=tuple(
+            Killed(uuid=str(guest["uuid"]), name=str(guest["name"]), pid=int(guest["pid"]))
+            for guest in fields.get("guests", ())
+        ),
+    )
+
+
+def _restore_guest(fields: dict[str, Any]) -> Guest:
+    return Guest(
+        uuid=str(fields["uuid"]),
+        name=str(fields["name"]),
+        pid=int(fields["pid"]),
+        start_ticks=int(fields["start_ticks"]),
+    )
+
+
+def _maybe(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -1,0 +1,239 @@
+"""Which QEMU processes of this host are managed guests of this cluster, found without asking libvirtd.
+
+Two sources, joined by process:
+
+1. libvirt's run directory: per running domain ``NAME.pid`` and the status file ``NAME.xml``. Both are written before
+   the QEMU program itself begins, replaced by atomic rename, and survive libvirtd. The status file carries the
+   domain's metadata; a guest is managed when our tag is in it and names our cluster.
+2. /proc: QEMU programs whose ``-uuid`` or ``-name guest=`` is one the guard was told. This finds guests whose status
+   file is gone (libvirtd gave them up, or its run directory is another one).
+
+A guest is a process: pid and start time, because a pid alone may have been given to somebody else. What could not be
+read is ``unclear``, never absent. Guests without our tag that nobody named are left alone.
+Standard library only: the guard imports this.
+"""
+
+import os
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+TAG_NAMESPACE = "https://vmha.dev/xmlns/domain/1"
+"""Namespace of the tag in a domain's metadata. The libvirt adapter writes the same; the guard may not import it."""
+
+LIBVIRT_RUN_DIR = "/run/libvirt/qemu"
+
+# A status file is tens of kilobytes; more than this is none.
+MAX_STATUS_BYTES = 16 * 1024 * 1024
+# libvirtd's child is already in the pid file some milliseconds before it turns into the QEMU program.
+LIBVIRT_DAEMONS = ("libvirtd", "virtqemud")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guest:
+    """One managed QEMU process. ``start_ticks`` is its start time as the kernel counts it in /proc/PID/stat."""
+
+    uuid: str
+    name: str
+    pid: int
+    start_ticks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scan:
+    """What one look found. No managed guest runs only when both are empty."""
+
+    guests: tuple[Guest, ...] = ()
+    unclear: tuple[str, ...] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.guests and not self.unclear
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Domain:
+    """What a status file says. ``cluster`` is None without our tag."""
+
+    name: str
+    uuid: str
+    pid: int | None
+    cluster: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Process:
+    pid: int
+    start_ticks: int
+    is_dead: bool  # a zombie without threads: its files and memory are given back
+    argv: tuple[str, ...]
+    command: str
+
+
+class QemuProcesses:
+    """Looks for managed guests. Parsed status files are remembered until they change, so that a look is cheap."""
+
+    def __init__(self, cluster: str, libvirt_run_dir: str = LIBVIRT_RUN_DIR, proc: str = "/proc") -> None:
+        self._cluster = cluster
+        self._run_dir = Path(libvirt_run_dir)
+        self._proc = Path(proc)
+        self._parsed: dict[str, tuple[tuple[int, int, int], _Domain]] = {}
+
+    @property
+    def run_dir(self) -> Path:
+        return self._run_dir
+
+    def scan(self, told: frozenset[str] = frozenset()) -> Scan:
+        """Look once. ``told`` holds uuids and names of guests that are managed whatever their metadata says."""
+        told = frozenset(word.lower() for word in told)
+        guests: dict[int, Guest] = {}
+        unclear: list[str] = []
+        self._scan_run_dir(told, guests, unclear)
+        if told:
+            try:
+                self._scan_processes(told, guests)
+            except OSError as error:
+                unclear.append(f"{self._proc}: {error.strerror}")
+        return Scan(guests=tuple(guests[pid] for pid in sorted(guests)), unclear=tuple(unclear))
+
+    def still_runs(self, guest: Guest) -> bool:
+        """Whether this very process exists and is not dead."""
+        process = self._read_process(guest.pid)
+        return process is not None and process.start_ticks == guest.start_ticks and not process.is_dead
+
+    def _scan_run_dir(self, told: frozenset[str], guests: dict[int, Guest], unclear: list[str]) -> None:
+        try:
+            names = sorted(os.listdir(self._run_dir))
+        except FileNotFoundError:
+            self._parsed.clear()
+            return  # no libvirtd has run since boot
+        except OSError as error:
+            unclear.append(f"{self._run_dir}: {error.strerror}")
+            return
+        present = {name for name in names if name.endswith(".xml")}
+        self._parsed = {name: parsed for name, parsed in self._parsed.items() if name in present}
+        for file_name in sorted(present):
+            try:
+                domain = self._read_status(file_name)
+            except FileNotFoundError:
+                continue  # the domain ended between the two reads
+            except (OSError, ValueError, ET.ParseError) as error:
+                self._judge_unreadable(file_name, str(error), unclear)
+                continue
+            if domain.cluster == self._cluster or told & {domain.name.lower(), domain.uuid}:
+                for pid in {domain.pid, self._read_pid(file_name)} - {None}:
+                    self._judge(domain, pid, guests, unclear)  # type: ignore[arg-type]
+
+    def _judge(self, domain: _Domain, pid: int, guests: dict[int, Guest], unclear: list[str]) -> None:
+        process = self._read_process(pid)
+        if process is None or process.is_dead:
+            return
+        if not process.argv and process.command.startswith("qemu"):
+            unclear.append(f"{domain.name}: process {pid} is dying and not gone")
+        elif _option(process.argv, "-uuid") == domain.uuid or _guest_name(process.argv) == domain.name:
+            guests[pid] = Guest(uuid=domain.uuid, name=domain.name, pid=pid, start_ticks=process.start_ticks)
+        elif process.argv and os.path.basename(process.argv[0]) in LIBVIRT_DAEMONS:
+            unclear.append(f"{domain.name}: process {pid} is about to become its QEMU")
+        # else: the pid was given to another program after the QEMU ended
+
+    def _judge_unreadable(self, file_name: str, error: str, unclear: list[str]) -> None:
+        pid = self._read_pid(file_name)
+        process = self._read_process(pid) if pid else None
+        if process is not None and not process.is_dead:
+            unclear.append(f"{self._run_dir / file_name}: {error}; process {pid} runs")
+
+    def _scan_processes(self, told: frozenset[str], guests: dict[int, Guest]) -> None:
+        for pid in self._pids():
+            if pid in guests:
+                continue
+            process = self._read_process(pid)
+            if process is None or process.is_dead or not _is_qemu(process.argv):
+                continue
+            uuid, name = _option(process.argv, "-uuid"), _guest_name(process.argv)
+            if uuid in told or name.lower() in told:
+                guests[pid] = Guest(uuid=uuid, name=name, pid=pid, start_ticks=process.start_ticks)
+
+    def _pids(self) -> Iterator[int]:
+        return (int(name) for name in os.listdir(self._proc) if name.isdecimal())
+
+    def _read_status(self, file_name: str) -> _Domain:
+        path = self._run_dir / file_name
+        stat = path.stat()
+        identity = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        known = self._parsed.get(file_name)
+        if known and known[0] == identity:
+            return known[1]
+        if stat.st_size > MAX_STATUS_BYTES:
+            raise ValueError("too large for a status file")
+        domain = _parse(path.read_bytes())
+        self._parsed[file_name] = (identity, domain)
+        return domain
+
+    def _read_pid(self, file_name: str) -> int | None:
+        try:
+            text = (self._run_dir / f"{file_name.removesuffix('.xml')}.pid").read_bytes()[:32]
+        except OSError:
+            return None
+        return int(text) if text.strip().isdigit() else None
+
+    def _read_process(self, pid: int) -> _Process | None:
+        """None when there is no such process (or /proc hides it: then it can not be ours to signal either)."""
+        folder = self._proc / str(pid)
+        try:
+            stat = (folder / "stat").read_text(errors="replace")
+            argv = (folder / "cmdline").read_bytes()
+        except OSError:
+            return None
+        # The command is in parentheses and may hold blanks and parentheses itself: split after the last one.
+        command = stat[stat.index("(") + 1 : stat.rindex(")")]
+        fields = stat[stat.rindex(")") + 2 :].split()
+        state, threads, start_ticks = fields[0], int(fields[17]), int(fields[19])
+        # A zombie leader with threads left is a QEMU that dies but still has its disk open.
+        is_dead = state == "X" or (state == "Z" and threads <= 1)
+        words = tuple(word.decode(errors="replace") for word in argv.rstrip(b"\0").split(b"\0")) if argv else ()
+        return _Process(pid, start_ticks, is_dead, words, command)
+
+
+def _parse(text: bytes) -> _Domain:
+    # libvirtd writes no DOCTYPE; without one there are no entities that could expand.
+    if b"<!DOCTYPE" in text:
+        raise ValueError("has a DOCTYPE, so libvirtd did not write it")
+    root = ET.fromstring(text)
+    if root.tag != "domstatus":
+        raise ValueError(f"is <{root.tag}>, not <domstatus>")
+    domain = root.find("domain")
+    if domain is None:
+        raise ValueError("has no <domain>")
+    tag = domain.find(f"metadata/{{{TAG_NAMESPACE}}}vm")
+    pid = root.get("pid", "")
+    return _Domain(
+        name=domain.findtext("name", ""),
+        uuid=domain.findtext("uuid", "").strip().lower(),
+        pid=int(pid) if pid.isdecimal() and int(pid) > 0 else None,
+        cluster=None if tag is None else tag.get("cluster", ""),
+    )
+
+
+def _is_qemu(argv: tuple[str, ...]) -> bool:
+    program = os.path.basename(argv[0]) if argv else ""
+    return program.startswith("qemu") or program == "kvm"
+
+
+def _option(argv: tuple[str, ...], name: str) -> str:
+    """The word after ``name``, in lower case; empty without one."""
+    for word, value in pairwise(argv):
+        if word == name:
+            return value.lower()
+    return ""
+
+
+def _guest_name(argv: tuple[str, ...]) -> str:
+    """The name in ``-name guest=NAME,...``; QEMU writes a comma in a value twice."""
+    for word, value in pairwise(argv):
+        if word == "-name":
+            found = re.match(r"(?:guest=)?((?:[^,]|,,)*)", value)
+            return found.group(1).replace(",,", ",") if found else ""
+    return ""

@@ -1,0 +1,450 @@
+"""All hosts' guests in one simulated world, on the event loop's time: deterministic, and true to libvirt's habits.
+
+The world goes on by itself: an operation once asked for is carried out by its host, whether or not the agent that asked
+lives to see it, as libvirtd would. A host without power has nothing; a frozen host does nothing until it thaws, its
+guests included. ``history`` is the truth that an invariant checker may read: who ran where, from when to when. It is
+written here, at the one place where guests change, and knows nothing of placements or plans.
+
+Hands that reach past vmha are methods as well: an operator's virsh, a guard's SIGKILL, a guest's own power button.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from vmha.hypervisor.fabric_state import Deed, Fact, Guest, Host, Memory, Migration, Timing
+from vmha.hypervisor.lifecycle import Lifecycle, Shutdown, Started, Stopped, Suspended
+from vmha.hypervisor.port import DomainState, MigrationFailed, StartFailed, Tag
+from vmha.hypervisor.states import Mark
+from vmha.model import domain_xml
+from vmha.model.clock import Clock
+from vmha.model.errors import Broken, Refused
+
+T = TypeVar("T")
+
+RESUMED_UNPAUSED, RESUMED_MIGRATED = 0, 1  # libvirt's VIR_DOMAIN_EVENT_RESUMED_*
+
+
+class SimulatedFabric:
+    """The world. ``reachable(source, target)`` answers for the network between two hosts' libvirtds."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        timing: Timing | None = None,
+        reachable: Callable[[str, str], bool] = lambda source, target: True,
+    ) -> None:
+        self.clock = clock
+        self.timing = timing or Timing()
+        self.reachable = reachable
+        self.history: list[Fact] = []
+        self._hosts: dict[str, Host] = {}
+        self._start_faults: dict[tuple[str, str], tuple[int, str]] = {}
+        self._migration_faults: dict[str, tuple[int, str]] = {}
+        self._lost_replies: set[str] = set()
+        self._migration_s: dict[str, float] = {}
+        self._ignores_acpi: set[str] = set()
+
+    # ---------------------------------------------------------------- hosts
+
+    def add_host(self, name: str, *, addresses: Iterable[str] = (), memory_mib: int = 16384, vcpus: int = 8) -> Host:
+        """A host is reached by its name and by its addresses in a migration's target uri."""
+        host = self._hosts[name] = Host(name, frozenset(addresses) | {name}, memory_mib, vcpus)
+        return host
+
+    def host(self, name: str) -> Host:
+        """The host; one never heard of is a host outside the cluster."""
+        return self._hosts.get(name) or self.add_host(name)
+
+    def power_off(self, host: str) -> None:
+        """Every guest here ends at once; migrations in and out break."""
+        machine = self.host(host)
+        machine.has_power = machine.is_frozen = False
+        machine.waiting.clear()
+        for listener in tuple(machine.on_connection):
+            listener(False)
+        machine.listeners.clear()
+        machine.on_connection.clear()
+        for guest in list(machine.guests.values()):
+            self._remove(guest, Stopped.FAILED)
+
+    def power_on(self, host: str) -> None:
+        machine = self.host(host)
+        machine.has_power = machine.has_libvirtd = True
+
+    def freeze(self, host: str) -> None:
+        """The whole machine stands still, guests included, and goes on where it was at ``thaw``."""
+        machine = self.host(host)
+        machine.is_frozen = True
+        for guest in machine.guests.values():
+            if guest.state is DomainState.RUNNING:
+                self._record(guest, Deed.STANDS)
+
+    def thaw(self, host: str) -> None:
+        machine = self.host(host)
+        machine.is_frozen = False
+        for guest in machine.guests.values():
+            if guest.state is DomainState.RUNNING:
+                self._record(guest, Deed.RUNS)
+        waiting, machine.waiting = machine.waiting, []
+        for go_on in waiting:
+            go_on()
+
+    def stop_libvirtd(self, host: str) -> None:
+        """Guests live on; nobody can look at them, and their events are lost."""
+        machine = self.host(host)
+        machine.has_libvirtd = False
+        for listener in tuple(machine.on_connection):
+            listener(False)
+        for migration in [guest.migration for guest in machine.guests.values() if guest.migration is not None]:
+            self.break_migration(migration, "client socket is closed")
+
+    def start_libvirtd(self, host: str) -> None:
+        machine = self.host(host)
+        machine.has_libvirtd = True
+        for listener in tuple(machine.on_connection):
+            listener(True)
+
+    # ---------------------------------------------------------------- faults
+
+    def fail_start(self, name: str, *, host: str, times: int = 1, message: str = "could not open its disk") -> None:
+        self._start_faults[name, host] = (times, message)
+
+    def fail_migration(self, name: str, *, times: int = 1, message: str = "operation failed: migration") -> None:
+        """Half-way through; the guest runs on at its source."""
+        self._migration_faults[name] = (times, message)
+
+    def lose_migration_reply(self, name: str) -> None:
+        """At the end of its next migration the target is complete, and the source, not told, runs on."""
+        self._lost_replies.add(name)
+
+    def set_migration_time(self, name: str, seconds: float) -> None:
+        self._migration_s[name] = seconds
+
+    def ignore_acpi(self, name: str) -> None:
+        """The guest does not react to a shutdown, in this run and the next."""
+        self._ignores_acpi.add(name)
+        for guest in self._instances(name):
+            guest.memory.obeys_acpi = False
+
+    def crash(self, name: str, *, host: str | None = None) -> None:
+        """SIGKILL to its QEMU, on ``host`` or wherever it is."""
+        for guest in self._instances(name, host):
+            self._remove(guest, Stopped.FAILED)
+
+    def power_off_guest(self, name: str) -> None:
+        """The guest shuts itself down."""
+        for guest in self._instances(name):
+            if guest.state is DomainState.RUNNING:
+                self._remove(guest, Stopped.SHUTDOWN, Shutdown.GUEST)
+
+    def kill_managed(self, host: str) -> tuple[str, ...]:
+        """What a guard does: SIGKILL to every guest with a tag, without libvirt. Returns their names."""
+        victims = [guest for guest in self.host(host).guests.values() if guest.tag is not None]
+        for guest in victims:
+            self._remove(guest, Stopped.FAILED)
+        return tuple(guest.name for guest in victims)
+
+    # ---------------------------------------------------------------- an operator's virsh
+
+    def virsh_start(self, xml: str, host: str) -> None:
+        self.begin_start(self.host(host), xml)
+
+    def virsh_destroy(self, name: str, host: str | None = None) -> None:
+        for guest in self._instances(name, host):
+            self._remove(guest, Stopped.DESTROYED, Shutdown.HOST)
+
+    def virsh_suspend(self, name: str, host: str | None = None) -> None:
+        for guest in self._instances(name, host):
+            self.suspend(guest)
+
+    def virsh_resume(self, name: str, host: str | None = None) -> None:
+        for guest in self._instances(name, host):
+            self.resume(guest)
+
+    def virsh_migrate(self, name: str, source: str, target: str) -> None:
+        """As by hand: no tag changed, the guest resumes by itself. A target never heard of is outside the cluster."""
+        guest = self.host(source).guests[name]
+        self.begin_migration(guest, self.host(target), tag=guest.tag, is_paused_at_target=False)
+
+    # ---------------------------------------------------------------- the truth
+
+    def running_instances(self, uuid_or_name: str) -> list[tuple[str, float]]:
+        """Where its processors run, and since when; a frozen host's do not."""
+        return [
+            (guest.host.name, guest.since)
+            for guest in self._instances(uuid_or_name)
+            if guest.state is DomainState.RUNNING and not guest.host.is_frozen
+        ]
+
+    def instances(self, uuid_or_name: str) -> list[tuple[str, DomainState]]:
+        """Every QEMU of it, running or not."""
+        return [(guest.host.name, guest.state) for guest in self._instances(uuid_or_name)]
+
+    # ---------------------------------------------------------------- what hosts do
+
+    def begin_start(self, host: Host, xml: str, tag: Tag | None = None) -> "asyncio.Future[Guest]":
+        """Take the name; the guest runs after ``start_s``. The caller has checked that name and uuid are free."""
+        facts = domain_xml.parse_domain(xml)
+        guest = Guest(
+            name=facts.name,
+            uuid=facts.uuid or domain_xml.default_uuid("", facts.name),
+            xml=xml,
+            host=host,
+            state=DomainState.PAUSED,
+            reason="starting_up",
+            tag=tag or tag_in(xml),
+            memory=Memory(obeys_acpi=facts.name not in self._ignores_acpi),
+            is_starting=True,
+        )
+        done: asyncio.Future[Guest] = asyncio.get_running_loop().create_future()
+        done.add_done_callback(_heed)
+        times, message = self._start_faults.get((guest.name, host.name), (0, ""))
+        if times > 0:
+            self._start_faults[guest.name, host.name] = (times - 1, message)
+            self._later(host, self.timing.refusal_s, lambda: _fail(done, StartFailed(f"start {guest.name}: {message}")))
+            return done
+        host.guests[guest.name] = guest
+
+        def finish() -> None:
+            if not self._is_alive(guest):
+                _fail(done, StartFailed(f"start {guest.name}: its QEMU ended at once"))
+                return
+            guest.is_starting = False
+            self._run(guest, "booted")
+            self._emit(guest, Lifecycle.RESUMED, RESUMED_UNPAUSED)
+            self._emit(guest, Lifecycle.STARTED, Started.BOOTED)
+            _succeed(done, guest)
+
+        self._later(host, self.timing.start_s, finish)
+        return done
+
+    def begin_migration(
+        self, guest: Guest, target: Host, *, tag: Tag | None, is_paused_at_target: bool, mark: Mark = Mark.NONE
+    ) -> Migration:
+        """Send ``guest`` on its way; it goes on until it ends or breaks, whoever still waits for it."""
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[None] = loop.create_future()
+        outcome.add_done_callback(_heed)
+        migration = Migration(
+            source=guest,
+            target=None,
+            outcome=outcome,
+            is_paused_at_target=is_paused_at_target or guest.state is DomainState.PAUSED,
+            began=self.clock.now(),
+            duration_s=self._migration_s.get(guest.name, self.timing.migration_s),
+        )
+        refusal = self._why_not(guest, target)
+        if refusal:
+            error = MigrationFailed(f"migrate {guest.name} to {target.name}: {refusal}")
+            self._later(guest.host, self.timing.refusal_s, lambda: _fail(outcome, error))
+            return migration
+        arriving = Guest(
+            name=guest.name,
+            uuid=guest.uuid,
+            xml=guest.xml,
+            host=target,
+            state=DomainState.INCOMING,
+            reason="migration",
+            tag=tag,
+            memory=guest.memory,
+            mark=mark,
+            migration=migration,
+        )
+        migration.target = arriving
+        guest.migration = migration
+        target.guests[guest.name] = arriving
+        self._record(arriving, Deed.STANDS)
+        self._emit(arriving, Lifecycle.STARTED, Started.MIGRATED)
+        times, message = self._migration_faults.get(guest.name, (0, ""))
+        if times > 0:
+            self._migration_faults[guest.name] = (times - 1, message)
+            self._later(guest.host, migration.duration_s / 2, lambda: self.break_migration(migration, message))
+        else:
+            self._later(guest.host, migration.duration_s, lambda: self._finish_migration(migration))
+        return migration
+
+    def break_migration(self, migration: Migration, message: str) -> None:
+        """The guest stays what it was at the source; the half that arrived goes."""
+        target = migration.target
+        if migration.outcome.done() or target is None:
+            return
+        migration.source.migration = target.migration = None
+        _fail(migration.outcome, MigrationFailed(f"migrate {target.name} to {target.host.name}: {message}"))
+        if self._is_alive(target):
+            self._remove(target, Stopped.FAILED)
+
+    def call_off_start(self, host: Host, name: str) -> None:
+        """End a guest that has not started yet."""
+        guest = host.guests.get(name)
+        if guest is not None and guest.is_starting:
+            del host.guests[name]
+
+    def suspend(self, guest: Guest) -> None:
+        if guest.state is DomainState.RUNNING:
+            self._stand(guest, DomainState.PAUSED, "user")
+            self._emit(guest, Lifecycle.SUSPENDED, Suspended.PAUSED)
+
+    def resume(self, guest: Guest) -> None:
+        """Let it run, and end the hand-over of one that arrived."""
+        if guest.state is DomainState.INCOMING:
+            raise Refused(f"{guest.name} is still on its way in")
+        keeps_pause, guest.mark = guest.mark is Mark.PAUSED, Mark.NONE
+        if guest.state is DomainState.ARRIVED and keeps_pause:
+            guest.state = DomainState.PAUSED
+        elif guest.state in (DomainState.PAUSED, DomainState.ARRIVED) and not guest.is_starting:
+            self._run(guest, "unpaused")
+            self._emit(guest, Lifecycle.RESUMED, RESUMED_UNPAUSED)
+
+    def ask_shutdown(self, guest: Guest) -> None:
+        """Press its power button: an obedient guest is off after ``shutdown_s``, wherever it is by then."""
+        guest.memory.shutdown_asked = True
+        self._later(guest.host, self.timing.shutdown_s, lambda: self._obey_shutdown(guest.memory))
+
+    def begin_destroy(self, guest: Guest) -> "asyncio.Future[None]":
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.add_done_callback(_heed)
+
+        def finish() -> None:
+            if self._is_alive(guest):
+                self._remove(guest, Stopped.DESTROYED, Shutdown.HOST)
+            _succeed(done, None)
+
+        self._later(guest.host, self.timing.destroy_s, finish)
+        return done
+
+    def find_host(self, uri: str) -> Host | None:
+        """The host that a libvirt uri names, if there is one."""
+        address = urlsplit(uri).hostname or ""
+        return next((host for host in self._hosts.values() if address in host.addresses), None)
+
+    # ---------------------------------------------------------------- inside
+
+    def _instances(self, uuid_or_name: str, host: str | None = None) -> list[Guest]:
+        return [
+            guest
+            for machine in self._hosts.values()
+            for guest in machine.guests.values()
+            if uuid_or_name in (guest.name, guest.uuid) and host in (None, machine.name)
+        ]
+
+    def _why_not(self, guest: Guest, target: Host) -> str:
+        if guest.migration is not None or guest.state not in (DomainState.RUNNING, DomainState.PAUSED):
+            return f"it is {guest.state} and cannot leave"
+        if target is guest.host:
+            return "attempt to migrate guest to the same host"
+        if not self._can_talk(guest.host, target):
+            return "unable to connect to server: no route to host"
+        if any(guest.name == other.name or guest.uuid == other.uuid for other in target.guests.values()):
+            return f"domain '{guest.name}' already exists there"
+        return ""
+
+    def _can_talk(self, source: Host, target: Host) -> bool:
+        both_up = all(host.has_power and host.has_libvirtd for host in (source, target))
+        return both_up and self.reachable(source.name, target.name)
+
+    def _finish_migration(self, migration: Migration) -> None:
+        guest, target = migration.source, migration.target
+        if migration.outcome.done() or target is None:
+            return
+        if target.host.is_frozen or not self._can_talk(guest.host, target.host):
+            noticed_s = self.timing.cut_noticed_s
+            self._later(guest.host, noticed_s, lambda: self.break_migration(migration, "client socket is closed"))
+            return
+        guest.migration = target.migration = None
+        is_reply_lost = guest.name in self._lost_replies
+        if is_reply_lost:
+            self._lost_replies.discard(guest.name)
+            _fail(migration.outcome, MigrationFailed(f"migrate {guest.name}: client socket is closed"))
+        else:
+            self._emit(guest, Lifecycle.SUSPENDED, Suspended.MIGRATED)
+            self._remove(guest, Stopped.MIGRATED)
+        if migration.is_paused_at_target:
+            is_handover = target.mark is not Mark.NONE
+            self._stand(target, DomainState.ARRIVED if is_handover else DomainState.PAUSED, "user")
+            self._emit(target, Lifecycle.SUSPENDED, Suspended.PAUSED)
+        else:
+            self._run(target, "migrated")
+            self._emit(target, Lifecycle.RESUMED, RESUMED_MIGRATED)
+        _succeed(migration.outcome, None)
+
+    def _obey_shutdown(self, memory: Memory) -> None:
+        if not memory.shutdown_asked or not memory.obeys_acpi:
+            return
+        for guest in [each for host in self._hosts.values() for each in host.guests.values() if each.memory is memory]:
+            if guest.state is DomainState.RUNNING and not guest.host.is_frozen:
+                self._remove(guest, Stopped.SHUTDOWN, Shutdown.GUEST)
+
+    def _run(self, guest: Guest, reason: str) -> None:
+        guest.state, guest.reason, guest.since = DomainState.RUNNING, reason, self.clock.now()
+        self._record(guest, Deed.RUNS)
+        if guest.memory.shutdown_asked:
+            self._later(guest.host, self.timing.shutdown_s, lambda: self._obey_shutdown(guest.memory))
+
+    def _stand(self, guest: Guest, state: DomainState, reason: str) -> None:
+        guest.state, guest.reason = state, reason
+        self._record(guest, Deed.STANDS)
+
+    def _remove(self, guest: Guest, detail: Stopped, shutdown: Shutdown | None = None) -> None:
+        if guest.host.guests.pop(guest.name, None) is not guest:
+            raise Broken(f"{guest.name} is not on {guest.host.name}")
+        self._record(guest, Deed.ENDS)
+        if shutdown is not None:
+            self._emit(guest, Lifecycle.SHUTDOWN, shutdown)
+        self._emit(guest, Lifecycle.STOPPED, detail)
+        if guest.migration is not None:
+            self.break_migration(guest.migration, f"its QEMU on {guest.host.name} ended")
+
+    def _record(self, guest: Guest, deed: Deed) -> None:
+        epoch = None if guest.tag is None else int(guest.tag.epoch)
+        self.history.append(Fact(time=self.clock.now(), host=guest.host.name, vm=guest.name, deed=deed, epoch=epoch))
+
+    def _emit(self, guest: Guest, event: Lifecycle, detail: int) -> None:
+        host = guest.host
+        if not host.has_libvirtd or not host.has_power:
+            return
+
+        def deliver() -> None:
+            if host.has_libvirtd:
+                for listener in tuple(host.listeners):
+                    listener(guest.name, event, detail)
+
+        self._later(host, 0.0, deliver)
+
+    def _later(self, host: Host, delay_s: float, work: Callable[[], None]) -> None:
+        """Do it on ``host`` after a while: at the thaw if it is frozen by then, never if its power went."""
+
+        def due() -> None:
+            if host.is_frozen:
+                host.waiting.append(work)
+            elif host.has_power:
+                work()
+
+        asyncio.get_running_loop().call_later(delay_s, due)
+
+    @staticmethod
+    def _is_alive(guest: Guest) -> bool:
+        return guest.host.guests.get(guest.name) is guest
+
+
+def tag_in(xml: str) -> Tag | None:
+    found = domain_xml.read_tag(xml)
+    return None if found is None else Tag(cluster=found[0], vm=found[1], epoch=found[2])
+
+
+def _succeed(future: "asyncio.Future[T]", result: T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: "asyncio.Future[T]", error: Exception) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _heed(future: "asyncio.Future[T]") -> None:
+    """Look at an error that nobody may be left to look at, so that asyncio does not complain of it."""
+    if not future.cancelled():
+        future.exception()

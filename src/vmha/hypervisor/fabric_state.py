@@ -1,0 +1,93 @@
+"""The nouns of the simulated world: hosts, guests, migrations under way, and the lines of its history."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from vmha.hypervisor.port import DomainState, Tag
+from vmha.hypervisor.states import Mark
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How long things take, in seconds of the event loop's time. The defaults are a real host's."""
+
+    start_s: float = 0.3
+    shutdown_s: float = 1.0
+    destroy_s: float = 0.2
+    migration_s: float = 0.5
+    refusal_s: float = 0.02
+    cut_noticed_s: float = 8.0  # until libvirt's keepalive gives up a migration over a dead link
+
+
+class Deed(StrEnum):
+    """What the history says of a guest from an instant on."""
+
+    RUNS = "runs"
+    STANDS = "stands"  # its QEMU is there, its processors are not running
+    ENDS = "ends"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One line of the truth. ``time`` is the clock's ``now``; ``epoch`` is None for a guest without a tag."""
+
+    time: float
+    host: str
+    vm: str
+    deed: Deed
+    epoch: int | None
+
+
+@dataclass(slots=True, eq=False)
+class Memory:
+    """What moves with a guest: there is one of it however many QEMUs hold a copy."""
+
+    obeys_acpi: bool = True
+    shutdown_asked: bool = False
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Guest:
+    """One QEMU on one host."""
+
+    name: str
+    uuid: str
+    xml: str
+    host: "Host"
+    state: DomainState
+    reason: str
+    tag: Tag | None
+    memory: Memory
+    mark: Mark = Mark.NONE
+    since: float = 0.0
+    is_starting: bool = False
+    migration: "Migration | None" = None
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Migration:
+    """One migration under way; ``outcome`` is for whoever asked, if it still listens."""
+
+    source: Guest
+    target: Guest | None
+    outcome: "asyncio.Future[None]"
+    is_paused_at_target: bool
+    began: float
+    duration_s: float
+
+
+@dataclass(slots=True, eq=False)
+class Host:
+    name: str
+    addresses: frozenset[str]
+    memory_mib: int
+    vcpus: int
+    has_power: bool = True
+    is_frozen: bool = False
+    has_libvirtd: bool = True
+    guests: dict[str, Guest] = field(default_factory=dict)
+    listeners: list[Callable[[str, int, int], None]] = field(default_factory=list)
+    on_connection: list[Callable[[bool], None]] = field(default_factory=list)
+    waiting: list[Callable[[], None]] = field(default_factory=list)  # what a thaw sets going again

@@ -1,0 +1,402 @@
+"""The hypervisor port on a real libvirtd.
+
+Promises: every call ends by its own deadline with an answer or HypervisorUnavailable; a frozen libvirtd or QEMU never
+holds up the event loop, nor calls about other guests; a lost connection is opened again, and whoever subscribed is told
+to look at everything. Does not: judge definitions, decide anything, or undo what goes on without it (a migration whose
+agent stops goes on).
+
+An agent's restart loses nothing that matters: what a domain is, is read from libvirt and its metadata each time (see
+``states``). Only how a domain ended is known from events alone, and unknown for the time without a connection.
+"""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from vmha.hypervisor import acting, events, migration, reading
+from vmha.hypervisor.calls import CallOverdue
+from vmha.hypervisor.connection import Channel, Channels, Link
+from vmha.hypervisor.lifecycle import Endings, Lifecycle, Stopped
+from vmha.hypervisor.port import (
+    DomainEvent,
+    DomainExists,
+    DomainView,
+    Ending,
+    HostCapacity,
+    HypervisorUnavailable,
+    MigrationOrder,
+    MigrationProgress,
+    StartFailed,
+    Tag,
+)
+from vmha.hypervisor.reading import RawDomain
+from vmha.hypervisor.states import (
+    Job,
+    Mark,
+    Paused,
+    RawState,
+    classify,
+    is_finished_handover,
+    needs_job,
+    reason_word,
+)
+from vmha.hypervisor.translate import is_connection_lost, translate, words
+from vmha.model import domain_xml
+from vmha.model.clock import Clock
+from vmha.model.domain_xml import TagFacts
+from vmha.model.errors import Refused, Rejected, VmhaError
+
+if TYPE_CHECKING:
+    import libvirt
+
+T = TypeVar("T")
+
+LOOK_TIMEOUT_S = 5.0
+ASK_TIMEOUT_S = 1.0
+ACT_TIMEOUT_S = 5.0
+CALL_OFF_TIMEOUT_S = 15.0  # libvirt gives a QEMU 10 s between SIGTERM and SIGKILL
+
+
+class LibvirtHypervisor:
+    """One host's libvirtd.
+
+    Args:
+        uri: libvirt's address, e.g. "qemu:///system".
+        cluster: whose tags may be mended (see ``states``); other clusters' guests are shown and left alone.
+        clock: for the words of errors.
+    """
+
+    def __init__(self, uri: str, *, cluster: str, clock: Clock) -> None:
+        self._cluster = cluster
+        self._link = Link(uri, clock=clock, register=self._register, on_up=self._on_up, on_down=self._on_down)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._listeners: list[Callable[[DomainEvent], None]] = []
+        self._endings = Endings()
+        self._leaving: set[str] = set()  # our own migrations under way
+        self._perhaps_leaving: set[str] = set()  # seen migrating, by somebody's hand or from before our start
+        self._unanswered_starts: set[str] = set()
+        self._tagging: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._mending: dict[str, asyncio.Task[None]] = {}
+
+    async def open(self) -> None:
+        """
+        Raises:
+            HypervisorUnavailable: libvirtd cannot be reached; call again later.
+            Rejected: Python's binding to libvirt is missing.
+        """
+        self._loop = asyncio.get_running_loop()
+        await self._link.open()
+
+    async def close(self) -> None:
+        mending = list(self._mending.values())
+        for task in mending:
+            task.cancel()
+        if mending:
+            await asyncio.wait(mending)
+        self._listeners.clear()
+        await self._link.close()
+
+    def subscribe(self, listener: Callable[[DomainEvent], None]) -> None:
+        self._listeners.append(listener)
+
+    def find_ending(self, name: str) -> Ending | None:
+        return self._endings.find(name)
+
+    # ---------------------------------------------------------------- looking
+
+    async def inventory(self) -> tuple[DomainView, ...]:
+        channels = self._link.channels
+        raws = await self._read_domains(channels)
+        jobs = await self._read_jobs(channels, raws)
+        for raw in raws:
+            if is_finished_handover(raw.state, raw.mark) and raw.tag is not None and raw.tag.cluster == self._cluster:
+                self._mend(raw.name)
+        return tuple(self._view(raw, jobs.get(raw.name, Job.NOT_ASKED)) for raw in raws)
+
+    async def capacity(self) -> HostCapacity:
+        return await _call(self._link.channels.look, reading.read_capacity, "read the capacity", LOOK_TIMEOUT_S)
+
+    async def migration_progress(self, name: str) -> MigrationProgress | None:
+        def work(connection: "libvirt.virConnect") -> MigrationProgress | None:
+            return reading.read_progress(connection, name)
+
+        return await _call(self._link.channels.ask, work, f"ask how the migration of {name} goes", ACT_TIMEOUT_S)
+
+    # ---------------------------------------------------------------- acting
+
+    async def start(self, xml: str, *, timeout_s: float = 60.0) -> None:
+        """See the port. A start that libvirtd has not answered is taken back as soon as it does."""
+        try:
+            facts = domain_xml.parse_domain(xml)
+        except Rejected as error:
+            raise StartFailed(str(error)) from error
+        channels = self._link.channels
+        what = f"start {facts.name}"
+        if facts.name in self._unanswered_starts:
+            raise HypervisorUnavailable(f"{what}: libvirtd has not yet answered an earlier start of it")
+        answered = self._answered(facts.name)
+
+        def work(connection: "libvirt.virConnect") -> "libvirt.virDomain":
+            import libvirt
+
+            try:
+                return connection.createXML(xml, 0)
+            except libvirt.libvirtError as error:
+                answered()
+                if acting.is_clash(connection, error, facts):
+                    raise DomainExists(f"{what}: {words(error)}") from error
+                raise
+
+        def take_back(domain: "libvirt.virDomain") -> None:
+            import libvirt
+
+            with contextlib.suppress(libvirt.libvirtError):
+                domain.destroy()
+            answered()
+
+        self._unanswered_starts.add(facts.name)
+        try:
+            await _call(channels.start, work, what, timeout_s, failure=StartFailed, when_late=take_back)
+        except CallOverdue as error:
+            if not error.is_begun:
+                self._unanswered_starts.discard(facts.name)
+                raise
+            await self._call_off(channels, facts.name)
+            raise HypervisorUnavailable(f"{error}; it was called off") from error
+        except BaseException:
+            self._unanswered_starts.discard(facts.name)
+            raise
+        self._unanswered_starts.discard(facts.name)
+
+    async def _call_off(self, channels: Channels, name: str) -> None:
+        def work(connection: "libvirt.virConnect") -> None:
+            acting.call_off(connection, name)
+
+        with contextlib.suppress(VmhaError):
+            await _call(channels.act, work, f"call off the start of {name}", CALL_OFF_TIMEOUT_S)
+
+    def _answered(self, name: str) -> Callable[[], None]:
+        """What a thread calls when an earlier start of ``name`` can no longer bring a guest up."""
+        loop = asyncio.get_running_loop()
+
+        def tell() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has closed
+                loop.call_soon_threadsafe(self._unanswered_starts.discard, name)
+
+        return tell
+
+    async def resume(self, name: str) -> None:
+        """Let a guest run; ends the hand-over of one that ARRIVED.
+
+        Raises:
+            DomainMissing
+            Refused: it is still on its way in, or libvirt refuses, e.g. for a lock another host holds.
+            HypervisorUnavailable
+        """
+        channels = self._link.channels
+        seen_arriving = self._endings.is_incoming(name)
+
+        def work(connection: "libvirt.virConnect") -> None:
+            acting.resume(connection.lookupByName(name), seen_arriving=seen_arriving)
+
+        async with self._tagging[name]:
+            await _call(channels.act, work, f"resume {name}", ACT_TIMEOUT_S)
+
+    async def suspend(self, name: str) -> None:
+        def work(connection: "libvirt.virConnect") -> None:
+            connection.lookupByName(name).suspend()
+
+        await _call(self._link.channels.act, work, f"suspend {name}", ACT_TIMEOUT_S)
+
+    async def shutdown(self, name: str) -> None:
+        def work(connection: "libvirt.virConnect") -> None:
+            import libvirt
+
+            connection.lookupByName(name).shutdownFlags(libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+
+        await _call(self._link.channels.act, work, f"shut down {name}", ACT_TIMEOUT_S)
+
+    async def destroy(self, name: str, *, timeout_s: float = 30.0) -> None:
+        await _call(
+            self._link.channels.act, lambda connection: acting.destroy(connection, name), f"destroy {name}", timeout_s
+        )
+
+    async def set_tag(self, name: str, tag: Tag | None) -> None:
+        def work(connection: "libvirt.virConnect") -> None:
+            domain = connection.lookupByName(name)
+            if tag is None:
+                reading.write_tag(domain, None)
+                return
+            old = reading.read_tag(domain)
+            handover = old.handover if old is not None else ""  # an arrived guest stays one under its new tag
+            reading.write_tag(domain, TagFacts(tag.cluster, tag.vm, tag.epoch, handover))
+
+        async with self._tagging[name]:
+            await _call(self._link.channels.act, work, f"set the tag of {name}", ACT_TIMEOUT_S)
+
+    async def migrate(self, order: MigrationOrder) -> None:
+        if order.name in self._leaving:
+            raise Refused(f"{order.name} is being migrated already")
+        self._leaving.add(order.name)
+        try:
+            await migration.carry_out(self._link.channels, order)
+        except asyncio.CancelledError:
+            self._perhaps_leaving.add(order.name)  # it goes on without us
+            raise
+        finally:
+            self._leaving.discard(order.name)
+
+    async def abort_migration(self, name: str) -> None:
+        """No migration to abort is no error.
+
+        Raises:
+            DomainMissing, HypervisorUnavailable
+        """
+
+        def work(connection: "libvirt.virConnect") -> None:
+            import libvirt
+
+            try:
+                connection.lookupByName(name).abortJob()
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+                    raise
+
+        await _call(self._link.channels.act, work, f"abort the migration of {name}", ACT_TIMEOUT_S)
+
+    # ---------------------------------------------------------------- reading, inside
+
+    async def _read_domains(self, channels: Channels) -> tuple[RawDomain, ...]:
+        return await _call(channels.look, reading.read_domains, "list the domains", LOOK_TIMEOUT_S)
+
+    async def _read_jobs(self, channels: Channels, raws: tuple[RawDomain, ...]) -> dict[str, Job]:
+        """The jobs of those domains that may be migrating by somebody else's hand; at worst UNKNOWN."""
+        self._perhaps_leaving &= {raw.name for raw in raws if raw.has_qemu}
+        asked = tuple(
+            raw.name
+            for raw in raws
+            if raw.name not in self._leaving
+            and (raw.name in self._perhaps_leaving or needs_job(raw.state, raw.reason, raw.mark))
+        )
+        answers: dict[str, Job] = {}
+        if asked and not channels.ask.is_full:
+            with contextlib.suppress(VmhaError):
+                await _call(
+                    channels.ask,
+                    lambda connection: reading.read_jobs(connection, asked, answers),
+                    "ask for the domains' jobs",
+                    ASK_TIMEOUT_S,
+                )
+        jobs = {name: answers.get(name, Job.UNKNOWN) for name in asked}
+        self._perhaps_leaving -= {name for name, job in jobs.items() if job in (Job.NONE, Job.INCOMING)}
+        return jobs
+
+    def _view(self, raw: RawDomain, job: Job) -> DomainView:
+        is_ours = raw.name in self._leaving
+        tag = raw.tag
+        return DomainView(
+            name=raw.name,
+            uuid=raw.uuid,
+            state=classify(
+                raw.state,
+                raw.reason,
+                mark=raw.mark,
+                job=Job.MIGRATING_OUT if is_ours else job,
+                seen_arriving=self._endings.is_incoming(raw.name) and not is_ours,
+            ),
+            reason=reason_word(raw.state, raw.reason),
+            tag=None if tag is None else Tag(cluster=tag.cluster, vm=tag.vm, epoch=tag.epoch),
+            persistent=raw.is_persistent,
+            migrating=raw.has_qemu and (is_ours or job is Job.MIGRATING_OUT),
+        )
+
+    def _mend(self, name: str) -> None:
+        """Take the mark off a running guest: its hand-over ended, and whoever ended it did not live to do so."""
+        if name in self._mending or self._tagging[name].locked():
+            return
+
+        def work(connection: "libvirt.virConnect") -> None:
+            acting.take_mark_off(connection.lookupByName(name))
+
+        async def mend() -> None:
+            with contextlib.suppress(VmhaError):  # the next look tries again
+                async with self._tagging[name]:
+                    await _call(self._link.channels.act, work, f"mend the tag of {name}", ACT_TIMEOUT_S)
+
+        task = self._mending[name] = asyncio.create_task(mend(), name=f"libvirt-mend {name}")
+        task.add_done_callback(lambda _: self._mending.pop(name, None))
+
+    # ---------------------------------------------------------------- events
+
+    def _register(self, connection: "libvirt.virConnect") -> list[int]:
+        """Runs in a thread, as each set of connections is opened."""
+        assert self._loop is not None
+        return events.register(connection, self._loop, self)
+
+    def on_lifecycle(self, name: str, event: int, detail: int) -> None:
+        ending = self._endings.note(name, event, detail)
+        if event == Lifecycle.STOPPED:
+            self._perhaps_leaving.discard(name)
+        kind = Lifecycle(event).word if event in tuple(Lifecycle) else f"event {event}"
+        if event == Lifecycle.STOPPED and detail in tuple(Stopped):
+            kind = f"{kind} {Stopped(detail).name.lower()}"
+        self._tell(name, kind, ending)
+
+    def on_watchdog(self, name: str, action: int) -> None:
+        self._endings.note_watchdog(name, action)
+        self._tell(name, "watchdog")
+
+    def on_migration_pass(self, name: str, number: int) -> None:
+        if name not in self._leaving:
+            self._perhaps_leaving.add(name)
+        if number == 1:
+            self._tell(name, "migrating")
+
+    def _tell(self, name: str, kind: str, ending: Ending | None = None) -> None:
+        event = DomainEvent(name=name, kind=kind, ending=ending)
+        for listener in tuple(self._listeners):
+            listener(event)
+
+    def on_change(self, name: str, kind: str) -> None:
+        self._tell(name, kind)
+
+    async def _on_up(self, channels: Channels) -> None:
+        self._endings.begin_resync()
+        raws = await self._read_domains(channels)
+        with_qemu = [raw for raw in raws if raw.has_qemu]
+        # A migration by hand, or our own from before a restart, announces itself only as it begins: ask once.
+        self._perhaps_leaving |= {raw.name for raw in with_qemu}
+        jobs = await self._read_jobs(channels, raws)
+        incoming = [
+            raw.name
+            for raw in with_qemu
+            if (raw.state, raw.reason) == (RawState.PAUSED, Paused.MIGRATION)
+            and (raw.mark is not Mark.NONE or jobs.get(raw.name) is Job.INCOMING)
+        ]
+        self._endings.resync(present=[raw.name for raw in with_qemu], incoming=incoming)
+        self._tell("", "connected")
+
+    def _on_down(self, reason: str) -> None:
+        self._tell("", f"disconnected: {reason}")
+
+
+async def _call(
+    channel: Channel,
+    work: Callable[["libvirt.virConnect"], T],
+    what: str,
+    timeout_s: float,
+    *,
+    failure: type[VmhaError] | None = None,
+    when_late: Callable[[T], None] | None = None,
+) -> T:
+    """One call with its deadline, libvirt's error translated; ``failure`` takes those that are about the request."""
+    import libvirt
+
+    try:
+        return await channel.call(work, what=what, timeout_s=timeout_s, when_late=when_late)
+    except libvirt.libvirtError as error:
+        if failure is not None and not is_connection_lost(error):
+            raise failure(f"{what}: {words(error)}") from error
+        raise translate(error, what) from error

@@ -1,0 +1,139 @@
+"""One migration out of this host: peer to peer, with the guest left standing at the target when the order says so.
+
+Peer to peer, because it goes on when this agent dies; otherwise a death in the last phase leaves no side running. The
+order's data address goes with it always: libvirt's own guess is the target's host name, which may resolve nowhere.
+VIR_MIGRATE_UNSAFE is never given: libvirt refuses storage that would be cached on both sides, and rightly.
+
+An error here never says where the guest is. When the last reply is lost, libvirt lets the source run again while the
+target is complete; with ``paused_at_target`` that target only stands, and whoever ordered the migration looks at both.
+"""
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from vmha.hypervisor.connection import Channels
+from vmha.hypervisor.port import MigrationFailed, MigrationOrder
+from vmha.hypervisor.reading import mark_of, read_tag
+from vmha.hypervisor.states import Mark, Paused, RawState
+from vmha.hypervisor.translate import translate, words
+from vmha.model import domain_xml
+from vmha.model.errors import Refused, VmhaError
+
+if TYPE_CHECKING:
+    import libvirt
+
+PREPARE_TIMEOUT_S = 5.0
+ABORT_TIMEOUT_S = 10.0
+"""How long an aborted migration may take to end: libvirt needs up to a quarter of a second."""
+
+
+async def carry_out(channels: Channels, order: MigrationOrder) -> None:
+    """Migrate; returns when the guest is complete at the target and gone here.
+
+    Cancelled, it leaves the migration going: an agent that stops must not undo it.
+
+    Raises:
+        DomainMissing, MigrationFailed, HypervisorUnavailable
+        Refused: it has arrived here itself and was not let go yet.
+    """
+    import libvirt
+
+    what = f"migrate {order.name} to {order.target_uri}"
+    try:
+        destination_xml = await channels.act.call(
+            lambda connection: _prepare(connection, order), what=what, timeout_s=PREPARE_TIMEOUT_S
+        )
+    except libvirt.libvirtError as error:
+        raise translate(error, what) from error
+    params = _params(order, destination_xml)
+    flags = _flags(order)
+
+    def migrate(connection: "libvirt.virConnect") -> None:
+        connection.lookupByName(order.name).migrateToURI3(order.target_uri, params, flags)
+
+    try:
+        async with asyncio.timeout(order.timeout_s):
+            call = await channels.migrate.begin(migrate)
+    except TimeoutError as error:
+        raise MigrationFailed(f"{what}: not begun within {order.timeout_s:g} s, others are under way") from error
+    call.future.add_done_callback(_heed)
+    done, _ = await asyncio.wait([call.future], timeout=order.timeout_s)
+    overdue = ""
+    if not done:
+        overdue = f"took longer than {order.timeout_s:g} s and was aborted: "
+        with contextlib.suppress(VmhaError, libvirt.libvirtError):
+            await channels.act.call(
+                lambda connection: connection.lookupByName(order.name).abortJob(),
+                what=f"abort the migration of {order.name}",
+                timeout_s=PREPARE_TIMEOUT_S,
+            )
+        done, _ = await asyncio.wait([call.future], timeout=ABORT_TIMEOUT_S)
+    if not done:
+        call.future.cancel()
+        raise MigrationFailed(f"{what}: {overdue}libvirtd has not ended it yet")
+    try:
+        call.future.result()
+    except libvirt.libvirtError as error:
+        # A lost connection to our own libvirtd reads like one between the two: either way, look at both sides.
+        raise MigrationFailed(f"{what}: {overdue}{words(error)}") from error
+
+
+def _prepare(connection: "libvirt.virConnect", order: MigrationOrder) -> str:
+    """The definition for the target; settings that must be made before the migration begins are made."""
+    import libvirt
+
+    domain = connection.lookupByName(order.name)
+    xml = domain.XMLDesc(libvirt.VIR_DOMAIN_XML_MIGRATABLE | libvirt.VIR_DOMAIN_XML_SECURE)
+    if order.max_downtime_ms is not None:
+        domain.migrateSetMaxDowntime(order.max_downtime_ms)
+    return domain_xml.tagged(
+        xml,
+        cluster=order.tag.cluster,
+        vm=order.tag.vm,
+        epoch=order.tag.epoch,
+        uuid=domain.UUIDString(),
+        handover=_mark(domain, order),
+    )
+
+
+def _mark(domain: "libvirt.virDomain", order: MigrationOrder) -> Mark:
+    if not order.paused_at_target:
+        return Mark.NONE
+    state, reason, *_ = domain.state()
+    if (state, reason) != (RawState.PAUSED, Paused.USER):
+        return Mark.STANDING
+    if mark_of(read_tag(domain)) is not Mark.NONE:
+        raise Refused(f"{order.name} stands here for its own hand-over: it has to be let go first")
+    return Mark.PAUSED
+
+
+def _params(order: MigrationOrder, destination_xml: str) -> dict[str, object]:
+    import libvirt
+
+    params: dict[str, object] = {
+        libvirt.VIR_MIGRATE_PARAM_URI: order.data_uri,
+        libvirt.VIR_MIGRATE_PARAM_DEST_XML: destination_xml,
+    }
+    if order.bandwidth_mib_s is not None:
+        params[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = order.bandwidth_mib_s
+    return params
+
+
+def _flags(order: MigrationOrder) -> int:
+    import libvirt
+
+    flags = libvirt.VIR_MIGRATE_PEER2PEER
+    if order.live:
+        flags |= libvirt.VIR_MIGRATE_LIVE
+    if order.paused_at_target:
+        flags |= libvirt.VIR_MIGRATE_PAUSED
+    if order.auto_converge:
+        flags |= libvirt.VIR_MIGRATE_AUTO_CONVERGE
+    return flags
+
+
+def _heed(future: "asyncio.Future[None]") -> None:
+    """Look at an error that nobody may be left to look at, so that asyncio does not complain of it at exit."""
+    if not future.cancelled():
+        future.exception()

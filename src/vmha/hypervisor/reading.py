@@ -1,0 +1,165 @@
+"""What is read of libvirt, in blocking calls that run in a lane's thread.
+
+The reading of the whole host takes two calls and one more for each domain's metadata, and none of them needs a QEMU to
+answer: a frozen guest must not hide the others. Questions that do need one (the statistics of a job) are asked apart.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from vmha.hypervisor.port import DomainMissing, HostCapacity, MigrationProgress
+from vmha.hypervisor.states import Job, Mark, RawState
+from vmha.hypervisor.translate import is_missing
+from vmha.model import domain_xml
+from vmha.model.domain_xml import TagFacts
+
+if TYPE_CHECKING:
+    import libvirt
+
+MONITOR_STUCK_MS = 500
+"""A QEMU whose monitor has been silent for that long is not asked anything more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawDomain:
+    """A domain as libvirt shows it; ``state`` and ``reason`` are libvirt's numbers."""
+
+    name: str
+    uuid: str
+    state: int
+    reason: int
+    is_persistent: bool
+    tag: TagFacts | None
+
+    @property
+    def mark(self) -> Mark:
+        return mark_of(self.tag)
+
+    @property
+    def has_qemu(self) -> bool:
+        return self.state != RawState.SHUTOFF
+
+
+def mark_of(tag: TagFacts | None) -> Mark:
+    try:
+        return Mark(tag.handover) if tag is not None else Mark.NONE
+    except ValueError:
+        return Mark.STANDING  # a mark of a later version: still not a user's pause
+
+
+def read_domains(connection: "libvirt.virConnect") -> tuple[RawDomain, ...]:
+    """Every domain of the host, sorted by name. One that goes away while it is read is left out."""
+    import libvirt
+
+    persistent = {each.UUIDString() for each in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_PERSISTENT)}
+    # NOWAIT: without it a QEMU that holds its job lock keeps the whole list waiting for 30 s.
+    every = connection.getAllDomainStats(
+        libvirt.VIR_DOMAIN_STATS_STATE, libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+    )
+    found = []
+    for domain, stats in every:
+        try:
+            tag = read_tag(domain)
+        except DomainMissing:
+            continue
+        found.append(
+            RawDomain(
+                name=domain.name(),
+                uuid=domain.UUIDString(),
+                state=int(stats.get("state.state", RawState.NOSTATE)),
+                reason=int(stats.get("state.reason", 0)),
+                is_persistent=domain.UUIDString() in persistent,
+                tag=tag,
+            )
+        )
+    return tuple(sorted(found, key=lambda raw: raw.name))
+
+
+def read_tag(domain: "libvirt.virDomain") -> TagFacts | None:
+    """
+    Raises:
+        DomainMissing: it has gone.
+    """
+    import libvirt
+
+    try:
+        element = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, domain_xml.NAMESPACE)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_METADATA:
+            return None
+        if is_missing(error):
+            raise DomainMissing(f"{domain.name()} has gone") from error
+        raise
+    return domain_xml.read_tag_element(element)
+
+
+def write_tag(domain: "libvirt.virDomain", tag: TagFacts | None) -> None:
+    """Set or take off the tag of a running domain."""
+    import libvirt
+
+    element = None if tag is None else domain_xml.tag_element(tag, qualified=False)
+    key = None if tag is None else domain_xml.PREFIX
+    domain.setMetadata(
+        libvirt.VIR_DOMAIN_METADATA_ELEMENT, element, key, domain_xml.NAMESPACE, libvirt.VIR_DOMAIN_AFFECT_LIVE
+    )
+
+
+def read_jobs(connection: "libvirt.virConnect", names: tuple[str, ...], answers: dict[str, Job]) -> None:
+    """Ask for the jobs of ``names``; each answer is put down as it comes, for whoever gives up waiting."""
+    for name in names:
+        answers[name] = _read_job(connection, name)
+
+
+def _read_job(connection: "libvirt.virConnect", name: str) -> Job:
+    import libvirt
+
+    try:
+        domain = connection.lookupByName(name)
+        control, _, since_ms = domain.controlInfo()
+        if control == libvirt.VIR_DOMAIN_CONTROL_OCCUPIED and since_ms > MONITOR_STUCK_MS:
+            return Job.UNKNOWN
+        stats = domain.jobStats()
+    except libvirt.libvirtError as error:
+        # "migration statistics are available only on the source host": this is the target.
+        is_target = error.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED
+        return Job.INCOMING if is_target else Job.UNKNOWN
+    is_leaving = stats.get("operation") == libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT
+    return Job.MIGRATING_OUT if is_leaving and stats.get("type") != libvirt.VIR_DOMAIN_JOB_NONE else Job.NONE
+
+
+def read_progress(connection: "libvirt.virConnect", name: str) -> MigrationProgress | None:
+    """None when ``name`` is not here or does not migrate out."""
+    import libvirt
+
+    try:
+        stats = connection.lookupByName(name).jobStats()
+    except libvirt.libvirtError as error:
+        if is_missing(error) or error.get_error_code() == libvirt.VIR_ERR_OPERATION_UNSUPPORTED:
+            return None
+        raise
+    if (
+        stats.get("operation") != libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT
+        or stats.get("type") == libvirt.VIR_DOMAIN_JOB_NONE
+    ):
+        return None
+    downtime_ms = stats.get("downtime")
+    return MigrationProgress(
+        elapsed_s=int(stats.get("time_elapsed", 0)) / 1000,
+        remaining_bytes=int(stats.get("data_remaining", 0)),
+        total_bytes=int(stats.get("data_total", 0)),
+        expected_downtime_ms=None if downtime_ms is None else int(downtime_ms),
+    )
+
+
+def read_capacity(connection: "libvirt.virConnect") -> HostCapacity:
+    info = connection.getInfo()
+    qemu, library = connection.getVersion(), connection.getLibVersion()
+    return HostCapacity(
+        memory_mib=int(info[1]),
+        vcpus=int(info[2]),
+        hypervisor=f"{connection.getType()} {_version(qemu)}, libvirt {_version(library)}",
+    )
+
+
+def _version(number: int) -> str:
+    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"

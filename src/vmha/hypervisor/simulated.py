@@ -1,0 +1,236 @@
+"""The hypervisor port on one host of a simulated world; the twin of ``libvirt_adapter`` and held to the same contract.
+
+It answers at once where libvirt does, takes the fabric's time where QEMU does, and tells endings apart by the same
+events through the same ``Endings``. An adapter that is closed, or whose libvirtd stopped, sees nothing meanwhile.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import TypeVar
+
+from vmha.hypervisor.fabric import SimulatedFabric, tag_in
+from vmha.hypervisor.fabric_state import Guest
+from vmha.hypervisor.lifecycle import Endings, Lifecycle, Stopped
+from vmha.hypervisor.port import (
+    DomainEvent,
+    DomainExists,
+    DomainMissing,
+    DomainState,
+    DomainView,
+    Ending,
+    HostCapacity,
+    HypervisorUnavailable,
+    MigrationFailed,
+    MigrationOrder,
+    MigrationProgress,
+    StartFailed,
+    Tag,
+)
+from vmha.hypervisor.states import Mark
+from vmha.model import domain_xml
+from vmha.model.errors import Refused, Rejected
+
+T = TypeVar("T")
+
+ANSWER_TIMEOUT_S = 5.0
+GUEST_MEMORY_BYTES = 1 << 30  # what a migration says it has to send
+
+
+class SimulatedHypervisor:
+    """One host's libvirtd, simulated."""
+
+    def __init__(self, fabric: SimulatedFabric, host: str) -> None:
+        self._fabric = fabric
+        self._host = fabric.host(host)
+        self._endings = Endings()
+        self._listeners: list[Callable[[DomainEvent], None]] = []
+        self._is_open = False
+        self._lost: asyncio.Future[None]  # done when the connection has closed; made by open
+
+    async def open(self) -> None:
+        if not self._host.has_libvirtd or not self._host.has_power:
+            raise HypervisorUnavailable(f"cannot open {self._host.name}: connection refused")
+        self._host.listeners.append(self._on_lifecycle)
+        self._host.on_connection.append(self._on_connection)
+        self._is_open = True
+        self._lost = asyncio.get_running_loop().create_future()
+        self._resync()
+
+    async def close(self) -> None:
+        self._is_open = False
+        self._listeners.clear()
+        with contextlib.suppress(ValueError):
+            self._host.listeners.remove(self._on_lifecycle)
+        with contextlib.suppress(ValueError):
+            self._host.on_connection.remove(self._on_connection)
+
+    def subscribe(self, listener: Callable[[DomainEvent], None]) -> None:
+        self._listeners.append(listener)
+
+    def find_ending(self, name: str) -> Ending | None:
+        return self._endings.find(name)
+
+    async def inventory(self) -> tuple[DomainView, ...]:
+        await self._answer()
+        guests = self._host.guests
+        return tuple(self._view(guests[name]) for name in sorted(guests))
+
+    async def capacity(self) -> HostCapacity:
+        await self._answer()
+        return HostCapacity(
+            memory_mib=self._host.memory_mib, vcpus=self._host.vcpus, hypervisor="simulated QEMU, simulated libvirt"
+        )
+
+    async def start(self, xml: str, *, timeout_s: float = 60.0) -> None:
+        await self._answer()
+        try:
+            facts = domain_xml.parse_domain(xml)
+        except Rejected as error:
+            raise StartFailed(str(error)) from error
+        for guest in self._host.guests.values():
+            if guest.name == facts.name or (facts.uuid is not None and guest.uuid == facts.uuid):
+                raise DomainExists(f"start {facts.name}: domain '{guest.name}' already exists with uuid {guest.uuid}")
+        try:
+            await self._wait(self._fabric.begin_start(self._host, xml, tag_in(xml)), timeout_s, f"start {facts.name}")
+        except HypervisorUnavailable:
+            self._fabric.call_off_start(self._host, facts.name)
+            raise
+
+    async def resume(self, name: str) -> None:
+        self._fabric.resume(await self._find(name))
+
+    async def suspend(self, name: str) -> None:
+        self._fabric.suspend(await self._find(name))
+
+    async def shutdown(self, name: str) -> None:
+        self._fabric.ask_shutdown(await self._find(name))
+
+    async def destroy(self, name: str, *, timeout_s: float = 30.0) -> None:
+        try:
+            guest = await self._find(name)
+        except DomainMissing:
+            return
+        await self._wait(self._fabric.begin_destroy(guest), timeout_s, f"destroy {name}")
+
+    async def migrate(self, order: MigrationOrder) -> None:
+        guest = await self._find(order.name)
+        target = self._fabric.find_host(order.target_uri)
+        what = f"migrate {order.name} to {order.target_uri}"
+        if target is None:
+            raise MigrationFailed(f"{what}: unable to resolve address")
+        migration = self._fabric.begin_migration(
+            guest, target, tag=order.tag, is_paused_at_target=order.paused_at_target, mark=_mark(guest, order)
+        )
+        try:
+            await self._wait(migration.outcome, order.timeout_s, what)
+        except HypervisorUnavailable as error:
+            self._require_power()
+            self._fabric.break_migration(migration, "aborted")
+            raise MigrationFailed(f"{what}: took longer than {order.timeout_s:g} s and was aborted") from error
+
+    async def migration_progress(self, name: str) -> MigrationProgress | None:
+        await self._answer()
+        guest = self._host.guests.get(name)
+        if guest is None or guest.migration is None or guest.migration.source is not guest:
+            return None
+        elapsed_s = self._fabric.clock.now() - guest.migration.began
+        share = min(1.0, elapsed_s / guest.migration.duration_s) if guest.migration.duration_s else 1.0
+        remaining = int(GUEST_MEMORY_BYTES * (1 - share))
+        return MigrationProgress(elapsed_s=elapsed_s, remaining_bytes=remaining, total_bytes=GUEST_MEMORY_BYTES)
+
+    async def abort_migration(self, name: str) -> None:
+        guest = await self._find(name)
+        if guest.migration is not None and guest.migration.source is guest:
+            self._fabric.break_migration(guest.migration, "operation aborted: canceled by client")
+
+    async def set_tag(self, name: str, tag: Tag | None) -> None:
+        guest = await self._find(name)
+        guest.tag = tag
+        if tag is None:
+            guest.mark = Mark.NONE  # it is part of the tag
+        self._tell(name, "retagged")
+
+    # ---------------------------------------------------------------- inside
+
+    async def _find(self, name: str) -> Guest:
+        await self._answer()
+        guest = self._host.guests.get(name)
+        if guest is None:
+            raise DomainMissing(f"no domain with matching name '{name}'")
+        return guest
+
+    async def _answer(self) -> None:
+        """Wait as long as the host is frozen, up to the deadline of any call."""
+        self._require_power()
+        if self._host.is_frozen:
+            thawed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._host.waiting.append(lambda: None if thawed.done() else thawed.set_result(None))
+            await self._wait(thawed, ANSWER_TIMEOUT_S, "any call")
+            self._require_power()
+
+    def _require_power(self) -> None:
+        if not (self._is_open and self._host.has_power and self._host.has_libvirtd):
+            raise HypervisorUnavailable(f"no connection to {self._host.name}")
+
+    async def _wait(self, future: "asyncio.Future[T]", timeout_s: float, what: str) -> T:
+        """What the host does goes on when the waiting ends early."""
+        lost = self._lost
+        waited: list[asyncio.Future[T] | asyncio.Future[None]] = [future, lost]
+        await asyncio.wait(waited, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        if future.done():
+            return future.result()
+        if lost.done():
+            raise HypervisorUnavailable(f"{what}: the connection to {self._host.name} closed")
+        raise HypervisorUnavailable(f"libvirtd did not answer within {timeout_s:g} s: {what}")
+
+    def _view(self, guest: Guest) -> DomainView:
+        return DomainView(
+            name=guest.name,
+            uuid=guest.uuid,
+            state=guest.state,
+            reason=guest.reason,
+            tag=guest.tag,
+            migrating=guest.migration is not None and guest.migration.source is guest,
+        )
+
+    def _on_lifecycle(self, name: str, event: int, detail: int) -> None:
+        ending = self._endings.note(name, event, detail)
+        kind = Lifecycle(event).word
+        if event == Lifecycle.STOPPED:
+            kind = f"{kind} {Stopped(detail).name.lower()}"
+        self._tell(name, kind, ending)
+
+    def _on_connection(self, is_up: bool) -> None:
+        if is_up:
+            self._lost = asyncio.get_running_loop().create_future()
+            self._resync()
+        else:
+            if not self._lost.done():
+                self._lost.set_result(None)
+            self._tell("", "disconnected: error")
+
+    def _resync(self) -> None:
+        guests = self._host.guests.values()
+        self._endings.begin_resync()
+        self._endings.resync(
+            present=[guest.name for guest in guests],
+            incoming=[guest.name for guest in guests if guest.state is DomainState.INCOMING],
+        )
+        self._tell("", "connected")
+
+    def _tell(self, name: str, kind: str, ending: Ending | None = None) -> None:
+        event = DomainEvent(name=name, kind=kind, ending=ending)
+        for listener in tuple(self._listeners):
+            asyncio.get_running_loop().call_soon(listener, event)
+
+
+def _mark(guest: Guest, order: MigrationOrder) -> Mark:
+    if not order.paused_at_target:
+        return Mark.NONE
+    if guest.state is DomainState.ARRIVED:
+        raise Refused(f"{guest.name} stands here for its own hand-over: it has to be let go first")
+    return Mark.PAUSED if guest.state is DomainState.PAUSED else Mark.STANDING
+
+
+__all__ = ["SimulatedFabric", "SimulatedHypervisor"]

@@ -1,0 +1,169 @@
+"""What a libvirt state means for vmha. Pure: numbers, the tag's mark and what is known of a job in, a state out.
+
+libvirt shows a guest that is migrating as ``PAUSED/migration`` on both sides, and one that arrived with
+VIR_MIGRATE_PAUSED as ``PAUSED/user``, which is also what an operator's suspend looks like. Three things tell them
+apart, and all three survive a restart of the agent and of libvirtd:
+
+* Our own migrations put a **mark** into the tag that the target carries from its first moment on (by the destination
+  XML; the source never has it). ``PAUSED/user`` with the mark is ARRIVED: libvirt changes the target's reason from
+  "migration" to "user" only in its Finish step, when all memory has come and the source has said so. ``resume`` takes
+  the mark off; an inventory that finds a running guest with the mark (an agent died in between) has it taken off too.
+* ``PAUSED/migration`` with the mark is INCOMING, always.
+* ``PAUSED/migration`` without the mark is a hand-made migration, or ours at the source. Asked for the statistics of
+  its job, libvirt refuses on the target ("available only on the source host"): INCOMING. It answers on the source:
+  OUTGOING, with a job (last phase) or without (left over by a failure). No answer: INCOMING, the reading that resumes
+  nothing.
+
+A guest that a user had paused before it migrated carries the mark as "paused": it arrives like any other, and ending
+its hand-over leaves it paused, as the user left it.
+"""
+
+from enum import IntEnum, StrEnum
+
+from vmha.hypervisor.port import DomainState
+
+
+class Mark(StrEnum):
+    """The tag's ``handover``: how a guest that was migrated by us with ``paused_at_target`` is to be let go."""
+
+    NONE = ""
+    STANDING = "standing"  # resume it
+    PAUSED = "paused"  # it was paused before it left: leave it so
+
+
+class Job(StrEnum):
+    """What libvirt said when asked for a domain's job."""
+
+    NOT_ASKED = "not asked"
+    NONE = "none"
+    MIGRATING_OUT = "migrating out"
+    INCOMING = "incoming"
+    UNKNOWN = "unknown"  # asked, no answer
+
+
+class RawState(IntEnum):
+    """libvirt's VIR_DOMAIN_*."""
+
+    NOSTATE = 0
+    RUNNING = 1
+    BLOCKED = 2
+    PAUSED = 3
+    SHUTDOWN = 4
+    SHUTOFF = 5
+    CRASHED = 6
+    PMSUSPENDED = 7
+
+
+class Paused(IntEnum):
+    """libvirt's VIR_DOMAIN_PAUSED_*."""
+
+    UNKNOWN = 0
+    USER = 1
+    MIGRATION = 2
+    SAVE = 3
+    DUMP = 4
+    IOERROR = 5
+    WATCHDOG = 6
+    FROM_SNAPSHOT = 7
+    SHUTTING_DOWN = 8
+    SNAPSHOT = 9
+    CRASHED = 10
+    STARTING_UP = 11
+    POSTCOPY = 12
+    POSTCOPY_FAILED = 13
+
+
+class Running(IntEnum):
+    """libvirt's VIR_DOMAIN_RUNNING_*."""
+
+    UNKNOWN = 0
+    BOOTED = 1
+    MIGRATED = 2
+    RESTORED = 3
+    FROM_SNAPSHOT = 4
+    UNPAUSED = 5
+    MIGRATION_CANCELED = 6
+    SAVE_CANCELED = 7
+    WAKEUP = 8
+    CRASHED = 9
+    POSTCOPY = 10
+    POSTCOPY_FAILED = 11
+
+
+class Shutoff(IntEnum):
+    """libvirt's VIR_DOMAIN_SHUTOFF_*."""
+
+    UNKNOWN = 0
+    SHUTDOWN = 1
+    DESTROYED = 2
+    CRASHED = 3
+    MIGRATED = 4
+    SAVED = 5
+    FAILED = 6
+    FROM_SNAPSHOT = 7
+    DAEMON = 8
+
+
+_REASONS: dict[int, type[IntEnum]] = {
+    RawState.RUNNING: Running,
+    RawState.PAUSED: Paused,
+    RawState.SHUTOFF: Shutoff,
+}
+
+
+def needs_job(state: int, reason: int, mark: Mark) -> bool:
+    """Whether only the domain's job can tell an arriving guest from a leaving one."""
+    return mark is Mark.NONE and (state, reason) == (RawState.PAUSED, Paused.MIGRATION)
+
+
+def is_finished_handover(state: int, mark: Mark) -> bool:
+    """Whether the mark outlived its hand-over, so that a later pause would be taken for an arrival."""
+    return state in (RawState.RUNNING, RawState.BLOCKED) and mark is not Mark.NONE
+
+
+def classify(state: int, reason: int, *, mark: Mark, job: Job, seen_arriving: bool) -> DomainState:
+    """The state of a domain; see the module's text for the hard cases."""
+    match state:
+        case RawState.RUNNING | RawState.BLOCKED:
+            return DomainState.RUNNING
+        case RawState.PAUSED:
+            return _classify_paused(reason, mark=mark, job=job, seen_arriving=seen_arriving)
+        case RawState.SHUTDOWN:
+            return DomainState.SHUTTING_DOWN
+        case RawState.SHUTOFF:
+            return DomainState.SHUTOFF
+        case RawState.CRASHED:
+            return DomainState.CRASHED
+    return DomainState.PAUSED  # suspended by the guest's power management, or a state of a later libvirt
+
+
+def _classify_paused(reason: int, *, mark: Mark, job: Job, seen_arriving: bool) -> DomainState:
+    match reason:
+        case Paused.MIGRATION | Paused.STARTING_UP if mark is not Mark.NONE:
+            return DomainState.INCOMING
+        case Paused.MIGRATION:
+            is_outgoing = job in (Job.NONE, Job.MIGRATING_OUT) and not seen_arriving
+            return DomainState.OUTGOING if is_outgoing else DomainState.INCOMING
+        case Paused.POSTCOPY | Paused.POSTCOPY_FAILED:
+            return DomainState.OUTGOING  # its memory is at the target, in part or in whole
+        case Paused.USER if mark is not Mark.NONE:
+            return DomainState.ARRIVED
+        case Paused.SHUTTING_DOWN:
+            return DomainState.SHUTTING_DOWN
+    return DomainState.PAUSED
+
+
+def reason_word(state: int, reason: int) -> str:
+    """libvirt's reason in its own word, e.g. ``ioerror``."""
+    match state:
+        case RawState.PMSUSPENDED:
+            return "pmsuspended"
+        case RawState.NOSTATE:
+            return "nostate"
+        case RawState.CRASHED:
+            return "panicked"
+    words = _REASONS.get(state)
+    try:
+        return words(reason).name.lower() if words is not None else ""
+    except ValueError:
+        return f"reason {reason}"

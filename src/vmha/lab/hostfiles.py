@@ -1,0 +1,151 @@
+"""The files below /etc of a machine: what makes it a host of its own for libvirt, vmha and the C library.
+
+Written once, at the first power-on, and kept over power cuts, except /etc/vmha/vmha.toml and /etc/hosts, which follow
+the lab's plan at every power-on.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from vmha.lab.boxplan import HOME
+from vmha.lab.layout import CLUSTER, STORAGE_ADDRESS, SWITCH_ADDRESS, Kind, LabSpec, NodeSpec
+
+_DIRECTORIES = (
+    "etc/libvirt",
+    "etc/vmha",
+    "var/cache/libvirt",
+    "var/lib/libvirt",
+    "var/lib/vmha",
+    "var/log/libvirt/qemu",
+    "var/log/vmha",
+    "var/tmp",
+    HOME[1:],
+)
+# What programs of the real machine look up in /etc; everything else stays outside.
+_COPIED = (
+    "passwd",
+    "group",
+    "nsswitch.conf",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "alternatives",
+    "localtime",
+    "services",
+    "protocols",
+    "bash.bashrc",
+    "profile",
+    "gai.conf",
+    "python3",
+    "python3.11",
+    "ssl/openssl.cnf",
+    "qemu",
+    "terminfo",
+)
+# Only libvirt-daemon-system makes these; without the user libvirt-qemu libvirtd refuses to start.
+_PASSWD = ("libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin",)
+_GROUP = ("libvirt-qemu:x:64055:", "kvm:x:64056:", "libvirt:x:64057:")
+
+_LIBVIRTD = """\
+host_uuid = "{uuid}"
+listen_tls = 0
+listen_tcp = 1
+listen_addr = "0.0.0.0"
+auth_tcp = "none"
+auth_unix_rw = "none"
+auth_unix_ro = "none"
+unix_sock_group = "root"
+keepalive_interval = 2
+keepalive_count = 3
+log_outputs = "3:stderr"
+"""
+# No cgroups, no namespaces and no security driver inside a box: it has none of them to give.
+# The log goes straight to a file because there is no virtlogd; owners stay as they are because there is one user.
+_QEMU = """\
+user = "root"
+group = "root"
+dynamic_ownership = 0
+remember_owner = 0
+security_driver = "none"
+cgroup_controllers = []
+namespaces = []
+stdio_handler = "file"
+migration_address = "{address}"
+migration_host = "{address}"
+keepalive_interval = 2
+keepalive_count = 3
+"""
+_VMHA = """\
+cluster = "{cluster}"
+node = "{node}"
+endpoints = [{endpoints}]
+address = "{address}"
+migration_address = "{address}"
+run_dir = "/run/vmha"
+watchdog = "/dev/watchdog"
+libvirt_uri = "qemu:///system"
+log_level = "info"
+"""
+
+
+def prepare(spec: LabSpec, node: NodeSpec, root: Path) -> None:
+    """Make ``root`` (the machine's directory) ready to be switched on."""
+    for directory in _DIRECTORIES:
+        (root / directory).mkdir(parents=True, exist_ok=True)
+    etc = root / "etc"
+    (etc / "hosts").write_text(hosts_file(spec))
+    if node.kind is Kind.HOST:
+        (etc / "vmha/vmha.toml").write_text(vmha_toml(spec, node))
+    if (etc / "machine-id").exists():
+        return
+    _copy_system_files(etc)
+    _add_lines(etc / "passwd", _PASSWD)
+    _add_lines(etc / "group", _GROUP)
+    for name, target in (("run", "/run"), ("lock", "/run/lock")):
+        if not os.path.lexists(root / "var" / name):
+            (root / "var" / name).symlink_to(target)
+    uuid = new_uuid()
+    (etc / "hostname").write_text(f"{node.name}\n")
+    (etc / "libvirt/libvirtd.conf").write_text(_LIBVIRTD.format(uuid=uuid))
+    (etc / "libvirt/qemu.conf").write_text(_QEMU.format(address=node.address))
+    (etc / "machine-id").write_text(uuid.replace("-", "") + "\n")  # last: it says that all of this is done
+
+
+def hosts_file(spec: LabSpec) -> str:
+    lines = ["127.0.0.1 localhost"]
+    lines += [f"{node.address} {node.name}" for node in spec.nodes]
+    lines += [f"{node.storage_address} {node.name}-storage" for node in spec.host_specs]
+    lines += [f"{SWITCH_ADDRESS} power-switch", f"{STORAGE_ADDRESS} storage"]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def vmha_toml(spec: LabSpec, node: NodeSpec) -> str:
+    endpoints = ", ".join(f'"{endpoint}"' for endpoint in spec.etcd_endpoints)
+    return _VMHA.format(cluster=CLUSTER, node=node.name, endpoints=endpoints, address=node.address)
+
+
+def new_uuid() -> str:
+    """A fresh random uuid, by the kernel."""
+    return Path("/proc/sys/kernel/random/uuid").read_text().strip()
+
+
+def _copy_system_files(etc: Path) -> None:
+    for name in _COPIED:
+        source, target = Path("/etc") / name, etc / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            if source.is_symlink():
+                target.symlink_to(os.readlink(source))
+            elif source.is_dir():
+                shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
+            else:
+                shutil.copyfile(source, target)
+        except (FileNotFoundError, FileExistsError, PermissionError, shutil.Error):
+            continue  # not on this machine, or not ours to read: the programs do without
+
+
+def _add_lines(path: Path, lines: tuple[str, ...]) -> None:
+    known = {line.split(":")[0] for line in path.read_text().splitlines()} if path.exists() else set()
+    with path.open("a") as file:
+        file.writelines(f"{line}\n" for line in lines if line.split(":")[0] not in known)

@@ -1,0 +1,57 @@
+"""The lab's power switch: what a fence program talks to, as to a remotely controlled power strip.
+
+One line in, one line out, per connection: ``off h2``, ``on h2``, ``status h2``, ``list``. Answers ``ok h2 off`` or
+``error WORDS``. ``off`` answers only when nothing of the host runs any more: the answer is the proof.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from vmha.lab.machine import Machine, Power
+from vmha.model.errors import VmhaError
+
+_LINE_TIMEOUT_S = 5.0
+
+
+class PowerSwitch:
+    def __init__(self, machines: Mapping[str, Machine]) -> None:
+        self._machines = machines
+        self._verbs: dict[str, Callable[[Machine], Awaitable[None]]] = {
+            "on": Machine.power_on,
+            "off": lambda machine: machine.cut_power(why="power switch"),
+            "status": _nothing,
+        }
+
+    async def start(self, address: str, port: int) -> None:
+        self._server = await asyncio.start_server(self._serve, address, port)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(_LINE_TIMEOUT_S):
+                line = (await reader.readline()).decode(errors="replace")
+            writer.write(f"{await self._answer(line.split())}\n".encode())
+            await writer.drain()
+        except (OSError, TimeoutError):
+            pass  # nobody is listening for the answer
+        finally:
+            writer.close()
+
+    async def _answer(self, words: list[str]) -> str:
+        match words:
+            case ["list"]:
+                return f"ok {' '.join(self._machines)}"
+            case [verb, name] if verb in self._verbs and name in self._machines:
+                machine = self._machines[name]
+                try:
+                    await self._verbs[verb](machine)
+                except (VmhaError, OSError, TimeoutError) as error:
+                    return f"error {error}"
+                return f"ok {name} {'off' if machine.power is Power.OFF else 'on'}"
+            case [verb, name] if verb in self._verbs:
+                return f"error no outlet {name}"
+            case _:
+                return "error say: off|on|status OUTLET, or list"
+
+
+async def _nothing(_: Machine) -> None:
+    return None

@@ -1,0 +1,157 @@
+"""Turns steps into transactions. Every one compares the leader key: a deposed leader can write nothing.
+
+What else a step requires stands in the step. A step that loses its compare was decided on the past; the next plan
+decides again. Each change carries its journal entry in the same transaction.
+"""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+
+from vmha.model.clock import Clock
+from vmha.model.errors import Refused, VmhaError
+from vmha.model.ids import NodeName, Revision, Term
+from vmha.model.keys import Keys, encode
+from vmha.model.records import FenceRecord, Outcome, Progress
+from vmha.policy.snapshot import Snapshot
+from vmha.policy.steps import (
+    AnswerRequest,
+    EvictSession,
+    ForgetRequest,
+    PlacementStep,
+    SettleDesired,
+    Step,
+)
+from vmha.store.journal import Journal
+from vmha.store.port import Compare, Created, Delete, Exists, Modified, Op, Put, Store
+
+log = structlog.get_logger(__name__)
+
+AT_ONCE = 16
+
+
+class Deposed(Refused):
+    """The leader key is not ours any more."""
+
+
+class Executor:
+    """Writes for one term."""
+
+    def __init__(self, *, store: Store, keys: Keys, clock: Clock, node: NodeName, term: Term, journal: Journal) -> None:
+        self._store, self._keys, self._clock = store, keys, clock
+        self._node, self._term, self._journal = node, term, journal
+
+    async def carry_out(self, steps: Sequence[Step], snapshot: Snapshot) -> Revision:
+        """Returns the highest revision written, 0 when nothing was.
+
+        Raises:
+            Deposed: another leads; nothing more is to be tried.
+        """
+        if not steps:
+            return Revision(0)
+        await self._journal.refresh()
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def one(step: Step) -> Revision:
+            async with gate:
+                try:
+                    return await self.write(step, snapshot)
+                except Deposed:
+                    raise
+                except VmhaError as error:
+                    log.warning("step not written", step=type(step).__name__, why=str(error))
+                    return Revision(0)
+
+        written = await asyncio.gather(*(one(step) for step in steps))
+        return max(written)
+
+    async def write(self, step: Step, snapshot: Snapshot) -> Revision:
+        compares, ops = self._transaction(step, snapshot)
+        if not ops:
+            return Revision(0)
+        leader = Created(self._keys.leader, Revision(self._term))
+        result = await self._store.txn([leader, *compares], ops)
+        if result.succeeded:
+            return result.revision
+        now = result.found.get(self._keys.leader)
+        if now is None or now.create_revision != Revision(self._term):
+            raise Deposed("the leader key is not ours any more")
+        log.info("step lost its compare", step=type(step).__name__)
+        return Revision(0)
+
+    def _transaction(self, step: Step, snapshot: Snapshot) -> tuple[list[Compare], list[Op]]:
+        match step:
+            case PlacementStep():
+                return self._place(step)
+            case EvictSession():
+                return self._evict(step)
+            case SettleDesired():
+                return self._settle(step, snapshot)
+            case AnswerRequest():
+                return self._answer(step.outcome)
+            case ForgetRequest():
+                name = step.request
+                return [], [Delete(self._keys.request(name)), Delete(self._keys.outcome(name))]
+            case _:
+                return [], []  # power is cut by the leader itself: it takes time
+
+    def _place(self, step: PlacementStep) -> tuple[list[Compare], list[Op]]:
+        key = self._keys.placement(step.vm)
+        compares: list[Compare] = [Modified(key, step.expected)]
+        if step.living:
+            compares.append(Created(self._keys.beat(step.living[0]), step.living[1]))
+        if step.fenced:
+            compares.append(Exists(self._keys.fencing(step.fenced)))
+        ops: list[Op] = [Put(key, encode(step.placement)) if step.placement else Delete(key)]
+        node = step.placement.target or step.placement.node if step.placement else None
+        ops.append(
+            self._journal.entry(
+                step.change, step.reason.text, vm=step.vm, node=node, cause=step.reason.cause, reason=step.reason
+            )
+        )
+        return compares, ops
+
+    def _evict(self, step: EvictSession) -> tuple[list[Compare], list[Op]]:
+        beat = self._keys.beat(step.node)
+        compares: list[Compare] = [
+            Created(beat, step.beat_created),
+            Created(self._keys.fencing(step.session), Revision(0)),
+        ]
+        if step.beat_modified is not None:
+            compares.append(Modified(beat, step.beat_modified))
+        record = FenceRecord(
+            session=step.session,
+            node=step.node,
+            proof=step.proof,
+            how=step.how,
+            at=self._clock.wall(),
+            by=self._node,
+        )
+        entry = self._journal.entry(
+            "fenced", f"{step.proof}: {step.how}", node=step.node, cause=step.reason.cause, reason=step.reason
+        )
+        fencing = Put(self._keys.fencing(step.session), encode(record))
+        return compares, [Delete(beat), Delete(self._keys.session(step.node)), fencing, entry]
+
+    def _settle(self, step: SettleDesired, snapshot: Snapshot) -> tuple[list[Compare], list[Op]]:
+        spec = snapshot.vms[step.vm].spec
+        assert spec
+        key = self._keys.vm_spec(step.vm)
+        new = spec.value.model_copy(update={"desired": step.desired, "desired_why": step.reason.text})
+        compares: list[Compare] = [Modified(key, step.expected)]
+        ops: list[Op] = [Put(key, encode(new))]
+        if step.acknowledged:
+            placement = self._keys.placement(step.vm)
+            compares.append(Modified(placement, step.acknowledged[0]))
+            ops.append(Put(placement, encode(step.acknowledged[1])))
+        text = f"desired state is now {step.desired}: {step.reason.text}"
+        ops.append(self._journal.entry("settled", text, vm=step.vm, cause=step.reason.cause, reason=step.reason))
+        return compares, ops
+
+    def _answer(self, outcome: Outcome) -> tuple[list[Compare], list[Op]]:
+        ops: list[Op] = [Put(self._keys.outcome(outcome.request), encode(outcome))]
+        if outcome.progress is not Progress.RUNNING:
+            kind = f"request-{outcome.progress}"
+            ops.append(self._journal.entry(kind, f"{outcome.request}: {outcome.text}"))
+        return [Exists(self._keys.request(outcome.request))], ops

@@ -1,0 +1,237 @@
+"""The leader: one of the agents, elected by creating the leader key on its session's lease.
+
+    wait until nobody leads --create the key--> term = its create revision --> plan, write, wait for a change, again
+    until: the key is not ours (a compare says so, or the mirror shows it), or our session is over
+
+Everything it knows is in etcd and in the mirror; a new leader goes on where the last one stopped. Only two things are
+remembered in this process: which power cuts are under way, and since when the mass-loss brake holds.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Protocol
+
+import structlog
+
+from vmha.fencing.power import PowerSwitch
+from vmha.leader.executor import Deposed, Executor
+from vmha.model.clock import Clock
+from vmha.model.errors import VmhaError
+from vmha.model.ids import LeaseId, NodeName, Revision, SessionId, Term
+from vmha.model.keys import Keys, decode, encode
+from vmha.model.records import LeaderRecord
+from vmha.model.settings import Proof
+from vmha.policy.plan import plan
+from vmha.policy.snapshot import Moment, Snapshot
+from vmha.policy.steps import EvictSession, FenceNode, Plan
+from vmha.store.journal import Journal
+from vmha.store.mirror import Mirror
+from vmha.store.port import Ambiguous, Created, Delete, Put, Store
+
+log = structlog.get_logger(__name__)
+
+CAMPAIGN_RETRY_S = 0.5
+LONGEST_WAIT_S = 10.0
+SHORTEST_WAIT_S = 0.02
+PLANS_OFF_LOOP_FROM = 2000
+"""From this many vms on a plan is made in a thread, so that beats are not late for it."""
+
+
+class Standing(Protocol):
+    """What leading needs of the node's session."""
+
+    id: SessionId
+    lease: LeaseId | None
+
+    @property
+    def over(self) -> asyncio.Event: ...
+
+
+class Leader:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        keys: Keys,
+        clock: Clock,
+        mirror: Mirror,
+        node: NodeName,
+        power: PowerSwitch,
+        read_session: Callable[[], Standing | None],
+        store_live_s: Callable[[], float],
+        think: Callable[[Snapshot, Moment], Plan] = plan,
+        threads: bool = True,
+    ) -> None:
+        self._store, self._keys, self._clock, self._mirror = store, keys, clock, mirror
+        self._node, self._power = node, power
+        self._read_session, self._store_live_s = read_session, store_live_s
+        self._think, self._threads = think, threads
+        self._wake = asyncio.Event()
+        self._fencing: dict[SessionId, asyncio.Task[None]] = {}
+        self._fence_failed_at: dict[SessionId, float] = {}
+        self._braked_since: float | None = None
+        self.term: Term | None = None
+        mirror.subscribe(lambda _: self._wake.set())
+
+    def look_again(self) -> None:
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Campaign, lead, campaign again. Returns only by cancellation."""
+        await self._mirror.synced.wait()
+        while True:
+            self._wake.clear()
+            try:
+                term = await self._campaign()
+                if term is not None:
+                    await self._lead(term)
+            except VmhaError as error:
+                log.warning("not leading", why=str(error))
+            self.term = None
+            await self._wait(CAMPAIGN_RETRY_S)
+
+    async def resign(self) -> None:
+        """Give the office away (an orderly exit): the next leader need not wait for the lease."""
+        if self.term is not None:
+            with suppress(VmhaError):
+                await self._store.txn([Created(self._keys.leader, Revision(self.term))], [Delete(self._keys.leader)])
+
+    # --- election
+
+    async def _campaign(self) -> Term | None:
+        session = self._read_session()
+        if session is None or session.lease is None or session.over.is_set():
+            return None
+        leader = self._mirror.snapshot().leader
+        if leader is not None:
+            return Term(leader.created) if leader.value.session == session.id else None
+        record = LeaderRecord(node=self._node, session=session.id, since=self._clock.wall())
+        try:
+            result = await self._store.txn(
+                [Created(self._keys.leader, Revision(0))], [Put(self._keys.leader, encode(record), session.lease)]
+            )
+        except Ambiguous:
+            return await self._find_own_term(session.id)
+        if not result.succeeded:
+            return None
+        log.info("elected", term=result.revision)
+        await self._mirror.caught_up(result.revision)
+        return Term(result.revision)
+
+    async def _find_own_term(self, session: SessionId) -> Term | None:
+        kv = await self._store.get(self._keys.leader)
+        if kv and decode(LeaderRecord, kv.value, where=kv.key).session == session:
+            return Term(kv.create_revision)
+        return None
+
+    def _still_leads(self, term: Term) -> bool:
+        session = self._read_session()
+        leader = self._mirror.snapshot().leader
+        return (
+            session is not None
+            and not session.over.is_set()
+            and leader is not None
+            and leader.created == Revision(term)
+        )
+
+    # --- leading
+
+    async def _lead(self, term: Term) -> None:
+        self.term = term
+        self._braked_since = None
+        journal = Journal(
+            self._store, self._keys, self._clock, self._node, days=self._mirror.snapshot().config.journal_days
+        )
+        executor = Executor(
+            store=self._store, keys=self._keys, clock=self._clock, node=self._node, term=term, journal=journal
+        )
+        try:
+            while self._still_leads(term):
+                self._wake.clear()
+                wait_s = await self._once(executor)
+                await self._wait(wait_s)
+        except Deposed as error:
+            log.warning("deposed", term=term, why=str(error))
+        finally:
+            for task in self._fencing.values():
+                task.cancel()
+            self._fencing.clear()
+            log.info("does not lead any more", term=term)
+
+    async def _once(self, executor: Executor) -> float:
+        """One plan, carried out. Returns for how long nothing but a change can matter, in seconds."""
+        snapshot, moment = self._mirror.snapshot(), self._moment()
+        made = await self._plan(snapshot, moment)
+        if made.braked and self._braked_since is None:
+            self._braked_since = moment.now
+            log.warning("most nodes fell silent at once: waiting for the network before anything is recovered")
+        elif not made.braked:
+            self._braked_since = None
+        for step in made.steps:
+            if isinstance(step, FenceNode):
+                self._begin_fencing(step, snapshot, executor)
+        written = await executor.carry_out([s for s in made.steps if not isinstance(s, FenceNode)], snapshot)
+        if written:
+            await self._mirror.caught_up(written)
+            self._wake.set()
+        return max(SHORTEST_WAIT_S, min(LONGEST_WAIT_S, made.wake_in_s if made.wake_in_s is not None else 1e9))
+
+    async def _plan(self, snapshot: Snapshot, moment: Moment) -> Plan:
+        if self._threads and len(snapshot.vms) >= PLANS_OFF_LOOP_FROM:
+            return await asyncio.to_thread(self._think, snapshot, moment)
+        return self._think(snapshot, moment)
+
+    def _moment(self) -> Moment:
+        return Moment(
+            now=self._clock.now(),
+            wall=self._clock.wall(),
+            silence_s=self._mirror.silence_s(),
+            store_live_s=self._store_live_s(),
+            fencing=frozenset(self._fencing),
+            fence_failed_at=dict(self._fence_failed_at),
+            braked_since=self._braked_since,
+        )
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+
+    # --- cutting power
+
+    def _begin_fencing(self, step: FenceNode, snapshot: Snapshot, executor: Executor) -> None:
+        if step.session in self._fencing:
+            return
+        log.warning("cutting power", node=step.node, why=step.reason.text)
+        task = asyncio.create_task(self._fence(step, snapshot, executor), name=f"fence-{step.node}")
+        self._fencing[step.session] = task
+        task.add_done_callback(lambda _: self._fenced(step.session))
+
+    def _fenced(self, session: SessionId) -> None:
+        self._fencing.pop(session, None)
+        self._wake.set()
+
+    async def _fence(self, step: FenceNode, snapshot: Snapshot, executor: Executor) -> None:
+        spec = snapshot.nodes[step.node].spec
+        assert spec
+        answer = await self._power.power_off(step.node, spec.value.fence)
+        if not answer.confirmed:
+            log.error("power not confirmed off", node=step.node, how=answer.how)
+            self._fence_failed_at[step.session] = self._clock.now()
+            return
+        evict = EvictSession(
+            node=step.node,
+            session=step.session,
+            beat_created=step.beat_created,
+            beat_modified=None,
+            proof=Proof.POWER_OFF_CONFIRMED,
+            how=answer.how,
+            reason=step.reason,
+        )
+        with suppress(Deposed):
+            try:
+                await executor.write(evict, snapshot)
+            except VmhaError as error:
+                log.warning("eviction not written; fencing is tried again", node=step.node, why=str(error))
+                self._fence_failed_at[step.session] = self._clock.now()

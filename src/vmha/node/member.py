@@ -1,0 +1,103 @@
+"""One member of the cluster: an agent, a candidate for leadership, and the mirror both decide on.
+
+The same object runs on real hosts and in the simulation; only the ports it is given differ.
+"""
+
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from vmha.agent.agent import Agent
+from vmha.agent.session import Identity, SessionKeeper
+from vmha.fencing.port import Guard
+from vmha.fencing.power import PowerSwitch
+from vmha.hypervisor.port import Hypervisor
+from vmha.leader.leader import Leader
+from vmha.model.clock import Clock
+from vmha.model.ids import NodeName
+from vmha.model.keys import Keys
+from vmha.store.mirror import Mirror
+from vmha.store.port import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ports:
+    """The world, as one member meets it."""
+
+    store: Store
+    hypervisor: Hypervisor
+    guard: Guard
+    power: PowerSwitch
+    clock: Clock
+
+
+class Member:
+    def __init__(
+        self,
+        ports: Ports,
+        identity: Identity,
+        keys: Keys,
+        *,
+        migration_uri: str,
+        migration_address: str,
+        threads: bool = True,
+    ) -> None:
+        self.node: NodeName = identity.node
+        self._ports = ports
+        self.mirror = Mirror(ports.store, keys, ports.clock)
+        self.keeper = SessionKeeper(
+            store=ports.store,
+            keys=keys,
+            clock=ports.clock,
+            guard=ports.guard,
+            identity=identity,
+            read_config=lambda: self.mirror.snapshot().config,
+            list_managed=self._list_managed,
+            on_change=self._session_changed,
+        )
+        self.agent = Agent(
+            store=ports.store,
+            keys=keys,
+            clock=ports.clock,
+            mirror=self.mirror,
+            hypervisor=ports.hypervisor,
+            keeper=self.keeper,
+            migration_uri=migration_uri,
+            address=identity.address,
+            migration_address=migration_address,
+        )
+        self.leader = Leader(
+            store=ports.store,
+            keys=keys,
+            clock=ports.clock,
+            mirror=self.mirror,
+            node=identity.node,
+            power=ports.power,
+            read_session=lambda: self.keeper.current,
+            store_live_s=self.keeper.store_live_s,
+            threads=threads,
+        )
+
+    def _list_managed(self) -> Collection[str]:
+        return self.agent.inventory.managed_uuids()
+
+    def _session_changed(self) -> None:
+        self.agent.session_changed()
+        self.leader.look_again()
+
+    async def run(self) -> None:
+        """Until cancelled. Cancelling touches no guest and leaves the session to the next process on this node."""
+        await self._ports.hypervisor.open()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.mirror.run(), name="mirror")
+                tasks.create_task(self.agent.run(), name="agent")
+                tasks.create_task(self.leader.run(), name="leader")
+        finally:
+            await self._ports.hypervisor.close()
+
+    async def leave(self, *, timeout_s: float) -> bool:
+        """An orderly shutdown of the host: vms away, office given up, session ended. False: guests are left."""
+        left = await self.agent.leave(timeout_s=timeout_s)
+        await self.leader.resign()
+        return left

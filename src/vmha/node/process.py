@@ -1,0 +1,110 @@
+"""``vmha agent``: the member on a real host, from its settings file to its orderly end."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from vmha.fencing.guard_client import GuardClient
+from vmha.hypervisor.libvirt_adapter import LibvirtHypervisor
+from vmha.model.clock import SystemClock
+from vmha.model.ids import NodeName, SessionId
+from vmha.model.keys import Keys
+from vmha.node.member import Member, Ports
+from vmha.node.power import FenceAgents
+from vmha.node.settings import NodeSettings, read_settings
+from vmha.store.etcd import EtcdStore
+
+log = structlog.get_logger(__name__)
+
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(slots=True)
+class HostIdentity:
+    """This host, in this boot."""
+
+    node: NodeName
+    address: str
+    boot_id: str = field(default_factory=lambda: BOOT_ID.read_text().strip())
+
+    def new_session(self) -> SessionId:
+        return SessionId(f"{self.node}-{self.boot_id[:8]}-{os.urandom(4).hex()}")
+
+
+def run(config_path: Path) -> None:
+    """Blocks until SIGTERM or SIGINT, which leave every guest and the session as they are."""
+    settings = read_settings(config_path)
+    set_up_logging(settings.log_level)
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: NodeSettings) -> None:
+    clock = SystemClock()
+    store = EtcdStore(settings.endpoints)
+    address = settings.address or _own_address(settings.endpoints)
+    member = Member(
+        Ports(
+            store=store,
+            hypervisor=LibvirtHypervisor(settings.libvirt_uri, cluster=settings.cluster, clock=clock),
+            guard=GuardClient(settings.guard_socket),
+            power=FenceAgents(),
+            clock=clock,
+        ),
+        HostIdentity(NodeName(settings.node), address),
+        Keys(settings.cluster),
+        migration_uri=settings.migration_uri,
+        migration_address=settings.migration_address or address,
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    log.info("agent starts", node=settings.node, cluster=settings.cluster, endpoints=list(settings.endpoints))
+    living = asyncio.create_task(member.run(), name="member")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({living, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if living.done():
+            living.result()  # a bug ended it: say so loudly, the guard counts on
+        await member.leader.resign()
+    finally:
+        for task in (living, stopping):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await living
+        await store.close()
+        log.info("agent ends; guests and session stay")
+
+
+def _own_address(endpoints: tuple[str, ...]) -> str:
+    """The address from which etcd is reached: the one peers can reach, too, on the usual single network."""
+    for endpoint in endpoints:
+        host, _, port = endpoint.rpartition("//")[2].rpartition(":")
+        with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((host.strip("[]"), int(port)))
+            return str(probe.getsockname()[0])
+    return socket.gethostname()
+
+
+def set_up_logging(level: str) -> None:
+    """One JSON object a line on stderr, for journald and for people with jq."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,60 @@
+"""The node's own settings, ``/etc/vmha/vmha.toml``: where the cluster is and who this node is.
+
+Everything that concerns the whole cluster lives in etcd (``vmha config``), so that no two nodes can disagree on it.
+"""
+
+import socket
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from vmha.model.document import Document, in_words
+from vmha.model.errors import Rejected
+from vmha.model.vm import Name
+
+DEFAULT_PATH = Path("/etc/vmha/vmha.toml")
+
+
+class TlsSettings(Document):
+    """Files in PEM form for mutual TLS to etcd."""
+
+    ca: Path
+    cert: Path
+    key: Path
+
+
+class NodeSettings(Document):
+    cluster: Name = "vmha"
+    node: Name = Field(default_factory=lambda: socket.gethostname().split(".")[0])
+    endpoints: tuple[Annotated[str, Field(min_length=1)], ...]
+    tls: TlsSettings | None = None
+    address: str = Field(
+        default="", description="Where peers reach this node; empty: the address etcd is reached from."
+    )
+    migration_address: str = Field(default="", description="Where guests' memory is sent; empty: as address.")
+    migration_uri: str = Field(default="qemu+tcp://{address}/system", description="The target's libvirtd.")
+    libvirt_uri: str = "qemu:///system"
+    libvirt_run_dir: Path = Path("/run/libvirt/qemu")
+    run_dir: Path = Path("/run/vmha")
+    watchdog: str = Field(default="/dev/watchdog", description="Empty: none.")
+    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+
+    @property
+    def guard_socket(self) -> Path:
+        return self.run_dir / "guard.sock"
+
+
+def read_settings(path: Path) -> NodeSettings:
+    """Raises ``Rejected`` naming the file, the key, its value and what is accepted."""
+    try:
+        raw = tomllib.loads(path.read_text())
+    except FileNotFoundError as error:
+        raise Rejected(f"{path}: no such file") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise Rejected(f"{path}: {error}") from error
+    try:
+        return NodeSettings.model_validate(raw)
+    except ValidationError as error:
+        raise in_words(error, where=str(path)) from error

@@ -1,0 +1,299 @@
+"""Applying a document: check it against the cluster as a whole, say what would change, then change it.
+
+``prepare`` is pure apart from one reading. ``commit`` writes what it prepared, in transactions that compare everything
+the plan was made from: what somebody else changed meanwhile is not overwritten. Up to 100 objects are one transaction,
+all or nothing; a larger document is written in several, what is referred to before what refers to it.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from vmha.model.errors import Refused, Rejected
+from vmha.model.ids import NodeName, VmName
+from vmha.model.keys import encode
+from vmha.model.settings import ClusterConfig
+from vmha.model.vm import Desired, FailoverDomain, NodeSpec, VmSpec
+from vmha.operator.client import OperatorClient, Reading
+from vmha.operator.definition import define, uuids_in_use
+from vmha.operator.document import Loaded
+from vmha.operator.domains import accepted_nodes
+from vmha.operator.yaml_source import Complaint
+from vmha.store.port import Compare, Delete, Exists, Op, Put
+
+MOST_OPS = 100
+MOST_BYTES = 1_000_000
+"""Limits of one transaction, with room below etcd's own (128 operations, 1.5 MiB)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldChange:
+    """One field, dotted when it is nested. None: it is not there."""
+
+    field: str
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectChange:
+    """``action``: created, changed, unchanged or removed."""
+
+    kind: str
+    name: str
+    action: str
+    fields: tuple[FieldChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Write:
+    op: Op
+    compares: tuple[Compare, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class ApplyPlan:
+    """What a document changes, in the order in which it is written."""
+
+    changes: list[ObjectChange] = field(default_factory=list)
+    writes: list[_Write] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.writes
+
+    def count(self, action: str) -> int:
+        return sum(change.action == action for change in self.changes)
+
+
+async def prepare(client: OperatorClient, loaded: Loaded, *, prune: bool = False) -> ApplyPlan:
+    """What applying the document would change now.
+
+    Args:
+        client: The cluster.
+        loaded: The document.
+        prune: Also remove what the document's lists do not name. A removed vm is forgotten, never stopped.
+
+    Raises:
+        Rejected: one line for each thing that does not fit the cluster. Nothing is written then.
+    """
+    reading = await client.reading()
+    specs = _checked(loaded, reading, client.keys.cluster, prune=prune)
+    await _check_lease_floor(client, loaded, reading)
+    return _Planner(client, loaded, reading).plan(specs, prune=prune)
+
+
+async def commit(client: OperatorClient, plan: ApplyPlan) -> None:
+    """Write what ``prepare`` found.
+
+    Raises:
+        Refused: something was changed by others since; says how much is written.
+    """
+    done = 0
+    for writes in _batches(plan.writes):
+        compares = {compare.key: compare for write in writes for compare in write.compares}
+        # A compare of a key's revision says more than one of its existence: it comes last and wins.
+        compares |= {c.key: c for write in writes for c in write.compares if not isinstance(c, Exists)}
+        if not await client.commit(list(compares.values()), [write.op for write in writes]):
+            said = f"{done} of {len(plan.writes)} objects are written" if done else "nothing was written"
+            raise Refused(f"the cluster was changed by others since the document was compared; {said}: apply again")
+        done += len(writes)
+
+
+def _batches(writes: list[_Write]) -> Iterator[list[_Write]]:
+    batch: list[_Write] = []
+    keys: set[str] = set()
+    size = 0
+    for write in writes:
+        more = keys | {compare.key for compare in write.compares}
+        weight = len(write.op.value) if isinstance(write.op, Put) else 0
+        if batch and (len(batch) >= MOST_OPS or len(more) > MOST_OPS or size + weight > MOST_BYTES):
+            yield batch
+            batch, more, size = [], {compare.key for compare in write.compares}, 0
+        batch.append(write)
+        keys, size = more, size + weight
+    if batch:
+        yield batch
+
+
+def _checked(loaded: Loaded, reading: Reading, cluster: str, *, prune: bool) -> dict[str, VmSpec]:
+    """The specs of the document's vms. Raises Rejected with everything that does not fit."""
+    document, snapshot = loaded.document, reading.snapshot
+    complaints: list[Complaint] = []
+    nodes = {*map(str, snapshot.nodes), *(node.name for node in document.nodes or ())}
+    for index, domain in enumerate(document.failover_domains or ()):
+        complaints += _unknown_members(index, domain, nodes)
+    domains = {domain.name for domain in document.failover_domains or ()}
+    if not (prune and document.failover_domains is not None):
+        domains |= set(snapshot.domains)
+    named = set(loaded.xmls)
+    stay = {vm.name for vm in snapshot.vms.values() if vm.spec and not (prune and document.vms is not None)}
+    uuids = {uuid: str(vm) for uuid, vm in uuids_in_use(snapshot).items() if vm in stay and vm not in named}
+    specs: dict[str, VmSpec] = {}
+    for index, entry in enumerate(document.vms or ()):
+        spec = _spec_of(entry, index, loaded, reading, cluster, uuids, {*stay, *named}, complaints)
+        if spec.failover_domain is not None and spec.failover_domain not in domains:
+            accepted = ", ".join(sorted(domains)) or "one that is named under failover_domains"
+            text = f"{spec.failover_domain!r}: there is no such failover domain (accepted: {accepted})"
+            complaints.append(Complaint(path=("vms", index, "failover_domain"), text=text))
+        specs[spec.name] = spec
+    complaints += _orphans(loaded, reading, domains, stay - named)
+    loaded.refuse(complaints)
+    return specs
+
+
+def _unknown_members(index: int, domain: FailoverDomain, nodes: Collection[str]) -> Iterator[Complaint]:
+    for place, member in enumerate(domain.members):
+        if member.node not in nodes:
+            text = f"{member.node!r}: there is no such node (accepted: {accepted_nodes(nodes)})"
+            yield Complaint(path=("failover_domains", index, "members", place, "node"), text=text)
+
+
+def _spec_of(
+    entry: Any,
+    index: int,
+    loaded: Loaded,
+    reading: Reading,
+    cluster: str,
+    uuids: dict[str, str],
+    names: Collection[str],
+    complaints: list[Complaint],
+) -> VmSpec:
+    """The whole spec; what is wrong with its XML is added to ``complaints``, and a uuid is taken for later vms."""
+    view = reading.snapshot.vms.get(VmName(entry.name))
+    old = view.spec.value if view and view.spec else None
+    xml, file = loaded.xmls[entry.name]
+    uuid, memory = (old.uuid, old.memory_mib) if old else ("", 1)
+    try:
+        definition = define(entry.name, xml, cluster=cluster, uuids=uuids, names=names)
+        uuid, memory = definition.uuid, definition.memory_mib
+        uuids[uuid] = entry.name
+    except Rejected as error:
+        path = ("vms", index, "xml_file" if file else "xml")
+        complaints.append(Complaint(path=path, text=f"{file}: {error}" if file else str(error)))
+    desired = entry.desired
+    if old and ("desired" not in entry.model_fields_set or desired is Desired.AS_FOUND):
+        desired = old.desired
+    fields = entry.model_dump(exclude={"xml", "xml_file", "desired"})
+    why = old.desired_why if old and old.desired is desired else ""
+    return VmSpec(**fields, xml=xml, uuid=uuid, memory_mib=memory, desired=desired, desired_why=why)
+
+
+def _orphans(loaded: Loaded, reading: Reading, domains: Collection[str], left: Collection[str]) -> Iterator[Complaint]:
+    """vms that are not in the document and would lose their failover domain by pruning."""
+    for name in sorted(left):
+        stored = reading.snapshot.vms[VmName(name)].spec
+        domain = stored.value.failover_domain if stored else None
+        if domain is not None and domain in reading.snapshot.domains and domain not in domains:
+            text = f"would be pruned, but vm {name} names it (accepted: name it here, or change the vm)"
+            yield Complaint(path=("failover_domains",), text=f"{domain}: {text}")
+
+
+async def _check_lease_floor(client: OperatorClient, loaded: Loaded, reading: Reading) -> None:
+    """etcd silently grants more than it is asked for when that is below its floor: ask it, and look."""
+    config = loaded.document.config
+    if config is None or config.clockwork == reading.snapshot.config.clockwork:
+        return
+    wanted = config.clockwork.lease_ttl_s
+    lease = await client.store.grant(wanted)
+    await client.store.revoke(lease.id)
+    if lease.ttl_s > wanted:
+        text = (
+            f"{wanted}: this etcd grants no lease shorter than {lease.ttl_s} s "
+            f"(accepted: at least {lease.ttl_s}, and below hold_s; the floor follows from etcd's --election-timeout)"
+        )
+        path = ("config", "timing", "lease_ttl_s") if config.timing else ("config", "profile")
+        loaded.refuse(
+            [Complaint(path=path, text=text if config.timing else f"lease_ttl_s of {config.profile}: {text}")]
+        )
+
+
+class _Planner:
+    def __init__(self, client: OperatorClient, loaded: Loaded, reading: Reading) -> None:
+        self._keys = client.keys
+        self._author = client.author
+        self._document = loaded.document
+        self._reading = reading
+        self._plan = ApplyPlan()
+
+    def plan(self, specs: dict[str, VmSpec], *, prune: bool) -> ApplyPlan:
+        snapshot, document = self._reading.snapshot, self._document
+        if document.config is not None:
+            self._put("config", "", self._keys.config, snapshot.config, document.config)
+        for node in document.nodes or ():
+            self._put_node(node)
+        for domain in document.failover_domains or ():
+            old = snapshot.domains.get(domain.name)
+            self._put("failover domain", domain.name, self._keys.domain(domain.name), old, domain)
+        for spec in specs.values():
+            self._put_vm(spec)
+        if prune:
+            self._prune(specs)
+        return self._plan
+
+    def _put_node(self, node: NodeSpec) -> None:
+        view = self._reading.snapshot.nodes.get(NodeName(node.name))
+        old = view.spec.value if view and view.spec else None
+        if old and "maintenance" not in node.model_fields_set:
+            kept = {"maintenance": old.maintenance, "maintenance_why": old.maintenance_why}
+            node = node.model_copy(update=kept)
+        self._put("node", node.name, self._keys.node_spec(NodeName(node.name)), old, node)
+
+    def _put_vm(self, spec: VmSpec) -> None:
+        view = self._reading.snapshot.vms.get(VmName(spec.name))
+        old = view.spec.value if view and view.spec else None
+        if spec.desired is not (old.desired if old else Desired.AS_FOUND):
+            spec = spec.model_copy(update={"desired_why": f"{spec.desired} by a document that {self._author} applied"})
+        needs: tuple[Compare, ...] = ()
+        if spec.failover_domain and spec.failover_domain in self._reading.snapshot.domains:
+            needs = (Exists(self._keys.domain(spec.failover_domain)),)
+        self._put("vm", spec.name, self._keys.vm_spec(VmName(spec.name)), old, spec, needs=needs)
+
+    def _prune(self, specs: dict[str, VmSpec]) -> None:
+        snapshot, document = self._reading.snapshot, self._document
+        if document.vms is not None:
+            for name, vm in sorted(snapshot.vms.items()):
+                if vm.spec and name not in specs:
+                    self._delete("vm", name, self._keys.vm_spec(name))
+        if document.failover_domains is not None:
+            kept = {domain.name for domain in document.failover_domains}
+            for domain_name in sorted(set(snapshot.domains) - kept):
+                self._delete("failover domain", domain_name, self._keys.domain(domain_name))
+        if document.nodes is not None:
+            named = {node.name for node in document.nodes}
+            for node_name, node in sorted(snapshot.nodes.items()):
+                if node.spec and node_name not in named:
+                    self._delete("node", node_name, self._keys.node_spec(node_name))
+
+    def _put(
+        self,
+        kind: str,
+        name: str,
+        key: str,
+        old: ClusterConfig | NodeSpec | FailoverDomain | VmSpec | None,
+        new: ClusterConfig | NodeSpec | FailoverDomain | VmSpec,
+        *,
+        needs: tuple[Compare, ...] = (),
+    ) -> None:
+        fields = tuple(_differences(old.model_dump(mode="json") if old else {}, new.model_dump(mode="json")))
+        if old == new:
+            self._plan.changes.append(ObjectChange(kind=kind, name=name, action="unchanged"))
+            return
+        action = "changed" if old else "created"
+        self._plan.changes.append(ObjectChange(kind=kind, name=name, action=action, fields=fields))
+        self._plan.writes.append(_Write(op=Put(key, encode(new)), compares=(*needs, self._reading.unchanged(key))))
+
+    def _delete(self, kind: str, name: str, key: str) -> None:
+        self._plan.changes.append(ObjectChange(kind=kind, name=name, action="removed"))
+        self._plan.writes.append(_Write(op=Delete(key), compares=(self._reading.unchanged(key),)))
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> Iterator[FieldChange]:
+    for key, now in new.items():
+        was = old.get(key)
+        if was == now:
+            continue
+        if isinstance(now, dict) and isinstance(was, dict | None):
+            yield from _differences(was or {}, now, f"{prefix}{key}.")
+        else:
+            yield FieldChange(field=f"{prefix}{key}", old=was, new=now)

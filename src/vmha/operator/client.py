@@ -1,0 +1,216 @@
+"""One operator's view of a cluster: one reading, guarded writes, and changes as they come.
+
+A reading lists the parts of the key tree that hold state and leaves the journal alone, which may have ten thousand
+entries. Claims are listed before nodes: were it the other way round, a migration that ends in between could look like
+a vm that runs twice. A write compares the revisions of what it was decided upon; a lost compare reads and decides anew.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from vmha.model.clock import Clock
+from vmha.model.errors import Refused, VmhaError
+from vmha.model.ids import RequestId, Revision
+from vmha.model.keys import Keys, decode
+from vmha.model.records import JournalEntry
+from vmha.policy.assemble import Assembler
+from vmha.policy.snapshot import Snapshot
+from vmha.store.port import Ambiguous, Batch, Compacted, Compare, KeyValue, Listing, Modified, Op, Put, Store
+
+READ_TIMEOUT_S = 3.0
+"""A reading that takes longer is given up: an operator is to know within 5 s that the cluster does not answer."""
+
+_CLAIMS = ("config", "domains/", "fencing/", "outcomes/", "requests/", "vms/")
+_NODES = ("leader", "nodes/")
+_ATTEMPTS = 5
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """A snapshot, and the revision at which each of its keys was last changed."""
+
+    snapshot: Snapshot
+    modified: dict[str, Revision]
+
+    def unchanged(self, key: str) -> Modified:
+        """Holds as long as ``key`` is as it was read (absent, if it was absent)."""
+        return Modified(key, self.modified.get(key, Revision(0)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit(Generic[T]):
+    """What to write, what must still hold, and what to tell the caller. Without ``ops`` nothing is written."""
+
+    result: T
+    ops: Sequence[Op] = ()
+    compares: Sequence[Compare] = field(default=())
+
+
+class OperatorClient:
+    """Reads and writes one cluster on behalf of ``author``, who is named in everything that is written."""
+
+    def __init__(
+        self,
+        store: Store,
+        keys: Keys,
+        clock: Clock,
+        *,
+        author: str = "an operator",
+        new_id: Callable[[], str] | None = None,
+    ) -> None:
+        """Args:
+        store: The cluster's store. It stays the caller's to close.
+        keys: The cluster.
+        clock: Dates what is written.
+        author: Who asks, for people to read.
+        new_id: Source of request ids; drawn at random when not given.
+        """
+        self.store = store
+        self.keys = keys
+        self.clock = clock
+        self.author = author
+        self._new_id = new_id or (lambda: secrets.token_hex(4))
+
+    def new_request_id(self) -> RequestId:
+        """Sorts by time, to the millisecond."""
+        return RequestId(f"{round(self.clock.wall() * 1000):013d}-{self._new_id()}")
+
+    async def read(self, *, timeout_s: float = READ_TIMEOUT_S) -> Snapshot:
+        """The cluster as it is now.
+
+        Raises:
+            Unavailable: the store does not answer within ``timeout_s``.
+        """
+        return (await self.reading(timeout_s=timeout_s)).snapshot
+
+    async def reading(self, *, timeout_s: float = READ_TIMEOUT_S) -> Reading:
+        """As ``read``, with the revisions that a guarded write compares."""
+        reading, _ = await self._load(timeout_s)
+        return reading
+
+    async def change(self, decide: Callable[[Reading], Edit[T]]) -> T:
+        """Read, decide, write; when the write loses its compare, all over again, a few times.
+
+        Raises:
+            Refused: others kept changing the same things.
+            VmhaError: whatever ``decide`` raises; nothing is written then.
+        """
+        for _ in range(_ATTEMPTS):
+            edit = decide(await self.reading())
+            if not edit.ops or await self.commit(edit.compares, edit.ops):
+                return edit.result
+        raise Refused("others are changing the same things right now; try again")
+
+    async def commit(self, compares: Sequence[Compare], ops: Sequence[Op]) -> bool:
+        """One transaction. An unclear answer is cleared up by looking.
+
+        Returns:
+            Whether it is done; False: something compared has changed.
+        """
+        try:
+            result = await self.store.txn(compares, ops)
+        except Ambiguous:
+            if await self._is_done(ops):
+                return True
+            raise
+        return result.succeeded
+
+    async def _is_done(self, ops: Sequence[Op]) -> bool:
+        for op in ops:
+            found = await self.store.get(op.key)
+            wanted = op.value if isinstance(op, Put) else None
+            if (found.value if found else None) != wanted:
+                return False
+        return True
+
+    async def snapshots(self) -> AsyncGenerator[Snapshot, None]:
+        """The cluster as it is, and again after each change that an operator could notice. By watching, not polling.
+
+        Raises:
+            Unavailable: the store does not answer (any more).
+        """
+        while True:
+            reading, assembler = await self._load(READ_TIMEOUT_S)
+            yield reading.snapshot
+            watch = self.store.watch(self.keys.prefix, start_revision=Revision(reading.snapshot.revision + 1))
+            try:
+                async with aclosing(watch) as batches:  # type: ignore[type-var]
+                    async for batch in batches:
+                        if self._take(assembler, batch):
+                            yield assembler.snapshot(batch.revision)
+            except Compacted:
+                continue  # read anew
+
+    async def journal(self, *, timeout_s: float = READ_TIMEOUT_S) -> tuple[list[JournalEntry], Revision]:
+        """All entries that have not expired, oldest first, and the revision of the listing."""
+        listing = await self.store.list(self.keys.journal(""), timeout_s=timeout_s)
+        entries = [entry for kv in listing.items if (entry := _journal_entry(kv))]
+        return sorted(entries, key=lambda entry: (entry.at, entry.id)), listing.revision
+
+    async def journal_follow(self, after: Revision) -> AsyncGenerator[JournalEntry, None]:
+        """Entries written after a revision, as they are written."""
+        watch = self.store.watch(self.keys.journal(""), start_revision=Revision(after + 1))
+        async with aclosing(watch) as batches:  # type: ignore[type-var]
+            async for batch in batches:
+                for change in batch.changes:
+                    if change.kv and (entry := _journal_entry(change.kv)):
+                        yield entry
+
+    async def _load(self, timeout_s: float) -> tuple[Reading, Assembler]:
+        assembler = Assembler(self.keys)
+        modified: dict[str, Revision] = {}
+        revisions: list[Revision] = []
+        end_at = self.clock.now() + timeout_s
+        for parts in (_CLAIMS, _NODES):
+            left_s = max(0.1, end_at - self.clock.now())
+            for listing in await self._list_all(parts, left_s):
+                revisions.append(listing.revision)
+                for kv in listing.items:
+                    modified[kv.key] = kv.mod_revision
+                    _put(assembler, kv)
+        return Reading(snapshot=assembler.snapshot(min(revisions)), modified=modified), assembler
+
+    async def _list_all(self, parts: Sequence[str], timeout_s: float) -> list[Listing]:
+        """All at once; the first failure is everybody's."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [
+                    group.create_task(
+                        self.store.list(f"{self.keys.prefix}{part}", timeout_s=timeout_s), name=f"list {part}"
+                    )
+                    for part in parts
+                ]
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None  # one is enough: they all asked the same store
+        return [task.result() for task in tasks]
+
+    def _take(self, assembler: Assembler, batch: Batch) -> bool:
+        """Whether an operator could notice it: a beat that only counts on, and the journal, are not."""
+        noticed = False
+        for change in batch.changes:
+            if change.key.startswith(self.keys.journal("")):
+                continue
+            if change.kv is None:
+                assembler.delete(change.key)
+            else:
+                _put(assembler, change.kv)
+            counts_on = change.kv is not None and change.kv.create_revision != change.kv.mod_revision
+            noticed |= not (change.key.endswith("/beat") and counts_on)
+        return noticed
+
+
+def _put(assembler: Assembler, kv: KeyValue) -> None:
+    assembler.put(kv.key, kv.value, created=kv.create_revision, modified=kv.mod_revision, lease=kv.lease)
+
+
+def _journal_entry(kv: KeyValue) -> JournalEntry | None:
+    try:
+        return decode(JournalEntry, kv.value, where=kv.key)
+    except VmhaError:
+        return None

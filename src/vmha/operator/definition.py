@@ -1,0 +1,46 @@
+"""A vm's XML held against the cluster: what makes a definition unacceptable, whoever hands it in."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from vmha.model.domain_xml import default_uuid, parse_domain
+from vmha.model.errors import Rejected
+from vmha.model.ids import VmName
+from vmha.policy.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """What the spec takes from the XML."""
+
+    uuid: str
+    memory_mib: int
+
+
+def uuids_in_use(snapshot: Snapshot) -> dict[str, VmName]:
+    """Which vm has which uuid."""
+    return {vm.spec.value.uuid.lower(): vm.name for vm in snapshot.vms.values() if vm.spec}
+
+
+def define(name: str, xml: str, *, cluster: str, uuids: Mapping[str, str], names: Collection[str]) -> Definition:
+    """Read the XML of vm ``name``.
+
+    Args:
+        name: The vm's name, which the XML must have too.
+        xml: The definition.
+        cluster: Its cluster: a definition without a uuid gets one that follows from both.
+        uuids: uuids in use, and by which vm.
+        names: vms that there are.
+
+    Raises:
+        Rejected: naming the element, the value, and what is accepted.
+    """
+    facts = parse_domain(xml)
+    if facts.name != name:
+        whose = ", which is another vm" if facts.name in names else ""
+        raise Rejected(f"the domain XML's <name> is {str(facts.name)!r}{whose}", accepted=f"{name!r}, the vm's name")
+    uuid = facts.uuid or default_uuid(cluster, name)
+    owner = uuids.get(uuid)
+    if owner is not None and owner != name:
+        raise Rejected(f"the domain XML's <uuid> {uuid} is vm {owner}'s", accepted="a uuid of its own, or none")
+    return Definition(uuid=uuid, memory_mib=facts.memory_mib)

@@ -1,0 +1,200 @@
+"""The YAML document of ``vmha apply`` and ``vmha export``: what it may hold, and reading it with every error at once.
+
+A document names objects; what it does not name is left alone. Of an object that it names it gives the whole
+definition: a field left out has its default, save for what is an operation rather than a definition (a vm's
+``desired``, a node's ``maintenance``), which then stays as it is.
+"""
+
+import difflib
+import json
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any, Self
+
+from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
+
+from vmha.model.document import Document
+from vmha.model.errors import Rejected
+from vmha.model.settings import ClusterConfig, Fencing, Limits, Timing
+from vmha.model.vm import (
+    FailoverDomain,
+    FailoverDomainMember,
+    FenceDeviceSpec,
+    Migration,
+    NodeSpec,
+    VmSpec,
+)
+from vmha.operator.yaml_source import Complaint, Path, YamlSource, parse_yaml
+
+_NOT_IN_A_DOCUMENT = ("xml", "uuid", "memory_mib", "desired_why")
+"""Fields of a spec that follow from the XML, or from who asked."""
+
+
+class _VmEntryBase(Document):
+    xml: str | None = Field(default=None, description="libvirt domain XML; its <name> must be the vm's name.")
+    xml_file: str | None = Field(default=None, description="Or a file that holds it, relative to the document.")
+
+    @model_validator(mode="after")
+    def _one_xml(self) -> Self:
+        if (self.xml is None) == (self.xml_file is None):
+            raise ValueError("xml, xml_file: exactly one of the two is needed (accepted: xml or xml_file)")
+        return self
+
+
+_SPEC_FIELDS: dict[str, Any] = {
+    name: (info.annotation, info) for name, info in VmSpec.model_fields.items() if name not in _NOT_IN_A_DOCUMENT
+}
+VmEntry: type[_VmEntryBase] = create_model("VmEntry", __base__=_VmEntryBase, **_SPEC_FIELDS)
+"""A vm in a document: a ``VmSpec`` without what follows from its XML."""
+
+
+class ClusterDocument(Document):
+    """The whole document. A list that is absent is left alone, also by ``--prune``."""
+
+    schema_version: int = Field(default=1, ge=1, le=1, alias="schema")
+    config: ClusterConfig | None = None
+    failover_domains: tuple[FailoverDomain, ...] | None = None
+    nodes: tuple[NodeSpec, ...] | None = None
+    vms: tuple[VmEntry, ...] | None = None  # type: ignore[valid-type]
+
+
+_MODELS: dict[Path, type[BaseModel]] = {
+    (): ClusterDocument,
+    ("config",): ClusterConfig,
+    ("config", "timing"): Timing,
+    ("config", "fencing"): Fencing,
+    ("config", "limits"): Limits,
+    ("failover_domains",): FailoverDomain,
+    ("failover_domains", "members"): FailoverDomainMember,
+    ("nodes",): NodeSpec,
+    ("nodes", "fence"): FenceDeviceSpec,
+    ("vms",): VmEntry,
+    ("vms", "migration"): Migration,
+}
+"""The model behind each mapping of a document, by its path without list positions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A document that is well formed by itself. ``xmls``: the XML of each vm, and the file it is from ('': inline)."""
+
+    document: ClusterDocument
+    source: YamlSource
+    xmls: dict[str, tuple[str, str]]
+
+    def refuse(self, complaints: list[Complaint]) -> None:
+        """Raises: Rejected with a line for each, if there are any."""
+        if complaints:
+            raise _rejected(self.source, complaints)
+
+
+def load_document(text: str, *, file: str, base: FilePath) -> Loaded:
+    """Read a document, and the XML files it names.
+
+    Args:
+        text: The YAML.
+        file: What to call it in errors.
+        base: The directory that ``xml_file`` is relative to.
+
+    Raises:
+        Rejected: one line for each thing that is wrong: file, line, field, value, what is accepted.
+    """
+    source = parse_yaml(text, file=file)
+    data = {} if source.data is None else source.data
+    if not isinstance(data, dict):
+        raise Rejected(f"{file}:1: the document is {_short(data)}", accepted=f"keys: {', '.join(_keys_of(()))}")
+    complaints = [*source.twice]
+    document: ClusterDocument | None = None
+    try:
+        # JSON mode: strict about types (no "5" for 5), yet it takes words for enums and lists for tuples.
+        document = ClusterDocument.model_validate_json(json.dumps(data, default=str), strict=True)
+    except ValidationError as error:
+        complaints += [_complaint(found) for found in error.errors(include_url=False)]
+    complaints += _named_twice(data)
+    xmls: dict[str, tuple[str, str]] = {}
+    for index, entry in enumerate(document.vms or () if document else ()):
+        try:
+            xmls[_name(entry)] = _xml_of(entry, base)
+        except Rejected as error:
+            complaints.append(Complaint(path=("vms", index, "xml_file"), text=str(error)))
+    if complaints or document is None:
+        raise _rejected(source, complaints)
+    return Loaded(document=document, source=source, xmls=xmls)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a document."""
+    return ClusterDocument.model_json_schema(by_alias=True)
+
+
+def _rejected(source: YamlSource, complaints: list[Complaint]) -> Rejected:
+    ordered = sorted(complaints, key=lambda complaint: source.line_of(complaint.path))
+    return Rejected("\n".join(source.say(complaint) for complaint in ordered))
+
+
+def _name(entry: Any) -> str:
+    return str(entry.name)
+
+
+def _xml_of(entry: Any, base: FilePath) -> tuple[str, str]:
+    if entry.xml is not None:
+        return entry.xml, ""
+    path = base / entry.xml_file
+    try:
+        return path.read_text(encoding="utf-8"), str(path)
+    except UnicodeDecodeError as error:
+        raise Rejected(f"{entry.xml_file!r}: {path} is not UTF-8 text: byte {error.start}") from error
+    except OSError as error:
+        words = (error.strerror or str(error)).lower()
+        raise Rejected(f"{entry.xml_file!r}: {path}: {words}", accepted="a file, relative to the document") from error
+
+
+def _named_twice(data: dict[str, Any]) -> list[Complaint]:
+    found = []
+    for section in ("failover_domains", "nodes", "vms"):
+        seen: set[str] = set()
+        items = data.get(section)
+        for index, item in enumerate(items if isinstance(items, list) else ()):
+            name = item.get("name") if isinstance(item, dict) else None
+            if isinstance(name, str) and name in seen:
+                found.append(Complaint(path=(section, index, "name"), text=f"{name!r}: named twice (accepted: once)"))
+            seen.add(str(name))
+    return found
+
+
+def _complaint(found: Any) -> Complaint:
+    path: Path = tuple(found["loc"])
+    return Complaint(path=path, text=_what_is_wrong(found, path))
+
+
+def _what_is_wrong(found: Any, path: Path) -> str:
+    message, value = str(found["msg"]), _short(found.get("input"))
+    match found["type"]:
+        case "extra_forbidden":
+            keys = _keys_of(path[:-1])
+            near = difflib.get_close_matches(str(path[-1]), keys, n=1)
+            return f"unknown key{f', did you mean {near[0]}?' if near else ''} (accepted: {', '.join(keys)})"
+        case "missing":
+            return "is missing"
+        case "value_error":
+            return message.removeprefix("Value error, ")
+        case "string_pattern_mismatch":
+            return f"{value} (accepted: letters, digits and _.+:@-, beginning with a letter or digit)"
+        case _ if message.startswith("Input should be "):
+            return f"{value} (accepted: {message.removeprefix('Input should be ')})"
+        case _:
+            return f"{value}: {message[:1].lower()}{message[1:]}"
+
+
+def _keys_of(path: Path) -> list[str]:
+    model = _MODELS.get(tuple(part for part in path if isinstance(part, str)))
+    return [info.alias or name for name, info in model.model_fields.items()] if model else []
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,61 @@
+"""What an operator says about nodes: drained or not, and that one is surely powered off."""
+
+from typing import Any
+
+from vmha.model.ids import NodeName
+from vmha.model.keys import encode
+from vmha.model.records import Phase, Request, Verb
+from vmha.model.vm import NodeSpec
+from vmha.operator.client import Edit, OperatorClient, Reading
+from vmha.operator.errors import unknown_name
+from vmha.operator.requests import submit
+from vmha.policy.snapshot import NodeView, Snapshot
+from vmha.store.port import Put
+
+
+async def drain(client: OperatorClient, name: str, *, why: str = "") -> NodeSpec:
+    """Send a node's vms elsewhere by migration and let none come, until ``undrain``."""
+    text = f"drained by {client.author}" + (f": {why}" if why else "")
+    return await _set(client, name, maintenance=True, maintenance_why=text)
+
+
+async def undrain(client: OperatorClient, name: str) -> NodeSpec:
+    """Let vms come again."""
+    return await _set(client, name, maintenance=False, maintenance_why="")
+
+
+async def confirm_off(client: OperatorClient, name: str) -> Request:
+    """An operator's word that a node is powered off: its vms are recovered on it. Wrong, it makes vms run twice."""
+    return await submit(client, Verb.CONFIRM_OFF, node=name)
+
+
+def find_node(snapshot: Snapshot, name: str) -> NodeView:
+    """Raises: UnknownName, with the near names."""
+    view = snapshot.nodes.get(NodeName(name))
+    if view is None:
+        raise unknown_name("node", name, snapshot.nodes)
+    return view
+
+
+def vms_on(snapshot: Snapshot, name: str) -> list[str]:
+    """vms that a node holds or is to hold; one that is on its way counts at both ends."""
+    return sorted(
+        vm.name
+        for vm in snapshot.vms.values()
+        if vm.placement
+        and vm.placement.value.phase not in (Phase.STOPPED, Phase.DEPARTED)
+        and name in (vm.placement.value.node, vm.placement.value.target)
+    )
+
+
+async def _set(client: OperatorClient, name: str, **fields: Any) -> NodeSpec:
+    def decide(reading: Reading) -> Edit[NodeSpec]:
+        view = find_node(reading.snapshot, name)
+        old = view.spec.value if view.spec else NodeSpec(name=name)
+        if old.maintenance == fields["maintenance"]:
+            return Edit(result=old)
+        new = old.model_copy(update=fields)
+        key = client.keys.node_spec(view.name)
+        return Edit(result=new, ops=[Put(key, encode(new))], compares=[reading.unchanged(key)])
+
+    return await client.change(decide)

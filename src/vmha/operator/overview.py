@@ -1,0 +1,179 @@
+"""The whole cluster as an operator sees it: derived from one snapshot, stored nowhere."""
+
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from vmha.model.ids import NodeName, Revision, SessionId, Term, VmName
+from vmha.model.records import ArmedLevel, Phase
+from vmha.policy.explain import VmState, VmSummary, summarize
+from vmha.policy.membership import Condition, Verdict, moment_of_one_reading
+from vmha.policy.plan import is_braked, judge_all
+from vmha.policy.snapshot import NodeView, Snapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaderLine:
+    node: NodeName
+    session: SessionId
+    since: float
+    term: Term
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLine:
+    """One node. ``vms`` counts what it holds or is to hold; memory in MiB, 0 when it is not known."""
+
+    name: NodeName
+    condition: Condition
+    eligible: bool
+    why_not: str
+    session: SessionId | None
+    armed: ArmedLevel
+    vms: int
+    memory_mib: int
+    memory_used_mib: int
+    vcpus: int
+    address: str
+    migration_address: str
+    hypervisor: str
+    version: str
+    maintenance: bool
+    maintenance_why: str
+    since: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    cluster: str
+    revision: Revision
+    leader: LeaderLine | None
+    nodes: tuple[NodeLine, ...]
+    vms: tuple[VmSummary, ...]
+    warnings: tuple[str, ...]
+    verdicts: dict[NodeName, Verdict] = field(default_factory=dict)
+
+    def count(self) -> Counter[VmState]:
+        return Counter(vm.state for vm in self.vms)
+
+
+def overview(snapshot: Snapshot, *, cluster: str, wall: float) -> Overview:
+    """Everything that ``vmha status`` shows."""
+    moment = moment_of_one_reading(snapshot, wall=wall)
+    verdicts = judge_all(snapshot, moment)
+    vms = tuple(summarize(snapshot.vms[name], snapshot, verdicts) for name in sorted(snapshot.vms))
+    loads = _loads(snapshot)
+    nodes = tuple(
+        _node_line(view, verdicts[name], loads.get(name, (0, 0))) for name, view in sorted(snapshot.nodes.items())
+    )
+    warnings = _warnings(snapshot, nodes, vms, braked=is_braked(snapshot, moment, verdicts))
+    return Overview(
+        cluster=cluster,
+        revision=snapshot.revision,
+        leader=_leader_line(snapshot),
+        nodes=nodes,
+        vms=vms,
+        warnings=tuple(warnings),
+        verdicts=verdicts,
+    )
+
+
+def as_plain(shown: Overview) -> dict[str, Any]:
+    """The one object of ``vmha status --json``."""
+    return {
+        "cluster": shown.cluster,
+        "revision": shown.revision,
+        "leader": asdict(shown.leader) if shown.leader else None,
+        "nodes": [asdict(node) for node in shown.nodes],
+        "vms": [plain_vm(vm) for vm in shown.vms],
+        "warnings": list(shown.warnings),
+    }
+
+
+def plain_vm(summary: VmSummary) -> dict[str, Any]:
+    """One vm of a listing: without the candidates, which ``vmha vm why`` has."""
+    plain = asdict(summary)
+    del plain["candidates"]
+    return plain
+
+
+def _leader_line(snapshot: Snapshot) -> LeaderLine | None:
+    if snapshot.leader is None:
+        return None
+    record = snapshot.leader.value
+    return LeaderLine(
+        node=record.node, session=record.session, since=record.since, term=Term(int(snapshot.leader.created))
+    )
+
+
+def _loads(snapshot: Snapshot) -> dict[NodeName, tuple[int, int]]:
+    """vms and MiB of each node; a vm on its way counts at both ends."""
+    loads: dict[NodeName, tuple[int, int]] = {}
+    for vm in snapshot.vms.values():
+        placement = vm.placement.value if vm.placement else None
+        if placement is None or placement.phase in (Phase.STOPPED, Phase.DEPARTED):
+            continue
+        memory = vm.spec.value.memory_mib if vm.spec else 0
+        for node in {placement.node, placement.target} - {None}:
+            assert node is not None
+            count, used = loads.get(node, (0, 0))
+            loads[node] = (count + 1, used + memory)
+    return loads
+
+
+def _node_line(view: NodeView, verdict: Verdict, load: tuple[int, int]) -> NodeLine:
+    status, spec = view.current_status, view.spec.value if view.spec else None
+    session = view.session.value if view.session else None
+    is_here = verdict.condition is not Condition.OFFLINE
+    return NodeLine(
+        name=view.name,
+        condition=verdict.condition,
+        eligible=verdict.may_receive,
+        why_not=verdict.refusal,
+        session=view.session_id,
+        armed=view.beat.value.armed if view.beat and is_here else ArmedLevel.NONE,
+        vms=load[0],
+        memory_mib=(spec.memory_mib if spec else None) or (status.memory_mib if status else 0),
+        memory_used_mib=load[1],
+        vcpus=status.vcpus if status else 0,
+        address=(status.address if status else "") or (session.address if session else ""),
+        migration_address=(spec.migration_address if spec else None) or (status.migration_address if status else ""),
+        hypervisor=status.hypervisor if status else "",
+        version=session.version if session else "",
+        maintenance=bool(spec and spec.maintenance),
+        maintenance_why=spec.maintenance_why if spec else "",
+        since=session.since if session else 0.0,
+        notes=status.notes if status else (),
+    )
+
+
+_ALARMING = (Condition.SUSPECT, Condition.FENCING, Condition.LOST, Condition.UNFIT)
+
+
+def _warnings(
+    snapshot: Snapshot, nodes: tuple[NodeLine, ...], vms: tuple[VmSummary, ...], *, braked: bool
+) -> list[str]:
+    """The worst first."""
+    said = [_twice(snapshot, vm.name) for vm in vms if vm.state is VmState.DUPLICATE]
+    if snapshot.leader is None:
+        said.append("there is no leader: nothing is started, moved or recovered until one is elected")
+    if braked:
+        said.append("most nodes fell silent at once: waiting for the network before anything is recovered")
+    said += [f"node {node.name} {node.why_not}" for node in nodes if node.condition in _ALARMING]
+    said += [f"vm {vm.name} has departed: {vm.reason}" for vm in vms if vm.state is VmState.DEPARTED]
+    said += [f"vm {vm.name} runs unmanaged on {vm.node}" for vm in vms if vm.state is VmState.UNMANAGED]
+    members = {member.node for domain in snapshot.domains.values() for member in domain.members}
+    said += [
+        f"failover domain {domain.name} names {member.node}, which has not joined"
+        for domain in snapshot.domains.values()
+        for member in domain.members
+        if member.node in members - set(map(str, snapshot.nodes))
+    ]
+    said += [f"unreadable value: {problem}" for _, problem in sorted(snapshot.problems.items())]
+    return said
+
+
+def _twice(snapshot: Snapshot, name: VmName) -> str:
+    places = ", ".join(seen.node for seen in snapshot.observations(snapshot.vms[name]))
+    return f"vm {name} RUNS TWICE: seen on {places}"

@@ -1,0 +1,78 @@
+"""Operations asked for once: written down for the leader, who answers beside them."""
+
+from vmha.model.errors import Rejected
+from vmha.model.ids import NodeName, VmName
+from vmha.model.keys import encode
+from vmha.model.records import Candidate, Request, Verb
+from vmha.model.vm import Desired
+from vmha.operator.client import Edit, OperatorClient, Reading
+from vmha.operator.errors import RefusedByCluster, unknown_name
+from vmha.policy.membership import moment_of_one_reading
+from vmha.policy.plan import judge_all
+from vmha.policy.snapshot import Snapshot
+from vmha.store.port import Exists, Put
+
+EXPIRES_S = 3600.0
+"""A request that could not begin for this long is given up."""
+
+
+async def submit(
+    client: OperatorClient, verb: Verb, *, vm: str | None = None, node: str | None = None, expires_s: float = EXPIRES_S
+) -> Request:
+    """Ask the leader. What can be seen to be impossible is not asked for: nothing is written then.
+
+    Args:
+        client: The cluster.
+        verb: What to do.
+        vm: The vm it is about (all but ``confirm-off``).
+        node: Where to migrate or relocate to, or which node is off.
+        expires_s: When to give up if it could not even begin, in seconds.
+
+    Raises:
+        UnknownName: no such vm or node; the message has the near names.
+        RefusedByCluster: the target can not receive vms now, or the vm does not run.
+    """
+    request = Request(
+        id=client.new_request_id(),
+        verb=verb,
+        vm=VmName(vm) if vm is not None else None,
+        node=NodeName(node) if node is not None else None,
+        author=client.author,
+        asked_at=client.clock.wall(),
+        expires_at=client.clock.wall() + expires_s,
+    )
+
+    def decide(reading: Reading) -> Edit[Request]:
+        _check(request, reading.snapshot, client.clock.wall())
+        key = client.keys.request(request.id)
+        concerned = [Exists(client.keys.vm_spec(request.vm))] if request.vm else []
+        return Edit(result=request, ops=[Put(key, encode(request))], compares=concerned)
+
+    return await client.change(decide)
+
+
+def _check(request: Request, snapshot: Snapshot, wall: float) -> None:
+    if request.verb is not Verb.CONFIRM_OFF:
+        _check_vm(request, snapshot)
+    if request.node is None:
+        if request.verb in (Verb.MIGRATE, Verb.CONFIRM_OFF):
+            raise Rejected(f"{request.verb}: which node?", accepted=", ".join(sorted(snapshot.nodes)))
+        return
+    if request.node not in snapshot.nodes:
+        raise unknown_name("node", request.node, snapshot.nodes)
+    if request.verb in (Verb.MIGRATE, Verb.RELOCATE):
+        verdict = judge_all(snapshot, moment_of_one_reading(snapshot, wall=wall))[request.node]
+        if not verdict.may_receive:
+            message = f"{request.node} can not take {request.vm}: {request.node} {verdict.refusal}"
+            refusal = Candidate(node=request.node, refusal=verdict.refusal)
+            raise RefusedByCluster(message, candidates=(refusal,))
+
+
+def _check_vm(request: Request, snapshot: Snapshot) -> None:
+    vm = snapshot.vms.get(request.vm) if request.vm else None
+    if vm is None or vm.spec is None:
+        raise unknown_name("vm", request.vm or "", (view.name for view in snapshot.vms.values() if view.spec))
+    wanted = vm.spec.value.desired
+    if request.verb is not Verb.CONFIRM_GONE and wanted in (Desired.STOPPED, Desired.DISABLED):
+        how = "enable" if wanted is Desired.DISABLED else "start"
+        raise RefusedByCluster(f"{vm.name} is {wanted}; start it with: vmha vm {how} {vm.name}")

@@ -1,0 +1,188 @@
+"""Adding, changing and removing vms, and their desired state. Removing or adding one touches no guest."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from vmha.model.document import in_words
+from vmha.model.errors import Rejected
+from vmha.model.ids import VmName
+from vmha.model.keys import encode
+from vmha.model.records import Stored
+from vmha.model.vm import Desired, FailoverDomain, FailoverDomainMember, VmSpec
+from vmha.operator.client import Edit, OperatorClient, Reading
+from vmha.operator.definition import define, uuids_in_use
+from vmha.operator.domains import check_members, find_domain
+from vmha.operator.errors import unknown_name
+from vmha.policy.snapshot import Snapshot
+from vmha.store.port import Compare, Delete, Put
+
+
+async def add_vm(
+    client: OperatorClient,
+    name: str,
+    xml: str,
+    *,
+    start: bool = False,
+    failover_domain: str | None = None,
+    node_preference: Sequence[str] = (),
+    **fields: Any,
+) -> VmSpec:
+    """Define a vm. Without ``start`` it is neither started nor stopped: found running, it is adopted where it runs.
+
+    Args:
+        client: The cluster.
+        name: The vm's name; the XML's ``<name>`` must be the same.
+        xml: libvirt domain XML.
+        start: Want it running at once.
+        failover_domain: An existing one.
+        node_preference: Nodes, the most preferred first: makes an ordered failover domain of the vm's own name.
+        fields: Any other field of ``VmSpec``.
+
+    Raises:
+        Rejected: naming what is wrong and what is accepted. Nothing is written then.
+    """
+    if failover_domain and node_preference:
+        raise Rejected("failover domain and node preference exclude each other", accepted="one of the two")
+    desired = Desired.RUNNING if start else Desired.AS_FOUND
+    why = f"started by {client.author}" if start else ""
+    given = {"desired": desired, "desired_why": why, **fields}
+
+    def decide(reading: Reading) -> Edit[VmSpec]:
+        snapshot = reading.snapshot
+        vm = snapshot.vms.get(VmName(name))
+        if vm and vm.spec:
+            raise Rejected(f"there is a vm {name} already", accepted="another name, or change it: vmha vm edit")
+        spec = _checked(client, snapshot, name, xml, {**given, "failover_domain": failover_domain})
+        key = client.keys.vm_spec(VmName(spec.name))
+        compares: list[Compare] = [reading.unchanged(key)]
+        ops = [Put(key, encode(spec))]
+        if node_preference:
+            domain = _preference(spec.name, node_preference)
+            check_members(domain, snapshot)
+            found = snapshot.domains.get(domain.name)
+            if found not in (None, domain):
+                message = f"node preference: there is a failover domain {domain.name} already, and it is another one"
+                raise Rejected(message, accepted="use it by name, or remove it: vmha domain remove")
+            spec = spec.model_copy(update={"failover_domain": domain.name})
+            ops = [Put(key, encode(spec)), Put(client.keys.domain(domain.name), encode(domain))]
+            compares.append(reading.unchanged(client.keys.domain(domain.name)))
+        elif spec.failover_domain:
+            compares.append(reading.unchanged(client.keys.domain(spec.failover_domain)))
+        return Edit(result=spec, ops=ops, compares=compares)
+
+    return await client.change(decide)
+
+
+async def edit(client: OperatorClient, name: str, **fields: Any) -> tuple[VmSpec, VmSpec]:
+    """Change fields of a vm. New XML counts from the vm's next start on.
+
+    Returns:
+        The spec as it was and as it is.
+    """
+
+    def decide(reading: Reading) -> Edit[tuple[VmSpec, VmSpec]]:
+        old = find_spec(reading.snapshot, name).value
+        kept = old.model_dump(exclude={"name", "uuid", "memory_mib", "xml", *fields})
+        changed = {key: value for key, value in fields.items() if key != "xml"}
+        new = _checked(client, reading.snapshot, name, fields.get("xml", old.xml), {**kept, **changed})
+        if new == old:
+            return Edit(result=(old, new))
+        key = client.keys.vm_spec(VmName(name))
+        compares: list[Compare] = [reading.unchanged(key)]
+        if new.failover_domain:
+            compares.append(reading.unchanged(client.keys.domain(new.failover_domain)))
+        return Edit(result=(old, new), ops=[Put(key, encode(new))], compares=compares)
+
+    return await client.change(decide)
+
+
+async def remove_vm(client: OperatorClient, name: str) -> VmSpec:
+    """Forget a vm. It is not stopped: a running guest runs on, unmanaged."""
+
+    def decide(reading: Reading) -> Edit[VmSpec]:
+        spec = find_spec(reading.snapshot, name).value
+        key = client.keys.vm_spec(VmName(name))
+        return Edit(result=spec, ops=[Delete(key)], compares=[reading.unchanged(key)])
+
+    return await client.change(decide)
+
+
+async def set_desired(client: OperatorClient, name: str, desired: Desired, *, author: str | None = None) -> VmSpec:
+    """Start (running), stop (stopped) or disable a vm. What is so already is a success, and nothing is written.
+
+    Raises:
+        Rejected: a start of a disabled vm.
+    """
+    by = author or client.author
+
+    def decide(reading: Reading) -> Edit[VmSpec]:
+        old = find_spec(reading.snapshot, name).value
+        if old.desired is Desired.DISABLED and desired is Desired.RUNNING:
+            raise Rejected(
+                f"{name} is disabled ({old.desired_why or 'no reason given'})", accepted=_ENABLE.format(name)
+            )
+        if old.desired is Desired.DISABLED and desired is Desired.STOPPED:
+            return Edit(result=old)  # it is stopped; a stop does not undo somebody's "keep it off"
+        return _with_desired(client, reading, old, desired, f"{_DONE[desired]} by {by}")
+
+    return await client.change(decide)
+
+
+async def enable(client: OperatorClient, name: str, *, author: str | None = None) -> VmSpec:
+    """Want a vm running, whether it was disabled or not (RGManager's word)."""
+    why = f"enabled by {author or client.author}"
+
+    def decide(reading: Reading) -> Edit[VmSpec]:
+        old = find_spec(reading.snapshot, name).value
+        return _with_desired(client, reading, old, Desired.RUNNING, why)
+
+    return await client.change(decide)
+
+
+def find_spec(snapshot: Snapshot, name: str) -> Stored[VmSpec]:
+    """Raises: UnknownName, with the near names."""
+    vm = snapshot.vms.get(VmName(name))
+    if vm is None or vm.spec is None:
+        raise unknown_name("vm", name, (view.name for view in snapshot.vms.values() if view.spec))
+    return vm.spec
+
+
+_ENABLE = "vmha vm enable {}"
+_DONE = {
+    Desired.RUNNING: "started",
+    Desired.STOPPED: "stopped",
+    Desired.DISABLED: "disabled",
+    Desired.AS_FOUND: "left as it is",
+}
+
+
+def _with_desired(client: OperatorClient, reading: Reading, old: VmSpec, desired: Desired, why: str) -> Edit[VmSpec]:
+    if old.desired is desired:
+        return Edit(result=old)
+    new = old.model_copy(update={"desired": desired, "desired_why": why})
+    key = client.keys.vm_spec(VmName(old.name))
+    return Edit(result=new, ops=[Put(key, encode(new))], compares=[reading.unchanged(key)])
+
+
+def _checked(client: OperatorClient, snapshot: Snapshot, name: str, xml: str, fields: dict[str, Any]) -> VmSpec:
+    others = {uuid: vm for uuid, vm in uuids_in_use(snapshot).items() if vm != name}
+    found = define(name, xml, cluster=client.keys.cluster, uuids=others, names=snapshot.vms)
+    try:
+        spec = VmSpec.model_validate(
+            {**fields, "name": name, "xml": xml, "uuid": found.uuid, "memory_mib": found.memory_mib}
+        )
+    except ValidationError as error:
+        raise in_words(error, where=f"vm {name}") from error
+    if spec.failover_domain:
+        find_domain(snapshot, spec.failover_domain)
+    return spec
+
+
+def _preference(name: str, nodes: Sequence[str]) -> FailoverDomain:
+    try:
+        members = tuple(FailoverDomainMember(node=node, priority=rank) for rank, node in enumerate(nodes, start=1))
+        return FailoverDomain(name=name, ordered=True, members=members)
+    except ValidationError as error:
+        raise in_words(error, where="node preference") from error

@@ -1,0 +1,109 @@
+"""Why a vm is where it is, in sentences, and what it waits for."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vmha.model.ids import NodeName, VmName
+from vmha.model.records import Candidate, Verb
+from vmha.operator.follow import in_words
+from vmha.operator.overview import plain_vm
+from vmha.operator.vms import find_spec
+from vmha.policy.explain import VmSummary, summarize
+from vmha.policy.membership import moment_of_one_reading
+from vmha.policy.placement import choose, survey
+from vmha.policy.plan import decide, judge_all
+from vmha.policy.requests import open_requests
+from vmha.policy.snapshot import Snapshot, VmView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """``then``: what each node said when the vm was placed; ``now``: what each would say if it had to move now."""
+
+    summary: VmSummary
+    then: tuple[Candidate, ...]
+    now: tuple[Candidate, ...]
+    waiting: str = ""
+    last_end: str = ""
+    failures: tuple[str, ...] = ()
+    desired_why: str = ""
+
+
+def why(snapshot: Snapshot, name: str, *, wall: float) -> Why:
+    """Raises: UnknownName."""
+    spec = find_spec(snapshot, name).value
+    vm = snapshot.vms[VmName(name)]
+    moment = moment_of_one_reading(snapshot, wall=wall)
+    verdicts = judge_all(snapshot, moment)
+    summary = summarize(vm, snapshot, verdicts)
+    placement = vm.placement.value if vm.placement else None
+    here = summary.node
+    avoid = {here: "has it now"} if here in verdicts and here else {}
+    failures = placement.failures if placement else ()
+    choice = choose(spec, survey(snapshot, verdicts, wall), owner=here, avoid=avoid, failures=failures)
+    return Why(
+        summary=summary,
+        then=summary.candidates,
+        now=choice.candidates,
+        waiting=_waits_for(vm, snapshot, wall),
+        last_end=placement.ended_why if placement else "",
+        failures=tuple(f"{failure.node}: {failure.error}" for failure in failures),
+        desired_why=spec.desired_why,
+    )
+
+
+def sentences(told: Why) -> list[str]:
+    """For people. Times are left to whoever prints them."""
+    summary = told.summary
+    lines = [f"{in_words(summary)}."]
+    if summary.reason:
+        lines.append(f"Why: {summary.reason}.")
+    if summary.desired is not None:
+        by = f" ({told.desired_why})" if told.desired_why else ""
+        lines.append(f"It is wanted {summary.desired}{by}.")
+    if told.waiting and told.waiting != summary.reason:
+        lines.append(f"It waits: {told.waiting}.")
+    if told.last_end:
+        lines.append(f"How its last run ended: {told.last_end}.")
+    lines += [f"A start failed on {failure}." for failure in told.failures]
+    chosen = summary.target or summary.node
+    lines += [_said(candidate, chosen, "When it was placed, ") for candidate in told.then]
+    lines += [_said(candidate, chosen, "Now ") for candidate in told.now if candidate.node != summary.node]
+    return lines
+
+
+def as_plain(told: Why) -> dict[str, Any]:
+    """For programs."""
+    return {
+        **plain_vm(told.summary),
+        "candidates": [asdict(candidate) for candidate in told.then],
+        "candidates_now": [asdict(candidate) for candidate in told.now],
+        "waiting": told.waiting,
+        "last_end": told.last_end,
+        "failures": list(told.failures),
+        "desired_why": told.desired_why,
+    }
+
+
+def _said(candidate: Candidate, chosen: NodeName | None, when: str) -> str:
+    if candidate.refusal:
+        return f"{when}{candidate.node} could not take it: {candidate.node} {candidate.refusal}."
+    mark = " and was chosen" if candidate.node == chosen and when.startswith("When") else ""
+    return f"{when}{candidate.node} could take it, with score {candidate.score}{mark}."
+
+
+def _waits_for(vm: VmView, snapshot: Snapshot, wall: float) -> str:
+    """What the leader would say it waits for, by the leader's own rules."""
+    if snapshot.leader is None:
+        return "there is no leader"
+    moment = moment_of_one_reading(snapshot, wall=wall)
+    ground = survey(snapshot, judge_all(snapshot, moment), wall)
+    by_vm, _ = open_requests(ground)
+    request = by_vm.get(vm.name)
+    decision = decide(vm, request, ground, moment)
+    if decision.waiting:
+        return decision.waiting.text
+    if request is not None:
+        where = f" to {request.node}" if request.verb in (Verb.MIGRATE, Verb.RELOCATE) and request.node else ""
+        return f"{request.author} asked to {request.verb} it{where}"
+    return ""

@@ -1,0 +1,111 @@
+"""YAML with line numbers: what a document holds and where each of its values stands, so that errors can name lines.
+
+Stricter than YAML: a key given twice is an error, not the last one's win. Documents that swell (aliases of aliases) or
+bite their own tail are refused.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from vmha.model.errors import Rejected
+
+Path = tuple[str | int, ...]
+
+_MOST_VALUES = 1_000_000
+_DEEPEST = 32
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Complaint:
+    """One thing that is wrong: where, and what, with what would be accepted."""
+
+    path: Path
+    text: str
+
+
+@dataclass(slots=True, kw_only=True)
+class YamlSource:
+    """``data`` as plain Python; ``lines`` has the line of each path (1 is the first)."""
+
+    file: str
+    data: Any = None
+    lines: dict[Path, int] = field(default_factory=dict)
+    twice: list[Complaint] = field(default_factory=list)
+
+    def line_of(self, path: Path) -> int:
+        """The line of a path, or of the nearest thing around it that is written down."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+    def say(self, complaint: Complaint) -> str:
+        """One line: file, line, field, and the complaint's words."""
+        place = self._named(complaint.path)
+        return f"{self.file}:{self.line_of(complaint.path)}: {place + ': ' if place else ''}{complaint.text}"
+
+    def _named(self, path: Path) -> str:
+        """``vms[web].priority``: list items by their name, when they have one."""
+        text, here = "", self.data
+        for part in path:
+            inside = here[part] if isinstance(here, list) and isinstance(part, int) and part < len(here) else None
+            if isinstance(part, int):
+                name = inside.get("name") if isinstance(inside, dict) else None
+                text += f"[{name if isinstance(name, str) else part}]"
+            else:
+                text += f".{part}" if text else part
+                inside = here.get(part) if isinstance(here, dict) else None
+            here = inside
+        return text
+
+
+def parse_yaml(text: str, *, file: str) -> YamlSource:
+    """Raises: Rejected naming the line of the first thing that is no YAML."""
+    source = YamlSource(file=file)
+    loader = _Loader(text)
+    try:
+        node = loader.get_single_node()
+        if node is not None:
+            source.data = _Builder(loader, source).build(node, (), 0)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        raise Rejected(f"{file}{line}: {error.problem or error.context}", accepted="YAML") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise Rejected(f"{file}: {' '.join(str(error).split())}", accepted="YAML") from error
+    finally:
+        loader.dispose()
+    return source
+
+
+class _Builder:
+    def __init__(self, loader: Any, source: YamlSource) -> None:
+        self._loader = loader
+        self._source = source
+        self._count = 0
+
+    def build(self, node: yaml.Node, path: Path, depth: int) -> Any:
+        self._count += 1
+        if self._count > _MOST_VALUES or depth > _DEEPEST:
+            limit = f"at most {_MOST_VALUES} values, nested {_DEEPEST} deep"
+            raise Rejected(f"{self._source.file}: the document is too large", accepted=limit)
+        self._source.lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, path, depth)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(item, (*path, index), depth + 1) for index, item in enumerate(node.value)]
+        return self._loader.construct_object(node)
+
+    def _mapping(self, node: yaml.MappingNode, path: Path, depth: int) -> dict[str, Any]:
+        seen: dict[str, int] = {}
+        for key_node, _ in node.value:
+            key, line = str(key_node.value), key_node.start_mark.line + 1
+            if key in seen and key != "<<":
+                text = f"the key is given twice, in line {seen[key]} too (accepted: once)"
+                self._source.twice.append(Complaint(path=(*path, key), text=text))
+            seen.setdefault(key, line)
+            self._source.lines[(*path, key)] = line
+        self._loader.flatten_mapping(node)
+        return {str(key.value): self.build(value, (*path, str(key.value)), depth + 1) for key, value in node.value}

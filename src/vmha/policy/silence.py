@@ -1,0 +1,23 @@
+"""How long each node has been silent, counted on the observer's own clock from the last new beat it saw.
+
+Every agent keeps this book from its own mirror, so a new leader need not begin to count.
+"""
+
+from vmha.model.ids import NodeName, Revision
+
+
+class SilenceBook:
+    def __init__(self) -> None:
+        self._last: dict[NodeName, tuple[Revision, float]] = {}
+
+    def saw(self, node: NodeName, modified: Revision, now: float) -> None:
+        """A beat at revision ``modified``. Seeing the same one again (a new listing) is no new beat."""
+        known = self._last.get(node)
+        if known is None or known[0] != modified:
+            self._last[node] = (modified, now)
+
+    def forget(self, node: NodeName) -> None:
+        self._last.pop(node, None)
+
+    def silence_s(self, now: float) -> dict[NodeName, float]:
+        return {node: now - at for node, (_, at) in self._last.items()}

@@ -1,0 +1,211 @@
+"""The members of an etcd cluster as one ring: a channel per endpoint, one in use, everybody moves on together.
+
+gRPC's own balancing over several addresses is not used. Measured with three members: after a SIGSTOP of the member in
+use, a channel over all addresses stayed there for more than 34 s (14 s with HTTP/2 keepalive), because a connection
+that is only silent still counts as good. Here the one who saw the member misbehave says so (``Ring.leave``), and every
+later call, watch and renewal uses the next endpoint. Many who complain about the same member move the ring once.
+"""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from vmha.model.errors import Broken, Rejected
+from vmha.store import wire
+from vmha.store.port import Unavailable
+
+HAS_LEADER: Final = (("hasleader", "true"),)
+"""Metadata of every request: a member without a leader then answers at once, not after 7 s, and ends its watches."""
+
+_DEFAULT_PORT: Final = 2379
+_FORMS: Final = "host:port, http://host:port, https://host:port, unix:/path"
+
+_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
+    # etcd answers pings that come faster than every 5 s with GOAWAY, which breaks every stream of the channel.
+    ("grpc.keepalive_time_ms", 6000),
+    ("grpc.keepalive_timeout_ms", 2000),
+    # Without this one the line above is ignored and a silent connection is kept for 60 s.
+    ("grpc.http2.ping_timeout_ms", 2000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 1000),  # also the time one connect may take: 20 s by default
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.max_receive_message_length", -1),  # 4 MiB by default: less than one catch-up of a watch
+    ("grpc.max_send_message_length", -1),
+    # Channels to the same target share a connection otherwise, and with it its fate.
+    ("grpc.use_local_subchannel_pool", 1),
+    # An `https_proxy` in the environment is meant for the web, not for the cluster's own network.
+    ("grpc.enable_http_proxy", 0),
+)
+
+_HOST_PORT: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]@]+)(?::(?P<port>\d{1,5}))?/?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFiles:
+    """Files for TLS: the authority that signed the members' certificates, and this client's certificate and key."""
+
+    ca: Path
+    cert: Path | None = None
+    key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One member's address. ``name`` is for people, ``target`` for gRPC."""
+
+    name: str
+    target: str
+    secure: bool
+
+
+def parse_endpoint(text: str, *, tls: bool) -> Endpoint:
+    """Reads one endpoint; ``tls`` says whether TLS files are configured, which decides for forms that leave it open.
+
+    Raises:
+        Rejected: not an endpoint, or plain http where TLS is configured.
+    """
+    scheme, found, rest = text.partition("://")
+    if found and scheme not in ("http", "https"):
+        raise Rejected(f"etcd endpoint {text!r} has an unknown scheme", accepted=_FORMS)
+    if found and scheme == "http" and tls:
+        raise Rejected(
+            f"etcd endpoint {text!r} is plain http, but TLS files are configured", accepted="https://host:port"
+        )
+    if not found and text.startswith("unix:"):
+        path = text.removeprefix("unix:")
+        if not path.startswith("/"):
+            raise Rejected(f"etcd endpoint {text!r} has no absolute path", accepted="unix:/path/to/socket")
+        return Endpoint(name=text, target=text, secure=tls)
+    match = _HOST_PORT.fullmatch(rest if found else text)
+    port = int(match["port"] or _DEFAULT_PORT) if match else 0
+    if match is None or not 0 < port < 65536:
+        raise Rejected(f"{text!r} is not an etcd endpoint", accepted=_FORMS)
+    address = f"{match['host']}:{port}"
+    return Endpoint(name=address, target=address, secure=tls if not found else scheme == "https")
+
+
+def load_credentials(tls: TlsFiles | None) -> wire.ChannelCredentials:
+    """gRPC's credentials from the files; the system's authorities when there are none.
+
+    Raises:
+        Rejected: a file cannot be read, or one of certificate and key is missing.
+    """
+    if tls is None:
+        return wire.ssl_channel_credentials()
+    if (tls.cert is None) != (tls.key is None):
+        raise Rejected("TLS to etcd has one of certificate and key", accepted="both or none")
+    ca, key, cert = (None if file is None else _read(file) for file in (tls.ca, tls.key, tls.cert))
+    return wire.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise Rejected(f"cannot read the TLS file {file}: {error.strerror}") from error
+
+
+class Member:
+    """One endpoint with its open channel and stubs."""
+
+    def __init__(self, endpoint: Endpoint, credentials: wire.ChannelCredentials | None) -> None:
+        self.name = endpoint.name
+        if endpoint.secure:
+            assert credentials is not None
+            self.channel = wire.secure_channel(endpoint.target, credentials, options=_OPTIONS)
+        else:
+            self.channel = wire.insecure_channel(endpoint.target, options=_OPTIONS)
+        self.kv = wire.KVStub(self.channel)
+        self.lease = wire.LeaseStub(self.channel)
+        self.watch = wire.WatchStub(self.channel)
+        self.maintenance = wire.MaintenanceStub(self.channel)
+
+
+class Ring:
+    """Which member is in use. Channels are opened when first needed, inside the running loop, and kept."""
+
+    def __init__(self, endpoints: Sequence[str], *, tls: TlsFiles | None = None, first: int = 0) -> None:
+        """Reads the endpoints and the TLS files; connects to nothing.
+
+        Args:
+            endpoints: In the forms of ``parse_endpoint``; doubles count once.
+            tls: Files for TLS, if it is used.
+            first: Where to begin, counted round the ring: spreads many clients over the members.
+
+        Raises:
+            Rejected: no endpoint, a malformed one, or unreadable files.
+        """
+        if isinstance(endpoints, str) or not endpoints:
+            raise Rejected("no etcd endpoint is given", accepted=f"a list of {_FORMS}")
+        parsed = [parse_endpoint(text, tls=tls is not None) for text in endpoints]
+        self._endpoints = list({endpoint.target: endpoint for endpoint in parsed}.values())
+        self._credentials = load_credentials(tls) if any(endpoint.secure for endpoint in self._endpoints) else None
+        self._members: dict[int, Member] = {}
+        self._at = first % len(self._endpoints)
+        self._cluster_id = 0
+        self._moved = asyncio.Event()
+        self.closed = False
+
+    def __len__(self) -> int:
+        return len(self._endpoints)
+
+    @property
+    def name(self) -> str:
+        """The endpoint in use."""
+        return self._endpoints[self._at].name
+
+    @property
+    def names(self) -> str:
+        """All endpoints, for messages."""
+        return ", ".join(endpoint.name for endpoint in self._endpoints)
+
+    @property
+    def moved(self) -> asyncio.Event:
+        """Set once the member that is in use now is left."""
+        return self._moved
+
+    def current(self) -> Member:
+        """The member in use.
+
+        Raises:
+            Unavailable: the ring was closed.
+        """
+        if self.closed:
+            raise Unavailable(f"the connection to etcd at {self.names} is closed")
+        member = self._members.get(self._at)
+        if member is None:
+            member = self._members[self._at] = Member(self._endpoints[self._at], self._credentials)
+        return member
+
+    def leave(self, member: Member) -> None:
+        """``member`` misbehaved: everybody goes on to the next one, unless they already have."""
+        if len(self._endpoints) > 1 and self._members.get(self._at) is member:
+            self._at = (self._at + 1) % len(self._endpoints)
+            moved, self._moved = self._moved, asyncio.Event()
+            moved.set()
+
+    def check(self, header: wire.ResponseHeader, member: Member) -> None:
+        """All answers must come from one cluster.
+
+        Raises:
+            Broken: this answer comes from another one.
+        """
+        if not header.cluster_id:
+            return
+        if self._cluster_id and header.cluster_id != self._cluster_id:
+            ids = f"cluster {header.cluster_id:x}, not {self._cluster_id:x} like the member asked before"
+            raise Broken(f"etcd at {member.name} belongs to {ids}")
+        self._cluster_id = header.cluster_id
+
+    async def close(self) -> None:
+        """Ends every channel; calls in flight end with an error of the port."""
+        self.closed = True
+        self._moved.set()
+        members, self._members = self._members, {}
+        for at in sorted(members):
+            await members[at].channel.close()

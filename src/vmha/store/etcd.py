@@ -1,0 +1,266 @@
+"""The store port over a real etcd cluster.
+
+Every call has a total deadline and returns or raises within it, whatever the members do: nobody listening, a process
+that is stopped, a socket that accepts and says nothing. Reads, and writes that may be repeated, are tried for
+``attempt_s`` at one member and then at the next, round the ring until the deadline; the attempts grow with each round,
+so that a store that is merely slow is not given up for ever. Any other write is sent once, and again only when it
+surely was not proposed.
+
+Reads are linearizable; a listing is paged at one revision. What no client can mend: etcd before 3.4.42, 3.5.28 and
+3.6.9 may answer a linearizable read with old data after its leader was paused. Decisions that matter are therefore
+committed by transactions that compare what they read.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from enum import Enum
+from typing import Final, Protocol, TypeVar
+
+from vmha.model.errors import VmhaError
+from vmha.model.ids import LeaseId, Revision
+from vmha.store import wire
+from vmha.store.channels import HAS_LEADER, Member, Ring, TlsFiles
+from vmha.store.convert import encode_key, key_value, prefix_end, to_compare, to_op
+from vmha.store.port import (
+    Ambiguous,
+    Batch,
+    Compacted,
+    Compare,
+    KeyValue,
+    Lease,
+    LeaseGone,
+    Listing,
+    Op,
+    TxnResult,
+    Unavailable,
+)
+from vmha.store.renewal import Renewals
+from vmha.store.translate import translate
+from vmha.store.watching import watch
+
+_PAGE: Final = 500
+_SHORTEST_ATTEMPT_S: Final = 0.005
+_PAUSE_S: Final = 0.05
+
+
+class _Answer(Protocol):
+    @property
+    def header(self) -> wire.ResponseHeader: ...
+
+
+_Req = TypeVar("_Req")
+_Res = TypeVar("_Res", bound=_Answer)
+
+
+class _Sending(Enum):
+    """How often a request may go out."""
+
+    READ = "any number of times"
+    REPEATABLE = "any number of times, but it writes"
+    ONCE = "once, unless it surely was not proposed"
+
+
+class EtcdStore:
+    """``vmha.store.port.Store`` over etcd. One object serves all tasks of one event loop."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        *,
+        tls: TlsFiles | None = None,
+        attempt_s: float = 1.0,
+        first: int = 0,
+        watch_give_up_s: float = 10.0,
+    ) -> None:
+        """Reads endpoints and TLS files; connects on first use.
+
+        Args:
+            endpoints: ``host:port``, ``http://host:port``, ``https://host:port`` or ``unix:/path/to/socket``.
+            tls: The authority, and this client's certificate and key.
+            attempt_s: How long one member gets before the next one is asked.
+            first: Which endpoint to begin with, counted round the list.
+            watch_give_up_s: How long a watch looks for a member that answers.
+
+        Raises:
+            Rejected: no endpoint, a malformed one, or TLS files that cannot be read.
+        """
+        self._ring = Ring(endpoints, tls=tls, first=first)
+        self._attempt_s = attempt_s
+        self._watch_give_up_s = watch_give_up_s
+        self._renewals = Renewals(self._ring, attempt_s=attempt_s)
+
+    @property
+    def endpoint(self) -> str:
+        """The member in use."""
+        return self._ring.name
+
+    async def get(self, key: str, *, timeout_s: float = 5.0) -> KeyValue | None:
+        """The key as the cluster agrees it is now."""
+        request = wire.RangeRequest(key=encode_key(key))
+        answer = await self._call(lambda member: member.kv.Range, request, _Sending.READ, timeout_s)
+        return key_value(answer.kvs[0]) if answer.kvs else None
+
+    async def list(self, prefix: str, *, timeout_s: float = 10.0) -> Listing:
+        """Everything under ``prefix`` at one revision, however many pages that takes."""
+        end_at = _now() + timeout_s
+        while True:
+            try:
+                return await self._list_once(prefix, end_at, timeout_s)
+            except Compacted as error:
+                # Between two pages the revision of the first one was compacted away. A fresh start sees a newer one.
+                if end_at - _now() < _SHORTEST_ATTEMPT_S:
+                    raise Unavailable(f"{error}: compacted faster than it can be listed") from error
+
+    async def _list_once(self, prefix: str, end_at: float, timeout_s: float) -> Listing:
+        start, end = encode_key(prefix) or b"\0", prefix_end(prefix)
+        revision = 0
+        items: list[KeyValue] = []
+        while True:
+            request = wire.RangeRequest(key=start, range_end=end, limit=_PAGE, revision=revision)
+            answer = await self._call(
+                lambda member: member.kv.Range, request, _Sending.READ, end_at - _now(), told_s=timeout_s
+            )
+            revision = revision or answer.header.revision
+            items += map(key_value, answer.kvs)
+            if not answer.more:
+                return Listing(revision=Revision(revision), items=tuple(items))
+            start = answer.kvs[-1].key + b"\0"
+
+    async def txn(
+        self, compares: Sequence[Compare], ops: Sequence[Op], *, timeout_s: float = 3.0, idempotent: bool = False
+    ) -> TxnResult:
+        """See the port. ``found`` is read in the same transaction, so it is what the compares were held against."""
+        keys = list(dict.fromkeys(compare.key for compare in compares))
+        request = wire.TxnRequest(
+            compare=[to_compare(compare) for compare in compares],
+            success=[to_op(op) for op in ops],
+            failure=[wire.RequestOp(request_range=wire.RangeRequest(key=encode_key(key))) for key in keys],
+        )
+        sending = _Sending.REPEATABLE if idempotent else _Sending.ONCE
+        answer = await self._call(lambda member: member.kv.Txn, request, sending, timeout_s)
+        revision = Revision(answer.header.revision)
+        if answer.succeeded:
+            return TxnResult(succeeded=True, revision=revision)
+        ranges: Iterable[wire.RangeResponse] = (response.response_range for response in answer.responses)
+        found = {key: key_value(got.kvs[0]) if got.kvs else None for key, got in zip(keys, ranges, strict=True)}
+        return TxnResult(succeeded=False, revision=revision, found=found)
+
+    def watch(self, prefix: str, *, start_revision: Revision) -> AsyncGenerator[Batch, None]:
+        """See the port. Leave it with ``aclose`` (``contextlib.aclosing``), or by cancelling the task that reads it."""
+        return watch(
+            self._ring,
+            prefix,
+            start_revision=start_revision,
+            attempt_s=self._attempt_s,
+            give_up_s=self._watch_give_up_s,
+            current_revision=self._current_revision,
+        )
+
+    async def _current_revision(self) -> int:
+        request = wire.RangeRequest(key=b"\0", keys_only=True, limit=1)
+        answer = await self._call(lambda member: member.kv.Range, request, _Sending.READ, 2 * self._attempt_s)
+        return answer.header.revision
+
+    async def grant(self, ttl_s: int, *, timeout_s: float = 3.0) -> Lease:
+        """A new lease. May be sent to several members: one that was granted unheard holds no key and runs out."""
+        request = wire.LeaseGrantRequest(TTL=ttl_s)
+        answer = await self._call(lambda member: member.lease.LeaseGrant, request, _Sending.REPEATABLE, timeout_s)
+        return Lease(id=LeaseId(answer.ID), ttl_s=answer.TTL)
+
+    async def keep_alive(self, lease: LeaseId, *, timeout_s: float = 1.5) -> int:
+        """See the port. Count the holder's own deadline from before this call, never from its return."""
+        return await self._renewals.renew(lease, timeout_s=timeout_s)
+
+    async def revoke(self, lease: LeaseId, *, timeout_s: float = 3.0) -> None:
+        """Ends the lease and deletes its keys. A lease that is gone already is no error: that was the wish."""
+        request = wire.LeaseRevokeRequest(ID=lease)
+        try:
+            await self._call(lambda member: member.lease.LeaseRevoke, request, _Sending.REPEATABLE, timeout_s)
+        except LeaseGone:
+            return
+
+    async def version(self, *, timeout_s: float = 3.0) -> str:
+        """The version of the member in use, like ``3.4.23``."""
+        answer = await self._call(
+            lambda member: member.maintenance.Status, wire.StatusRequest(), _Sending.READ, timeout_s
+        )
+        return answer.version
+
+    async def close(self) -> None:
+        """Ends all connections. Calls and watches still in flight raise ``Unavailable`` or ``Ambiguous``."""
+        await self._renewals.close()
+        await self._ring.close()
+
+    async def _call(
+        self,
+        method: Callable[[Member], wire.UnaryUnaryMultiCallable[_Req, _Res]],
+        request: _Req,
+        sending: _Sending,
+        timeout_s: float,
+        *,
+        told_s: float | None = None,
+    ) -> _Res:
+        """Sends ``request`` until a member answers; ``told_s`` is the timeout that messages name."""
+        end_at = _now() + timeout_s
+        asked: list[str] = []
+        unclear: Ambiguous | None = None
+        while True:
+            member = self._ring.current()
+            asked.append(member.name)
+            left_s = max(end_at - _now(), _SHORTEST_ATTEMPT_S)
+            attempt_s = self._attempt_s * 2 ** min((len(asked) - 1) // len(self._ring), 8)
+            if sending is _Sending.ONCE:
+                attempt_s = left_s  # there will be no second one: the whole deadline is its own
+            try:
+                answer = await _ask(method(member), request, min(attempt_s, left_s), member, sending)
+                self._ring.check(answer.header, member)
+            except (Ambiguous, Unavailable) as error:
+                self._ring.leave(member)
+                if isinstance(error, Ambiguous):
+                    unclear = error
+                pause_s = min(_PAUSE_S * len(asked), 4 * _PAUSE_S)
+                is_over = end_at - _now() < pause_s + _SHORTEST_ATTEMPT_S
+                if is_over or self._ring.closed or (unclear and sending is _Sending.ONCE):
+                    asked_s = timeout_s if told_s is None else told_s
+                    within = f" within {asked_s:.1f} s" if is_over else ""
+                    raise _give_up(", ".join(dict.fromkeys(asked)) + within, error, unclear) from error
+                await asyncio.sleep(pause_s)
+            else:
+                return answer
+
+
+async def _ask(
+    method: wire.UnaryUnaryMultiCallable[_Req, _Res],
+    request: _Req,
+    attempt_s: float,
+    member: Member,
+    sending: _Sending,
+) -> _Res:
+    """One request to one member. Raises nothing but the port's errors."""
+    write = sending is not _Sending.READ
+    try:
+        return await method(request, timeout=attempt_s, metadata=HAS_LEADER)
+    except wire.AioRpcError as error:
+        raise translate(error.code(), error.details() or "", write=write, endpoint=member.name) from error
+    except wire.UsageError as error:  # the channel was closed before the request went out
+        raise Unavailable(f"the connection to etcd at {member.name} is closed") from error
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        # gRPC raises this in calls that are in flight when their channel is closed, though nobody cancelled the task.
+        problem = f"the connection to etcd at {member.name} was closed during a request"
+        raise (Ambiguous(problem) if write else Unavailable(problem)) from None
+
+
+def _give_up(where: str, error: VmhaError, unclear: Ambiguous | None) -> Ambiguous | Unavailable:
+    """The last word. One unclear attempt among refused ones still leaves the write unclear."""
+    reason = str(error).partition(": ")[2]
+    said = f" ({reason})" if reason and reason != "deadline exceeded" else ""
+    if unclear is not None:
+        return Ambiguous(f"no clear answer from etcd at {where}: the write may or may not be done{said}")
+    return Unavailable(f"no answer from etcd at {where}{said}")
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,45 @@
+"""Journal entries: made here, written in the same transaction as the change they tell of, gone after some days."""
+
+import itertools
+
+from vmha.model.clock import Clock
+from vmha.model.ids import CauseId, LeaseId, NodeName, VmName
+from vmha.model.keys import Keys, encode
+from vmha.model.records import JournalEntry, Reason
+from vmha.store.port import Put, Store
+
+DAY_S = 86400
+LEASE_SERVES_S = 6 * 3600
+
+
+class Journal:
+    """One writer's entries. Keys sort by time; a lease shared by some hours of entries lets them expire."""
+
+    def __init__(self, store: Store, keys: Keys, clock: Clock, by: NodeName, *, days: int = 7) -> None:
+        self._store, self._keys, self._clock, self._by, self._days = store, keys, clock, by, days
+        self._count = itertools.count(1)
+        self._lease = LeaseId(0)
+        self._lease_until = 0.0
+
+    async def refresh(self) -> None:
+        """Make sure that entries made from now on expire. Call before ``entry``; cheap when nothing is due."""
+        if self._clock.now() >= self._lease_until:
+            lease = await self._store.grant(self._days * DAY_S + LEASE_SERVES_S)
+            self._lease, self._lease_until = lease.id, self._clock.now() + LEASE_SERVES_S
+
+    def entry(
+        self,
+        kind: str,
+        text: str,
+        *,
+        vm: VmName | None = None,
+        node: NodeName | None = None,
+        cause: CauseId = CauseId(""),  # noqa: B008 (a NewType is a plain str)
+        reason: Reason | None = None,
+    ) -> Put:
+        wall = self._clock.wall()
+        name = f"{int(wall * 1000):014d}-{self._by}-{next(self._count):06d}"
+        record = JournalEntry(
+            id=name, at=wall, by=self._by, kind=kind, text=text, vm=vm, node=node, cause=cause, reason=reason
+        )
+        return Put(self._keys.journal(name), encode(record), self._lease)

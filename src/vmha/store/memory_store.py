@@ -1,0 +1,169 @@
+"""One client of a ``MemoryEtcd``: the store port, with the waits and the lost answers of a network.
+
+A request and its answer each take half of the client's delay. While the store cannot be reached a call waits, like a
+client that tries again, and raises when its time is over: ``Unavailable`` for a read, and for a write when the whole
+store is down (no connection, so surely not done); ``Ambiguous`` for any other write, because the client cannot know on
+which way it was lost.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import TypeVar
+
+from vmha.model.errors import VmhaError
+from vmha.model.ids import LeaseId, Revision
+from vmha.store.memory import MemoryEtcd
+from vmha.store.port import (
+    Ambiguous,
+    Batch,
+    Compare,
+    KeyValue,
+    Lease,
+    Listing,
+    Op,
+    TxnResult,
+    Unavailable,
+)
+
+_T = TypeVar("_T")
+
+
+class MemoryStore:
+    """``vmha.store.port.Store`` over a ``MemoryEtcd``."""
+
+    def __init__(self, server: MemoryEtcd, client: str, *, watch_give_up_s: float = 10.0) -> None:
+        """A client called ``client``: the name that the server's faults know it by.
+
+        Args:
+            server: The store.
+            client: The name; several stores may share one, and then its fate.
+            watch_give_up_s: How long a watch waits for a store that cannot be reached.
+        """
+        self._server = server
+        self._client = client
+        self._watch_give_up_s = watch_give_up_s
+        self._closed = False
+
+    @property
+    def endpoint(self) -> str:
+        return "memory"
+
+    async def get(self, key: str, *, timeout_s: float = 5.0) -> KeyValue | None:
+        return await self._read(lambda: self._server.get(key), timeout_s)
+
+    async def list(self, prefix: str, *, timeout_s: float = 10.0) -> Listing:
+        return await self._read(lambda: self._server.list(prefix), timeout_s)
+
+    async def txn(
+        self, compares: Sequence[Compare], ops: Sequence[Op], *, timeout_s: float = 3.0, idempotent: bool = False
+    ) -> TxnResult:
+        return await self._write(lambda: self._server.txn(compares, ops), timeout_s, repeatable=idempotent)
+
+    async def grant(self, ttl_s: int, *, timeout_s: float = 3.0) -> Lease:
+        return await self._write(lambda: self._server.grant(ttl_s), timeout_s, repeatable=True)
+
+    async def keep_alive(self, lease: LeaseId, *, timeout_s: float = 1.5) -> int:
+        return await self._read(lambda: self._server.renew(lease), timeout_s)
+
+    async def revoke(self, lease: LeaseId, *, timeout_s: float = 3.0) -> None:
+        await self._write(lambda: self._server.revoke(lease), timeout_s, repeatable=True)
+
+    async def version(self, *, timeout_s: float = 3.0) -> str:
+        return await self._read(lambda: self._server.version, timeout_s)
+
+    async def close(self) -> None:
+        self._closed = True
+        self._server.wake()
+
+    async def watch(self, prefix: str, *, start_revision: Revision) -> AsyncGenerator[Batch, None]:
+        server = self._server
+        wanted = max(1, start_revision)
+        while True:
+            # Connecting, again after each time out of reach: only what was delivered counts as seen.
+            if not await self._pass(_now() + self._watch_give_up_s):
+                raise Unavailable(f"no answer from etcd in memory to a watch for {self._watch_give_up_s:.1f} s")
+            cursor = wanted
+            while server.is_reachable_by(self._client):
+                server.check_watch(cursor)
+                pulse = server.pulse
+                commit = server.next_commit(cursor, prefix)
+                if commit is None:
+                    cursor = server.revision + 1
+                    await self._wait_for(pulse)
+                    continue
+                await asyncio.sleep(max(0.0, commit.at_s + server.delay_s(self._client) - _now()))
+                if not server.is_reachable_by(self._client):
+                    break  # cut off while it was on its way
+                cursor = wanted = commit.batch.revision + 1
+                yield commit.batch
+
+    async def _read(self, serve: Callable[[], _T], timeout_s: float) -> _T:
+        end_at_s = _now() + timeout_s
+        if await self._pass(end_at_s):
+            outcome = _outcome(serve)
+            if await self._pass(end_at_s):
+                return outcome()
+        raise Unavailable(f"no answer from etcd in memory within {timeout_s:.1f} s")
+
+    async def _write(self, serve: Callable[[], _T], timeout_s: float, *, repeatable: bool) -> _T:
+        end_at_s = _now() + timeout_s
+        unclear = False
+        while await self._pass(end_at_s):
+            lost = self._server.take_lost_answer(self._client)
+            if lost is None:
+                outcome = _outcome(serve)
+                if await self._pass(end_at_s):
+                    return outcome()
+            elif lost:
+                _outcome(serve)
+            unclear = True
+            if not repeatable:
+                break
+        if unclear or self._server.is_running:
+            raise Ambiguous(f"no clear answer from etcd in memory within {timeout_s:.1f} s: it may or may not be done")
+        raise Unavailable(f"no answer from etcd in memory within {timeout_s:.1f} s")
+
+    async def _pass(self, end_at_s: float) -> bool:
+        """One way between client and store; False when the deadline came first."""
+        await asyncio.sleep(max(0.0, min(self._server.delay_s(self._client) / 2, end_at_s - _now())))
+        while not self._server.is_reachable_by(self._client):
+            try:
+                async with asyncio.timeout_at(end_at_s):
+                    await self._wait_for(self._server.pulse)
+            except TimeoutError:
+                return False
+        self._check_open()
+        return _now() < end_at_s
+
+    async def _wait_for(self, pulse: asyncio.Event) -> None:
+        """Waits for the server's next change.
+
+        Raises:
+            Unavailable: this store was closed, before or meanwhile.
+        """
+        self._check_open()
+        await pulse.wait()
+        self._check_open()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Unavailable("the connection to etcd in memory is closed")
+
+
+def _outcome(serve: Callable[[], _T]) -> Callable[[], _T]:
+    """Serves now; the result, or the refusal, is there for whoever hears the answer."""
+    try:
+        result = serve()
+    except VmhaError as error:
+        refusal = error
+    else:
+        return lambda: result
+
+    def refuse() -> _T:
+        raise refusal
+
+    return refuse
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -1,0 +1,114 @@
+"""The cluster's keys, mirrored: one listing, then every change as it comes. Everybody decides on this reading.
+
+It may lag; whoever writes compares the revisions it read, so a stale reading can only lose the compare.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import structlog
+
+from vmha.model.clock import Clock
+from vmha.model.errors import VmhaError
+from vmha.model.ids import NodeName, Revision
+from vmha.model.keys import Keys
+from vmha.policy.assemble import Assembler
+from vmha.policy.silence import SilenceBook
+from vmha.policy.snapshot import Snapshot
+from vmha.store.port import Change, Compacted, KeyValue, Store, WentBack
+
+log = structlog.get_logger(__name__)
+
+RELIST_PAUSE_S = 0.2
+Listener = Callable[[tuple[str, ...]], None]
+
+
+class Mirror:
+    """``run`` keeps it; ``snapshot`` reads it; ``subscribe`` tells which keys changed."""
+
+    def __init__(self, store: Store, keys: Keys, clock: Clock) -> None:
+        self._store, self._keys, self._clock = store, keys, clock
+        self._assembler = Assembler(keys)
+        self._known: dict[str, Revision] = {}
+        self._silence = SilenceBook()
+        self._listeners: list[Listener] = []
+        self._snapshot: Snapshot | None = None
+        self._moved = asyncio.Event()
+        self.revision = Revision(0)
+        self.synced = asyncio.Event()
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """``listener`` gets the changed keys of each revision. Returns the way to unsubscribe."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener)
+
+    def snapshot(self) -> Snapshot:
+        """The cluster at the newest revision seen; the same object until something changes."""
+        if self._snapshot is None or self._snapshot.revision != self.revision:
+            self._snapshot = self._assembler.snapshot(self.revision)
+        return self._snapshot
+
+    def silence_s(self) -> dict[NodeName, float]:
+        return self._silence.silence_s(self._clock.now())
+
+    async def caught_up(self, revision: Revision, *, timeout_s: float = 2.0) -> bool:
+        """Wait until this mirror has seen ``revision``. False when it does not within ``timeout_s``."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while self.revision < revision:
+                    moved = self._moved
+                    await moved.wait()
+        return self.revision >= revision
+
+    async def run(self) -> None:
+        """List, watch, and begin again when the watch can not go on. Returns only by cancellation."""
+        while True:
+            try:
+                listing = await self._store.list(self._keys.prefix)
+                self._take_listing(listing.revision, listing.items)
+                async for batch in self._store.watch(self._keys.prefix, start_revision=Revision(listing.revision + 1)):
+                    self._take(batch.revision, batch.changes)
+            except (Compacted, WentBack) as error:
+                log.warning("mirror lists again", why=str(error))
+                if isinstance(error, WentBack):
+                    self.revision = Revision(0)
+            except VmhaError as error:
+                log.warning("mirror lost the store", why=str(error))
+            await asyncio.sleep(RELIST_PAUSE_S)
+
+    def _take_listing(self, revision: Revision, items: tuple[KeyValue, ...]) -> None:
+        """A listing is a difference to what is known: what did not change is not announced."""
+        here = {kv.key for kv in items}
+        changes = [Change(kv.key, kv) for kv in items if self._known.get(kv.key) != kv.mod_revision]
+        changes += [Change(key, None) for key in sorted(self._known.keys() - here)]
+        self._take(revision, tuple(changes))
+        self.synced.set()
+
+    def _take(self, revision: Revision, changes: tuple[Change, ...]) -> None:
+        for change in changes:
+            if change.kv is None:
+                self._known.pop(change.key, None)
+                self._assembler.delete(change.key)
+            else:
+                self._put(change.kv)
+            self._mark_beat(change)
+        self.revision = revision
+        self._moved.set()
+        self._moved = asyncio.Event()
+        keys = tuple(change.key for change in changes)
+        for listener in list(self._listeners):
+            listener(keys)
+
+    def _put(self, kv: KeyValue) -> None:
+        self._known[kv.key] = kv.mod_revision
+        self._assembler.put(kv.key, kv.value, created=kv.create_revision, modified=kv.mod_revision, lease=kv.lease)
+
+    def _mark_beat(self, change: Change) -> None:
+        parts = change.key.removeprefix(self._keys.prefix).split("/")
+        if len(parts) == 3 and parts[0] == "nodes" and parts[2] == "beat":
+            node = NodeName(parts[1])
+            if change.kv is None:
+                self._silence.forget(node)
+            else:
+                self._silence.saw(node, change.kv.mod_revision, self._clock.now())

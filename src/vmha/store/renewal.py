@@ -1,0 +1,106 @@
+"""Renewing leases over one stream that stays open: a single renewal costs one message each way.
+
+Only one request is ever outstanding. An answer that does not come within an attempt is never waited for later: the
+stream is dropped with it and the next one goes to another member, because a member that was paused answers the queued
+requests when it comes back, with a time to live that the cluster's leader never granted. A follower whose leader hangs
+keeps a renewal for up to 7 s; a short attempt and the next endpoint need 2 to 3 s.
+"""
+
+import asyncio
+from typing import Final
+
+from vmha.model.ids import LeaseId
+from vmha.store import wire
+from vmha.store.channels import HAS_LEADER, Member, Ring
+from vmha.store.port import LeaseGone, Unavailable
+from vmha.store.translate import translate
+
+_PAUSE_S: Final = 0.05
+
+_Call = wire.StreamStreamCall[wire.LeaseKeepAliveRequest, wire.LeaseKeepAliveResponse]
+
+
+class Renewals:
+    """The stream of renewals of one store."""
+
+    def __init__(self, ring: Ring, *, attempt_s: float) -> None:
+        self._ring = ring
+        self._attempt_s = attempt_s
+        self._one_at_a_time = asyncio.Lock()
+        self._open: tuple[Member, _Call] | None = None
+
+    async def renew(self, lease: LeaseId, *, timeout_s: float) -> int:
+        """Renews once and returns the granted time to live in seconds.
+
+        Raises:
+            LeaseGone: the store says so.
+            Unavailable: no member answered within ``timeout_s``.
+            Denied: this user may not.
+        """
+        reason = "another renewal was still waiting"
+        asked: list[str] = []
+        # With several members, the second must get its turn before the deadline.
+        attempt_s = min(self._attempt_s, timeout_s / 2) if len(self._ring) > 1 else self._attempt_s
+        try:
+            async with asyncio.timeout(timeout_s), self._one_at_a_time:
+                while True:
+                    member = self._ring.current()
+                    asked.append(member.name)
+                    try:
+                        return await self._attempt(member, lease, attempt_s)
+                    except Unavailable as error:
+                        reason = str(error).partition(": ")[2] or "no answer"
+                        self._ring.leave(member)
+                    await asyncio.sleep(_PAUSE_S)
+        except TimeoutError as error:
+            names = ", ".join(dict.fromkeys(asked)) or self._ring.name
+            raise Unavailable(f"no answer from etcd at {names} within {timeout_s:.1f} s ({reason})") from error
+
+    async def _attempt(self, member: Member, lease: LeaseId, attempt_s: float) -> int:
+        answered = False
+        try:
+            async with asyncio.timeout(attempt_s):
+                call = self._stream(member)
+                await call.write(wire.LeaseKeepAliveRequest(ID=lease))
+                answer = await call.read()
+            if answer is wire.EOF or not isinstance(answer, wire.LeaseKeepAliveResponse) or lease != answer.ID:
+                raise Unavailable(f"etcd at {member.name}: it ended the stream of renewals")
+            self._ring.check(answer.header, member)
+            answered = True
+        except wire.AioRpcError as error:
+            raise translate(error.code(), error.details() or "", write=False, endpoint=member.name) from error
+        except TimeoutError as error:
+            raise Unavailable(f"etcd at {member.name}: no answer within {attempt_s:.1f} s") from error
+        except (asyncio.InvalidStateError, wire.UsageError) as error:  # the stream, or its channel, had ended before
+            raise Unavailable(f"etcd at {member.name}: the stream of renewals had ended") from error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise Unavailable(f"the connection to etcd at {member.name} was closed") from None
+        finally:
+            if not answered:
+                self._drop()
+        if answer.TTL <= 0:
+            raise LeaseGone(f"etcd at {member.name}: the lease {lease:x} is gone")
+        return answer.TTL
+
+    def _stream(self, member: Member) -> _Call:
+        if self._open is not None:
+            opened_at, call = self._open
+            if opened_at is member and not call.done():
+                return call
+            self._drop()
+        call = member.lease.LeaseKeepAlive(metadata=HAS_LEADER)
+        self._open = (member, call)
+        return call
+
+    def _drop(self) -> None:
+        if self._open is not None:
+            _, call = self._open
+            self._open = None
+            call.cancel()
+
+    async def close(self) -> None:
+        """Ends the stream; a renewal that waits on it raises ``Unavailable``."""
+        self._drop()

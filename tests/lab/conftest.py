@@ -1,0 +1,127 @@
+"""Labs for tests: built by the command line as a user would, taken down whatever happens."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vmha.lab import client
+from vmha.lab.events import follow
+from vmha.lab.layout import LabDir
+from vmha.model.clock import SystemClock
+
+COMMAND = (sys.executable, "-c", "from vmha.cli.lab import app; app(prog_name='vmha lab')")
+TIMEOUT_S = 90.0
+_clock = SystemClock()
+
+
+def wait_until(what: str, look: Callable[[], Any], timeout_s: float = 30.0) -> Any:
+    """Look again and again until ``look`` returns something true; returns that."""
+    end_s = _clock.now() + timeout_s
+    while not (found := look()):
+        assert _clock.now() < end_s, f"not within {timeout_s} s: {what}"
+        time.sleep(0.05)
+    return found
+
+
+@dataclass(kw_only=True)
+class LabRun:
+    """One lab and the commands that go to it. ``prefix`` runs them as somebody else."""
+
+    path: Path
+    prefix: Sequence[str] = ()
+    command: Sequence[str] = COMMAND
+    environment: dict[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def run(self, *arguments: str, code: int | None = 0) -> str:
+        """Run one verb; returns what it printed. ``code`` is the exit code it must end with (None: any)."""
+        done = subprocess.run(
+            [*self.prefix, *self.command, *arguments],
+            env=self.environment | {"VMHA_LAB": str(self.path)},
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        assert code is None or done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def up(self, *arguments: str) -> str:
+        return self.run("up", "--no-agents", *arguments)
+
+    def sh(self, node: str, script: str, code: int | None = 0) -> str:
+        """Run a shell script inside a machine."""
+        return self.run("exec", node, "--", "sh", "-c", script, code=code).strip()
+
+    def spawn(self, node: str, script: str) -> "subprocess.Popen[str]":
+        """Start a python program inside a machine and leave it running."""
+        return subprocess.Popen(
+            [*self.prefix, *self.command, "exec", node, "--", "python3", "-u", "-c", script],
+            env=self.environment | {"VMHA_LAB": str(self.path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def status(self) -> dict[str, Any]:
+        """Asked directly: starting the command line costs more than everything it does."""
+        found: dict[str, Any] = client.ask(LabDir(self.path), "status")
+        return found
+
+    def node(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = next(node for node in self.status()["nodes"] if node["name"] == name)
+        return found
+
+    def verdict(self, vm: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.run("verdict", vm, "--json"))
+        return found
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        return [event for event in follow(LabDir(self.path)) if event["event"] == name]
+
+    def switch_everything_on(self) -> None:
+        """Back to where a test may begin: every machine on, no cable cut, nothing frozen."""
+        for node in self.status()["nodes"]:
+            if node["frozen"]:
+                self.run("thaw", node["name"])
+            for link in node["cut"]:
+                self.run("heal", node["name"], "--link", link)
+            if node["power"] == "off":
+                self.run("start", node["name"])
+
+
+def make_directory() -> Path:
+    """Short: a unix socket's path has 107 bytes, and pytest's own directories are long."""
+    return Path(tempfile.mkdtemp(prefix="vmha-lab-", dir="/tmp"))
+
+
+def running_lab(*arguments: str) -> Iterator[LabRun]:
+    directory = make_directory()
+    lab = LabRun(path=directory / "lab")
+    try:
+        lab.up(*arguments)
+        yield lab
+    finally:
+        lab.run("down", code=None)
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+def unbuilt_lab() -> Iterator[LabRun]:
+    """A directory for a lab, nothing in it yet."""
+    directory = make_directory()
+    lab = LabRun(path=directory / "lab")
+    try:
+        yield lab
+    finally:
+        lab.run("down", code=None)
+        shutil.rmtree(directory)

@@ -1,0 +1,207 @@
+"""Real etcd members as children of the test process, on free loopback ports, gone with it.
+
+``RealEtcd`` starts one member or three, with heartbeats and elections five times faster than etcd's defaults, so that
+faults play out in a second. Members are frozen, thawed, killed and started again one by one, by index.
+"""
+
+import http.client
+import json
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from tests.support.certificates import Authority
+
+ETCD = shutil.which("etcd") or "/usr/bin/etcd"
+START_TIMEOUT_S = 20.0
+_POLL_S = 0.02
+
+
+class RealEtcdError(RuntimeError):
+    """A test etcd did not do as told."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody listened on a moment ago."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether every thread of the process is in state T. The signal takes effect a moment after it was sent."""
+    states = [
+        (thread / "stat").read_text().rpartition(")")[2].split()[0] for thread in Path(f"/proc/{pid}/task").iterdir()
+    ]
+    return set(states) == {"T"}
+
+
+class RealEtcd:
+    """A cluster of one or three members. Use as a context manager, or ``start`` and ``stop``."""
+
+    def __init__(self, members: int = 1, *, tls: Authority | None = None) -> None:
+        """Nothing runs yet.
+
+        Args:
+            members: One or three.
+            tls: Clients must then show a certificate of this authority. ``leader`` and ``compact`` are for plain ones.
+        """
+        self._tls = tls
+        self._folder = Path(tempfile.mkdtemp(prefix="vmha-etcd-"))
+        ports = free_ports(3 * members)
+        self._client_ports, self._peer_ports = ports[:members], ports[members : 2 * members]
+        self._health_ports = ports[2 * members :]  # plain HTTP also where clients need a certificate
+        self._processes: list[subprocess.Popen[bytes] | None] = [None] * members
+
+    @property
+    def endpoints(self) -> list[str]:
+        return [f"127.0.0.1:{port}" for port in self._client_ports]
+
+    def start(self) -> None:
+        """Starts every member that does not run, and waits until the cluster answers linearizable reads."""
+        for index in range(len(self._processes)):
+            self.launch(index)
+        for index in range(len(self._processes)):
+            self.wait_healthy(index)
+
+    def launch(self, index: int) -> None:
+        """Starts one member, new or with the data it had, and does not wait for it."""
+        if self._processes[index] is not None:
+            return
+        cluster = ",".join(f"m{at}=http://127.0.0.1:{port}" for at, port in enumerate(self._peer_ports))
+        client = f"{'https' if self._tls else 'http'}://127.0.0.1:{self._client_ports[index]}"
+        peer = f"http://127.0.0.1:{self._peer_ports[index]}"
+        options = {
+            "name": f"m{index}",
+            "data-dir": str(self._folder / f"m{index}"),
+            "listen-client-urls": client,
+            "advertise-client-urls": client,
+            "listen-peer-urls": peer,
+            "initial-advertise-peer-urls": peer,
+            "initial-cluster": cluster,
+            "heartbeat-interval": "20",
+            "election-timeout": "200",
+            "listen-metrics-urls": f"http://127.0.0.1:{self._health_ports[index]}",
+            "logger": "zap",
+        }
+        if self._tls:
+            cert, key = self._tls.issue("server", usage="serverAuth")
+            options |= {"cert-file": str(cert), "key-file": str(key), "trusted-ca-file": str(self._tls.ca)}
+            options["client-cert-auth"] = "true"
+        # setpriv rather than a preexec_fn: gRPC's threads run in this process, and forking Python code under them is
+        # what hangs test suites.
+        command = ["setpriv", "--pdeathsig", "KILL", "--", ETCD]
+        command += [f"--{name}={value}" for name, value in options.items()]
+        with (self._folder / f"m{index}.log").open("ab") as log:
+            self._processes[index] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def wait_healthy(self, index: int) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S  # noqa: TID251
+        while not self._is_healthy(index):
+            process = self._processes[index]
+            if process is None or process.poll() is not None or time.monotonic() > deadline:  # noqa: TID251
+                log = (self._folder / f"m{index}.log").read_text(errors="replace")
+                raise RealEtcdError(f"etcd member {index} does not get healthy:\n{log[-2000:]}")
+            time.sleep(_POLL_S)
+
+    def leader(self) -> int:
+        """The index of the member that leads."""
+        deadline = time.monotonic() + START_TIMEOUT_S  # noqa: TID251
+        while time.monotonic() < deadline:  # noqa: TID251
+            for index, process in enumerate(self._processes):
+                status = self._ask(index, "/v3/maintenance/status") if process else None
+                if status and status.get("leader", "0") == status["header"]["member_id"]:
+                    return index
+            time.sleep(_POLL_S)
+        raise RealEtcdError("no member leads")
+
+    def freeze(self, index: int) -> None:
+        """SIGSTOP, and waits until every thread has stopped: connections stay open and are silent."""
+        process = self._process(index)
+        process.send_signal(signal.SIGSTOP)
+        deadline = time.monotonic() + START_TIMEOUT_S  # noqa: TID251
+        while not _is_stopped(process.pid):
+            if time.monotonic() > deadline:  # noqa: TID251
+                raise RealEtcdError(f"member {index} does not stop")
+            time.sleep(_POLL_S / 10)
+
+    def thaw(self, index: int) -> None:
+        self._process(index).send_signal(signal.SIGCONT)
+
+    def kill(self, index: int) -> None:
+        """SIGKILL; ``launch`` starts it again with its data."""
+        process = self._process(index)
+        process.kill()
+        process.wait()
+        self._processes[index] = None
+
+    def compact(self, revision: int) -> None:
+        """Forgets the history before ``revision``."""
+        for index, process in enumerate(self._processes):
+            if process and self._ask(index, "/v3/kv/compaction", {"revision": str(revision)}) is not None:
+                return
+        raise RealEtcdError("no member compacts")
+
+    def watchers(self, index: int) -> int:
+        """How many watches one member serves."""
+        text = _fetch(self._health_ports[index], "GET", "/metrics") or b""
+        for line in text.decode().splitlines():
+            if line.startswith("etcd_debugging_mvcc_watcher_total "):
+                return int(float(line.split()[1]))
+        raise RealEtcdError("the member counts no watchers")
+
+    def stop(self) -> None:
+        """Ends every member and removes their files."""
+        for index, process in enumerate(self._processes):
+            if process is not None:
+                self.kill(index)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _process(self, index: int) -> "subprocess.Popen[bytes]":
+        process = self._processes[index]
+        if process is None:
+            raise RealEtcdError(f"member {index} does not run")
+        return process
+
+    def _is_healthy(self, index: int) -> bool:
+        answer = _fetch(self._health_ports[index], "GET", "/health")
+        return answer is not None and json.loads(answer).get("health") == "true"
+
+    def _ask(self, index: int, path: str, body: dict[str, str] | None = None) -> Any:
+        """Posts to the member's JSON gateway."""
+        answer = _fetch(self._client_ports[index], "POST", path, json.dumps(body or {}).encode())
+        return None if answer is None else json.loads(answer)
+
+
+def _fetch(port: int, method: str, path: str, body: bytes | None = None) -> bytes | None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2.0)
+    try:
+        connection.request(method, path, body)
+        response = connection.getresponse()
+        content = response.read()
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
+    return content if response.status == http.client.OK else None

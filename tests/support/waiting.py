@@ -1,0 +1,47 @@
+"""Waiting for the world to become as a test says, with a deadline."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from vmha.hypervisor.port import DomainState, DomainView, Hypervisor
+
+T = TypeVar("T")
+
+DEADLINE_S = 30.0
+EACH_S = 0.01
+
+
+async def eventually(look: Callable[[], Awaitable[T]], *, within_s: float = DEADLINE_S) -> T:
+    """Look until what is seen is true; returns it."""
+    seen: object = "nothing"
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(within_s):
+            while True:
+                seen = result = await look()
+                if result:
+                    return result
+                await asyncio.sleep(EACH_S)
+    raise AssertionError(f"not within {within_s:g} s; last seen: {seen!r}")
+
+
+async def find(side: Hypervisor, name: str) -> DomainView | None:
+    return next((view for view in await side.inventory() if view.name == name), None)
+
+
+async def see(side: Hypervisor, name: str, state: DomainState) -> DomainView:
+    """Wait until ``name`` is in ``state`` on ``side``."""
+
+    async def look() -> DomainView | None:
+        view = await find(side, name)
+        return view if view is not None and view.state is state else None
+
+    return await eventually(look)
+
+
+async def see_gone(side: Hypervisor, name: str) -> None:
+    async def look() -> bool:
+        return await find(side, name) is None
+
+    await eventually(look)

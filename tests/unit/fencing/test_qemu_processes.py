@@ -1,0 +1,174 @@
+"""Which QEMUs are ours: libvirt's run directory and /proc as files, in all their odd shapes."""
+
+from pathlib import Path
+
+import pytest
+
+from vmha.fencing.qemu_processes import Guest, QemuProcesses
+
+UUID = "11111111-2222-3333-4444-555555555555"
+OTHER = "99999999-2222-3333-4444-555555555555"
+
+
+class Host:
+    """A /proc and a libvirt run directory made of files, in the shapes that libvirt 9 and Linux 6 write."""
+
+    def __init__(self, root: Path) -> None:
+        self.proc = root / "proc"
+        self.run = root / "qemu"
+        self.proc.mkdir()
+        self.run.mkdir()
+        (self.proc / "self").mkdir()
+        (self.run / "driver.pid").write_text("7")
+        (self.run / "autostarted").touch()
+        (self.run / "passt").mkdir()
+
+    def process(
+        self, pid: int, argv: list[str], *, command: str = "qemu-system-x86", state: str = "S", threads: int = 4
+    ) -> None:
+        folder = self.proc / str(pid)
+        folder.mkdir(exist_ok=True)
+        fields = [state, "1", *["0"] * 15, str(threads), "0", str(pid * 1000), *["0"] * 30]
+        (folder / "stat").write_text(f"{pid} ({command}) {' '.join(fields)}\n")
+        (folder / "cmdline").write_bytes(b"".join(word.encode() + b"\0" for word in argv))
+
+    def qemu(self, pid: int, name: str, uuid: str, **more: str | int) -> None:
+        argv = ["/usr/bin/qemu-system-x86_64", "-name", f"guest={name.replace(',', ',,')},debug-threads=on", "-S"]
+        self.process(pid, [*argv, "-uuid", uuid, "-display", "none"], **more)  # type: ignore[arg-type]
+
+    def status(self, name: str, uuid: str, pid: int, *, cluster: str | None = "c1", metadata: str = "") -> None:
+        if cluster is not None:
+            metadata += f'<vmha:vm xmlns:vmha="https://vmha.dev/xmlns/domain/1" cluster="{cluster}" vm="x" epoch="3"/>'
+        (self.run / f"{name}.pid").write_text(f"{pid}\n")
+        (self.run / f"{name}.xml").write_text(
+            f"<!--\nWARNING: THIS IS AN AUTO-GENERATED FILE.\n-->\n\n<domstatus state='running' pid='{pid}'>\n"
+            f"  <vcpus><vcpu id='0' pid='62'/></vcpus>\n  <domain type='qemu' id='1'>\n    <name>{name}</name>\n"
+            f"    <uuid>{uuid}</uuid>\n    <metadata>{metadata}</metadata>\n  </domain>\n</domstatus>\n"
+        )
+
+    def look(self) -> QemuProcesses:
+        return QemuProcesses("c1", str(self.run), str(self.proc))
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def guest(pid: int, name: str, uuid: str = UUID) -> Guest:
+    return Guest(uuid=uuid, name=name, pid=pid, start_ticks=pid * 1000)
+
+
+def test_a_domain_with_our_tag_is_found(host: Host) -> None:
+    host.qemu(58, "web, front", UUID)
+    host.status("web, front", UUID, 58)
+    scan = host.look().scan()
+    assert scan.guests == (guest(58, "web, front"),)
+    assert scan.unclear == ()
+
+
+@pytest.mark.parametrize("cluster", [None, "another", ""])
+def test_a_domain_without_our_tag_is_left_alone(host: Host, cluster: str | None) -> None:
+    host.qemu(58, "web", UUID)
+    host.status("web", UUID, 58, cluster=cluster)
+    assert host.look().scan(frozenset({OTHER})).is_empty
+
+
+def test_a_tag_of_another_namespace_is_none(host: Host) -> None:
+    host.qemu(58, "web", UUID)
+    host.status("web", UUID, 58, cluster=None, metadata='<v:vm xmlns:v="https://else.example/1" cluster="c1"/>')
+    assert host.look().scan().is_empty
+
+
+@pytest.mark.parametrize("told", [UUID, UUID.upper(), "web"])
+def test_a_guest_that_was_told_is_found_with_and_without_a_status_file(host: Host, told: str) -> None:
+    host.qemu(58, "web", UUID)
+    assert host.look().scan(frozenset({told})).guests == (guest(58, "web"),)
+    host.status("web", UUID, 58, cluster=None)
+    assert host.look().scan(frozenset({told})).guests == (guest(58, "web"),)
+
+
+def test_a_program_that_only_mentions_the_uuid_is_no_guest(host: Host) -> None:
+    host.process(60, ["/usr/bin/grep", "-uuid", UUID], command="grep")
+    host.process(61, ["/bin/sh", "qemu-system-x86_64", "-uuid", UUID], command="sh")
+    assert host.look().scan(frozenset({UUID})).is_empty
+
+
+def test_a_pid_that_now_belongs_to_another_program_is_not_ours(host: Host) -> None:
+    host.status("web", UUID, 58)
+    host.process(58, ["/usr/sbin/sshd"], command="sshd")
+    assert host.look().scan().is_empty
+    host.qemu(58, "other", OTHER)
+    assert host.look().scan().is_empty
+
+
+def test_a_status_file_whose_process_is_gone_counts_for_nothing(host: Host) -> None:
+    host.status("web", UUID, 58)
+    assert host.look().scan().is_empty
+    host.qemu(58, "web", UUID, state="Z", threads=1)
+    assert host.look().scan().is_empty
+
+
+def test_a_zombie_whose_threads_still_run_is_not_gone(host: Host) -> None:
+    host.status("web", UUID, 58)
+    host.process(58, [], state="Z", threads=3)
+    scan = host.look().scan()
+    assert scan.guests == ()
+    assert "dying" in scan.unclear[0]
+
+
+def test_a_child_of_libvirtd_that_is_about_to_become_the_guest_is_not_nothing(host: Host) -> None:
+    host.status("web", UUID, 58)
+    host.process(58, ["/usr/sbin/libvirtd"], command="rpc-libvirtd")
+    assert "about to become" in host.look().scan().unclear[0]
+
+
+@pytest.mark.parametrize("text", ["", "<domstatus", "<domain/>", "<!DOCTYPE a []><domstatus/>", "<domstatus/>"])
+def test_an_unreadable_status_file_of_a_live_process_is_unclear_not_absent(host: Host, text: str) -> None:
+    host.qemu(58, "web", UUID)
+    host.status("web", UUID, 58)
+    (host.run / "web.xml").write_text(text)
+    scan = host.look().scan()
+    assert scan.guests == ()
+    assert "process 58 runs" in scan.unclear[0]
+    assert host.look().scan(frozenset({UUID})).guests == (guest(58, "web"),)
+
+
+def test_a_run_directory_that_can_not_be_read_is_unclear_and_a_missing_one_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "file").touch()
+    assert QemuProcesses("c1", str(tmp_path / "file"), str(tmp_path / "proc")).scan().unclear
+    assert QemuProcesses("c1", str(tmp_path / "none"), str(tmp_path / "proc")).scan().is_empty
+
+
+def test_a_changed_status_file_is_read_again(host: Host) -> None:
+    host.qemu(58, "web", UUID)
+    host.status("web", UUID, 58, cluster=None)
+    look = host.look()
+    assert look.scan().is_empty
+    host.status("web", UUID, 58)
+    assert look.scan().guests == (guest(58, "web"),)
+    (host.run / "web.xml").unlink()
+    assert look.scan().is_empty
+
+
+def test_one_unreadable_file_does_not_hide_the_others(host: Host) -> None:
+    host.qemu(58, "web", UUID)
+    host.status("web", UUID, 58)
+    host.status("bad", OTHER, 59)
+    (host.run / "bad.xml").write_text("garbage")
+    assert host.look().scan().guests == (guest(58, "web"),)
+
+
+def test_a_process_is_told_by_its_start_time_not_by_its_number(host: Host) -> None:
+    host.qemu(58, "web", UUID)
+    look = host.look()
+    assert look.still_runs(guest(58, "web"))
+    assert not look.still_runs(Guest(uuid=UUID, name="web", pid=58, start_ticks=1))
+    assert not look.still_runs(guest(59, "web"))
+
+
+def test_a_command_with_parentheses_and_blanks_does_not_confuse_it(host: Host) -> None:
+    host.qemu(58, "web", UUID, command="qemu) S 1 (x")
+    host.status("web", UUID, 58)
+    assert host.look().scan().guests == (guest(58, "web"),)

@@ -1,0 +1,1 @@
+"""Only aetcd.rpc, the generated code, is used."""
