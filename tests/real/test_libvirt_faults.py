@@ -51,7 +51,7 @@ async def test_frozen_libvirtd_fails_calls_by_their_deadline_and_never_holds_up_
         calls = [world.one.inventory(), world.one.capacity(), world.one.suspend("web"), world.one.destroy("web")]
         async with asyncio.timeout(60):
             results = await asyncio.gather(*calls, return_exceptions=True)
-        assert [type(result).__mro__.index(HypervisorUnavailable) >= 0 for result in results] == [True] * 4
+        assert [result for result in results if not isinstance(result, HypervisorUnavailable)] == []
         assert ticks >= 100  # of some 500: the loop went on
 
         async def look() -> bool:
@@ -65,7 +65,7 @@ async def test_frozen_libvirtd_fails_calls_by_their_deadline_and_never_holds_up_
         ticking.cancel()
 
     async def reconnected() -> bool:
-        return heard[-1:] == ["connected"] or "connected" in heard
+        return "connected" in heard
 
     await eventually(reconnected)
 

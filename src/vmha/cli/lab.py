@@ -24,6 +24,7 @@ vm_app = typer.Typer(help="Witness guests: tiny vms whose disk proves what happe
 app.add_typer(vm_app, name="vm")
 
 _START_TIMEOUT_S = 90.0
+_JOIN_TIMEOUT_S = 20.0
 
 Dir = Annotated[
     Path | None, typer.Option("--dir", envvar="VMHA_LAB", help="The lab's directory; one lab per directory.")
@@ -64,6 +65,9 @@ def up(
     directory: Dir = None,
     profile: Annotated[str, typer.Option(help="The cluster's timing: default or tuned.")] = "default",
     agents: Annotated[bool, typer.Option("--agents/--no-agents", help="Run vmha's agent and guard.")] = True,
+    fence: Annotated[
+        bool, typer.Option("--fence/--no-fence", help="Give every host the lab's power switch as its fence device.")
+    ] = False,
 ) -> None:
     """Build a lab and leave it running."""
     from vmha.cli import lab_cluster
@@ -80,7 +84,12 @@ def up(
         except KeyboardInterrupt:
             typer.echo("interrupted: the lab was taken down again", err=True)
             raise typer.Exit(1) from None
-        lab_cluster.choose_profile(lab, chosen)
+        hosts = [f"h{number}" for number in range(1, nodes + 1)]
+        lab_cluster.configure(lab, chosen, fenced=hosts if fence else ())
+        if agents:
+            joined = lab_cluster.await_members(lab, hosts, timeout_s=_JOIN_TIMEOUT_S)
+            words = "agents are online, one leads" if joined else "not all agents are online yet: vmha status"
+            typer.echo(f"  {clock.now() - began_s:5.2f} s  {words}")
     if not built.watchdog:
         typer.echo("hosts have no /dev/watchdog: this user can not open /dev/fuse")
     typer.echo(f"lab up in {clock.now() - began_s:.1f} s ({built.tier} rights)")

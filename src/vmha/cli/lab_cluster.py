@@ -1,16 +1,19 @@
 """The lab's own cluster, asked from outside the lab: through the socket behind which a living etcd member answers."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import TypeVar
 
 from vmha.lab.guests import Witness
-from vmha.lab.layout import CLUSTER, LabDir
+from vmha.lab.layout import CLUSTER, FENCE_AGENT, LabDir
 from vmha.model.clock import SystemClock
+from vmha.model.document import Document
 from vmha.model.errors import Rejected
+from vmha.model.ids import NodeName
 from vmha.model.keys import Keys, encode
-from vmha.model.settings import ClusterConfig, Profile
-from vmha.model.vm import Desired
+from vmha.model.settings import Profile
+from vmha.model.vm import Desired, FenceDeviceSpec, NodeSpec
 from vmha.operator import follow, vms
 from vmha.operator.client import Edit, OperatorClient, Reading
 from vmha.operator.errors import UnknownName
@@ -29,21 +32,50 @@ def find_profile(name: str) -> Profile:
         raise Rejected(f"no timing profile {name!r}", accepted=", ".join(Profile)) from None
 
 
-def choose_profile(lab: LabDir, profile: Profile) -> None:
-    """Set the cluster's timing profile; nothing is written when it is that one already."""
+def configure(lab: LabDir, profile: Profile, *, fenced: Sequence[str]) -> None:
+    """Set the cluster's timing profile, and the lab's power switch as fence device of the hosts ``fenced``."""
 
     async def work(client: OperatorClient) -> None:
         def decide(reading: Reading) -> Edit[None]:
             config = reading.snapshot.config
-            if config.profile is profile:
-                return Edit(result=None)
-            changed: ClusterConfig = config.model_copy(update={"profile": profile})
-            key = client.keys.config
-            return Edit(result=None, ops=[Put(key, encode(changed))], compares=[reading.unchanged(key)])
+            documents: dict[str, Document] = {}
+            if config.profile is not profile:
+                documents[client.keys.config] = config.model_copy(update={"profile": profile})
+            for host in fenced:
+                view = reading.snapshot.nodes.get(NodeName(host))
+                old = view.spec.value if view and view.spec else NodeSpec(name=host)
+                if not old.fence:
+                    new = old.model_copy(
+                        update={"fence": (FenceDeviceSpec(agent=FENCE_AGENT, options={"plug": host}),)}
+                    )
+                    documents[client.keys.node_spec(NodeName(host))] = new
+            return Edit(
+                result=None,
+                ops=[Put(key, encode(document)) for key, document in documents.items()],
+                compares=[reading.unchanged(key) for key in documents],
+            )
 
         await client.change(decide)
 
     _run(lab, work)
+
+
+def await_members(lab: LabDir, hosts: Sequence[str], *, timeout_s: float) -> bool:
+    """Wait until every host's agent says that it may receive vms and one of them leads. False: not within the time."""
+
+    async def work(client: OperatorClient) -> bool:
+        try:
+            async with asyncio.timeout(timeout_s), aclosing(client.snapshots()) as snapshots:
+                async for snapshot in snapshots:
+                    statuses = [snapshot.nodes.get(NodeName(host)) for host in hosts]
+                    ready = [view and view.current_status and view.current_status.eligible for view in statuses]
+                    if snapshot.leader and all(ready):
+                        return True
+        except TimeoutError:
+            pass
+        return False
+
+    return _run(lab, work)
 
 
 def add_vm(lab: LabDir, witness: Witness, *, start: bool, failover_domain: str | None) -> None:

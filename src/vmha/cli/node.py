@@ -11,7 +11,6 @@ from vmha.cli.output import screen, show, show_json, table, when
 
 if TYPE_CHECKING:
     from vmha.operator.client import OperatorClient
-    from vmha.operator.overview import Overview
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Nodes: list, drain, confirm off."
@@ -21,9 +20,9 @@ app = typer.Typer(
 @app.command("list")
 def list_nodes(ctx: typer.Context, as_json: Json = False) -> None:
     """List the nodes."""
-    from vmha.cli.status import node_table
+    from vmha.cli.status_view import look, node_table
 
-    shown = do(ctx, _look)
+    shown = do(ctx, look)
     if as_json:
         show_json([asdict(node) for node in shown.nodes])
     elif shown.nodes:
@@ -143,9 +142,3 @@ def _ask_for_the_name(name: str, vms: list[str]) -> None:
         answer = ""
     if answer.strip() != name:
         raise Rejected(f"confirm-off: {answer.strip()!r} is not {name!r}: nothing was done")
-
-
-async def _look(client: "OperatorClient") -> "Overview":
-    from vmha.operator.overview import overview
-
-    return overview(await client.read(), cluster=client.keys.cluster, wall=client.clock.wall())

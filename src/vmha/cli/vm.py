@@ -13,7 +13,6 @@ from vmha.model.vm import AfterShutdown, Desired, Handover, MigrationStyle, Reco
 if TYPE_CHECKING:
     from vmha.model.vm import VmSpec
     from vmha.operator.client import OperatorClient
-    from vmha.operator.overview import Overview
 
 app = typer.Typer(
     add_completion=False,
@@ -164,10 +163,10 @@ def remove(ctx: typer.Context, name: VmArgument) -> None:
 @app.command("list")
 def list_vms(ctx: typer.Context, as_json: Json = False) -> None:
     """List the vms."""
-    from vmha.cli.status import vm_table
+    from vmha.cli.status_view import look, vm_table
     from vmha.operator.overview import plain_vm
 
-    shown = do(ctx, _look)
+    shown = do(ctx, look)
     if as_json:
         show_json([plain_vm(vm) for vm in shown.vms])
     elif shown.vms:
@@ -201,12 +200,6 @@ def show_vm(
     else:
         plain = spec.model_dump(mode="json", exclude={"xml", "name", "desired"})
         show([f"{key + ':':22}{_in_short(value)}" for key, value in {**state, **plain}.items()])
-
-
-async def _look(client: "OperatorClient") -> "Overview":
-    from vmha.operator.overview import overview
-
-    return overview(await client.read(), cluster=client.keys.cluster, wall=client.clock.wall())
 
 
 def _in_short(value: Any) -> str:

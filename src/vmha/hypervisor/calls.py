@@ -4,23 +4,22 @@ Every call of libvirt blocks its thread, and some block without limit: opening a
 anything that talks to a frozen QEMU. So a call runs in a daemon thread that nobody waits for at exit, the waiting side
 gives up at its deadline, and the thread keeps its slot until the call really returns.
 
-The limit matters: libvirtd serves five requests of one connection at a time and then stops reading it, keepalives
-included, so that five hung calls get a healthy connection closed. asyncio's default executor is not used: its few
-threads also resolve names for the etcd client, and a hung one keeps the process from exiting.
+The limit keeps hung calls from using up libvirtd's workers. asyncio's default executor is not used: its few threads
+also resolve names for the etcd client, and a hung one keeps the process from exiting.
 """
 
 import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from vmha.hypervisor.port import HypervisorUnavailable
 
 T = TypeVar("T")
 
 IN_FLIGHT_MAX = 4
-"""Calls at once on one connection: one less than libvirtd's default ``max_client_requests``."""
+"""Calls at once in one lane."""
 
 
 class CallOverdue(HypervisorUnavailable):
@@ -47,11 +46,12 @@ class Lane:
         self.name = name
         self._limit = limit
         self._slots = asyncio.Semaphore(limit)
-        self._threads = 0
+        self._calls: set[Call[Any]] = set()
 
     @property
     def in_flight(self) -> int:
-        return self._threads
+        """Calls whose thread has not returned, given up or not."""
+        return len(self._calls)
 
     @property
     def is_full(self) -> bool:
@@ -95,7 +95,7 @@ class Lane:
         await self._slots.acquire()
         loop = asyncio.get_running_loop()
         call: Call[T] = Call(future=loop.create_future())
-        self._threads += 1
+        self._calls.add(call)
 
         def run() -> None:
             try:
@@ -108,8 +108,14 @@ class Lane:
         threading.Thread(target=run, name=f"libvirt-{self.name}", daemon=True).start()
         return call
 
+    def fail_all(self, reason: str) -> None:
+        """Whoever waits for a call need not wait for its deadline. What becomes of the calls is not known."""
+        for call in tuple(self._calls):
+            if not call.future.done():
+                call.future.set_exception(HypervisorUnavailable(reason))
+
     def _succeed(self, call: Call[T], result: T) -> None:
-        self._release()
+        self._release(call)
         if not call.future.done():
             call.future.set_result(result)
         elif call.is_abandoned and call.when_late is not None:
@@ -118,12 +124,12 @@ class Lane:
             ).start()
 
     def _fail(self, call: Call[T], error: BaseException) -> None:
-        self._release()
+        self._release(call)
         if not call.future.done():
             call.future.set_exception(error)
 
-    def _release(self) -> None:
-        self._threads -= 1
+    def _release(self, call: Call[T]) -> None:
+        self._calls.discard(call)
         self._slots.release()
 
 

@@ -1,16 +1,21 @@
 """The connections to one libvirtd: opened, kept alive, opened again when lost.
 
-One connection a purpose, so that slow work of one kind never stands in the way of another, each with a lane of calls::
+A call has a connection to itself while it runs. libvirt says that threads may share one, but its client library before
+10.4 (Debian 12 has 9.0) leaves a pointer to one thread's stack behind when a second thread's call interrupts the first
+(CVE-2024-4418): the process dies of it, most of all when libvirtd hangs. And libvirtd serves five requests of a
+connection at a time, then stops reading it, keepalives included, so that five hung calls get it closed.
 
-    look      lists, states, capacity; also carries the events
+Calls go by purpose, so that slow work of one kind never stands in the way of another::
+
+    look      lists, states, capacity
     ask       questions that a frozen QEMU leaves unanswered: job statistics
     act       destroy, shutdown, suspend, resume, metadata, abort
     start     createXML, which waits for storage and hooks
     migrate   migrations, minutes each
 
-A connection that closes takes the whole set with it: a new set is opened, with growing pauses, and the old one is
-abandoned, not waited for. Calls still in it end in their daemon threads. On every new set the callbacks are registered
-*before* the first list is read, so that nothing falls between the two.
+One more connection carries the events, and nothing else. When it closes, everything is opened anew, with growing
+pauses, and the old set is abandoned, not waited for: calls still in it end in their daemon threads. On every new set
+the callbacks are registered *before* the first list is read, so that nothing falls between the two.
 """
 
 import asyncio
@@ -37,17 +42,18 @@ OPENS_AT_ONCE = 3
 """Opening may hang as long as libvirtd is frozen; this bounds the threads that wait there."""
 BACKOFF_FIRST_S = 0.1
 BACKOFF_MAX_S = 2.0
-PURPOSES = ("look", "ask", "act", "start", "migrate")
-
 Register = Callable[["libvirt.virConnect"], list[int]]
 
 
 class Channel:
-    """One connection and its lane."""
+    """The calls of one purpose, each on a connection of its own, kept for the next."""
 
-    def __init__(self, purpose: str, connection: "libvirt.virConnect") -> None:
-        self._connection = connection
+    def __init__(self, purpose: str, uri: str) -> None:
+        self._uri = uri
         self._lane = Lane(purpose)
+        self._lock = threading.Lock()
+        self._idle: list[libvirt.virConnect] = []
+        self._is_disposed = False
 
     @property
     def is_full(self) -> bool:
@@ -59,32 +65,74 @@ class Channel:
         *,
         what: str,
         timeout_s: float,
-        when_late: Callable[[T], None] | None = None,
+        when_late: Callable[["libvirt.virConnect", T], None] | None = None,
     ) -> T:
-        return await self._lane.call(
-            lambda: work(self._connection), what=what, timeout_s=timeout_s, when_late=when_late
-        )
+        """See ``Lane.call``; ``when_late`` gets a connection as well."""
+        late = None if when_late is None else self._make_late(when_late)
+        return await self._lane.call(lambda: self._run(work), what=what, timeout_s=timeout_s, when_late=late)
 
     async def begin(self, work: Callable[["libvirt.virConnect"], T]) -> Call[T]:
-        return await self._lane.begin(lambda: work(self._connection))
+        return await self._lane.begin(lambda: self._run(work))
+
+    def fail_all(self, reason: str) -> None:
+        self._lane.fail_all(reason)
+
+    def dispose(self) -> None:
+        """Blocking. Connections in use are closed as their calls end."""
+        with self._lock:
+            self._is_disposed = True
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            _close(connection)
+
+    def _run(self, work: Callable[["libvirt.virConnect"], T]) -> T:
+        """In a lane's thread."""
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
+        connection = connection or _open(self._uri)
+        try:
+            return work(connection)
+        finally:
+            self._give_back(connection)
+
+    def _give_back(self, connection: "libvirt.virConnect") -> None:
+        if _is_alive(connection):
+            with self._lock:
+                if not self._is_disposed:
+                    self._idle.append(connection)
+                    return
+        _close(connection)
+
+    def _make_late(self, when_late: Callable[["libvirt.virConnect", T], None]) -> Callable[[T], None]:
+        import libvirt
+
+        def late(result: T) -> None:
+            with contextlib.suppress(libvirt.libvirtError):
+                self._run(lambda connection: when_late(connection, result))
+
+        return late
 
 
 class Channels:
-    """One set of connections. ``events`` are the callbacks registered on the first."""
+    """One set: the channels, and the connection that carries the events."""
 
-    def __init__(self, connections: dict[str, "libvirt.virConnect"], events: list[int]) -> None:
-        self._connections = connections
+    def __init__(self, uri: str, carrier: "libvirt.virConnect", events: list[int]) -> None:
+        self._carrier = carrier
         self._events = events
-        self.look, self.ask, self.act, self.start, self.migrate = (
-            Channel(purpose, connections[purpose]) for purpose in PURPOSES
-        )
+        self.look = Channel("look", uri)
+        self.ask = Channel("ask", uri)
+        self.act = Channel("act", uri)
+        self.start = Channel("start", uri)
+        self.migrate = Channel("migrate", uri)
+        self._every = (self.look, self.ask, self.act, self.start, self.migrate)
+
+    def fail_all(self, reason: str) -> None:
+        """Whoever waits for a call on this set learns now that no answer will be worth waiting for."""
+        for channel in self._every:
+            channel.fail_all(reason)
 
     def dispose(self) -> None:
-        """Let the set go, in a thread: a dead connection may refuse to, a frozen one hang.
-
-        The connections are not closed but forgotten: libvirt frees a closed one under a call still running in it, while
-        Python's last reference, which that call's thread holds, closes it at the right moment.
-        """
+        """Let the set go, in a thread: a frozen libvirtd may hold that up."""
         threading.Thread(target=self._dispose, name="libvirt-dispose", daemon=True).start()
 
     def _dispose(self) -> None:
@@ -92,11 +140,12 @@ class Channels:
 
         for event in self._events:
             with contextlib.suppress(libvirt.libvirtError):
-                self._connections["look"].domainEventDeregisterAny(event)
-        for connection in self._connections.values():
-            with contextlib.suppress(libvirt.libvirtError):
-                connection.unregisterCloseCallback()
-        self._connections.clear()
+                self._carrier.domainEventDeregisterAny(event)
+        with contextlib.suppress(libvirt.libvirtError):
+            self._carrier.unregisterCloseCallback()
+        _close(self._carrier)
+        for channel in self._every:
+            channel.dispose()
 
 
 class Link:
@@ -197,22 +246,17 @@ class Link:
         self._channels = channels
 
     def _open_all(self, attempt: "_Attempt") -> Channels:
-        """Blocking: the whole set, callbacks included."""
-        import libvirt
-
-        connections: dict[str, libvirt.virConnect] = {}
+        """Blocking. The connection of the events is the one whose loss is heard of."""
+        carrier = _open(self._uri)
         try:
-            for purpose in PURPOSES:
-                connection = connections[purpose] = libvirt.open(self._uri)
-                connection.setKeepAlive(*KEEPALIVE)
-                connection.registerCloseCallback(attempt, None)
-            return Channels(connections, self._register(connections["look"]))
+            carrier.registerCloseCallback(attempt, None)
+            return Channels(self._uri, carrier, self._register(carrier))
         except BaseException:
-            _close_all(connections)
+            _close(carrier)
             raise
 
     def _on_lost(self, attempt: "_Attempt", reason: int) -> None:
-        """One connection of a set has closed. News of a set given up earlier is no news."""
+        """The connection of the events has closed. News of a set given up earlier is no news."""
         if attempt is self._attempt:
             self._drop({0: "error", 1: "end of file", 2: "no answer to keepalives"}.get(reason, f"reason {reason}"))
             self._lost.set()
@@ -222,30 +266,43 @@ class Link:
         self._trouble = f"connection closed ({trouble})"
         if channels is not None:
             self._down_since = self._clock.now()
+            channels.fail_all(f"the connection to {self._uri} closed ({trouble})")
             channels.dispose()
             self._on_down(trouble)
 
 
 class _Attempt:
-    """One attempt to open a set. As its connections' close callback it tells the loop when the first one closes."""
+    """One attempt to open a set; as the close callback of its connection, it tells the loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[["_Attempt", int], None]) -> None:
         self._loop = loop
         self._tell = tell
-        self._told = False
 
     def __call__(self, _connection: object, reason: int, _opaque: object) -> None:
         """Runs in libvirt's event thread."""
-        if not self._told:
-            self._told = True
-            with contextlib.suppress(RuntimeError):  # the loop has closed
-                self._loop.call_soon_threadsafe(self._tell, self, reason)
+        with contextlib.suppress(RuntimeError):  # the loop has closed
+            self._loop.call_soon_threadsafe(self._tell, self, reason)
 
 
-def _close_all(connections: dict[str, "libvirt.virConnect"]) -> None:
+def _open(uri: str) -> "libvirt.virConnect":
     import libvirt
 
-    for connection in connections.values():
-        with contextlib.suppress(libvirt.libvirtError):
-            connection.unregisterCloseCallback()
-            connection.close()
+    connection = libvirt.open(uri)
+    connection.setKeepAlive(*KEEPALIVE)
+    return connection
+
+
+def _is_alive(connection: "libvirt.virConnect") -> bool:
+    import libvirt
+
+    try:
+        return connection.isAlive() == 1
+    except libvirt.libvirtError:
+        return False
+
+
+def _close(connection: "libvirt.virConnect") -> None:
+    import libvirt
+
+    with contextlib.suppress(libvirt.libvirtError):
+        connection.close()

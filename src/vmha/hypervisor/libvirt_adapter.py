@@ -138,23 +138,22 @@ class LibvirtHypervisor:
             raise HypervisorUnavailable(f"{what}: libvirtd has not yet answered an earlier start of it")
         answered = self._answered(facts.name)
 
-        def work(connection: "libvirt.virConnect") -> "libvirt.virDomain":
+        def work(connection: "libvirt.virConnect") -> str:
             import libvirt
 
             try:
-                return connection.createXML(xml, 0)
+                return connection.createXML(xml, 0).UUIDString()
             except libvirt.libvirtError as error:
                 answered()
                 if acting.is_clash(connection, error, facts):
                     raise DomainExists(f"{what}: {words(error)}") from error
                 raise
 
-        def take_back(domain: "libvirt.virDomain") -> None:
-            import libvirt
-
-            with contextlib.suppress(libvirt.libvirtError):
-                domain.destroy()
-            answered()
+        def take_back(connection: "libvirt.virConnect", uuid: str) -> None:
+            try:
+                connection.lookupByUUIDString(uuid).destroy()
+            finally:
+                answered()
 
         self._unanswered_starts.add(facts.name)
         try:
@@ -389,7 +388,7 @@ async def _call(
     timeout_s: float,
     *,
     failure: type[VmhaError] | None = None,
-    when_late: Callable[[T], None] | None = None,
+    when_late: Callable[["libvirt.virConnect", T], None] | None = None,
 ) -> T:
     """One call with its deadline, libvirt's error translated; ``failure`` takes those that are about the request."""
     import libvirt

@@ -18,6 +18,7 @@ LAN_BRIDGE = "lan"
 STORAGE_BRIDGE = "storage"
 SWITCH_ADDRESS = f"{LAN_PREFIX}.254"
 SWITCH_PORT = 24410
+FENCE_AGENT = "/etc/vmha/fence_vmha_lab"  # in every host: the power switch by the standard fence agent API
 STORAGE_ADDRESS = f"{STORAGE_PREFIX}.254"
 STORAGE_PORT = 10809
 ETCD_CLIENT_PORT = 2379

@@ -78,8 +78,8 @@ async def prepare(client: OperatorClient, loaded: Loaded, *, prune: bool = False
         Rejected: one line for each thing that does not fit the cluster. Nothing is written then.
     """
     reading = await client.reading()
-    specs = _checked(loaded, reading, client.keys.cluster, prune=prune)
-    await _check_lease_floor(client, loaded, reading)
+    complaints = await _lease_floor(client, loaded, reading)
+    specs = _checked(loaded, reading, client.keys.cluster, complaints, prune=prune)
     return _Planner(client, loaded, reading).plan(specs, prune=prune)
 
 
@@ -116,10 +116,11 @@ def _batches(writes: list[_Write]) -> Iterator[list[_Write]]:
         yield batch
 
 
-def _checked(loaded: Loaded, reading: Reading, cluster: str, *, prune: bool) -> dict[str, VmSpec]:
+def _checked(
+    loaded: Loaded, reading: Reading, cluster: str, complaints: list[Complaint], *, prune: bool
+) -> dict[str, VmSpec]:
     """The specs of the document's vms. Raises Rejected with everything that does not fit."""
     document, snapshot = loaded.document, reading.snapshot
-    complaints: list[Complaint] = []
     nodes = {*map(str, snapshot.nodes), *(node.name for node in document.nodes or ())}
     for index, domain in enumerate(document.failover_domains or ()):
         complaints += _unknown_members(index, domain, nodes)
@@ -189,23 +190,23 @@ def _orphans(loaded: Loaded, reading: Reading, domains: Collection[str], left: C
             yield Complaint(path=("failover_domains",), text=f"{domain}: {text}")
 
 
-async def _check_lease_floor(client: OperatorClient, loaded: Loaded, reading: Reading) -> None:
+async def _lease_floor(client: OperatorClient, loaded: Loaded, reading: Reading) -> list[Complaint]:
     """etcd silently grants more than it is asked for when that is below its floor: ask it, and look."""
     config = loaded.document.config
     if config is None or config.clockwork == reading.snapshot.config.clockwork:
-        return
+        return []
     wanted = config.clockwork.lease_ttl_s
     lease = await client.store.grant(wanted)
     await client.store.revoke(lease.id)
-    if lease.ttl_s > wanted:
-        text = (
-            f"{wanted}: this etcd grants no lease shorter than {lease.ttl_s} s "
-            f"(accepted: at least {lease.ttl_s}, and below hold_s; the floor follows from etcd's --election-timeout)"
-        )
-        path = ("config", "timing", "lease_ttl_s") if config.timing else ("config", "profile")
-        loaded.refuse(
-            [Complaint(path=path, text=text if config.timing else f"lease_ttl_s of {config.profile}: {text}")]
-        )
+    if lease.ttl_s <= wanted:
+        return []
+    text = (
+        f"{wanted}: this etcd grants no lease shorter than {lease.ttl_s} s "
+        f"(accepted: at least {lease.ttl_s}, and below hold_s; the floor follows from etcd's --election-timeout)"
+    )
+    if config.timing is None:
+        return [Complaint(path=("config", "profile"), text=f"{config.profile}: lease_ttl_s: {text}")]
+    return [Complaint(path=("config", "timing", "lease_ttl_s"), text=text)]
 
 
 class _Planner:
@@ -275,7 +276,8 @@ class _Planner:
         *,
         needs: tuple[Compare, ...] = (),
     ) -> None:
-        fields = tuple(_differences(old.model_dump(mode="json") if old else {}, new.model_dump(mode="json")))
+        told = new.model_dump(mode="json", exclude_defaults=old is None, exclude={"name"})
+        fields = tuple(_differences(old.model_dump(mode="json") if old else {}, told))
         if old == new:
             self._plan.changes.append(ObjectChange(kind=kind, name=name, action="unchanged"))
             return

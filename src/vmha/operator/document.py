@@ -111,12 +111,7 @@ def load_document(text: str, *, file: str, base: FilePath) -> Loaded:
     except ValidationError as error:
         complaints += [_complaint(found) for found in error.errors(include_url=False)]
     complaints += _named_twice(data)
-    xmls: dict[str, tuple[str, str]] = {}
-    for index, entry in enumerate(document.vms or () if document else ()):
-        try:
-            xmls[_name(entry)] = _xml_of(entry, base)
-        except Rejected as error:
-            complaints.append(Complaint(path=("vms", index, "xml_file"), text=str(error)))
+    xmls = _read_xmls(data, base, complaints)
     if complaints or document is None:
         raise _rejected(source, complaints)
     return Loaded(document=document, source=source, xmls=xmls)
@@ -132,30 +127,38 @@ def _rejected(source: YamlSource, complaints: list[Complaint]) -> Rejected:
     return Rejected("\n".join(source.say(complaint) for complaint in ordered))
 
 
-def _name(entry: Any) -> str:
-    return str(entry.name)
+def _read_xmls(data: dict[str, Any], base: FilePath, complaints: list[Complaint]) -> dict[str, tuple[str, str]]:
+    """The XML of each vm. Works on what was written, so that a missing file is told along with everything else."""
+    xmls: dict[str, tuple[str, str]] = {}
+    for index, item in enumerate(_list_of(data, "vms")):
+        name, inline, file = (item.get(key) for key in ("name", "xml", "xml_file"))
+        if not isinstance(file, str):
+            xmls[str(name)] = (str(inline), "")
+            continue
+        try:
+            xmls[str(name)] = ((base / file).read_text(encoding="utf-8"), str(base / file))
+        except UnicodeDecodeError as error:
+            text = f"{file!r}: {base / file} is not UTF-8 text: byte {error.start}"
+            complaints.append(Complaint(path=("vms", index, "xml_file"), text=text))
+        except (OSError, ValueError) as error:
+            words = str(getattr(error, "strerror", None) or error).lower()
+            text = f"{file!r}: {base / file}: {words} (accepted: a file, relative to the document)"
+            complaints.append(Complaint(path=("vms", index, "xml_file"), text=text))
+    return xmls
 
 
-def _xml_of(entry: Any, base: FilePath) -> tuple[str, str]:
-    if entry.xml is not None:
-        return entry.xml, ""
-    path = base / entry.xml_file
-    try:
-        return path.read_text(encoding="utf-8"), str(path)
-    except UnicodeDecodeError as error:
-        raise Rejected(f"{entry.xml_file!r}: {path} is not UTF-8 text: byte {error.start}") from error
-    except OSError as error:
-        words = (error.strerror or str(error)).lower()
-        raise Rejected(f"{entry.xml_file!r}: {path}: {words}", accepted="a file, relative to the document") from error
+def _list_of(data: dict[str, Any], section: str) -> list[dict[str, Any]]:
+    """The mappings of a list, an empty one for whatever is none: the model complains of that."""
+    items = data.get(section)
+    return [item if isinstance(item, dict) else {} for item in items] if isinstance(items, list) else []
 
 
 def _named_twice(data: dict[str, Any]) -> list[Complaint]:
     found = []
     for section in ("failover_domains", "nodes", "vms"):
         seen: set[str] = set()
-        items = data.get(section)
-        for index, item in enumerate(items if isinstance(items, list) else ()):
-            name = item.get("name") if isinstance(item, dict) else None
+        for index, item in enumerate(_list_of(data, section)):
+            name = item.get("name")
             if isinstance(name, str) and name in seen:
                 found.append(Complaint(path=(section, index, "name"), text=f"{name!r}: named twice (accepted: once)"))
             seen.add(str(name))

@@ -18,6 +18,7 @@ class VmState(StrEnum):
     STARTING = "starting"
     STOPPING = "stopping"
     MIGRATING = "migrating"
+    UNKNOWN = "unknown"  # its node is suspected to be lost: nobody can say now
     RECOVERING = "recovering"  # its node is lost; waits for proof or for a node
     WAITING = "waiting"  # wanted running, and no node can take it now
     STOPPED = "stopped"
@@ -105,6 +106,8 @@ def vm_state(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict]) 
     node = snapshot.nodes.get(placement.node) if placement.node else None
     if lost or (node and node.session_id != placement.session):
         return VmState.RECOVERING
+    if verdict and verdict.condition is Condition.SUSPECT and state is not VmState.MIGRATING:
+        return VmState.UNKNOWN
     return state
 
 
@@ -139,6 +142,10 @@ def _reason(vm: VmView, state: VmState, verdicts: dict[NodeName, Verdict]) -> st
             verdict = verdicts.get(placement.node) if placement.node else None
             said = verdict.refusal if verdict and verdict.refusal else "has a new session"
             return f"{placement.node} {said}: waiting for proof that it does not run there"
+        case VmState.UNKNOWN if placement:
+            return (
+                f"{placement.node} is suspected to be lost: waiting for a beat, or for proof that it does not run there"
+            )
         case VmState.DEPARTED if placement:
             return placement.ended_why
         case _:

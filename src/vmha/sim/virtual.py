@@ -9,12 +9,14 @@ import selectors
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from vmha.sim.process import make_task
+
 T = TypeVar("T")
 
 BEGIN_WALL = 1_700_000_000.0
 
 
-class Deadlock(RuntimeError):
+class DeadlockError(RuntimeError):
     """Every task waits for something that no timer will bring about."""
 
 
@@ -27,7 +29,7 @@ class _JumpingSelector(selectors.SelectSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None:
-            raise Deadlock("nothing is due and nobody can wake anybody")
+            raise DeadlockError("nothing is due and nobody can wake anybody")
         self.now += max(0.0, timeout)
         return super().select(0)
 
@@ -36,6 +38,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
+        self.set_task_factory(make_task)
 
     def time(self) -> float:
         return self._jumping.now

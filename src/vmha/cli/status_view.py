@@ -1,0 +1,112 @@
+"""The cluster at a glance, as text: warnings first, then nodes, then vms with their reasons.
+
+Imports no command-line library: ``vmha status`` runs without one (see ``main``).
+"""
+
+from typing import TYPE_CHECKING
+
+from vmha.cli.output import Cell, Screen, ago, screen, show, show_json, table
+
+if TYPE_CHECKING:
+    from vmha.cli.connect import Place
+    from vmha.operator.client import OperatorClient
+    from vmha.operator.overview import NodeLine, Overview
+    from vmha.policy.explain import VmSummary
+
+
+def show_status(place: "Place", *, as_json: bool) -> None:
+    """One reading, printed."""
+    from vmha.cli.connect import run
+    from vmha.operator.overview import as_plain
+
+    shown = run(place, look)
+    if as_json:
+        show_json(as_plain(shown))
+    else:
+        show(render(shown, screen()))
+
+
+async def look(client: "OperatorClient") -> "Overview":
+    """The cluster as it is now."""
+    from vmha.operator.overview import overview
+
+    return overview(await client.read(), cluster=client.keys.cluster, wall=client.clock.wall())
+
+
+def render(shown: "Overview", on: Screen, *, wall: float | None = None) -> list[str]:
+    """The human form. ``wall`` (seconds since 1970) dates the leader; without it the age is left out."""
+    lines = [_header(shown, on, wall)]
+    lines += [on.paint(f"! {warning}", "red") for warning in shown.warnings]
+    if shown.nodes:
+        lines += ["", *node_table(shown.nodes, on)]
+    if shown.vms:
+        lines += ["", *vm_table(shown.vms, on)]
+    if not shown.nodes:
+        lines += ["", "No node has joined yet: start the agent on each host (vmha agent)."]
+    elif not shown.vms:
+        lines += ["", "No vm yet: vmha vm add NAME --xml FILE"]
+    return lines
+
+
+def node_table(nodes: "tuple[NodeLine, ...]", on: Screen) -> list[str]:
+    rows = [
+        (
+            node.name,
+            Cell(node.condition, _NODE_COLOURS.get(node.condition, "red")),
+            node.armed,
+            str(node.vms),
+            f"{node.memory_used_mib}/{node.memory_mib}" if node.memory_mib else str(node.memory_used_mib or "-"),
+            node.address or "-",
+            "; ".join((*((node.why_not,) if node.why_not else ()), *node.notes)),
+        )
+        for node in nodes
+    ]
+    return table(("NODE", "CONDITION", "FENCE", "VMS", "MEMORY MIB", "ADDRESS", "REMARK"), rows, on)
+
+
+def vm_table(vms: "tuple[VmSummary, ...]", on: Screen) -> list[str]:
+    rows = [
+        (
+            vm.name,
+            Cell(vm.state, _VM_COLOURS.get(vm.state, "red")),
+            _where(vm),
+            str(vm.epoch or "-"),
+            vm.reason + (f" ({vm.progress})" if vm.progress else ""),
+        )
+        for vm in vms
+    ]
+    return table(("VM", "STATE", "NODE", "EPOCH", "REASON"), rows, on)
+
+
+_NODE_COLOURS = {"online": "green", "joining": "yellow", "maintenance": "yellow", "leaving": "yellow"}
+_VM_COLOURS = {
+    "running": "green",
+    "stopped": "dim",
+    "disabled": "dim",
+    "starting": "cyan",
+    "stopping": "cyan",
+    "migrating": "cyan",
+    "waiting": "yellow",
+    "paused": "yellow",
+    "recovering": "yellow",
+    "unmanaged": "yellow",
+}
+
+
+def _where(vm: "VmSummary") -> str:
+    if vm.target and vm.node and vm.target != vm.node:
+        return f"{vm.node} -> {vm.target}"
+    return vm.node or "-"
+
+
+def _header(shown: "Overview", on: Screen, wall: float | None) -> str:
+    leader = "no leader"
+    if shown.leader:
+        since = f" for {ago(wall - shown.leader.since)}" if wall else ""
+        leader = f"leader {shown.leader.node}{since}"
+    online = sum(node.condition == "online" for node in shown.nodes)
+    states = ", ".join(f"{number} {state}" for state, number in sorted(shown.count().items())) or "none"
+    return (
+        f"cluster {on.paint(shown.cluster, 'bold')}: {leader}; "
+        f"nodes: {online} of {len(shown.nodes)} online; vms: {states}"
+    )
