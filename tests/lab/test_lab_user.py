@@ -93,3 +93,13 @@ def test_an_ordinary_users_hosts_freeze_and_lose_power_too(lab: LabRun) -> None:
 def test_an_ordinary_users_lab_leaves_nothing(lab: LabRun) -> None:
     lab.run("down")
     assert not lab.path.exists()
+
+
+def test_a_machine_that_forbids_namespaces_gets_one_line_that_points_to_the_simulation(unbuilt_lab: LabRun) -> None:
+    lab = unbuilt_lab
+    forbid = 'echo 0 > /proc/sys/user/max_net_namespaces && exec "$@"'
+    lab.prefix = ("unshare", "--user", "--map-root-user", "sh", "-c", forbid, "sh")
+    *_, words = lab.run("up", "--no-agents", code=2).splitlines()
+    assert "no namespaces" in words
+    assert "vmha sim" in words
+    assert not lab.path.exists()

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from vmha.store.port import Store
 
 CONFIG_FILE = Path("/etc/vmha/vmha.toml")
+DEFAULT_LAB = Path("/var/lib/vmha-lab")
+"""Where root's lab lies."""
 DEFAULT_CLUSTER = "vmha"
 """The name of a cluster that nobody named."""
 
@@ -81,7 +83,7 @@ def lab_dir(environ: Mapping[str, str]) -> Path:
     if environ.get("VMHA_LAB"):
         return Path(environ["VMHA_LAB"])
     if os.geteuid() == 0:
-        return Path("/var/lib/vmha-lab")
+        return DEFAULT_LAB
     state = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "/")) / ".local/state")
     return Path(state) / "vmha/lab"
 
@@ -177,6 +179,8 @@ def _split(text: str, where: str) -> tuple[str, ...]:
 
 
 def _read_config(path: Path, *, required: bool) -> Mapping[str, Any]:
+    if not required and not path.exists():
+        return {}
     import tomllib
 
     try:

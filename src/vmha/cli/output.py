@@ -5,7 +5,6 @@ Colour only on a terminal, and never with NO_COLOR. Piped output is plain, and i
 
 import json
 import os
-import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -33,7 +32,18 @@ def screen(stream: TextIO | None = None) -> Screen:
     if not stream.isatty():
         return Screen(colour=False, width=None)
     plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
-    return Screen(colour=not plain, width=max(40, shutil.get_terminal_size((80, 24)).columns))
+    return Screen(colour=not plain, width=max(40, _columns(stream)))
+
+
+def _columns(stream: TextIO) -> int:
+    """As ``shutil.get_terminal_size`` has it; importing shutil takes longer than drawing the screen."""
+    said = os.environ.get("COLUMNS", "")
+    if said.isdigit() and int(said) > 0:
+        return int(said)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ _MODULES = {
     "events": "vmha.cli.events",
     "requests": "vmha.cli.requests",
     "config": "vmha.cli.config",
+    "demo": "vmha.cli.demo",
     "lab": "vmha.cli.lab",
     "sim": "vmha.cli.sim",
     "simulate": "vmha.cli.simulate",

@@ -89,6 +89,7 @@ _VM_COLOURS = {
     "waiting": "yellow",
     "paused": "yellow",
     "recovering": "yellow",
+    "unknown": "yellow",
     "unmanaged": "yellow",
 }
 

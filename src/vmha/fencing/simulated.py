@@ -50,6 +50,11 @@ class SimulatedGuard:
         if self._task:
             self._task.cancel()
 
+    @property
+    def petted_watchdog_s(self) -> int:
+        """The timeout of the watchdog that this guard keeps from firing, in seconds; 0: it pets none."""
+        return 0 if self._is_stopped else self._status().watchdog_s
+
     async def arm(
         self,
         session: SessionId,

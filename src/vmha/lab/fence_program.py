@@ -9,7 +9,7 @@ It imports nothing of the lab but addresses, so that it starts in a moment: seco
 
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 DEFAULT_ADDRESS = "10.97.0.254"
 DEFAULT_PORT = 24410
@@ -76,14 +76,13 @@ def main() -> int:
     try:
         options = parse_arguments(sys.argv[1:]) if len(sys.argv) > 1 else parse_lines(sys.stdin)
         return act(options)
-    except (FenceError, OSError) as error:
+    except (FenceError, OSError, ValueError) as error:
         print(f"fence_vmha_lab: {error}", file=sys.stderr)
         return _FAILED
 
 
-def parse_lines(lines: object) -> dict[str, str]:
+def parse_lines(lines: Iterable[str]) -> dict[str, str]:
     """Options from standard input: ``key=value`` lines; unknown keys are ignored, as the API asks."""
-    assert hasattr(lines, "__iter__")
     options = {}
     for line in lines:
         key, separator, value = line.strip().partition("=")

@@ -22,7 +22,7 @@ from vmha.model.ids import LeaseId, NodeName, Revision, SessionId, Term
 from vmha.model.keys import Keys, decode, encode
 from vmha.model.records import LeaderRecord
 from vmha.model.settings import Proof
-from vmha.policy.plan import plan
+from vmha.policy.plan import judge_all, plan
 from vmha.policy.snapshot import Moment, Snapshot
 from vmha.policy.steps import EvictSession, FenceNode, Plan
 from vmha.store.journal import Journal
@@ -72,10 +72,25 @@ class Leader:
         self._fence_failed_at: dict[SessionId, float] = {}
         self._braked_since: float | None = None
         self.term: Term | None = None
-        mirror.subscribe(lambda _: self._wake.set())
+        self._unwell: frozenset[NodeName] = frozenset()
+        mirror.subscribe(self._keys_changed)
 
     def look_again(self) -> None:
         self._wake.set()
+
+    def _keys_changed(self, keys: tuple[str, ...]) -> None:
+        """Journal entries and beats that only count on change no decision: a plan for each would be most of the work."""
+        if not all(self._is_routine(key) for key in keys):
+            self._wake.set()
+
+    def _is_routine(self, key: str) -> bool:
+        parts = key.removeprefix(self._keys.prefix).split("/")
+        if parts[0] == "journal":
+            return True
+        if parts[0] != "nodes" or parts[2] != "beat" or parts[1] in self._unwell:
+            return False
+        view = self._mirror.node(NodeName(parts[1]))
+        return view is not None and view.beat is not None and view.beat.created != view.beat.modified
 
     async def run(self) -> None:
         """Campaign, lead, campaign again. Returns only by cancellation."""
@@ -162,6 +177,8 @@ class Leader:
     async def _once(self, executor: Executor) -> float:
         """One plan, carried out. Returns for how long nothing but a change can matter, in seconds."""
         snapshot, moment = self._mirror.snapshot(), self._moment()
+        verdicts = judge_all(snapshot, moment)
+        self._unwell = frozenset(name for name, verdict in verdicts.items() if not verdict.is_alive)
         made = await self._plan(snapshot, moment)
         if made.braked and self._braked_since is None:
             self._braked_since = moment.now

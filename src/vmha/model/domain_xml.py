@@ -173,7 +173,7 @@ def _memory_mib(root: Element) -> int:
     if element is None:
         raise Rejected("the domain XML has no <memory>")
     text = (element.text or "").strip()
-    unit = element.get("unit", "KiB")
+    unit = element.get("unit") or "KiB"
     scale = _memory_scale(unit)
     if scale is None:
         raise Rejected(f"the domain XML's <memory> has the unit {unit!r}", accepted=_MEMORY_UNITS)

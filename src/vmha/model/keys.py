@@ -18,6 +18,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -115,12 +116,12 @@ _TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
 )
 
 
+_TYPES_BY_SHAPE = dict(_TYPES)  # in every pattern the names stand at the odd places
+
+
 def find_type(parts: tuple[str, ...]) -> type | None:
     """The record type stored under a key, given the key's parts below the cluster's prefix."""
-    for pattern, kind in _TYPES:
-        if len(pattern) == len(parts) and all(p in ("*", part) for p, part in zip(pattern, parts, strict=True)):
-            return kind
-    return None
+    return _TYPES_BY_SHAPE.get(tuple(part if at % 2 == 0 else "*" for at, part in enumerate(parts)))
 
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {}
@@ -138,10 +139,16 @@ def encode(record: Any) -> bytes:
     return json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+@lru_cache(maxsize=512)
+def _read(kind: type, value: bytes) -> Any:
+    """Records are frozen, and the same bytes are often read again: by a claim, after a listing, by another mirror."""
+    return _adapter(kind).validate_json(value)
+
+
 def decode(kind: type[T], value: bytes, *, where: str) -> T:
     """Raises ``Rejected`` naming the key and the field when the value is not what the key holds."""
     try:
-        return _adapter(kind).validate_json(value)  # type: ignore[no-any-return]
+        return _read(kind, value)  # type: ignore[no-any-return]
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in found["loc"])

@@ -7,17 +7,24 @@ import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
 
+import structlog
+
 from vmha.agent.agent import Agent
 from vmha.agent.session import Identity, SessionKeeper
 from vmha.fencing.port import Guard
 from vmha.fencing.power import PowerSwitch
-from vmha.hypervisor.port import Hypervisor
+from vmha.hypervisor.port import Hypervisor, HypervisorUnavailable
 from vmha.leader.leader import Leader
 from vmha.model.clock import Clock
+from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName
 from vmha.model.keys import Keys
 from vmha.store.mirror import Mirror
 from vmha.store.port import Store
+
+log = structlog.get_logger(__name__)
+
+HYPERVISOR_RETRY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +94,28 @@ class Member:
 
     async def run(self) -> None:
         """Until cancelled. Cancelling touches no guest and leaves the session to the next process on this node."""
-        await self._ports.hypervisor.open()
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._open_hypervisor(), name="hypervisor")
                 tasks.create_task(self.mirror.run(), name="mirror")
                 tasks.create_task(self.agent.run(), name="agent")
                 tasks.create_task(self.leader.run(), name="leader")
+        except* Rejected as group:
+            raise group.exceptions[0] from None  # no binding to libvirt: one line for whoever started the agent
         finally:
             await self._ports.hypervisor.close()
+
+    async def _open_hypervisor(self) -> None:
+        """libvirtd may be down when the agent starts: the beats must go on all the same, or its guests would end."""
+        while True:
+            try:
+                await self._ports.hypervisor.open()
+            except HypervisorUnavailable as error:
+                log.warning("no hypervisor yet", why=str(error))
+                await asyncio.sleep(HYPERVISOR_RETRY_S)
+            else:
+                self.agent.inventory.look_again()
+                return
 
     async def leave(self, *, timeout_s: float) -> bool:
         """An orderly shutdown of the host: vms away, office given up, session ended. False: guests are left."""

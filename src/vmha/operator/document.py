@@ -183,6 +183,10 @@ def _what_is_wrong(found: Any, path: Path) -> str:
             return message.removeprefix("Value error, ")
         case "string_pattern_mismatch":
             return f"{value} (accepted: letters, digits and _.+:@-, beginning with a letter or digit)"
+        case "tuple_type" | "list_type":
+            return f"{value} (accepted: a list)"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"{value} (accepted: a mapping)"
         case _ if message.startswith("Input should be "):
             return f"{value} (accepted: {message.removeprefix('Input should be ')})"
         case _:

@@ -166,7 +166,7 @@ def in_words(summary: VmSummary) -> str:
         case VmState.MIGRATING:
             progress = f" ({summary.progress})" if summary.progress else ""
             return f"{summary.name} is migrating to {summary.target or summary.node}{progress}"
-        case VmState.WAITING | VmState.RECOVERING | VmState.DEPARTED | VmState.DUPLICATE:
+        case VmState.WAITING | VmState.RECOVERING | VmState.UNKNOWN | VmState.DEPARTED | VmState.DUPLICATE:
             return f"{summary.name} is {summary.state}: {summary.reason}"
         case _:
             return f"{summary.name} is {summary.state}"

@@ -7,8 +7,7 @@ from typing import Any
 from vmha.model.ids import NodeName, Revision, SessionId, Term, VmName
 from vmha.model.records import ArmedLevel, Phase
 from vmha.policy.explain import VmState, VmSummary, summarize
-from vmha.policy.membership import Condition, Verdict, moment_of_one_reading
-from vmha.policy.plan import is_braked, judge_all
+from vmha.policy.membership import Condition, Verdict, is_mass_loss, judge, moment_of_one_reading
 from vmha.policy.snapshot import NodeView, Snapshot
 
 
@@ -61,13 +60,15 @@ class Overview:
 def overview(snapshot: Snapshot, *, cluster: str, wall: float) -> Overview:
     """Everything that ``vmha status`` shows."""
     moment = moment_of_one_reading(snapshot, wall=wall)
-    verdicts = judge_all(snapshot, moment)
+    verdicts = {name: judge(view, snapshot, moment) for name, view in sorted(snapshot.nodes.items())}
     vms = tuple(summarize(snapshot.vms[name], snapshot, verdicts) for name in sorted(snapshot.vms))
     loads = _loads(snapshot)
     nodes = tuple(
         _node_line(view, verdicts[name], loads.get(name, (0, 0))) for name, view in sorted(snapshot.nodes.items())
     )
-    warnings = _warnings(snapshot, nodes, vms, braked=is_braked(snapshot, moment, verdicts))
+    warnings = _warnings(
+        snapshot, nodes, vms, braked=snapshot.config.fencing.mass_loss_brake and is_mass_loss(verdicts)
+    )
     return Overview(
         cluster=cluster,
         revision=snapshot.revision,

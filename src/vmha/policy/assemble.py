@@ -32,10 +32,10 @@ class Assembler:
         self._problems: dict[str, str] = {}
 
     def put(self, key: str, value: bytes, *, created: Revision, modified: Revision, lease: LeaseId) -> Any | None:
-        """Returns the decoded record, or None for a key that is not known or a value that can not be read."""
+        """Returns the decoded record, or None for a key that is not kept or a value that can not be read."""
         parts = self._parts(key)
         kind = find_type(parts)
-        if kind is None:
+        if kind is None or kind is JournalEntry:  # the journal is read by listing, and there is much of it
             return None
         try:
             record: Any = decode(kind, value, where=key)
@@ -97,7 +97,7 @@ class Assembler:
             case ("fencing", session):
                 _put_or_drop(self._fenced, SessionId(session), value)
             case _:
-                assert value is None or isinstance(value, JournalEntry)  # the journal is read by listing, not kept
+                assert value is None  # an entry of the journal that expired
 
     def _change_node(self, name: NodeName, part: str, stored: Stored[Any] | None) -> None:
         change: dict[str, Any] = {part: stored}

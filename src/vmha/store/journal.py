@@ -34,7 +34,7 @@ class Journal:
         *,
         vm: VmName | None = None,
         node: NodeName | None = None,
-        cause: CauseId = CauseId(""),  # noqa: B008 (a NewType is a plain str)
+        cause: CauseId = CauseId(""),
         reason: Reason | None = None,
     ) -> Put:
         wall = self._clock.wall()

@@ -15,7 +15,7 @@ from vmha.model.ids import NodeName, Revision
 from vmha.model.keys import Keys
 from vmha.policy.assemble import Assembler
 from vmha.policy.silence import SilenceBook
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.snapshot import NodeView, Snapshot
 from vmha.store.port import Change, Compacted, KeyValue, Store, WentBack
 
 log = structlog.get_logger(__name__)
@@ -48,6 +48,10 @@ class Mirror:
         if self._snapshot is None or self._snapshot.revision != self.revision:
             self._snapshot = self._assembler.snapshot(self.revision)
         return self._snapshot
+
+    def node(self, name: NodeName) -> NodeView | None:
+        """One node at the newest revision seen, without building a snapshot."""
+        return self._assembler.node(name)
 
     def silence_s(self) -> dict[NodeName, float]:
         return self._silence.silence_s(self._clock.now())

@@ -1,5 +1,6 @@
 """Names, addresses, plans and requirements of a lab: everything that is decided before a process starts."""
 
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -89,6 +90,14 @@ def test_an_impossible_lab_is_rejected(hosts: int, etcd: int, path: str, words: 
 
 def test_the_fence_program_knows_where_the_power_switch_is() -> None:
     assert (fence_program.DEFAULT_ADDRESS, fence_program.DEFAULT_PORT) == (layout.SWITCH_ADDRESS, layout.SWITCH_PORT)
+
+
+def test_the_shipped_fence_program_is_that_module_and_starts_by_its_path_alone() -> None:
+    program = Path(__file__).parents[3] / "agents/fence/fence_vmha_lab"
+    done = subprocess.run([program, "-o", "metadata"], capture_output=True, text=True, timeout=20, check=True, cwd="/")
+    assert 'name="fence_vmha_lab"' in done.stdout
+    failed = subprocess.run([program], input="action=off\n", capture_output=True, text=True, timeout=20, check=False)
+    assert (failed.returncode, failed.stderr) == (1, "fence_vmha_lab: plug is missing: which host?\n")
 
 
 def test_fence_options_come_in_both_forms() -> None:

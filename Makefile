@@ -1,0 +1,55 @@
+# `make help` lists what there is. Everything runs from .venv, which scripts/bootstrap makes and keeps up to date.
+
+VMHA   := .venv/bin/vmha
+PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest
+# A test that hangs says where, and ends the run, instead of holding it up for ever. $(PYTEST_ARGS) is yours.
+LIMITS := -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true --durations=15
+
+.DEFAULT_GOAL := help
+.PHONY: help demo check test fmt lint lab bench lock run-ready dev-ready
+
+help:
+	@echo 'make demo    a true story on this machine in two minutes: three hosts, one vm, one power cut'
+	@echo 'make test    all tests: unit, contract, real etcd and libvirt, simulation, lab (under 20 minutes)'
+	@echo 'make check   the fast part of them, with lint, types and import contracts (under a minute)'
+	@echo
+	@echo 'make fmt     put the code into shape'
+	@echo 'make lint    say what is not'
+	@echo 'make lab     only the tests that build hosts'
+	@echo 'make bench   measure, and print ratios'
+	@echo
+	@echo 'Each installs what it needs first (as root; otherwise it says what is missing).'
+
+demo: run-ready
+	@$(VMHA) demo
+
+check: lint
+	@$(PYTEST) tests/unit $(LIMITS) $(PYTEST_ARGS)
+
+test: lint
+	@$(PYTEST) $(LIMITS) $(PYTEST_ARGS)
+
+fmt: dev-ready
+	@$(PYTHON) -m ruff check --quiet --fix-only .
+	@$(PYTHON) -m ruff format .
+
+lint: dev-ready
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check --quiet . || { echo 'not in shape: make fmt'; exit 1; }
+
+lab: dev-ready
+	@$(PYTEST) -m lab $(LIMITS) $(PYTEST_ARGS)
+
+bench: dev-ready
+	@$(PYTHON) -m bench
+
+# After a change of the dependencies in pyproject.toml: install, test, then write down what passed.
+lock: dev-ready
+	@$(PYTHON) scripts/lock.py > requirements.lock.new && mv requirements.lock.new requirements.lock
+
+run-ready:
+	@scripts/bootstrap run
+
+dev-ready:
+	@scripts/bootstrap dev

@@ -1,0 +1,161 @@
+"""Everything that may be done to a simulated cluster from outside: by an operator, by a hand on a host, by fate.
+
+An operator's verbs go through the same functions as the command line's, on a connection of their own that nothing
+cuts; only when the store itself is down do they fail, as they would for a real operator.
+"""
+
+import asyncio
+import itertools
+from typing import Any
+
+from vmha.hypervisor.fabric_state import Guest
+from vmha.hypervisor.port import DomainState
+from vmha.model.errors import Refused
+from vmha.model.ids import NodeName
+from vmha.model.keys import encode
+from vmha.model.records import Request, Verb
+from vmha.model.settings import ClusterConfig
+from vmha.model.vm import Desired, FailoverDomain, FenceDeviceSpec, NodeSpec
+from vmha.operator import nodes, vms
+from vmha.operator.client import OperatorClient
+from vmha.operator.domains import add_domain
+from vmha.operator.requests import submit
+from vmha.sim.host import SimHost
+from vmha.sim.world import World
+from vmha.store.port import Put
+
+FENCE_DEVICE = FenceDeviceSpec(agent="fence_sim")
+SHUTDOWN_S = 120.0
+"""How long an orderly shutdown of a host waits for its vms to leave before the power goes."""
+
+
+def domain_xml(name: str, *, memory_mib: int, vcpus: int) -> str:
+    return (
+        f"<domain type='qemu'><name>{name}</name><memory unit='MiB'>{memory_mib}</memory>"
+        f"<vcpu>{vcpus}</vcpu><os><type>hvm</type></os></domain>"
+    )
+
+
+class Hands:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        serials = itertools.count(1)
+        self.operator = OperatorClient(
+            world.operator_store, world.keys, world.clock, author="operator", new_id=lambda: f"{next(serials):04d}"
+        )
+        self._shutdowns: set[asyncio.Task[bool]] = set()
+
+    # --- setting up
+
+    async def configure(self, config: ClusterConfig) -> None:
+        await self.world.operator_store.txn([], [Put(self.world.keys.config, encode(config))])
+
+    async def register(self, node: str, *, fence: bool) -> None:
+        spec = NodeSpec(name=node, fence=(FENCE_DEVICE,) if fence else ())
+        await self.world.operator_store.txn([], [Put(self.world.keys.node_spec(NodeName(node)), encode(spec))])
+
+    async def add_domain(self, domain: FailoverDomain) -> None:
+        await add_domain(self.operator, domain)
+
+    async def add(self, name: str, *, memory_mib: int, vcpus: int, **fields: Any) -> None:
+        xml = domain_xml(name, memory_mib=memory_mib, vcpus=vcpus)
+        await vms.add_vm(self.operator, name, xml, **fields)
+
+    # --- hosts
+
+    def host(self, name: str) -> SimHost:
+        return self.world.hosts[NodeName(name)]
+
+    def shutdown(self, name: str) -> None:
+        """In good order: the vms leave first, for as long as ``SHUTDOWN_S``. Goes on by itself."""
+        task = asyncio.get_running_loop().create_task(self.host(name).shut_down(SHUTDOWN_S), name=f"shutdown-{name}")
+        self._shutdowns.add(task)
+        task.add_done_callback(self._shutdowns.discard)
+
+    def break_switch(self, name: str) -> None:
+        self.world.broken_switches.add(NodeName(name))
+
+    def mend_switch(self, name: str) -> None:
+        self.world.broken_switches.discard(NodeName(name))
+
+    # --- an operator
+
+    async def drain(self, node: str) -> None:
+        await nodes.drain(self.operator, node)
+
+    async def undrain(self, node: str) -> None:
+        await nodes.undrain(self.operator, node)
+
+    async def confirm_off(self, node: str) -> Request:
+        return await nodes.confirm_off(self.operator, node)
+
+    async def start(self, vm: str) -> None:
+        await vms.set_desired(self.operator, vm, Desired.RUNNING)
+
+    async def stop(self, vm: str) -> None:
+        await vms.set_desired(self.operator, vm, Desired.STOPPED)
+
+    async def disable(self, vm: str) -> None:
+        await vms.set_desired(self.operator, vm, Desired.DISABLED)
+
+    async def enable(self, vm: str) -> None:
+        await vms.enable(self.operator, vm)
+
+    async def remove(self, vm: str) -> None:
+        await vms.remove_vm(self.operator, vm)
+
+    async def migrate(self, vm: str, to: str) -> Request:
+        return await submit(self.operator, Verb.MIGRATE, vm=vm, node=to)
+
+    async def relocate(self, vm: str, to: str | None) -> Request:
+        return await submit(self.operator, Verb.RELOCATE, vm=vm, node=to)
+
+    async def restart(self, vm: str) -> Request:
+        return await submit(self.operator, Verb.RESTART, vm=vm)
+
+    async def confirm_gone(self, vm: str) -> Request:
+        return await submit(self.operator, Verb.CONFIRM_GONE, vm=vm)
+
+    # --- a hand on a host, past vmha
+
+    def virsh_migrate(self, vm: str, to: str) -> None:
+        guest = self._guest(vm)
+        self.world.fabric.virsh_migrate(vm, guest.host.name, to)
+
+    def virsh_destroy(self, vm: str) -> None:
+        self.world.fabric.virsh_destroy(vm, self._guest(vm).host.name)
+
+    def virsh_suspend(self, vm: str) -> None:
+        self.world.fabric.virsh_suspend(vm, self._guest(vm).host.name)
+
+    def virsh_resume(self, vm: str) -> None:
+        self.world.fabric.virsh_resume(vm, self._guest(vm).host.name)
+
+    def virsh_start(self, xml: str, on: str) -> None:
+        host = self.world.fabric.host(on)
+        if not host.has_power:
+            raise Refused(f"{on} is off")
+        self.world.fabric.virsh_start(xml, on)
+
+    def crash(self, vm: str) -> None:
+        self.world.fabric.crash(vm, host=self._guest(vm).host.name)
+
+    def power_off_guest(self, vm: str) -> None:
+        self._guest(vm)
+        self.world.fabric.power_off_guest(vm)
+
+    def find_guest(self, vm: str) -> Guest | None:
+        """Where its QEMU is; the one whose processors run, when there are two."""
+        found = [
+            guest
+            for host, _ in self.world.fabric.instances(vm)
+            if (guest := self.world.fabric.host(host).guests.get(vm)) is not None
+        ]
+        running = [guest for guest in found if guest.state is DomainState.RUNNING]
+        return next(iter(running or found), None)
+
+    def _guest(self, vm: str) -> Guest:
+        guest = self.find_guest(vm)
+        if guest is None:
+            raise Refused(f"{vm} runs nowhere")
+        return guest

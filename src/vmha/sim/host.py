@@ -1,0 +1,195 @@
+"""One simulated host: power, a LAN cable, processors that can stand still, a guard, a watchdog, an agent process.
+
+The agent is restarted like systemd does. A frozen host makes no step, its guard included; a watchdog that the guard
+petted resets it ``watchdog_s`` later, and it boots again.
+"""
+
+import asyncio
+import itertools
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from vmha.fencing.port import Guard
+from vmha.fencing.simulated import SimulatedGuard
+from vmha.hypervisor.simulated import SimulatedHypervisor
+from vmha.model.ids import NodeName, SessionId
+from vmha.node.member import Member, Ports
+from vmha.sim.process import Gate
+from vmha.store.memory_store import MemoryStore
+
+if TYPE_CHECKING:
+    from vmha.sim.world import World
+
+AGENT_RESTART_S = 0.5
+BOOT_S = 5.0
+"""From a watchdog's reset until the host's services run again."""
+
+
+@dataclass(slots=True)
+class SimIdentity:
+    node: NodeName
+    address: str
+    boot_id: str
+    _serial: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
+
+    def new_session(self) -> SessionId:
+        return SessionId(f"{self.node}-{self.boot_id}-{next(self._serial)}")
+
+
+class SimHost:
+    """One host. ``power_on`` boots it; the rest is cables and processes."""
+
+    def __init__(self, world: "World", name: NodeName, *, memory_mib: int, vcpus: int, watchdog_s: int) -> None:
+        self.world, self.name = world, name
+        self.watchdog_s = watchdog_s
+        self.boots = 0
+        self.has_power = False
+        self.is_cut = False
+        self.guard: SimulatedGuard | None = None
+        self.member: Member | None = None
+        self._gate = Gate()
+        self._agent: asyncio.Task[None] | None = None
+        self._store: MemoryStore | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._identity: SimIdentity | None = None
+        self._reset: asyncio.TimerHandle | None = None
+        world.fabric.add_host(name, addresses=(name,), memory_mib=memory_mib, vcpus=vcpus)
+
+    @property
+    def is_frozen(self) -> bool:
+        return not self._gate.is_open
+
+    @property
+    def has_agent(self) -> bool:
+        return self._agent is not None
+
+    # --- power
+
+    def power_on(self, *, with_agent: bool = True) -> None:
+        self._call_off_reset()
+        if self.has_power:
+            return
+        self.boots += 1
+        self.has_power = True
+        if self.boots > 1:
+            self.world.fabric.power_on(self.name)
+        self._identity = SimIdentity(self.name, self.name, f"b{self.boots}")
+        self.guard = SimulatedGuard(
+            self.world.clock,
+            lambda: self.world.fabric.kill_managed(self.name),
+            list_managed=lambda: self.world.managed_on(self.name),
+            watchdog_s=self.watchdog_s,
+        )
+        if with_agent:
+            self.start_agent()
+
+    def power_off(self) -> None:
+        """The cord: everything at once, nobody says goodbye."""
+        self._call_off_reset()
+        if not self.has_power:
+            return
+        self.has_power = False
+        self.stop_agent()
+        if self.guard:
+            self.guard.stop()
+            self.guard = None
+        self.world.fabric.power_off(self.name)
+        self._gate.open()
+
+    async def shut_down(self, timeout_s: float) -> bool:
+        """An orderly shutdown of the host: its agent leaves, then the power goes. False: guests were left."""
+        left = await self.member.leave(timeout_s=timeout_s) if self.member else False
+        self.power_off()
+        return left
+
+    # --- processors
+
+    def freeze(self) -> None:
+        """Everything stands still. An armed watchdog is not petted any more."""
+        if not self.has_power or self.is_frozen:
+            return
+        self._gate.close()
+        self.world.fabric.freeze(self.name)
+        watchdog_s = self.guard.petted_watchdog_s if self.guard else 0
+        if watchdog_s:
+            self._reset = asyncio.get_running_loop().call_later(watchdog_s, self._reset_now)
+
+    def thaw(self) -> None:
+        if not self.is_frozen:
+            return
+        self._call_off_reset()
+        self.world.fabric.thaw(self.name)
+        self._gate.open()
+
+    def _reset_now(self) -> None:
+        self.power_off()
+        self._reset = asyncio.get_running_loop().call_later(BOOT_S, self.power_on)
+
+    def _call_off_reset(self) -> None:
+        if self._reset is not None:
+            self._reset.cancel()
+            self._reset = None
+
+    # --- cables and daemons
+
+    def cut(self) -> None:
+        self.is_cut = True
+        self.world.etcd.cut(self.name)
+
+    def heal(self) -> None:
+        self.is_cut = False
+        self.world.etcd.heal(self.name)
+
+    def stop_libvirtd(self) -> None:
+        if self.has_power:
+            self.world.fabric.stop_libvirtd(self.name)
+
+    def start_libvirtd(self) -> None:
+        if self.has_power:
+            self.world.fabric.start_libvirtd(self.name)
+
+    # --- the agent process
+
+    def start_agent(self) -> None:
+        if self._agent is None and self.has_power:
+            loop = asyncio.get_running_loop()
+            self._agent = loop.create_task(
+                self._run_agent(), name=f"agent-{self.name}", context=self._gate.context()
+            )
+
+    def stop_agent(self) -> None:
+        """As ``kill -9``: nothing of it runs again, what it had asked of others goes on."""
+        if self._agent is None:
+            return
+        if self._store is not None:  # first of all, so that nothing is written on the way out
+            self._closing = asyncio.get_running_loop().create_task(self._store.close(), name=f"closing-{self.name}")
+        self._agent.cancel()
+        self._agent = self._store = self.member = None
+
+    async def _run_agent(self) -> None:
+        while True:
+            assert self.guard
+            assert self._identity
+            self.member = Member(
+                self._ports(self.guard),
+                self._identity,
+                self.world.keys,
+                migration_uri="qemu+tcp://{address}/system",
+                migration_address=self.name,
+                threads=False,
+            )
+            try:
+                await self.member.run()
+            except Exception as error:
+                self.world.crashes.append(f"{self.world.clock.now():.3f} agent of {self.name}: {error!r}")
+            await asyncio.sleep(AGENT_RESTART_S)
+
+    def _ports(self, guard: Guard) -> Ports:
+        self._store = MemoryStore(self.world.etcd, self.name)
+        return Ports(
+            store=self._store,
+            hypervisor=SimulatedHypervisor(self.world.fabric, self.name),
+            guard=guard,
+            power=self.world.power,
+            clock=self.world.clock,
+        )

@@ -1,0 +1,43 @@
+"""The journal as the store's record has it: also what has expired, or was compacted away."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from vmha.sim.record import CommitLine
+from vmha.sim.virtual import BEGIN_WALL
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalLine:
+    """``at_s``: the loop's time."""
+
+    at_s: float
+    by: str
+    kind: str
+    vm: str | None
+    node: str | None
+    text: str
+
+    def __str__(self) -> str:
+        about = " ".join(part for part in (self.vm, f"({self.node})" if self.node else None) if part)
+        return f"{self.at_s:9.3f} {self.by} {self.kind}{f' {about}' if about else ''}: {self.text}"
+
+
+def read_journal(record: Sequence[CommitLine]) -> list[JournalLine]:
+    """In the order in which the entries were committed."""
+    lines = []
+    for commit in record:
+        for written in commit.written:
+            if written.key.startswith("journal/") and written.value is not None:
+                entry = written.read()
+                lines.append(
+                    JournalLine(
+                        at_s=entry["at"] - BEGIN_WALL,
+                        by=entry["by"],
+                        kind=entry["kind"],
+                        vm=entry["vm"],
+                        node=entry["node"],
+                        text=entry["text"],
+                    )
+                )
+    return lines

@@ -1,0 +1,67 @@
+"""What the store committed, revision by revision, as raw bytes: kept also where the store has forgotten it."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from vmha.model.ids import Revision
+from vmha.store.memory import MemoryEtcd
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """One key changed by one commit. ``key`` has no cluster prefix; ``value`` None: deleted."""
+
+    key: str
+    value: bytes | None
+
+    def read(self) -> dict[str, Any]:
+        """The value as plain JSON; empty for a deletion."""
+        found: dict[str, Any] = json.loads(self.value) if self.value is not None else {}
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommitLine:
+    """``at_s`` is the loop's time, the same clock as the fabric's history."""
+
+    at_s: float
+    revision: int
+    written: tuple[Written, ...]
+
+
+class Record:
+    def __init__(self, etcd: MemoryEtcd, prefix: str) -> None:
+        self._etcd, self._prefix = etcd, prefix
+        self._next = 1
+        self.lines: list[CommitLine] = []
+
+    def catch_up(self) -> "Record":
+        """Take over what was committed since the last call. To be called before the store forgets history."""
+        while (commit := self._etcd.next_commit(self._next, self._prefix)) is not None:
+            self._next = commit.batch.revision + 1
+            self.lines.append(
+                CommitLine(
+                    at_s=commit.at_s,
+                    revision=commit.batch.revision,
+                    written=tuple(
+                        Written(key=change.key.removeprefix(self._prefix), value=change.kv and change.kv.value)
+                        for change in commit.batch.changes
+                    ),
+                )
+            )
+        return self
+
+    def is_quiet_since(self, revision: Revision) -> bool:
+        """Has anything but beats and journal entries been committed after ``revision``?"""
+        self.catch_up()
+        for line in reversed(self.lines):
+            if line.revision <= revision:
+                return True
+            if any(not _is_routine(written.key) for written in line.written):
+                return False
+        return True
+
+
+def _is_routine(key: str) -> bool:
+    return key.startswith("journal/") or key.endswith("/beat")

@@ -1,0 +1,110 @@
+"""Has the cluster come to rest? Seen by an observer with a mirror of its own, on the operator's network.
+
+At rest: there is a leader if there can be one; nobody is suspected or about to be evicted or admitted; no vm is on its
+way; nothing but beats and journal entries has been written and no guest has changed for ``quiet_s``.
+"""
+
+import asyncio
+from dataclasses import replace
+
+from vmha.model.records import Phase
+from vmha.model.vm import Desired
+from vmha.policy.membership import Condition
+from vmha.policy.plan import judge_all, plan
+from vmha.policy.snapshot import Moment, Snapshot
+from vmha.policy.steps import AnswerRequest, PlacementStep
+from vmha.sim.world import World
+from vmha.store.memory_store import MemoryStore
+from vmha.store.mirror import Mirror
+
+LOOK_S = 0.25
+
+_UNDER_WAY = (Phase.ASSIGNED, Phase.STOPPING, Phase.MIGRATING)
+_PASSING = (Condition.SUSPECT, Condition.LOST, Condition.FENCING, Condition.JOINING, Condition.LEAVING)
+
+
+class Observer:
+    """``start`` it inside the running loop."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._mirror = Mirror(MemoryStore(world.etcd, "observer"), world.keys, world.clock)
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._mirror.run(), name="observer")
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._mirror.snapshot()
+
+    def moment(self) -> Moment:
+        clock = self._world.clock
+        return Moment(now=clock.now(), wall=clock.wall(), silence_s=self._mirror.silence_s())
+
+    async def settle(self, *, quiet_s: float, at_most_s: float) -> bool:
+        """Wait for rest. False: there was none within ``at_most_s``."""
+        now = self._world.clock.now
+        give_up_at, quiet_since = now() + at_most_s, now()
+        revision, facts = self._world.etcd.revision, len(self._world.fabric.history)
+        while now() < give_up_at:
+            await asyncio.sleep(LOOK_S)
+            await self._mirror.caught_up(self._world.etcd.revision)
+            history = len(self._world.fabric.history)
+            is_quiet = history == facts and self._world.record.is_quiet_since(revision) and not self.what_is_pending()
+            if not is_quiet:
+                quiet_since, revision, facts = now(), self._world.etcd.revision, history
+            elif now() - quiet_since >= quiet_s:
+                return True
+        return False
+
+    def what_is_pending(self) -> str:
+        """The first thing that is under way or will happen by itself; '' when there is none."""
+        if not self._world.etcd.is_running:
+            # Nothing can be decided; what can still happen is that guards come to their deadlines.
+            armed = [name for name in self._world.hosts if self._world.managed_on(name)]
+            return f"guests on {', '.join(armed)}" if armed else ""
+        snapshot = self.snapshot
+        if snapshot.leader is None and any(self._can_lead(name) for name in self._world.hosts):
+            return "no leader yet"
+        for name, verdict in judge_all(snapshot, self.moment()).items():
+            host = self._world.hosts.get(name)
+            if verdict.condition in _PASSING and not self._is_stuck(name, snapshot):
+                return f"{name} {verdict.refusal}"
+            if host and host.has_agent and not host.is_cut and verdict.condition is Condition.OFFLINE:
+                return f"{name} has not joined yet"
+        for vm in snapshot.vms.values():
+            placement = vm.placement.value if vm.placement else None
+            if placement and placement.phase in _UNDER_WAY and placement.node and not self._is_lost(placement.node):
+                return f"{vm.name} is {placement.phase}"
+        return self._planned(snapshot)
+
+    def _planned(self, snapshot: Snapshot) -> str:
+        if not any(self._can_lead(name) for name in self._world.hosts):
+            return ""
+        moment = replace(self.moment(), silence_s={})
+        made = plan(snapshot, moment)
+        for step in made.steps:
+            if isinstance(step, PlacementStep | AnswerRequest):
+                return f"a step is planned: {step}"
+        for waiting in made.waiting:
+            wanted = snapshot.vms[waiting.vm].spec
+            resting = any(candidate.refusal.startswith("failed to start") for candidate in waiting.candidates)
+            if resting and wanted and wanted.value.desired is Desired.RUNNING:
+                return f"{waiting.vm} is tried again soon"
+        return ""
+
+    def _can_lead(self, name: str) -> bool:
+        host = self._world.hosts[name]  # type: ignore[index]
+        return host.has_agent and not host.is_cut and not host.is_frozen
+
+    def _is_lost(self, node: str) -> bool:
+        view = self.snapshot.nodes.get(node)  # type: ignore[call-overload]
+        return view is None or view.beat is None
+
+    def _is_stuck(self, name: str, snapshot: Snapshot) -> bool:
+        """Silent for long, and no proof can be had by waiting."""
+        silence = self._mirror.silence_s().get(name, 0.0)  # type: ignore[call-overload]
+        view = snapshot.nodes[name]  # type: ignore[index]
+        patience_s = 6 * snapshot.config.clockwork.dead_after_s
+        return view.beat is not None and silence > patience_s

@@ -1,0 +1,206 @@
+"""Reading and marking domain definitions: what is taken, what is refused and in which words, what stays as it was."""
+
+import re
+from xml.etree.ElementTree import canonicalize
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vmha.model.domain_xml import (
+    MAX_BYTES,
+    NAMESPACE,
+    TagFacts,
+    default_uuid,
+    parse_domain,
+    read_tag,
+    read_tag_element,
+    tag_element,
+    tagged,
+)
+from vmha.model.errors import Rejected
+from vmha.model.ids import Epoch, VmName
+
+UUID = "6f9619ff-8b86-4011-b42d-00c04fc964ff"
+
+
+def definition(body: str = "", *, name: str = "<name>web</name>", memory: str = "<memory>1048576</memory>") -> str:
+    return f"<domain type='kvm'>{name}{memory}{body}</domain>"
+
+
+def mark(xml: str, *, epoch: int = 7, uuid: str = UUID, cluster: str = "prod", vm: str = "web") -> str:
+    return tagged(xml, cluster=cluster, vm=vm, epoch=epoch, uuid=uuid)
+
+
+# --- reading
+
+
+def test_facts_of_a_definition() -> None:
+    facts = parse_domain(definition(f"<uuid>{UUID.upper()}</uuid><vcpu placement='static'>4</vcpu>"))
+    assert (facts.name, facts.uuid, facts.memory_mib, facts.vcpus, facts.kind) == ("web", UUID, 1024, 4, "kvm")
+
+
+def test_what_may_be_absent_has_libvirts_default() -> None:
+    facts = parse_domain(definition("<uuid/>"))
+    assert facts.uuid is None
+    assert facts.vcpus == 1
+
+
+@pytest.mark.parametrize(
+    ("memory", "mib"),
+    [
+        ("<memory>2048</memory>", 2),
+        ("<memory>2049</memory>", 3),
+        ("<memory unit='KiB'>2048</memory>", 2),
+        ("<memory unit=''>2048</memory>", 2),
+        ("<memory unit='k'>2048</memory>", 2),
+        ("<memory unit='b'>2097152</memory>", 2),
+        ("<memory unit='bytes'>1</memory>", 1),
+        ("<memory unit='KB'>2097</memory>", 2),
+        ("<memory unit='MiB'>16</memory>", 16),
+        ("<memory unit='M'>16</memory>", 16),
+        ("<memory unit='mib'>16</memory>", 16),
+        ("<memory unit='MB'>16</memory>", 16),
+        ("<memory unit='GiB'>3</memory>", 3072),
+        ("<memory unit='G'> 3 </memory>", 3072),
+        ("<memory unit='GB'>1</memory>", 954),
+        ("<memory unit='TiB'>1</memory>", 1048576),
+    ],
+)
+def test_memory_in_every_unit_is_rounded_up_to_mib(memory: str, mib: int) -> None:
+    assert parse_domain(definition(memory=memory)).memory_mib == mib
+
+
+@pytest.mark.parametrize(
+    ("xml", "words"),
+    [
+        ("", "line 1"),
+        ("<domain>\n<name>web</nome></domain>", "line 2, column 12: mismatched tag"),
+        ("<domain><name>web</name>", "line 1"),
+        ("<domain>\n<name>a\0b</name></domain>", "line 2"),
+        ("<network/>", "root element is <network>"),
+        ("<domain/>", "no <name>"),
+        (definition(name="<name></name>"), "<name> is empty"),
+        (definition(name="<name>  </name>"), "<name> is empty"),
+        (definition(name="<name> web</name>"), "' web'"),
+        (definition(name="<name>web\n</name>"), r"'web\\n'"),
+        (definition(name="<name>a/b</name>"), "'a/b'"),
+        (definition(name="<name>a\tb</name>"), r"'a\\tb'"),
+        (definition("<uuid>42</uuid>"), "<uuid> is '42'"),
+        (definition(f"<uuid>{{{UUID}}}</uuid>"), "<uuid> is"),
+        (definition(memory=""), "no <memory>"),
+        (definition(memory="<memory unit='furlong'>1</memory>"), "unit 'furlong'"),
+        (definition(memory="<memory>much</memory>"), "<memory> is 'much'"),
+        (definition(memory="<memory>0</memory>"), "<memory> is '0'"),
+        (definition(memory="<memory>-1</memory>"), "<memory> is '-1'"),
+        (definition("<vcpu>0</vcpu>"), "<vcpu> is '0'"),
+        (definition("<vcpu>two</vcpu>"), "<vcpu> is 'two'"),
+        ("<!DOCTYPE d [<!ENTITY a 'b'>]>" + definition(name="<name>&a;</name>"), "document type"),
+        ("<!DOCTYPE domain SYSTEM 'file:///etc/passwd'>" + definition(), "document type"),
+        (definition("<x>" + "y" * MAX_BYTES + "</x>"), "bytes"),
+        (definition("<x>\ud800</x>"), "not text"),
+    ],
+)
+def test_definition_that_vmha_cannot_work_with_is_refused_in_words(xml: str, words: str) -> None:
+    with pytest.raises(Rejected, match=words):
+        parse_domain(xml)
+
+
+@pytest.mark.parametrize("xml", ["", "<domain>", "<network/>", "<!DOCTYPE domain []>" + definition()])
+def test_marking_refuses_only_what_is_no_definition(xml: str) -> None:
+    for touch in (read_tag, mark):
+        with pytest.raises(Rejected):
+            touch(xml)
+    mark("<domain/>")
+
+
+def test_encoding_named_by_the_text_is_ignored_since_the_text_is_decoded_already() -> None:
+    xml = '<?xml version="1.0" encoding="latin-1"?>\n' + definition(name="<name>wéb</name>")
+    assert parse_domain(xml).name == "wéb"
+    assert "<?xml" not in mark(xml)
+
+
+# --- the tag
+
+
+def test_tag_written_is_the_tag_read() -> None:
+    assert read_tag(definition()) is None
+    assert read_tag(mark(definition(), epoch=7)) == ("prod", "web", 7)
+
+
+def test_tag_written_again_takes_the_place_of_the_first() -> None:
+    twice = mark(mark(definition(), epoch=7), epoch=8)
+    assert read_tag(twice) == ("prod", "web", 8)
+    assert twice.count(NAMESPACE) == 1
+    assert twice == mark(definition(), epoch=8)
+
+
+def test_uuid_is_added_only_where_there_is_none() -> None:
+    other = "11111111-2222-4333-8444-555555555555"
+    assert parse_domain(mark(definition())).uuid == UUID
+    assert parse_domain(mark(definition("<uuid/>"))).uuid == UUID
+    assert parse_domain(mark(definition("<uuid> </uuid>"))).uuid == UUID
+    assert parse_domain(mark(definition(f"<uuid>{other}</uuid>"))).uuid == other
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    ["", "<metadata/>", "<metadata></metadata>", "<metadata >\n</metadata>", '<metadata a=">"/>'],
+)
+def test_tag_finds_its_place_in_any_metadata(metadata: str) -> None:
+    marked = mark(definition(metadata))
+    assert read_tag(marked) == ("prod", "web", 7)
+    assert marked.count("<metadata") == 1
+
+
+def test_everything_else_stays_byte_for_byte() -> None:
+    before = "<!-- über > alles -->\n<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0' id=\"a>b\">"
+    between = "<name>web</name><uuid>" + UUID + "</uuid>\n<memory>1024</memory>\n <metadata>"
+    others = "<o:app xmlns:o=\"urn:other\"><o:x a='1'/></o:app>"
+    old = f"<v:vm xmlns:v='{NAMESPACE}' cluster='old' name='web' epoch='1'><v:more/></v:vm >"
+    after = "</metadata><qemu:commandline><qemu:arg value='-s'/></qemu:commandline><![CDATA[<metadata>]]></domain>\n"
+    new = tag_element(TagFacts("prod", VmName("web"), Epoch(7)))
+    marked = mark(before + between + others + old + after)
+    assert marked == before + between + new + others + after
+
+
+def test_devices_that_look_like_metadata_are_let_alone() -> None:
+    body = f"<devices><metadata><vm xmlns='{NAMESPACE}' name='x' epoch='1'/></metadata><uuid>no</uuid></devices>"
+    marked = mark(definition(body))
+    assert body in marked
+    assert read_tag(marked) == ("prod", "web", 7)
+
+
+def test_tag_that_cannot_be_read_is_no_tag() -> None:
+    for attributes in ("name='web'", "name='web' epoch='x'", "epoch='1'", "name='web' epoch='-1'"):
+        assert read_tag(definition(f"<metadata><vm xmlns='{NAMESPACE}' {attributes}/></metadata>")) is None
+    assert read_tag_element("<vm") is None
+    assert read_tag_element("<!DOCTYPE vm []><vm name='web' epoch='1'/>") is None
+
+
+def test_element_alone_is_read_as_libvirt_hands_it_out() -> None:
+    tag = TagFacts('pr"od', VmName("web & co"), Epoch(3), "standing")
+    assert read_tag_element(tag_element(tag, qualified=False)) == tag
+    assert NAMESPACE not in tag_element(tag, qualified=False)
+
+
+@given(
+    cluster=st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=20),
+    vm=st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), min_size=1, max_size=20),
+    epoch=st.integers(min_value=0, max_value=2**63),
+    metadata=st.sampled_from(["", "<metadata/>", "<metadata><a xmlns='u'/></metadata>"]),
+)
+def test_any_tag_survives_and_marking_again_changes_nothing(cluster: str, vm: str, epoch: int, metadata: str) -> None:
+    xml = definition(metadata)
+    marked = tagged(xml, cluster=cluster, vm=vm, epoch=epoch, uuid=UUID)
+    assert read_tag(marked) == (cluster, vm, epoch)
+    assert tagged(marked, cluster=cluster, vm=vm, epoch=epoch, uuid=UUID) == marked
+    untagged = re.sub(r"<vmha:vm [^>]*/>", "", marked) if ">" not in cluster + vm else None
+    if untagged is not None and metadata:
+        assert canonicalize(untagged.replace(f"<uuid>{UUID}</uuid>", "")) == canonicalize(xml)
+
+
+def test_default_uuid_is_the_vms_own_and_always_the_same() -> None:
+    assert default_uuid("prod", "web") == default_uuid("prod", "web")
+    assert len({default_uuid("prod", "web"), default_uuid("prod", "db"), default_uuid("test", "web")}) == 3
+    assert parse_domain(definition(f"<uuid>{default_uuid('prod', 'web')}</uuid>")).uuid == default_uuid("prod", "web")
