@@ -11,9 +11,8 @@ import pytest
 
 from vmha.lab.layout import LabDir, LabSpec
 
-from .conftest import LabRun, running_lab, unbuilt_lab, wait_until
+from .conftest import LabRun, running_lab, wait_until
 
-__all__ = ["unbuilt_lab"]
 pytestmark = pytest.mark.lab
 
 _FUSE_CONNECTIONS = "mount -t fusectl none /sys/fs/fuse/connections 2>/dev/null; ls /sys/fs/fuse/connections"

@@ -109,11 +109,20 @@ class Agent:
         self._wake.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while self.inventory.managed_uuids() or self._claimed_here():  # noqa: ASYNC110 (two sources)
+                while not await self._try_to_leave():
                     await asyncio.sleep(LEAVE_LOOK_S)
-                await self._keeper.leave()
                 return True
         return False
+
+    async def _try_to_leave(self) -> bool:
+        if self.inventory.managed_uuids() or self._claimed_here():
+            return False
+        try:
+            await self._keeper.leave()
+        except VmhaError as error:
+            log.warning("not left yet", why=str(error))
+            return False
+        return True
 
     def _claimed_here(self) -> bool:
         return any(

@@ -94,6 +94,7 @@ class SessionKeeper:
         self._identity, self._read_config = identity, read_config
         self._list_managed, self._on_change = list_managed, on_change
         self.current: Session | None = None
+        self._has_left = False
 
     @property
     def node(self) -> NodeName:
@@ -115,7 +116,7 @@ class SessionKeeper:
         return self._clock.now() < kill_at - min(MAY_START_RESERVE_S, session.timing.hold_s / 8)
 
     async def run(self) -> None:
-        """One session after another. Returns only by cancellation, which leaves the session to the next process."""
+        """One session after another. Cancelling leaves the session to the next process. Returns only after ``leave``."""
         while True:
             try:
                 session = await self._open()
@@ -132,19 +133,27 @@ class SessionKeeper:
                 self.current = None
             log.warning("session is over", session=session.id, why=session.why_over)
             self._on_change()
+            if self._has_left:
+                return  # a new session would only have to be fenced when the power goes
             await self._end_guests(session)
 
     async def leave(self) -> None:
-        """End the session in good order; raises while managed guests run here."""
+        """End the session in good order, when no managed guest runs here any more.
+
+        The beat goes first, so that nothing can be claimed under it, and the guard is disarmed after that: the other
+        way round, a vm that is claimed in between would run with nothing to end it.
+        """
         session = self.current
         if session is None:
             return
-        await self._guard.disarm(session.id)
         await self._store.txn(
             [Created(self._keys.beat(self.node), session.beat_created)],
             [Delete(self._keys.beat(self.node)), Delete(self._keys.session(self.node))],
+            idempotent=True,
         )
+        self._has_left = True
         session.end("left in good order")
+        await self._guard.disarm(session.id)
 
     # --- opening
 

@@ -75,15 +75,18 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str | Cell]], on: Scre
     lines = [on.paint(_join([Cell(header) for header in headers], widths, Screen(False, None)), "bold")]
     for row in cells:
         *front, end = row
-        pieces = _wrapped(end.text, widths[last]) if on.width is not None else [end.text]
+        pieces = wrapped(end.text, Screen(False, widths[last] if on.width is not None else None))
         lines.append(_join([*front, Cell(pieces[0], end.colour)], widths, on))
         indent = " " * (sum(widths[:last]) + 2 * last)
         lines += [indent + on.paint(piece, end.colour) for piece in pieces[1:]]
     return lines
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(text, width, break_on_hyphens=False) or [""]
+def wrapped(text: str, on: Screen) -> list[str]:
+    """Text in lines that fit; at least one."""
+    if on.width is None:
+        return [text]
+    return textwrap.wrap(text, on.width, break_on_hyphens=False) or [""]
 
 
 def _join(cells: Sequence[Cell], widths: Sequence[int], on: Screen) -> str:

@@ -70,6 +70,12 @@ def _global_options_first(args: list[str]) -> list[str]:
     return first + rest
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        print(f"vmha {__version__}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     cls=LazyGroup,
     name="vmha",
@@ -91,9 +97,8 @@ def root(
     cluster: Annotated[
         str | None, typer.Option(help="Name of the cluster (default: $VMHA_CLUSTER, the same file)")
     ] = None,
-    version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Show the version and end.", callback=_show_version, is_eager=True)
+    ] = False,
 ) -> None:
-    if version:
-        print(f"vmha {__version__}")
-        raise typer.Exit
     ctx.obj = Options(endpoints=endpoints, cluster=cluster)

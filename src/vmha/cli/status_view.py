@@ -5,7 +5,7 @@ Imports no command-line library: ``vmha status`` runs without one (see ``main``)
 
 from typing import TYPE_CHECKING
 
-from vmha.cli.output import Cell, Screen, ago, screen, show, show_json, table
+from vmha.cli.output import Cell, Screen, ago, screen, show, show_json, table, wrapped
 
 if TYPE_CHECKING:
     from vmha.cli.connect import Place
@@ -35,8 +35,8 @@ async def look(client: "OperatorClient") -> "Overview":
 
 def render(shown: "Overview", on: Screen, *, wall: float | None = None) -> list[str]:
     """The human form. ``wall`` (seconds since 1970) dates the leader; without it the age is left out."""
-    lines = [_header(shown, on, wall)]
-    lines += [on.paint(f"! {warning}", "red") for warning in shown.warnings]
+    lines = [on.paint(line, "bold") for line in wrapped(_header(shown, wall), on)]
+    lines += [on.paint(line, "red") for warning in shown.warnings for line in wrapped(f"! {warning}", on)]
     if shown.nodes:
         lines += ["", *node_table(shown.nodes, on)]
     if shown.vms:
@@ -100,14 +100,11 @@ def _where(vm: "VmSummary") -> str:
     return vm.node or "-"
 
 
-def _header(shown: "Overview", on: Screen, wall: float | None) -> str:
+def _header(shown: "Overview", wall: float | None) -> str:
     leader = "no leader"
     if shown.leader:
         since = f" for {ago(wall - shown.leader.since)}" if wall else ""
         leader = f"leader {shown.leader.node}{since}"
     online = sum(node.condition == "online" for node in shown.nodes)
     states = ", ".join(f"{number} {state}" for state, number in sorted(shown.count().items())) or "none"
-    return (
-        f"cluster {on.paint(shown.cluster, 'bold')}: {leader}; "
-        f"nodes: {online} of {len(shown.nodes)} online; vms: {states}"
-    )
+    return f"cluster {shown.cluster}: {leader}; nodes: {online} of {len(shown.nodes)} online; vms: {states}"

@@ -18,6 +18,7 @@ from vmha.policy.snapshot import Snapshot
 from vmha.policy.steps import (
     AnswerRequest,
     EvictSession,
+    FenceNode,
     ForgetRequest,
     PlacementStep,
     SettleDesired,
@@ -50,7 +51,6 @@ class Executor:
         """
         if not steps:
             return Revision(0)
-        await self._journal.refresh()
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def one(step: Step) -> Revision:
@@ -67,6 +67,7 @@ class Executor:
         return max(written)
 
     async def write(self, step: Step, snapshot: Snapshot) -> Revision:
+        await self._journal.refresh()
         compares, ops = self._transaction(step, snapshot)
         if not ops:
             return Revision(0)
@@ -79,6 +80,18 @@ class Executor:
             raise Deposed("the leader key is not ours any more")
         log.info("step lost its compare", step=type(step).__name__)
         return Revision(0)
+
+    async def confirm(self, step: FenceNode) -> bool:
+        """Ask the store itself: do we still lead, and is the node's beat still the last one we saw? On record then."""
+        await self._journal.refresh()
+        beat = self._keys.beat(step.node)
+        leader = Created(self._keys.leader, Revision(self._term))
+        compares: list[Compare] = [leader, Created(beat, step.beat_created), Modified(beat, step.beat_modified)]
+        entry = self._journal.entry(
+            "fencing", step.reason.text, node=step.node, cause=step.reason.cause, reason=step.reason
+        )
+        result = await self._store.txn(compares, [entry])
+        return result.succeeded
 
     def _transaction(self, step: Step, snapshot: Snapshot) -> tuple[list[Compare], list[Op]]:
         match step:

@@ -79,7 +79,7 @@ class Leader:
         self._wake.set()
 
     def _keys_changed(self, keys: tuple[str, ...]) -> None:
-        """Journal entries and beats that only count on change no decision: a plan for each would be most of the work."""
+        """Journal entries and beats that only count on change no decision; planning for each would be most work."""
         if not all(self._is_routine(key) for key in keys):
             self._wake.set()
 
@@ -232,6 +232,15 @@ class Leader:
     async def _fence(self, step: FenceNode, snapshot: Snapshot, executor: Executor) -> None:
         spec = snapshot.nodes[step.node].spec
         assert spec
+        try:
+            if not await executor.confirm(step):
+                log.info("not fenced: it beats, or another leads", node=step.node)
+                self._fence_failed_at[step.session] = self._clock.now()
+                return
+        except VmhaError as error:
+            log.warning("not fenced: the store did not confirm it", node=step.node, why=str(error))
+            self._fence_failed_at[step.session] = self._clock.now()
+            return
         answer = await self._power.power_off(step.node, spec.value.fence)
         if not answer.confirmed:
             log.error("power not confirmed off", node=step.node, how=answer.how)

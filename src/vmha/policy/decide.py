@@ -237,7 +237,10 @@ def decide_lost(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
     if vm.spec.value.desired in (Desired.STOPPED, Desired.DISABLED):
         new = transitions.forget_holder(held, in_words(proof), moment.wall)
         return change(vm, Change.RELEASE, new, fenced=held.session)
-    choice = choose(vm.spec.value, ground)
+    arrived, arriving = _on_their_way(vm, ground)
+    if arriving:
+        return Decision(waiting=Waiting(vm=vm.name, text=f"{arriving} is still receiving it"), retry_in_s=1.0)
+    choice = choose(vm.spec.value, ground, prefer=arrived)  # its memory is complete there: it goes on without a boot
     if choice.node is None:
         return wait(vm, "no-node-can-take-it", f"{in_words(proof)}; {in_short(choice)}", choice, moment=moment)
     reason = Reason(
@@ -249,6 +252,14 @@ def decide_lost(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
     lost = transitions.forget_holder(held, in_words(proof), moment.wall)
     new = transitions.assign(vm.name, lost, choice.node, reason, moment.wall)
     return place(vm, Change.RECOVER, new, vm.spec.value, ground, fenced=held.session)
+
+
+def _on_their_way(vm: VmView, ground: Field) -> tuple[NodeName | None, NodeName | None]:
+    """Where a migration that lost its source has brought the vm completely, and where it may still be coming in."""
+    seen = ground.snapshot.observations(vm)
+    arrived = next((o.node for o in seen if o.state is SeenState.ARRIVED), None)
+    arriving = next((o.node for o in seen if o.state is SeenState.INCOMING), None)
+    return arrived, arriving
 
 
 def decide_held(vm: VmView, held: Placement, ground: Field, moment: Moment) -> Decision:
@@ -267,6 +278,8 @@ def decide_held(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
     if seen is None or seen.state is not SeenState.RUNNING or seen.session != held.session:
         return NOTHING
     verdict = ground.verdicts[held.node]
+    if not verdict.is_alive:
+        return NOTHING  # suspected: what was seen there may be of the past
     if verdict.condition in (Condition.MAINTENANCE, Condition.LEAVING):
         return _drain(vm, held, ground, moment, verdict.refusal)
     return _failback(vm, held, ground, moment)

@@ -171,6 +171,8 @@ def _power_may_be_cut(view: NodeView, snapshot: Snapshot, moment: Moment) -> boo
     if not view.spec or not view.spec.value.fence or Proof.POWER_OFF_CONFIRMED not in snapshot.config.fencing.accept:
         return False
     assert view.beat
+    if moment.store_live_s < snapshot.config.clockwork.suspect_s:
+        return False  # we were cut off or stood still ourselves: all silence is our own
     failed_at = moment.fence_failed_at.get(view.beat.value.session)
     return failed_at is None or moment.now - failed_at >= snapshot.config.fencing.retry_s
 
@@ -182,6 +184,7 @@ def _fence(view: NodeView, vms: list[VmName], silence: float) -> FenceNode:
         node=view.name,
         session=view.beat.value.session,
         beat_created=view.beat.created,
+        beat_modified=view.beat.modified,
         reason=Reason(rule="suspect-that-holds-vms-is-powered-off", text=text, cause=cause_of_loss(view)),
     )
 

@@ -46,11 +46,16 @@ class PlacementStep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FenceNode:
-    """Cut the node's power by its fence agents; then evict its session with what they confirmed."""
+    """Cut the node's power by its fence agents; then evict its session with what they confirmed.
+
+    A power cut can not be taken back and no compare can fence it, so the executor first has the store confirm that
+    this leader still leads and that the beat is still the one at ``beat_modified``.
+    """
 
     node: NodeName
     session: SessionId
     beat_created: Revision
+    beat_modified: Revision
     reason: Reason
 
 

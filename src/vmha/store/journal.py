@@ -1,5 +1,6 @@
 """Journal entries: made here, written in the same transaction as the change they tell of, gone after some days."""
 
+import asyncio
 import itertools
 
 from vmha.model.clock import Clock
@@ -20,9 +21,14 @@ class Journal:
         self._count = itertools.count(1)
         self._lease = LeaseId(0)
         self._lease_until = 0.0
+        self._one_at_a_time = asyncio.Lock()
 
     async def refresh(self) -> None:
         """Make sure that entries made from now on expire. Call before ``entry``; cheap when nothing is due."""
+        async with self._one_at_a_time:
+            await self._renew()
+
+    async def _renew(self) -> None:
         if self._clock.now() >= self._lease_until:
             lease = await self._store.grant(self._days * DAY_S + LEASE_SERVES_S)
             self._lease, self._lease_until = lease.id, self._clock.now() + LEASE_SERVES_S
