@@ -1,10 +1,12 @@
 """A lab with agents, driven by the command line as its operator would; the witness guests' disks judge."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.lab.conftest import LabRun, make_directory, wait_until
@@ -16,6 +18,12 @@ TIMEOUT_S = 120.0
 @dataclass(kw_only=True)
 class Cluster:
     lab: LabRun
+
+    def file(self, name: str, text: str = "") -> Path:
+        """A file beside the lab's directory, which is the lab's own."""
+        path = self.lab.path.parent / name
+        path.write_text(text)
+        return path
 
     def vmha(self, *arguments: str, code: int | None = 0) -> str:
         """One verb of the product, from outside the hosts; returns what it printed on both streams."""
@@ -92,4 +100,4 @@ def running_cluster(*arguments: str) -> Iterator[Cluster]:
         yield cluster
     finally:
         lab.run("down", code=None)
-        directory.rmdir() if not any(directory.iterdir()) else None
+        shutil.rmtree(directory)

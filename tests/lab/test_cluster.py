@@ -193,8 +193,7 @@ def test_removing_a_vm_from_the_cluster_leaves_the_guest_alone_and_adding_adopts
     cluster.vmha("vm", "remove", "web")
     wait_until("the mark is off", lambda: "vmha" not in cluster.lab.sh("h1", "virsh dumpxml web"))
     assert cluster.qemu_pids("h1") == pids
-    path = cluster.lab.path / "web.xml"
-    path.write_text(xml)
+    path = cluster.file("web.xml", xml)
     cluster.vmha("vm", "add", "web", "--xml", str(path), "--failover-domain", "pref")
     cluster.await_running("web", on="h1")
     assert cluster.qemu_pids("h1") == pids

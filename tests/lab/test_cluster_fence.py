@@ -45,7 +45,7 @@ def test_host_cut_off_is_powered_off_before_its_vm_runs_elsewhere(cluster: Clust
 
 
 def test_libvirts_own_switch_hands_over_too_where_it_is_asked_for(cluster: Cluster, web: str):
-    document = cluster.lab.path / "handover.yaml"
+    document = cluster.file("handover.yaml")
     cluster.vmha("export", str(document))
     exported = yaml.safe_load(document.read_text())
     exported["vms"][0]["migration"] = {"handover": "libvirt"}
@@ -78,8 +78,7 @@ def test_frozen_etcd_members_one_by_one_cost_no_vm_anything(cluster: Cluster, we
 
 
 def test_operators_word_recovers_what_no_other_proof_covers(cluster: Cluster, web: str):
-    document = cluster.lab.path / "accept.yaml"
-    document.write_text("config: {profile: tuned, fencing: {accept: [operator_confirmed]}}\n")
+    document = cluster.file("accept.yaml", "config: {profile: tuned, fencing: {accept: [operator_confirmed]}}\n")
     cluster.vmha("apply", str(document), "--yes")
     cluster.lab.run("kill", "h1")
     wait_until("h1 is suspected", lambda: cluster.conditions()["h1"] not in ("online", "joining"))

@@ -6,11 +6,10 @@ the lab's plan at every power-on.
 
 import os
 import shutil
-import sys
 from pathlib import Path
 
 from vmha.lab.boxplan import HOME
-from vmha.lab.layout import CLUSTER, FENCE_AGENT, STORAGE_ADDRESS, SWITCH_ADDRESS, Kind, LabSpec, NodeSpec
+from vmha.lab.layout import CLUSTER, STORAGE_ADDRESS, SWITCH_ADDRESS, Kind, LabSpec, NodeSpec
 
 _DIRECTORIES = (
     "etc/libvirt",
@@ -98,9 +97,6 @@ def prepare(spec: LabSpec, node: NodeSpec, root: Path) -> None:
     (etc / "hosts").write_text(hosts_file(spec))
     if node.kind is Kind.HOST:
         (etc / "vmha/vmha.toml").write_text(vmha_toml(spec, node))
-        program = root / FENCE_AGENT.lstrip("/")
-        program.write_text(fence_agent())
-        program.chmod(0o755)
     if (etc / "machine-id").exists():
         return
     _copy_system_files(etc)
@@ -127,16 +123,6 @@ def hosts_file(spec: LabSpec) -> str:
 def vmha_toml(spec: LabSpec, node: NodeSpec) -> str:
     endpoints = ", ".join(f'"{endpoint}"' for endpoint in spec.etcd_endpoints)
     return _VMHA.format(cluster=CLUSTER, node=node.name, endpoints=endpoints, address=node.address)
-
-
-def fence_agent() -> str:
-    """A script, so that it is found by one path whatever way vmha was installed; no site packages: it starts fast."""
-    source = Path(__file__).resolve().parents[2]
-    return (
-        f"#!{sys.executable} -IS\n"
-        f"import sys\nsys.path.insert(0, {str(source)!r})\n"
-        "from vmha.lab.fence_program import main\nsys.exit(main())\n"
-    )
 
 
 def new_uuid() -> str:

@@ -7,6 +7,7 @@ way; nothing but beats and journal entries has been written and no guest has cha
 import asyncio
 from dataclasses import replace
 
+from vmha.model.ids import NodeName
 from vmha.model.records import Phase
 from vmha.model.vm import Desired
 from vmha.policy.membership import Condition
@@ -37,6 +38,9 @@ class Observer:
     @property
     def snapshot(self) -> Snapshot:
         return self._mirror.snapshot()
+
+    def silence_s(self) -> dict[NodeName, float]:
+        return self._mirror.silence_s()
 
     def moment(self) -> Moment:
         clock = self._world.clock
@@ -94,17 +98,17 @@ class Observer:
                 return f"{waiting.vm} is tried again soon"
         return ""
 
-    def _can_lead(self, name: str) -> bool:
-        host = self._world.hosts[name]  # type: ignore[index]
+    def _can_lead(self, name: NodeName) -> bool:
+        host = self._world.hosts[name]
         return host.has_agent and not host.is_cut and not host.is_frozen
 
-    def _is_lost(self, node: str) -> bool:
-        view = self.snapshot.nodes.get(node)  # type: ignore[call-overload]
+    def _is_lost(self, node: NodeName) -> bool:
+        view = self.snapshot.nodes.get(node)
         return view is None or view.beat is None
 
-    def _is_stuck(self, name: str, snapshot: Snapshot) -> bool:
+    def _is_stuck(self, name: NodeName, snapshot: Snapshot) -> bool:
         """Silent for long, and no proof can be had by waiting."""
-        silence = self._mirror.silence_s().get(name, 0.0)  # type: ignore[call-overload]
-        view = snapshot.nodes[name]  # type: ignore[index]
+        silence = self._mirror.silence_s().get(name, 0.0)
+        view = snapshot.nodes[name]
         patience_s = 6 * snapshot.config.clockwork.dead_after_s
         return view.beat is not None and silence > patience_s
