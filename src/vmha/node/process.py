@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from vmha.model.keys import Keys
 from vmha.node.member import Member, Ports
 from vmha.node.power import FenceAgents
 from vmha.node.settings import NodeSettings, read_settings
+from vmha.store.channels import TlsFiles
 from vmha.store.etcd import EtcdStore
 
 log = structlog.get_logger(__name__)
@@ -48,7 +50,9 @@ def run(config_path: Path) -> None:
 
 async def _run(settings: NodeSettings) -> None:
     clock = SystemClock()
-    store = EtcdStore(settings.endpoints)
+    tls = TlsFiles(ca=settings.tls.ca, cert=settings.tls.cert, key=settings.tls.key) if settings.tls else None
+    first = zlib.crc32(settings.node.encode())  # agents spread over the members
+    store = EtcdStore(settings.endpoints, tls=tls, first=first)
     address = settings.address or _own_address(settings.endpoints)
     member = Member(
         Ports(

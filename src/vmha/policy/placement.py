@@ -6,13 +6,15 @@ from dataclasses import dataclass, field
 from vmha.model.ids import NodeName, Revision
 from vmha.model.records import Candidate, Failure, Phase, Placement, SeenState
 from vmha.model.vm import FailoverDomain, VmSpec
-from vmha.policy.failover_domain import Score, priorities_of, score
+from vmha.policy.failover_domain import Ranking, Score, rank
 from vmha.policy.membership import Verdict
 from vmha.policy.snapshot import Snapshot
 
 FAILED_START_REST_S = 5.0
 """A node on which a start failed is passed over for this long, doubled by each further failure there."""
 LONGEST_REST_S = 300.0
+NAMED_AT_MOST = 16
+"""A choice names so many nodes. It is written into etcd with each placement: all of 500 would be 20 kB, for each vm."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -27,10 +29,14 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """``node`` None: nobody can take it, and ``candidates`` say why. ``retry_in_s``: when a refusal ends by itself."""
+    """``node`` None: nobody can take it, and ``candidates`` say why. ``retry_in_s``: when a refusal ends by itself.
+
+    In a large cluster the candidates are those that say most; ``unnamed`` counts the others.
+    """
 
     node: NodeName | None
     candidates: tuple[Candidate, ...]
+    unnamed: int = 0
     retry_in_s: float | None = None
 
 
@@ -43,6 +49,8 @@ class Field:
     wall: float
     loads: dict[NodeName, Load] = field(default_factory=dict)
     _eligible: frozenset[NodeName] | None = None
+    _memory: dict[NodeName, int] = field(default_factory=dict)
+    _rankings: dict[tuple[str, NodeName | None], Ranking] = field(default_factory=dict)
     _better: dict[tuple[str, NodeName], list[tuple[tuple[int, int], NodeName]]] = field(default_factory=dict)
 
     @property
@@ -52,13 +60,25 @@ class Field:
         return self._eligible
 
     def memory_of(self, node: NodeName) -> int:
-        view = self.snapshot.nodes[node]
-        if view.spec and view.spec.value.memory_mib:
-            return view.spec.value.memory_mib
-        return view.current_status.memory_mib if view.current_status else 0
+        """MiB that the operator or else the host itself says; 0: not known."""
+        if node not in self._memory:
+            view = self.snapshot.nodes[node]
+            said = view.spec.value.memory_mib if view.spec else None
+            self._memory[node] = said or (view.current_status.memory_mib if view.current_status else 0)
+        return self._memory[node]
 
     def domain_of(self, spec: VmSpec) -> FailoverDomain | None:
         return self.snapshot.domains.get(spec.failover_domain) if spec.failover_domain else None
+
+    def ranking(self, spec: VmSpec, owner: NodeName | None) -> Ranking:
+        """The nodes by failover domain, worked out once per domain (and owner, where that matters), not per vm."""
+        domain = self.domain_of(spec)
+        is_among_them = owner is None or owner in self.eligible
+        key = (domain.name if domain else "", None if is_among_them and not (domain and domain.nofailback) else owner)
+        if key not in self._rankings:
+            online = self.eligible if is_among_them else self.eligible | {owner}
+            self._rankings[key] = rank(domain, online=online, owner=owner)
+        return self._rankings[key]
 
     def find_better(
         self, spec: VmSpec, owner: NodeName, *, after: Revision, failures: Iterable[Failure]
@@ -69,11 +89,11 @@ class Field:
             return None  # without a failover domain no node is preferred over another
         key = (domain.name, owner)
         if key not in self._better:  # once per domain and owner, not once per vm
-            online = self.eligible | {owner}
-            points = {name: score(domain, name, online=online, owner=owner) for name in online}
-            ranks = priorities_of(domain)
-            above = [name for name in self.eligible if points[name] > points[owner]]
-            self._better[key] = [((-points[name], ranks.get(name, 0)), name) for name in above]
+            ranking = self.ranking(spec, owner)
+            mine = ranking.find(owner)[0]
+            pool = self.eligible if ranking.others > mine else self.eligible.intersection(ranking.members)
+            found = ((ranking.find(name), name) for name in pool)
+            self._better[key] = [((-points, priority), name) for (points, priority), name in found if points > mine]
         able = [
             (rank, self.loads[name].vms, name)
             for rank, name in self._better[key]
@@ -137,25 +157,24 @@ def choose(
         prefer: taken first among the nodes that can (a restart in place).
         moving: by migration, not by a start.
     """
-    domain = ground.domain_of(spec)
-    online = ground.eligible | ({owner} if owner else set())
-    ranks = priorities_of(domain) if domain else {}
-    candidates: list[Candidate] = []
-    best: tuple[tuple[int, int, int, int, str], NodeName] | None = None
+    ranking, avoid = ground.ranking(spec, owner), avoid or {}
+    failures = tuple(failures)
+    able: list[tuple[tuple[int, int, int, int, str], Candidate]] = []
+    refused: list[Candidate] = []
     retries: list[float] = []
     for name in ground.verdicts:
-        points = score(domain, name, online=online, owner=owner) if name in ground.eligible else Score.ILLEGAL
-        refusal, retry_in_s = _refusal(name, spec, ground, points, failures=failures, avoid=avoid or {}, moving=moving)
-        candidates.append(Candidate(node=name, score=int(points), refusal=refusal))
+        points, priority = ranking.find(name) if name in ground.eligible else (Score.ILLEGAL, 0)
+        refusal, retry_in_s = _refusal(name, spec, ground, points, failures=failures, avoid=avoid, moving=moving)
         if retry_in_s is not None:
             retries.append(retry_in_s)
-        if not refusal:
-            rank = (0 if name == prefer else 1, -points, ranks.get(name, 0), ground.loads[name].vms, name)
-            if best is None or rank < best[0]:
-                best = (rank, name)
+        if refusal:
+            refused.append((name, points, refusal))
+        else:
+            able.append((0 if name == prefer else 1, -points, priority, ground.loads[name].vms, name))
+    best = min(able, default=None)
     return Choice(
-        node=best[1] if best else None,
-        candidates=tuple(candidates),
+        node=best[-1] if best else None,
+        candidates=...,
         retry_in_s=min(retries, default=None),
     )
 

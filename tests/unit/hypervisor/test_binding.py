@@ -7,11 +7,10 @@ import sys
 from enum import IntEnum
 from pathlib import Path
 
+import libvirt
 import pytest
 
 from vmha.hypervisor import lifecycle, states
-
-libvirt = pytest.importorskip("libvirt", reason="Python's libvirt binding is not installed")
 
 STUB = Path(__file__).parents[3] / "typings" / "libvirt.pyi"
 

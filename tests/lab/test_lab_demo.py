@@ -1,0 +1,54 @@
+"""``vmha demo``: the story is told to its end, and nothing of it stays, however it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import TIMEOUT_S, make_directory, wait_until
+
+pytestmark = pytest.mark.lab
+
+COMMAND = (sys.executable, "-m", "vmha", "demo")
+
+
+def _start(directory: Path) -> "subprocess.Popen[str]":
+    """``directory`` is where it makes its temporary files; a job in the background, as a shell script starts one."""
+    return subprocess.Popen(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *COMMAND],
+        env=os.environ | {"TMPDIR": str(directory)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def test_the_demo_shows_every_step_and_leaves_nothing() -> None:
+    directory = make_directory()
+    try:
+        told, _ = (demo := _start(directory)).communicate(timeout=2 * TIMEOUT_S)
+        assert demo.returncode == 0, told
+        for step in ("its memory intact", "is dark", "fenced  h1", "after the cut", "came home by live migration"):
+            assert step in told
+        assert "never two at once, 2 boots" in told
+        assert "3 migrations survived" in told
+        assert "\x1b" not in told
+        assert list(directory.iterdir()) == []
+    finally:
+        directory.rmdir()
+
+
+def test_a_demo_that_is_told_to_end_takes_its_lab_down() -> None:
+    directory = make_directory()
+    try:
+        demo = _start(directory)
+        wait_until("its lab is up", lambda: list(directory.glob("*/lab/etcd.sock")), TIMEOUT_S)
+        demo.send_signal(signal.SIGTERM)
+        told, _ = demo.communicate(timeout=TIMEOUT_S)
+        assert demo.returncode == 130, told
+        assert list(directory.iterdir()) == []
+    finally:
+        directory.rmdir()
