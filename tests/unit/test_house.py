@@ -195,7 +195,7 @@ def _is_value(words: list[str], at: int) -> bool:
 @pytest.mark.parametrize("line", _promises("make"))
 def test_every_make_target_in_the_docs_exists(line: str) -> None:
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    assert {word for word in line.split()[1:] if re.fullmatch(r"[a-z][a-z-]*", word)} <= targets
+    assert {word for word in _split(line)[1:] if re.fullmatch(r"[a-z][a-z-]*", word)} <= targets
 
 
 _LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")

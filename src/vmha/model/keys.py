@@ -98,7 +98,7 @@ class Keys:
         return f"{self.prefix}journal/{entry}"
 
 
-_TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
+KEY_TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
     (("config",), ClusterConfig),
     (("leader",), LeaderRecord),
     (("domains", "*"), FailoverDomain),
@@ -116,7 +116,7 @@ _TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
 )
 
 
-_TYPES_BY_SHAPE = dict(_TYPES)  # in every pattern the names stand at the odd places
+_TYPES_BY_SHAPE = dict(KEY_TYPES)  # in every pattern the names stand at the odd places
 
 
 def find_type(parts: tuple[str, ...]) -> type | None:

@@ -461,8 +461,10 @@ def why_there(spec: VmSpec, choice: Choice, ground: Field) -> str:
 
 
 def in_short(choice: Choice) -> str:
-    """Every refusal in one line."""
+    """Every refusal in one line; in a large cluster those that say most."""
     said = "; ".join(f"{c.node} {c.refusal}" for c in choice.candidates if c.refusal)
+    if choice.unnamed:
+        said += f"; and {choice.unnamed} more"
     return f"no node can take it: {said}" if said else "no node is known"
 
 

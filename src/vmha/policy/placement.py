@@ -1,7 +1,8 @@
 """Which node takes a vm: feasible first, then rank. Ties go to the node with the fewest vms, then by name."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
+from heapq import nsmallest
 
 from vmha.model.ids import NodeName, Revision
 from vmha.model.records import Candidate, Failure, Phase, Placement, SeenState
@@ -73,10 +74,10 @@ class Field:
     def ranking(self, spec: VmSpec, owner: NodeName | None) -> Ranking:
         """The nodes by failover domain, worked out once per domain (and owner, where that matters), not per vm."""
         domain = self.domain_of(spec)
-        is_among_them = owner is None or owner in self.eligible
-        key = (domain.name if domain else "", None if is_among_them and not (domain and domain.nofailback) else owner)
+        online = self.eligible if owner is None or owner in self.eligible else self.eligible | {owner}
+        matters = online is not self.eligible or (domain is not None and domain.nofailback)
+        key = (domain.name if domain else "", owner if matters else None)
         if key not in self._rankings:
-            online = self.eligible if is_among_them else self.eligible | {owner}
             self._rankings[key] = rank(domain, online=online, owner=owner)
         return self._rankings[key]
 
@@ -159,8 +160,8 @@ def choose(
     """
     ranking, avoid = ground.ranking(spec, owner), avoid or {}
     failures = tuple(failures)
-    able: list[tuple[tuple[int, int, int, int, str], Candidate]] = []
-    refused: list[Candidate] = []
+    able: list[_Rank] = []
+    refused: list[tuple[NodeName, Score, str]] = []
     retries: list[float] = []
     for name in ground.verdicts:
         points, priority = ranking.find(name) if name in ground.eligible else (Score.ILLEGAL, 0)
@@ -171,12 +172,40 @@ def choose(
             refused.append((name, points, refusal))
         else:
             able.append((0 if name == prefer else 1, -points, priority, ground.loads[name].vms, name))
-    best = min(able, default=None)
+    named = _named(able, refused, first={*avoid, *([prefer] if prefer else [])}, members=ranking.members)
     return Choice(
-        node=best[-1] if best else None,
-        candidates=...,
+        node=min(able)[-1] if able else None,
+        candidates=named,
+        unnamed=len(able) + len(refused) - len(named),
         retry_in_s=min(retries, default=None),
     )
+
+
+_Rank = tuple[int, int, int, int, NodeName]
+"""What the caller prefers, the negative score, priority, number of vms, name: the smallest takes the vm."""
+
+
+def _named(
+    able: list[_Rank],
+    refused: list[tuple[NodeName, Score, str]],
+    *,
+    first: Container[NodeName],
+    members: Container[NodeName],
+) -> tuple[Candidate, ...]:
+    """The candidates that a choice names, by name: all, or in a large cluster those that explain it.
+
+    Of the able ones the best, and the worst, which tells what made the difference; of the refused ones those that the
+    caller spoke of, then members of the failover domain.
+    """
+    if len(able) + len(refused) > NAMED_AT_MOST:
+        room = max(NAMED_AT_MOST // 2, NAMED_AT_MOST - len(refused))
+        if len(able) > room:
+            able = [*nsmallest(room - 1, able), max(able)]
+        refused = sorted(refused, key=lambda node: (node[0] not in first, node[0] not in members))
+        refused = refused[: NAMED_AT_MOST - len(able)]
+    named = [Candidate(node=rank[-1], score=-rank[1]) for rank in able]
+    named += [Candidate(node=name, score=int(points), refusal=refusal) for name, points, refusal in refused]
+    return tuple(sorted(named, key=lambda candidate: candidate.node))
 
 
 def _refusal(
