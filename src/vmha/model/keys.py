@@ -140,13 +140,33 @@ def encode(record: Any) -> bytes:
 
 
 @lru_cache(maxsize=512)
-def _read(kind: type, value: bytes) -> Any:
+def _read(kind: Any, value: bytes) -> Any:
     """Records are frozen, and the same bytes are often read again: by a claim, after a listing, by another mirror."""
-    return _adapter(kind).validate_json(value)
+    try:
+        return _adapter(kind).validate_json(value)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False)
+        if any(one["type"] != "extra_forbidden" for one in found):
+            raise
+        return _adapter(kind).validate_python(_without(json.loads(value), [one["loc"] for one in found]))
+
+
+def _without(value: Any, places: list[tuple[int | str, ...]]) -> Any:
+    """``value`` less what stands at ``places``."""
+    for *path, last in places:
+        holder = value
+        for part in path:
+            holder = holder[part]
+        del holder[last]
+    return value
 
 
 def decode(kind: type[T], value: bytes, *, where: str) -> T:
-    """Raises ``Rejected`` naming the key and the field when the value is not what the key holds."""
+    """Reads a stored value. Fields of a later version are passed over: agents of two versions share a cluster.
+
+    Raises:
+        Rejected: naming the key and the field when the value is not what the key holds.
+    """
     try:
         return _read(kind, value)  # type: ignore[no-any-return]
     except ValidationError as error:
