@@ -63,7 +63,7 @@ class Shell:
         """
         assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(f"{{ {script}\n}} 2>&1; echo; echo \"-end- $?\"\n")
+        self._process.stdin.write(f'{{ {script}\n}} 2>&1; echo; echo "-end- $?"\n')
         self._process.stdin.flush()
         said: list[str] = []
         for line in self._process.stdout:
@@ -171,9 +171,9 @@ class Bench:
 
     def await_settled(self, vm: str, *, on: str | None = None) -> str:
         """The vm is held and seen running (there). Returns where."""
-        snapshot = self.await_snapshot(f"{vm} runs", lambda seen: _holder(seen, vm) in ((on,) if on else HOSTS))
+        snapshot = self.await_snapshot(f"{vm} runs", lambda seen: holder(seen, vm) in ((on,) if on else HOSTS))
         self.ticks(vm).await_progress()
-        found = _holder(snapshot, vm)
+        found = holder(snapshot, vm)
         assert found
         return found
 
@@ -199,7 +199,7 @@ class Bench:
             shell.close()
 
 
-def _holder(snapshot: Snapshot, name: str) -> NodeName | None:
+def holder(snapshot: Snapshot, name: str) -> NodeName | None:
     """The node that holds the vm and was seen running it in the session that holds it."""
     view = snapshot.vms.get(VmName(name))
     placement = view.placement.value if view and view.placement else None

@@ -29,7 +29,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measure:
-    """What was measured. ``baseline`` names another measure of the same run; ``ratio`` is the median over its median."""
+    """What was measured. ``baseline`` names another measure of the run; ``ratio`` is the median over its median."""
 
     name: str
     what: str
@@ -100,14 +100,18 @@ class Run:
         path.write_text(json.dumps([asdict(measure) for measure in self.found.values()], indent=1) + "\n")
 
     def table(self) -> str:
-        rows = [("MEASURE", "MEDIAN", "MIN", "MAX", "UNIT", "RATIO", "OF", "TARGET", "MET", "LOAD")]
+        rows: list[tuple[str, ...]] = [
+            ("MEASURE", "MEDIAN", "MIN", "MAX", "UNIT", "RATIO", "OF", "TARGET", "MET", "LOAD")
+        ]
         for m in self.found.values():
             met = {True: "yes", False: "NO", None: "-"}[m.met]
             ratio = f"{m.ratio:.2f}" if m.ratio is not None else "-"
             numbers = (f"{value:.3f}" for value in (m.median, m.min, m.max))
             rows.append((m.name, *numbers, m.unit, ratio, m.baseline or "-", m.target or "-", met, f"{m.load:.1f}"))
         widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-        return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows)
+        return "\n".join(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+        )
 
 
 def progress(words: str) -> None:

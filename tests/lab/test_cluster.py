@@ -187,6 +187,16 @@ def test_vm_migrated_by_hand_is_adopted_where_it_is(cluster: Cluster):
     assert any(entry["kind"] == "adopt" for entry in cluster.journal("web"))
 
 
+def test_second_copy_started_by_hand_is_refused_with_words(cluster: Cluster):
+    copy = cluster.lab.sh("h1", "virsh dumpxml web")
+    untagged = copy[: copy.index("<metadata>")] + copy[copy.index("</metadata>") + len("</metadata>") :]
+    for xml in (copy, untagged):
+        said = cluster.lab.sh("h2", f"cat > /tmp/copy.xml <<'XML'\n{xml}\nXML\nvirsh create /tmp/copy.xml", code=1)
+        assert "use 'vmha vm start web'" in said
+    assert cluster.qemu_pids("h2") == []
+    assert cluster.vm("web")["node"] == "h1"
+
+
 def test_removing_a_vm_from_the_cluster_leaves_the_guest_alone_and_adding_adopts_it(cluster: Cluster):
     pids = cluster.qemu_pids("h1")
     xml = cluster.lab.sh("h1", "virsh dumpxml web")

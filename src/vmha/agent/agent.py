@@ -13,6 +13,7 @@ from vmha.agent.claims import Claims
 from vmha.agent.inventory import Inventory
 from vmha.agent.session import SessionKeeper
 from vmha.agent.worker import Worker
+from vmha.fencing.gate_files import Gate
 from vmha.hypervisor.port import Ending, HostCapacity, Hypervisor
 from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
@@ -54,12 +55,13 @@ class Agent:
         mirror: Mirror,
         hypervisor: Hypervisor,
         keeper: SessionKeeper,
+        gate: Gate,
         migration_uri: str,
         address: str,
         migration_address: str,
     ) -> None:
         self._store, self._keys, self._clock, self._mirror = store, keys, clock, mirror
-        self._hypervisor, self._keeper = hypervisor, keeper
+        self._hypervisor, self._keeper, self._gate = hypervisor, keeper, gate
         self._address, self._migration_address = address, migration_address
         self._journal = Journal(store, keys, clock, keeper.node)
         self._claims = Claims(store, keys, keeper, self._journal)
@@ -80,6 +82,7 @@ class Agent:
             clock=clock,
             cluster=keys.cluster,
             migration_uri=migration_uri,
+            gate=gate,
             read_snapshot=mirror.snapshot,
         )
         self._dirty: set[VmName] = set()
@@ -88,6 +91,7 @@ class Agent:
         self._capacity: HostCapacity | None = None
         self._status: NodeStatus | None = None
         self._leaving = False
+        self._relist = True
         mirror.subscribe(self._keys_changed)
 
     async def run(self) -> None:
@@ -109,7 +113,7 @@ class Agent:
         self._wake.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while not await self._try_to_leave():
+                while not await self._try_to_leave():  # noqa: ASYNC110 (many sources)
                     await asyncio.sleep(LEAVE_LOOK_S)
                 return True
         return False
@@ -144,10 +148,13 @@ class Agent:
             parts = key.removeprefix(self._keys.prefix).split("/")
             if parts[0] == "vms":
                 vms.add(VmName(parts[1]))
+                self._relist |= parts[-1] == "spec"
             elif parts[0] == "nodes" and len(parts) == 4:
                 vms.add(VmName(parts[3]))
         if vms:
             self._mark(vms)
+            if self.inventory.newest_definition() > self.inventory.looked_for:
+                self.inventory.look_again()  # it may run here already
 
     async def _sweep_on(self) -> None:
         """The backstop: everything is worth a look now and then."""
@@ -167,10 +174,18 @@ class Agent:
             except VmhaError as error:
                 log.warning("status not published", why=str(error))
                 self._wake_later(RETRY_S)
+            self._list_managed()
             vms, self._dirty = sorted(self._dirty), set()
             for vm in vms:
                 if vm not in self._busy:
                     self._begin(vm, tasks)
+
+    def _list_managed(self) -> None:
+        """Tell the start gate which vms are the cluster's, whenever that has changed."""
+        if self._relist:
+            specs = [vm.spec.value for vm in self._mirror.snapshot().vms.values() if vm.spec]
+            self._gate.list_managed(self._keys.cluster, [one for spec in specs for one in (spec.uuid, spec.name)])
+            self._relist = False
 
     def _begin(self, vm: VmName, tasks: asyncio.TaskGroup) -> None:
         snapshot = self._mirror.snapshot()
@@ -281,6 +296,7 @@ class Agent:
             migration_address=self._migration_address,
             leaving=self._leaving,
             notes=guard.notes if guard else (),
+            looked_for=self.inventory.looked_for if self.inventory.is_published(self._keeper.current) else Revision(0),
         )
         if self._capacity is None:
             return status

@@ -14,7 +14,7 @@ from vmha.agent.session import Session, SessionKeeper
 from vmha.hypervisor.port import DomainEvent, DomainState, DomainView, Hypervisor
 from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
-from vmha.model.ids import SessionId, VmName
+from vmha.model.ids import Revision, SessionId, VmName
 from vmha.model.keys import Keys, encode
 from vmha.model.records import Observation, SeenState
 from vmha.policy.reconcile import Local
@@ -78,6 +78,8 @@ class Inventory:
         self._progress: dict[VmName, str] = {}
         self.reading: Reading | None = None
         self.trouble = "the hypervisor has not answered yet"
+        self.looked_for = Revision(0)
+        """The newest definition of a vm that the published inventory has looked for."""
         hypervisor.subscribe(self._heard)
 
     def _heard(self, event: DomainEvent) -> None:
@@ -129,6 +131,7 @@ class Inventory:
         return self.reading
 
     async def _look_and_publish(self) -> bool:
+        newest = self.newest_definition()
         try:
             await self.refresh()
         except VmhaError as error:
@@ -139,23 +142,36 @@ class Inventory:
         if session is None or session.over.is_set():
             return False
         try:
-            return await self._publish(session)
+            done = await self._publish(session)
         except VmhaError as error:
             log.warning("inventory not published", why=str(error))
             return False
+        if done and newest > self.looked_for:
+            self.looked_for = newest
+            self._on_change(set())
+        return done
+
+    def newest_definition(self) -> Revision:
+        """A guest of a vm that is defined later may be here, and be nobody's yet."""
+        defined = (vm.spec.created for vm in self._read_snapshot().vms.values() if vm.spec)
+        return max(defined, default=Revision(0))
 
     def _by_identity(self) -> dict[str, VmName]:
         known: dict[str, VmName] = {}
         for name, vm in self._read_snapshot().vms.items():
             if vm.spec:
-                known[vm.spec.value.uuid] = name
+                known[vm.spec.value.uuid] = known[name] = name
         return known
 
     def _vm_of(self, view: DomainView, by_identity: dict[str, VmName]) -> VmName | None:
-        """Ours by its tag, else by its uuid: somebody may have started it by hand."""
+        """Ours by its tag, else by its uuid or name: somebody may have started it by hand.
+
+        By name too, because libvirt draws a new uuid for every start of an XML that has none: such a guest writes to
+        the same disks, and a second one must not be started beside it.
+        """
         if view.tag is not None and view.tag.cluster == self._keys.cluster:
             return view.tag.vm
-        return by_identity.get(view.uuid)
+        return by_identity.get(view.uuid) or by_identity.get(view.name)
 
     async def _publish(self, session: Session) -> bool:
         """Write the differences; all of it in the first look of a session. False: to be tried again."""

@@ -116,7 +116,7 @@ class SessionKeeper:
         return self._clock.now() < kill_at - min(MAY_START_RESERVE_S, session.timing.hold_s / 8)
 
     async def run(self) -> None:
-        """One session after another. Cancelling leaves the session to the next process. Returns only after ``leave``."""
+        """One session after another, until ``leave``. Cancelling leaves the session to the next process."""
         while True:
             try:
                 session = await self._open()

@@ -12,6 +12,7 @@ import structlog
 from vmha.agent.claims import Claims, Lost
 from vmha.agent.inventory import Inventory
 from vmha.agent.session import SessionKeeper
+from vmha.fencing.gate_files import Gate
 from vmha.hypervisor.port import (
     DomainExists,
     DomainMissing,
@@ -63,6 +64,7 @@ class Worker:
     clock: Clock
     cluster: str
     migration_uri: str
+    gate: Gate
     read_snapshot: Callable[[], Snapshot]
     migrations_tried: dict[VmName, tuple[Revision, str]] = field(default_factory=dict)
 
@@ -118,15 +120,22 @@ class Worker:
         if not self.keeper.may_start():
             await self._start_failed(held, "too little time is left before the guard's deadline")
             return
+        session = held.value.session
+        assert session
+        self.gate.grant(spec.uuid, epoch=held.value.epoch, session=session)
         try:
             await self.hypervisor.start(xml, timeout_s=spec.start_timeout_s)
         except DomainExists as error:
             log.warning("a start met a guest that is already here", vm=held.value.vm, why=str(error))
+            await self._start_failed(held, str(error))  # if it is not ours; ours is adopted at the next look
         except StartFailed as error:
             await self._start_failed(held, str(error))
         except HypervisorUnavailable:
+            self.gate.withdraw(spec.uuid)  # before the wait: a start that was still queued is refused from now on
             await self._wait_out(held.value.vm)
             raise
+        finally:
+            self.gate.withdraw(spec.uuid)
 
     async def _wait_out(self, vm: VmName) -> None:
         """A start whose answer is missing may still happen: a thawed libvirtd carries out what it had received.

@@ -6,6 +6,7 @@ the lab's plan at every power-on.
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from vmha.lab.boxplan import HOME
@@ -109,6 +110,10 @@ def prepare(spec: LabSpec, node: NodeSpec, root: Path) -> None:
     (etc / "hostname").write_text(f"{node.name}\n")
     (etc / "libvirt/libvirtd.conf").write_text(_LIBVIRTD.format(uuid=uuid))
     (etc / "libvirt/qemu.conf").write_text(_QEMU.format(address=node.address))
+    hook = etc / "libvirt/hooks/qemu"
+    hook.parent.mkdir(parents=True, exist_ok=True)
+    hook.write_text(gate_hook())
+    hook.chmod(0o755)
     (etc / "machine-id").write_text(uuid.replace("-", "") + "\n")  # last: it says that all of this is done
 
 
@@ -123,6 +128,15 @@ def hosts_file(spec: LabSpec) -> str:
 def vmha_toml(spec: LabSpec, node: NodeSpec) -> str:
     endpoints = ", ".join(f'"{endpoint}"' for endpoint in spec.etcd_endpoints)
     return _VMHA.format(cluster=CLUSTER, node=node.name, endpoints=endpoints, address=node.address)
+
+
+def gate_hook() -> str:
+    """libvirt's qemu hook: vmha's start gate. Without site packages, because every start of a guest waits for it."""
+    source = Path(__file__).resolve().parents[2]
+    return (
+        f"#!{sys.executable} -IS\nimport sys\nsys.path.insert(0, {str(source)!r})\n"
+        "from vmha.fencing.gate import main\nsys.exit(main())\n"
+    )
 
 
 def new_uuid() -> str:

@@ -19,7 +19,7 @@
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -168,7 +168,7 @@ def decode(kind: type[T], value: bytes, *, where: str) -> T:
         Rejected: naming the key and the field when the value is not what the key holds.
     """
     try:
-        return _read(kind, value)  # type: ignore[no-any-return]
+        return cast(T, _read(cast(Any, kind), value))
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in found["loc"])

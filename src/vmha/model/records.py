@@ -78,6 +78,7 @@ class NodeStatus:
     address: str = ""
     migration_address: str = ""
     leaving: bool = False  # an orderly shutdown of the host is under way
+    looked_for: Revision = Revision(0)  # vms defined up to this revision were looked for in the published inventory
     notes: tuple[str, ...] = ()
 
 
@@ -180,6 +181,7 @@ class Placement:
     ended_why: str = ""
     failures: tuple[Failure, ...] = ()
     restarts: tuple[float, ...] = ()
+    endings: tuple[float, ...] = ()  # when it last ended unasked, for the rest before the next try
     failback_after: Revision = Revision(0)  # fail back only to sessions younger than this
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from vmha.agent.agent import Agent
 from vmha.agent.session import Identity, SessionKeeper
+from vmha.fencing.gate_files import Gate
 from vmha.fencing.port import Guard
 from vmha.fencing.power import PowerSwitch
 from vmha.hypervisor.port import Hypervisor, HypervisorUnavailable
@@ -35,6 +36,7 @@ class Ports:
     hypervisor: Hypervisor
     guard: Guard
     power: PowerSwitch
+    gate: Gate
     clock: Clock
 
 
@@ -69,6 +71,7 @@ class Member:
             mirror=self.mirror,
             hypervisor=ports.hypervisor,
             keeper=self.keeper,
+            gate=ports.gate,
             migration_uri=migration_uri,
             address=identity.address,
             migration_address=migration_address,

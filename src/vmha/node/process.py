@@ -13,6 +13,7 @@ from pathlib import Path
 
 import structlog
 
+from vmha.fencing.gate_files import GateFiles
 from vmha.fencing.guard_client import GuardClient
 from vmha.hypervisor.libvirt_adapter import LibvirtHypervisor
 from vmha.model.clock import SystemClock
@@ -60,6 +61,7 @@ async def _run(settings: NodeSettings) -> None:
             hypervisor=LibvirtHypervisor(settings.libvirt_uri, cluster=settings.cluster, clock=clock),
             guard=GuardClient(settings.guard_socket),
             power=FenceAgents(),
+            gate=GateFiles(settings.run_dir, settings.state_dir),
             clock=clock,
         ),
         HostIdentity(NodeName(settings.node), address),

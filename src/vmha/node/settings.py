@@ -38,6 +38,7 @@ class NodeSettings(Document):
     libvirt_uri: str = "qemu:///system"
     libvirt_run_dir: Path = Path("/run/libvirt/qemu")
     run_dir: Path = Path("/run/vmha")
+    state_dir: Path = Field(default=Path("/var/lib/vmha"), description="What must outlive a reboot.")
     watchdog: str = Field(default="/dev/watchdog", description="Empty: none.")
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
 

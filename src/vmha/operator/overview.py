@@ -164,12 +164,12 @@ def _warnings(
     said += [f"node {node.name} {node.why_not}" for node in nodes if node.condition in _ALARMING]
     said += [f"vm {vm.name} has departed: {vm.reason}" for vm in vms if vm.state is VmState.DEPARTED]
     said += [f"vm {vm.name} runs unmanaged on {vm.node}" for vm in vms if vm.state is VmState.UNMANAGED]
-    members = {member.node for domain in snapshot.domains.values() for member in domain.members}
+    joined = set(map(str, snapshot.nodes))
     said += [
         f"failover domain {domain.name} names {member.node}, which has not joined"
         for domain in snapshot.domains.values()
         for member in domain.members
-        if member.node in members - set(map(str, snapshot.nodes))
+        if member.node not in joined
     ]
     said += [f"unreadable value: {problem}" for _, problem in sorted(snapshot.problems.items())]
     return said

@@ -25,6 +25,9 @@ from vmha.policy.placement import Choice, Field, choose
 from vmha.policy.snapshot import Moment, VmView
 from vmha.policy.steps import Change, PlacementStep, SettleDesired, Step, Waiting
 
+RESTARTS_AT_ONCE = 2
+LONGEST_RESTART_REST_S = 60.0
+"""Between two starts of a guest that keeps ending by itself."""
 CLAIM_PATIENCE_S = 30.0
 """An assignment that its node has not claimed for this long is given to another."""
 
@@ -75,6 +78,8 @@ def decide_stopped(vm: VmView, ground: Field, moment: Moment) -> Decision:
     placement = vm.placement.value if vm.placement else None
     if placement and (settled := _by_ending(vm.spec, vm.placement, spec, placement, moment)):
         return settled
+    if placement and (resting := _rest(vm, placement, moment)):
+        return resting
     return _start(vm, ground, moment)
 
 
@@ -97,6 +102,9 @@ def _unsettled(vm: VmView, ground: Field) -> str:
     for name, verdict in ground.verdicts.items():
         if verdict.condition in (Condition.SUSPECT, Condition.LOST, Condition.FENCING, Condition.JOINING):
             return f"{name} {verdict.refusal}: whether it runs there is not known"
+        status = ground.snapshot.nodes[name].current_status
+        if vm.spec and status and status.looked_for < vm.spec.created:
+            return f"{name} has not looked for it yet: whether it runs there is not known"
     return ""
 
 
@@ -143,6 +151,19 @@ def _is_used_up(spec: VmSpec, placement: Placement, moment: Moment) -> bool:
     return 0 < spec.max_restarts <= len(_recent_restarts(spec, placement, moment))
 
 
+def _rest(vm: VmView, placement: Placement, moment: Moment) -> Decision | None:
+    """A guest that ends again and again is not started in a hot loop: twice at once, then after 2, 4, 8 ... seconds."""
+    endings = transitions.recent_endings(placement, moment.wall)
+    if placement.ended not in transitions.UNASKED or len(endings) <= RESTARTS_AT_ONCE:
+        return None
+    left = placement.since + min(LONGEST_RESTART_REST_S, 2.0 ** (len(endings) - RESTARTS_AT_ONCE)) - moment.wall
+    if left <= 0:
+        return None
+    text = f"it ended {len(endings)} times in a short while ({placement.ended_why}); it is started again after a rest"
+    resting = wait(vm, "it-ends-again-and-again", text, moment=moment)
+    return replace(resting, retry_in_s=left)
+
+
 def _start(vm: VmView, ground: Field, moment: Moment) -> Decision:
     """First start, restart after a failure, or the next try."""
     assert vm.spec
@@ -171,7 +192,8 @@ def _where_to_start(
         elsewhere = choose(spec, ground, avoid={last: "just failed there (recovery: another node first)"})
         if elsewhere.node is not None:
             return elsewhere, ()
-    return choose(spec, ground, prefer=last), (*restarts, moment.wall)
+    remembered = max(1, spec.max_restarts)  # more are never counted, and the record must not grow for ever
+    return choose(spec, ground, prefer=last), (*restarts, moment.wall)[-remembered:]
 
 
 def _why_started(spec: VmSpec, placement: Placement | None, choice: Choice, ground: Field) -> Reason:

@@ -9,7 +9,7 @@ from vmha.model.vm import Desired
 from vmha.policy.membership import Condition, Verdict
 from vmha.policy.snapshot import Snapshot, VmView
 
-WAITING_RULES = ("no-node-can-take-it", "its-whereabouts-are-unknown")
+WAITING_RULES = ("no-node-can-take-it", "its-whereabouts-are-unknown", "it-ends-again-and-again")
 
 
 class VmState(StrEnum):

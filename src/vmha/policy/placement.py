@@ -74,8 +74,8 @@ class Field:
     def ranking(self, spec: VmSpec, owner: NodeName | None) -> Ranking:
         """The nodes by failover domain, worked out once per domain (and owner, where that matters), not per vm."""
         domain = self.domain_of(spec)
-        online = self.eligible if owner is None or owner in self.eligible else self.eligible | {owner}
-        matters = online is not self.eligible or (domain is not None and domain.nofailback)
+        online = self.eligible if owner is None else self.eligible | {owner}
+        matters = len(online) > len(self.eligible) or (domain is not None and domain.nofailback)
         key = (domain.name if domain else "", owner if matters else None)
         if key not in self._rankings:
             self._rankings[key] = rank(domain, online=online, owner=owner)

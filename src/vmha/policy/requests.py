@@ -181,7 +181,9 @@ def _start_again(
             choice = choose(vm.spec.value, ground, prefer=home)
     if choice.node is None:
         return None  # the ordinary rules say why it waits
-    text = f"{request.verb} asked for by {request.author}; {why_there(vm.spec.value, choice, ground)}"
+    in_place = request.verb is Verb.RESTART and choice.node == home
+    where = f"in place on {home}" if in_place else why_there(vm.spec.value, choice, ground)
+    text = f"{request.verb} asked for by {request.author}; {where}"
     reason = Reason(rule=f"operator-asked-to-{request.verb}", text=text, candidates=choice.candidates)
     new = transitions.assign(vm.name, placement, choice.node, reason, moment.wall, operation=request.id)
     if request.verb is Verb.RELOCATE:

@@ -11,6 +11,8 @@ from vmha.model.ids import Epoch, NodeName, RequestId, Revision, SessionId, VmNa
 from vmha.model.records import Failure, Phase, Placement, Reason, RunEnd
 
 REMEMBERED_FAILURES = 16
+ENDINGS_COUNT_FOR_S = 600.0
+UNASKED = (RunEnd.CRASHED, RunEnd.GUEST_SHUTDOWN, RunEnd.DESTROYED)
 
 
 def _next_epoch(previous: Placement | None) -> Epoch:
@@ -40,6 +42,7 @@ def assign(
         last_node=_last_node(previous),
         failures=previous.failures if previous and keep_failures else (),
         restarts=restarts,
+        endings=recent_endings(previous, wall),
         failback_after=previous.failback_after if previous else Revision(0),
     )
 
@@ -171,6 +174,15 @@ def note(vm: VmName, placement: Placement | None, reason: Reason, wall: float) -
     if placement is not None:
         return replace(placement, reason=reason)
     return Placement(vm=vm, epoch=Epoch(0), phase=Phase.STOPPED, reason=reason, since=wall)
+
+
+def recent_endings(placement: Placement | None, wall: float) -> tuple[float, ...]:
+    """When the vm ended unasked within the last ``ENDINGS_COUNT_FOR_S``, the present ending included."""
+    if placement is None:
+        return ()
+    now = (placement.since,) if placement.phase is Phase.STOPPED and placement.ended in UNASKED else ()
+    recent = (at for at in (*placement.endings, *now) if wall - at < ENDINGS_COUNT_FOR_S)
+    return tuple(recent)[-REMEMBERED_FAILURES:]
 
 
 def _last_node(previous: Placement | None) -> NodeName | None:

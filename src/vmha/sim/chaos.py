@@ -11,12 +11,13 @@ import asyncio
 import random  # noqa: TID251 (the one place that draws: the seed is part of the command line)
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from vmha.hypervisor.port import DomainState
 from vmha.model.errors import VmhaError
 from vmha.model.settings import ClusterConfig, Profile
 from vmha.model.vm import AfterShutdown, FailoverDomain, FailoverDomainMember, Recovery
-from vmha.sim.faults import Fate, Fault, choices
+from vmha.sim.faults import KINDS, Fate, choices
 from vmha.sim.hands import Hands
 from vmha.sim.invariants import Blocked, Violation, check_liveness, check_safety
 from vmha.sim.journal import JournalLine, read_journal
@@ -28,8 +29,13 @@ LIVENESS_S = 300.0
 QUIET_S = 4.0
 FIRST_REST_S = 60.0
 MEMORY_MIB = 65536
-_PAUSES = ((0.0, 0.2), (0.2, 1.5), (0.2, 1.5), (1.0, 6.0), (1.0, 6.0), (5.0, 25.0))
-"""Between two steps, in seconds: at once, within a hand-over, within a hold, after a take-over."""
+_AT_ONCE, _IN_A_HANDOVER, _IN_A_HOLD, _AFTER_ALL = (0.0, 0.1), (0.1, 1.5), (1.0, 6.0), (5.0, 25.0)
+_PACES = (
+    (_AT_ONCE, _IN_A_HANDOVER, _IN_A_HANDOVER, _IN_A_HOLD, _IN_A_HOLD, _AFTER_ALL),
+    (_AT_ONCE, _IN_A_HANDOVER, _IN_A_HANDOVER, _IN_A_HANDOVER, _IN_A_HOLD),
+    (_AT_ONCE, _AT_ONCE, _AT_ONCE, _AFTER_ALL),
+)
+"""Pauses between two steps, in seconds, one line for each kind of life: mixed, hurried, in bursts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,10 +96,12 @@ class _Chaos:
             hands=self._hands,
             draw=self._draw,
             vms=self._vms,
+            temper={kind: self._draw.choice((0.2, 1.0, 1.0, 4.0)) for kind in KINDS},
             moved_by_hand=frozenset(vm for vm in self._vms if self._draw.random() < 0.5),
         )
+        pauses = self._draw.choice(_PACES)
         for _ in range(self._options.steps):
-            low, high = self._draw.choice(_PAUSES)
+            low, high = self._draw.choice(pauses)
             await asyncio.sleep(self._draw.uniform(low, high))
             await self._strike()
             self._world.record.catch_up()
@@ -177,7 +185,7 @@ class _Chaos:
         for name, host in world.hosts.items():
             host.power_on()
             host.start_agent()
-            await self._do(f"undrain {name}", lambda name=name: hands.undrain(name))
+            await self._do(f"undrain {name}", partial(hands.undrain, name))
         for vm in self._vms:
             guest = hands.find_guest(vm)
             if guest is not None and guest.state is DomainState.PAUSED and guest.reason == "user":
@@ -185,7 +193,7 @@ class _Chaos:
         await asyncio.sleep(30.0)
         for vm in self._vms:
             if not world.fabric.instances(vm):
-                await self._do(f"confirm-gone {vm}", lambda vm=vm: hands.confirm_gone(vm))
+                await self._do(f"confirm-gone {vm}", partial(hands.confirm_gone, vm))
 
     def _judge(self, restless: str) -> Life:
         history, record = self._world.fabric.history, self._world.record.catch_up().lines
@@ -199,6 +207,3 @@ class _Chaos:
             journal=tuple(read_journal(record)),
             simulated_s=self._world.clock.now(),
         )
-
-
-__all__ = ["Fault", "Life", "Options", "live"]

@@ -10,6 +10,7 @@ from typing import Any
 
 from vmha.hypervisor.fabric_state import Guest
 from vmha.hypervisor.port import DomainState
+from vmha.model.domain_xml import default_uuid, parse_domain
 from vmha.model.errors import Refused
 from vmha.model.ids import NodeName
 from vmha.model.keys import encode
@@ -31,7 +32,8 @@ SHUTDOWN_S = 120.0
 
 def domain_xml(name: str, *, memory_mib: int, vcpus: int) -> str:
     return (
-        f"<domain type='qemu'><name>{name}</name><memory unit='MiB'>{memory_mib}</memory>"
+        f"<domain type='qemu'><name>{name}</name><uuid>{default_uuid('sim', name)}</uuid>"
+        f"<memory unit='MiB'>{memory_mib}</memory>"
         f"<vcpu>{vcpus}</vcpu><os><type>hvm</type></os></domain>"
     )
 
@@ -135,6 +137,10 @@ class Hands:
         host = self.world.fabric.host(on)
         if not host.has_power:
             raise Refused(f"{on} is off")
+        facts = parse_domain(xml)
+        refusal = self.host(on).gate.refusal(facts.name, facts.uuid or "")
+        if refusal:
+            raise Refused(f"hook script execution failed: {refusal}")
         self.world.fabric.virsh_start(xml, on)
 
     def crash(self, vm: str) -> None:

@@ -14,6 +14,7 @@ from vmha.fencing.simulated import SimulatedGuard
 from vmha.hypervisor.simulated import SimulatedHypervisor
 from vmha.model.ids import NodeName, SessionId
 from vmha.node.member import Member, Ports
+from vmha.sim.gate import SimGate
 from vmha.sim.process import Gate
 from vmha.store.memory_store import MemoryStore
 
@@ -47,7 +48,8 @@ class SimHost:
         self.is_cut = False
         self.guard: SimulatedGuard | None = None
         self.member: Member | None = None
-        self._gate = Gate()
+        self.gate = SimGate()
+        self._processors = Gate()
         self._agent: asyncio.Task[None] | None = None
         self._store: MemoryStore | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -57,7 +59,7 @@ class SimHost:
 
     @property
     def is_frozen(self) -> bool:
-        return not self._gate.is_open
+        return not self._processors.is_open
 
     @property
     def has_agent(self) -> bool:
@@ -65,14 +67,13 @@ class SimHost:
 
     # --- power
 
-    def power_on(self, *, with_agent: bool = True) -> None:
+    def power_on(self) -> None:
         self._call_off_reset()
         if self.has_power:
             return
         self.boots += 1
         self.has_power = True
-        if self.boots > 1:
-            self.world.fabric.power_on(self.name)
+        self.world.fabric.power_on(self.name)
         self._identity = SimIdentity(self.name, self.name, f"b{self.boots}")
         self.guard = SimulatedGuard(
             self.world.clock,
@@ -80,8 +81,7 @@ class SimHost:
             list_managed=lambda: self.world.managed_on(self.name),
             watchdog_s=self.watchdog_s,
         )
-        if with_agent:
-            self.start_agent()
+        self.start_agent()
 
     def power_off(self) -> None:
         """The cord: everything at once, nobody says goodbye."""
@@ -94,7 +94,7 @@ class SimHost:
             self.guard.stop()
             self.guard = None
         self.world.fabric.power_off(self.name)
-        self._gate.open()
+        self._processors.open()
 
     async def shut_down(self, timeout_s: float) -> bool:
         """An orderly shutdown of the host: its agent leaves, then the power goes. False: guests were left."""
@@ -108,7 +108,7 @@ class SimHost:
         """Everything stands still. An armed watchdog is not petted any more."""
         if not self.has_power or self.is_frozen:
             return
-        self._gate.close()
+        self._processors.close()
         self.world.fabric.freeze(self.name)
         watchdog_s = self.guard.petted_watchdog_s if self.guard else 0
         if watchdog_s:
@@ -119,7 +119,7 @@ class SimHost:
             return
         self._call_off_reset()
         self.world.fabric.thaw(self.name)
-        self._gate.open()
+        self._processors.open()
 
     def _reset_now(self) -> None:
         self.power_off()
@@ -154,7 +154,7 @@ class SimHost:
         if self._agent is None and self.has_power:
             loop = asyncio.get_running_loop()
             self._agent = loop.create_task(
-                self._run_agent(), name=f"agent-{self.name}", context=self._gate.context()
+                self._run_agent(), name=f"agent-{self.name}", context=self._processors.context()
             )
 
     def stop_agent(self) -> None:
@@ -168,21 +168,24 @@ class SimHost:
 
     async def _run_agent(self) -> None:
         while True:
-            assert self.guard
-            assert self._identity
-            self.member = Member(
-                self._ports(self.guard),
-                self._identity,
-                self.world.keys,
-                migration_uri="qemu+tcp://{address}/system",
-                migration_address=self.name,
-                threads=False,
-            )
             try:
-                await self.member.run()
+                await self._run_member()
             except Exception as error:
                 self.world.crashes.append(f"{self.world.clock.now():.3f} agent of {self.name}: {error!r}")
             await asyncio.sleep(AGENT_RESTART_S)
+
+    async def _run_member(self) -> None:
+        assert self.guard
+        assert self._identity
+        self.member = Member(
+            self._ports(self.guard),
+            self._identity,
+            self.world.keys,
+            migration_uri="qemu+tcp://{address}/system",
+            migration_address=self.name,
+            threads=False,
+        )
+        await self.member.run()
 
     def _ports(self, guard: Guard) -> Ports:
         self._store = MemoryStore(self.world.etcd, self.name)
@@ -191,5 +194,6 @@ class SimHost:
             hypervisor=SimulatedHypervisor(self.world.fabric, self.name),
             guard=guard,
             power=self.world.power,
+            gate=self.gate,
             clock=self.world.clock,
         )

@@ -27,7 +27,7 @@ LEADERS_KINDS = frozenset(
 )
 _CLAIMED = ("held", "stopping", "migrating")
 _PLACED = ("assigned", *_CLAIMED)
-_WAITING_RULES = ("no-node-can-take-it", "its-whereabouts-are-unknown")
+_WAITING_RULES = ("no-node-can-take-it", "its-whereabouts-are-unknown", "it-ends-again-and-again")
 
 Json = dict[str, Any]
 
@@ -102,7 +102,9 @@ def _take_fact(state: _State, fact: Fact) -> None:
     instance.epoch, instance.runs = fact.epoch, fact.deed is Deed.RUNS
     if not instance.runs:
         return
-    others = [host for (vm, host), other in state.instances.items() if vm == fact.vm and host != fact.host and other.runs]
+    others = [
+        host for (vm, host), other in state.instances.items() if vm == fact.vm and host != fact.host and other.runs
+    ]
     for other in others:
         state.report(fact.time, "never-two", f"{fact.vm} runs on {other} and on {fact.host}")
     if instance.session_is_over:
@@ -251,9 +253,9 @@ def _why_not(vm: str, keys: dict[str, Json]) -> str:
         return ""
     node, session = placement["node"], placement["session"]
     seen = keys.get(f"nodes/{node}/vms/{vm}")
+    if placement["reason"]["rule"] in _WAITING_RULES:
+        return str(placement["reason"]["text"])
     match placement["phase"]:
-        case "stopped" | "assigned" if placement["reason"]["rule"] in _WAITING_RULES:
-            return str(placement["reason"]["text"])
         case "departed":
             return str(placement["ended_why"])
         case "held" | "stopping" | "migrating" if f"fencing/{session}" not in keys:

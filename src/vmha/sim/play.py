@@ -18,12 +18,14 @@ from vmha.sim.virtual import VirtualLoop, run_virtual
 from vmha.sim.world import World
 
 HAND_STARTS_S = 1.0
-"""Guests that run before vmha get this long to boot."""
+"""Guests that run before they are vmha's get this long to boot."""
+FIRST_REST_S = 60.0
+"""Until the nodes have joined, at most. Then the vms are added, and time counts from there."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Happening:
-    """One step as it happened. ``at_s`` counts from the start of the agents; ``result`` '' when nothing refused it."""
+    """One step as it happened. ``at_s`` counts from when the vms were added; ``result`` '' when nothing refused it."""
 
     at_s: float
     verb: str
@@ -35,7 +37,7 @@ class Happening:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Played:
-    """``begin_s``: the loop's time at which the agents started; everything recorded counts from before it."""
+    """``begin_s``: the loop's time at which the vms were added; everything recorded counts from before it."""
 
     scenario: Scenario
     begin_s: float
@@ -68,8 +70,8 @@ class _Stage:
     async def play(self) -> Played:
         await self._build()
         self.begin_s = self.world.clock.now()
-        for host in self.world.hosts.values():
-            host.start_agent()
+        for vm in self.scenario.vms:
+            await self._add(vm)
         for step in self.scenario.steps:
             await self._happen(step)
         at_rest = await self._settle()
@@ -98,23 +100,22 @@ class _Stage:
         self.observer.start()
         await hands.configure(scenario.config)
         for node in scenario.nodes:
-            self.world.add_host(
-                node.name, memory_mib=node.memory_mib, vcpus=node.vcpus, watchdog_s=node.watchdog_s
-            )
+            self.world.add_host(node.name, memory_mib=node.memory_mib, vcpus=node.vcpus, watchdog_s=node.watchdog_s)
             await hands.register(node.name, fence=node.switch is not Fence.NONE)
             if node.switch is Fence.BROKEN:
                 hands.break_switch(node.name)
             if node.on:
-                hands.host(node.name).power_on(with_agent=False)
+                hands.host(node.name).power_on()
             else:
                 self.world.fabric.power_off(node.name)
         for domain in scenario.failover_domains:
             await hands.add_domain(domain)
         for vm in scenario.vms:
-            await self._add(vm)
             if vm.running_on:
+                self.vms[vm.name] = vm
                 self._start_by_hand(vm.name, vm.running_on)
         await asyncio.sleep(HAND_STARTS_S)
+        await self.observer.settle(quiet_s=1.0, at_most_s=FIRST_REST_S)
 
     async def _add(self, vm: SimVm) -> None:
         self.vms[vm.name] = vm

@@ -45,7 +45,7 @@ class Record:
                     at_s=commit.at_s,
                     revision=commit.batch.revision,
                     written=tuple(
-                        Written(key=change.key.removeprefix(self._prefix), value=change.kv and change.kv.value)
+                        Written(key=change.key.removeprefix(self._prefix), value=change.kv.value if change.kv else None)
                         for change in commit.batch.changes
                     ),
                 )

@@ -1,7 +1,8 @@
 """What a played scenario has to say: placement, moves with reasons, gaps, journal, verdict. As data; text is elsewhere.
 
 Moves are read from the store's record of each placement, gaps from the hosts' history, the verdict from
-``invariants``: three witnesses that know nothing of each other. Times are seconds since the agents started.
+``invariants``: three witnesses that know nothing of each other. Times are seconds since the vms were added to a
+cluster whose nodes had joined.
 """
 
 from collections.abc import Iterator
@@ -227,9 +228,7 @@ def _gap_line(gap: Gap, played: Played) -> GapLine:
 
 
 def _journal_line(line: JournalLine, begin_s: float) -> JournalLine:
-    return JournalLine(
-        at_s=line.at_s - begin_s, by=line.by, kind=line.kind, vm=line.vm, node=line.node, text=line.text
-    )
+    return JournalLine(at_s=line.at_s - begin_s, by=line.by, kind=line.kind, vm=line.vm, node=line.node, text=line.text)
 
 
 def _rounded(value: Any) -> Any:

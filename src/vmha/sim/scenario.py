@@ -111,7 +111,7 @@ class MigrationWillFail(Document):
 
 
 class Step(Document):
-    """One thing that happens: exactly one verb. ``at`` in seconds since the agents started; without it the step waits
+    """One thing that happens: exactly one verb. ``at`` in seconds since the vms were added; without it the step waits
     until the cluster has come to rest."""
 
     at: Seconds | None = None
@@ -183,10 +183,9 @@ class Step(Document):
 
 
 VERBS = tuple(name for name in Step.model_fields if name != "at")
-NODE_VERBS = frozenset(
-    "power_off power_on shutdown cut heal freeze thaw agent_stop agent_start libvirtd_stop libvirtd_start "
-    "break_switch mend_switch drain undrain confirm_off".split()
-)
+_HOST_VERBS = ("power_off", "power_on", "shutdown", "cut", "heal", "freeze", "thaw", "break_switch", "mend_switch")
+_DAEMON_VERBS = ("agent_stop", "agent_start", "libvirtd_stop", "libvirtd_start")
+NODE_VERBS = frozenset((*_HOST_VERBS, *_DAEMON_VERBS, "drain", "undrain", "confirm_off"))
 
 
 class Settling(Document):

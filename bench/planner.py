@@ -1,0 +1,51 @@
+"""How long one plan takes for a large cluster: one node lost, its vms to be placed; everything at rest; a cold start.
+
+The plan is the policy's pure function on records in memory: no etcd, no hypervisor. The snapshot is built anew for each
+sample, because a plan must not live on what the one before it worked out.
+"""
+
+from bench.measure import Run, Target, progress
+from bench.ticks import now_s
+from bench.world import WALL, snapshot_of
+from vmha.policy.plan import plan
+from vmha.policy.snapshot import Moment
+
+SIZES = {(1000, 32): 0.1, (10_000, 500): 2.0}
+LOST = 3
+"""The number of the node that is lost."""
+COLD_SAMPLES = 3
+"""A cold start of the large cluster takes seconds and is not what anybody waits for: the guests' boots are."""
+
+
+def names() -> list[str]:
+    return [f"planner.{vms}x{nodes}{kind}" for vms, nodes in SIZES for kind in ("", ".at-rest", ".cold")]
+
+
+def planner(run: Run) -> None:
+    for (vms, nodes), at_most_s in SIZES.items():
+        _measure(run, vms, nodes, at_most_s)
+
+
+def _measure(run: Run, vms: int, nodes: int, at_most_s: float) -> None:
+    name, size = f"planner.{vms}x{nodes}", f"{vms:,} vms x {nodes} nodes"
+    if run.wants([name]):
+        samples = run.repeat(lambda: _plan_s(vms, nodes, lost=LOST, steps=len(range(LOST, vms, nodes))))
+        run.add(name, f"full plan, {size}, one node lost", samples, target=Target(at_most=at_most_s))
+    if run.wants([f"{name}.at-rest"]):
+        samples = run.repeat(lambda: _plan_s(vms, nodes, steps=0))
+        run.add(f"{name}.at-rest", f"full plan, {size}, nothing to do", samples)
+    if run.wants([f"{name}.cold"]):
+        times = min(run.samples, COLD_SAMPLES) if vms > 1000 else run.samples
+        samples = [_plan_s(vms, nodes, placed=False) for _ in range(times)]
+        run.add(f"{name}.cold", f"full plan, {size}, nothing placed yet", samples)
+
+
+def _plan_s(vms: int, nodes: int, *, lost: int | None = None, placed: bool = True, steps: int | None = None) -> float:
+    snapshot = snapshot_of(vms, nodes, lost=lost, placed=placed)
+    moment = Moment(now=1000.0, wall=WALL)
+    began_s = now_s()
+    made = plan(snapshot, moment)
+    took_s = now_s() - began_s
+    if steps is not None and len(made.steps) != steps:
+        progress(f"planner: {len(made.steps)} steps where {steps} were expected")
+    return took_s

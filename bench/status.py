@@ -1,0 +1,92 @@
+"""How long ``vmha status`` takes: the whole command, from the start of the process to its end.
+
+The cluster is a real etcd on loopback, filled with the keys of a small and of a large cluster. The baseline is
+``etcdctl`` fetching the same keys as they are, which decodes nothing and explains nothing.
+"""
+
+import asyncio
+import os
+import shutil
+import subprocess
+
+from tests.support.etcd import RealEtcd
+
+from bench.labs import vmha_command
+from bench.measure import Run, Target, progress
+from bench.ticks import now_s
+from bench.world import records
+from vmha.model.keys import Keys, encode
+from vmha.store.etcd import EtcdStore
+from vmha.store.port import Put
+
+SIZES = {(10, 3): 0.3, (10_000, 500): None}
+_A_BATCH = 100
+_AT_ONCE = 4
+
+
+def names() -> list[str]:
+    return [f"status.{vms}" for vms, _ in SIZES]
+
+
+def status(run: Run) -> None:
+    for (vms, nodes), at_most_s in SIZES.items():
+        if run.wants([f"status.{vms}"]):
+            with RealEtcd() as etcd:
+                asyncio.run(_fill(etcd.endpoints, vms, nodes))
+                _measure(run, etcd.endpoints, vms, nodes, at_most_s)
+
+
+def _measure(run: Run, endpoints: list[str], vms: int, nodes: int, at_most_s: float | None) -> None:
+    size = f"{vms:,} vms x {nodes} nodes"
+    place = {"VMHA_ENDPOINTS": ",".join(endpoints), "VMHA_CLUSTER": "bench", "VMHA_CONFIG": ""}
+    environment = os.environ | place
+    baseline = f"etcdctl.{vms}"
+    if etcdctl := shutil.which("etcdctl"):
+        fetch = [etcdctl, f"--endpoints={endpoints[0]}", "get", "--prefix", Keys("bench").prefix]
+        bare = run.repeat(lambda: _wall_s(fetch, os.environ | {"ETCDCTL_API": "3"})[0])
+        run.add(baseline, f"etcdctl get --prefix, {size}", bare)
+    command = [*vmha_command(), "status"]
+    _wall_s(command, environment)  # once for the file cache
+    found = [_wall_s(command, environment) for _ in range(run.samples)]
+    target = Target(at_most=at_most_s) if at_most_s else None
+    run.add(f"status.{vms}", f"vmha status, {size}", [s for s, _ in found], baseline=baseline, target=target)
+    run.add(f"status.{vms}.memory", "its peak memory", [mib for _, mib in found], unit="MiB")
+
+
+def _wall_s(command: list[str], environment: dict[str, str]) -> tuple[float, float]:
+    """Wall time in seconds and peak memory in MiB of a command that must succeed."""
+    began_s = now_s()
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    _, code, usage = os.wait4(process.pid, 0)
+    took_s = now_s() - began_s
+    process.returncode = os.waitstatus_to_exitcode(code)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)}: exit code {process.returncode}")
+    return took_s, usage.ru_maxrss / 1024
+
+
+async def _fill(endpoints: list[str], vms: int, nodes: int) -> None:
+    """Every key of such a cluster."""
+    progress(f"filling an etcd with {vms} vms x {nodes} nodes")
+    store = EtcdStore(endpoints)
+    gate = asyncio.Semaphore(_AT_ONCE)
+    size = 0
+
+    async def write(puts: list[Put]) -> None:
+        async with gate:
+            await store.txn([], puts)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            batch: list[Put] = []
+            for key, record in records(vms, nodes, Keys("bench")):
+                batch.append(Put(key, encode(record)))
+                size += len(batch[-1].value)
+                if len(batch) == _A_BATCH:
+                    group.create_task(write(batch), name="fill")
+                    batch = []
+            if batch:
+                group.create_task(write(batch), name="fill")
+    finally:
+        await store.close()
+    progress(f"filled: {size / 1e6:.1f} MB")

@@ -1,0 +1,152 @@
+"""The start gate: libvirt's qemu hook, which lets a managed vm start only under a claim of this node's session.
+
+libvirt runs it before it launches a QEMU (``prepare`` and ``start``) and before it lets one in by migration
+(``migrate``), with the domain's XML on standard input; any exit code but 0 refuses, with the words on standard error.
+
+    start of a vm that is not managed                 let through, always
+    start of a managed vm, granted by the agent now   let through, if the session's deadline has not come
+    any other start of a managed vm                   refused: somebody's hand, or a start that comes too late
+    a managed vm coming in by migration               let in: it is vmha's own, or it is adopted where it arrives
+
+A grant is a file that the agent makes right before its start and takes away right after it. So a second copy started
+by hand is refused before it can hurt, and a libvirtd that stood still with a start in its queue refuses it when it
+goes on. It fails closed: without an agent there is no grant. Standard library only, it never calls libvirt, and what
+it does not understand about a vm that is not managed it lets through.
+"""
+
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from vmha.fencing.guard_state import STATE_NAME
+from vmha.fencing.qemu_processes import TAG_NAMESPACE
+
+GRANTS = "grants"
+MANAGED = "managed.json"
+COMING_IN = "coming-in"
+COMING_IN_FOR_S = 60.0
+GATED = (("prepare", "begin"), ("start", "begin"))
+MIGRATE = ("migrate", "begin")
+STARTED = ("started", "begin")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the hook is asked about: the domain, as its XML describes it."""
+
+    name: str
+    uuid: str
+    tag_cluster: str = ""
+    tag_epoch: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What this node knows: the managed vms, the grant for this one, and until when its session may start guests."""
+
+    cluster: str = ""
+    managed: frozenset[str] = frozenset()  # uuids and names
+    granted_epoch: int | None = None
+    granted_session: str = ""
+    armed_session: str = ""
+    kill_at: float = 0.0
+    coming_in: bool = False
+
+
+def judge(operation: tuple[str, str], asked: Asked, known: Known, now: float) -> str:
+    """'' lets it through; else the words of the refusal. ``now`` is CLOCK_BOOTTIME."""
+    ours = asked.tag_cluster == known.cluster if asked.tag_cluster else False
+    if not known.cluster or not (ours or asked.uuid in known.managed or asked.name in known.managed):
+        return ""
+    if operation not in GATED or known.coming_in:
+        return ""
+    if known.granted_epoch is None:
+        return f"{asked.name} is managed by vmha and not to be started by hand: use 'vmha vm start {asked.name}'"
+    if asked.tag_epoch != known.granted_epoch:
+        return f"{asked.name} carries epoch {asked.tag_epoch}, granted is {known.granted_epoch}: not this start"
+    if known.granted_session != known.armed_session or now >= known.kill_at:
+        return f"{asked.name} comes too late: this node's session is over, and another may run it already"
+    return ""
+
+
+def main() -> int:
+    """``qemu NAME OPERATION SUBOPERATION EXTRA``, as libvirt calls it."""
+    if len(sys.argv) < 4:
+        return 0
+    operation = (sys.argv[2], sys.argv[3])
+    if operation not in (*GATED, MIGRATE, STARTED):
+        return 0
+    run_dir = Path(os.environ.get("VMHA_RUN_DIR", "/run/vmha"))
+    state_dir = Path(os.environ.get("VMHA_STATE_DIR", "/var/lib/vmha"))
+    try:
+        asked = read_domain(sys.stdin.read(), sys.argv[1])
+    except ElementTree.ParseError:
+        asked = Asked(name=sys.argv[1], uuid="")
+    mark = run_dir / COMING_IN / (asked.uuid or asked.name)
+    if operation == STARTED:
+        mark.unlink(missing_ok=True)
+        return 0
+    known = read_known(run_dir, state_dir, asked)
+    refusal = judge(operation, asked, known, time.clock_gettime(time.CLOCK_BOOTTIME))
+    if refusal:
+        print(f"vmha: {refusal}", file=sys.stderr)
+        return 1
+    if operation == MIGRATE:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    return 0
+
+
+def read_domain(text: str, name: str) -> Asked:
+    """Raises: ParseError."""
+    root = ElementTree.fromstring(text)
+    tag = root.find(f"./metadata/{{{TAG_NAMESPACE}}}vm")
+    epoch = tag.get("epoch", "") if tag is not None else ""
+    return Asked(
+        name=root.findtext("name") or name,
+        uuid=(root.findtext("uuid") or "").strip().lower(),
+        tag_cluster=tag.get("cluster", "") if tag is not None else "",
+        tag_epoch=int(epoch) if epoch.isdigit() else None,
+    )
+
+
+def read_known(run_dir: Path, state_dir: Path, asked: Asked) -> Known:
+    """Whatever can not be read is not there: no grant, no session. Without the list only the tag tells what is ours."""
+    managed = _read(state_dir / MANAGED)
+    grant = _read(run_dir / GRANTS / asked.uuid) if asked.uuid else {}
+    deadline = _read(run_dir / STATE_NAME).get("deadline") or {}
+    armed = deadline.get("state") == "armed"
+    epoch = grant.get("epoch")
+    return Known(
+        cluster=str(managed.get("cluster", asked.tag_cluster)),
+        managed=frozenset(str(one) for one in managed.get("vms", ())),
+        granted_epoch=epoch if isinstance(epoch, int) else None,
+        granted_session=str(grant.get("session", "")),
+        armed_session=str(deadline.get("session", "")) if armed else "",
+        kill_at=deadline["sent_at"] + deadline["hold_s"] - deadline["kill_lead_s"] if armed else 0.0,
+        coming_in=_is_fresh(run_dir / COMING_IN / (asked.uuid or asked.name)),
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _is_fresh(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < COMING_IN_FOR_S  # noqa: TID251 (compared with a file's own time)
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    sys.exit(main())
