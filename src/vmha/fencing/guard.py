@@ -49,7 +49,7 @@ class Settings:
     cluster: str
     node: str
     run_dir: Path = Path(RUN_DIR)
-    watchdog: str = ""
+    watchdog: str = "/dev/watchdog"
     libvirt_run_dir: str = LIBVIRT_RUN_DIR
 
 
@@ -77,7 +77,7 @@ def read_settings(arguments: list[str]) -> Settings:
             raise ConfigError(f"{flags.config}: {key} is missing (or give --{key})")
         if not isinstance(value, str):
             raise ConfigError(f"{flags.config}: {key} is {value!r}, not a text")
-        if not value and default != "":
+        if not value and key != "watchdog":  # empty there means: none
             raise ConfigError(f"{flags.config}: {key} is empty")
         return value
 
@@ -85,7 +85,7 @@ def read_settings(arguments: list[str]) -> Settings:
         cluster=setting("cluster", None),
         node=setting("node", None),
         run_dir=Path(setting("run_dir", RUN_DIR)),
-        watchdog=setting("watchdog", ""),
+        watchdog=setting("watchdog", "/dev/watchdog"),
         libvirt_run_dir=setting("libvirt_run_dir", LIBVIRT_RUN_DIR),
     )
 

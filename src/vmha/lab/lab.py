@@ -276,12 +276,15 @@ class Lab:
 
 async def _all(work: Any) -> None:
     """Run all of it at once; the first failure ends the rest and is raised as itself."""
+    first: BaseException | None = None
     try:
         async with asyncio.TaskGroup() as group:
             for coroutine in work:
                 group.create_task(coroutine)
     except* (VmhaError, OSError, TimeoutError) as errors:
-        raise errors.exceptions[0] from None
+        first = errors.exceptions[0]  # raised below: what is raised in here comes out as a group again
+    if first is not None:
+        raise first
 
 
 async def _probe_libvirt(machine: Machine) -> bool:

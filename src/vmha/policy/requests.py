@@ -79,7 +79,10 @@ def _begin(
     assert vm.spec
     if request.verb is Verb.CONFIRM_GONE:
         return _confirm_gone(request, vm, placement, moment, answer)
-    if placement is None or placement.phase in (Phase.STOPPED, Phase.DEPARTED):
+    if placement is not None and placement.phase is Phase.DEPARTED:
+        # Left waiting, it would also keep the confirmation waiting that alone can end this.
+        return answer(Progress.REJECTED, f"{vm.name} has departed: {placement.ended_why}")
+    if placement is None or placement.phase is Phase.STOPPED:
         if vm.spec.value.desired is Desired.RUNNING:
             return None  # being started: the operation follows
         return answer(
@@ -158,6 +161,8 @@ def _go_on(
             return _start_again(request, vm, placement, ground, moment, answer)
         case Phase.HELD:
             return _conclude(request, vm, placement, answer)
+        case Phase.DEPARTED:
+            return answer(Progress.FAILED, f"{vm.name} has departed: {placement.ended_why}")
         case _:
             return None
 
