@@ -41,7 +41,7 @@ def _real_hosts(run: Run) -> None:
             if run.wants(moves):
                 moving.migrations(run, bench, VM)
             if run.wants([recovery.KILLED]):
-                recovery.qemu_kill(run, bench, VM)
+                recovery.qemu_kill(run, bench)
             recovery.power_cuts(run, bench, VM, recovery.FENCED, at_most_s=4.0, by="with a fence program")
     if run.wants(recovery.GUARDED):
         progress("a lab whose hosts have nothing but guard and watchdog")

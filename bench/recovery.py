@@ -5,6 +5,8 @@ takes: ``virsh create`` of the same guest on one of the hosts, agents running an
 first tick.
 """
 
+from itertools import count
+
 from bench.labs import HOSTS, Bench
 from bench.measure import Run, Target, progress
 from bench.ticks import now_s
@@ -62,13 +64,20 @@ def _power_cut(bench: Bench, vm: str, *, leads: bool) -> float:
     return took_s
 
 
-def qemu_kill(run: Run, bench: Bench, vm: str) -> None:
+def qemu_kill(run: Run, bench: Bench) -> None:
+    """A guest of its own for each sample: one that ends again and again is made to rest before it is started again."""
+
     def sample() -> float:
+        vm = next(names)
+        bench.add_vm(vm)
         host, ticks = bench.await_settled(vm), bench.ticks(vm)
         shell, boots = bench.shell(host), ticks.boots()
         began_s = now_s()
         shell.run(f"kill -9 $(cat /run/libvirt/qemu/{vm}.pid)")
-        return ticks.await_boot(boots + 1) - began_s
+        took_s = ticks.await_boot(boots + 1) - began_s
+        bench.vmha("lab", "vm", "remove", vm)
+        return took_s
 
+    names = (f"killed-{number}" for number in count(1))
     what = "SIGKILL of the vm's QEMU to its first tick again"
     run.add(KILLED, what, run.repeat(sample), baseline=CREATE, target=Target(at_most=1.0))

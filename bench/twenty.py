@@ -23,7 +23,7 @@ def twenty(run: Run, bench: Bench) -> None:
     run.add(CREATE, "20 bare creates on two hosts to the last one's first tick", _creates(bench, times))
     leader = bench.leader()
     home, *rest = sorted(HOSTS, key=lambda host: host == leader)  # the leader stays: its loss is another measure
-    members = [f"--member={host}:{priority}" for priority, host in enumerate([home, *rest], start=1)]
+    members = [f"--member={home}:1", *(f"--member={host}:2" for host in rest)]
     bench.vmha("domain", "add", DOMAIN, *members, "--ordered")
     for vm in VMS:
         bench.add_vm(vm, failover_domain=DOMAIN)

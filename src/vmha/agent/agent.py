@@ -18,7 +18,7 @@ from vmha.hypervisor.port import Ending, HostCapacity, Hypervisor
 from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
 from vmha.model.ids import Revision, SessionId, VmName
-from vmha.model.keys import Keys, encode
+from vmha.model.keys import Keys, decode, encode
 from vmha.model.records import (
     ArmedLevel,
     FenceRecord,
@@ -26,12 +26,14 @@ from vmha.model.records import (
     Observation,
     Phase,
     Placement,
+    SeenState,
     Stored,
 )
 from vmha.model.settings import Proof
-from vmha.model.vm import Handover
+from vmha.model.vm import Handover, OnDuplicate
 from vmha.policy.reconcile import Action, Attempt, needs_fresh_reading, reconcile
 from vmha.policy.snapshot import Snapshot, VmView
+from vmha.policy.tracking import DUPLICATE_GRACE_S, find_rightful
 from vmha.store.journal import Journal
 from vmha.store.mirror import Mirror
 from vmha.store.port import Created, Put, Store
@@ -92,6 +94,7 @@ class Agent:
         self._status: NodeStatus | None = None
         self._leaving = False
         self._relist = True
+        self._duplicate_since: dict[VmName, float] = {}
         mirror.subscribe(self._keys_changed)
 
     async def run(self) -> None:
@@ -217,6 +220,7 @@ class Agent:
             attempt=self._attempt(vm, placement),
             at_target=_find_at_target(view, placement, snapshot),
             handover=spec.migration.handover if spec else Handover.SAFE,
+            duplicate=self._duplicate(vm, view, snapshot),
         )
 
     def _attempt(self, vm: VmName, placement: Stored[Placement] | None) -> Attempt:
@@ -234,8 +238,10 @@ class Agent:
             if needs_fresh_reading(action):
                 read = await self._claims.read(vm)
                 await self.inventory.refresh()
-                if self._decide(vm, view, read, snapshot) is not action:
+                if not await self._is_confirmed(vm, view, snapshot):
                     return
+            if self._decide(vm, view, read, snapshot) is not action:
+                return  # the record that this task reads may be a later one: it may name another node by now
             log.info("doing", action=str(action), vm=vm)
             await self._worker.do(action, read, vm, view.spec.value if view and view.spec else None)
             self.inventory.look_again()
@@ -246,6 +252,35 @@ class Agent:
         except VmhaError as error:
             log.warning("not done", action=str(action), vm=vm, why=str(error))
             await asyncio.sleep(RETRY_S)
+
+    def _duplicate(self, vm: VmName, view: VmView | None, snapshot: Snapshot) -> OnDuplicate | None:
+        """What to do with a second copy here, once it has been one for longer than a migration's switch."""
+        if view is None or view.spec is None or find_rightful(view, self._keeper.node, snapshot) is None:
+            self._duplicate_since.pop(vm, None)
+            return None
+        since = self._duplicate_since.setdefault(vm, self._clock.now())
+        left = since + DUPLICATE_GRACE_S - self._clock.now()
+        if left > 0:
+            asyncio.get_running_loop().call_later(left, self._mark, {vm})
+            return None
+        return view.spec.value.on_duplicate
+
+    async def _is_confirmed(self, vm: VmName, view: VmView | None, snapshot: Snapshot) -> bool:
+        """Before a copy here is touched: the store itself says that the holder's still runs. It is on record then."""
+        rightful = find_rightful(view, self._keeper.node, snapshot) if view else None
+        if rightful is None:
+            return True  # nothing of this is about a second copy
+        known = await self._store.get(self._keys.observation(rightful.node, vm))
+        if known is None or decode(Observation, known.value, where=known.key).state is not SeenState.RUNNING:
+            return False
+        text = f"it ran on {self._keeper.node} too, while {rightful.node} holds it"
+        await self._journal.refresh()
+        entry = self._journal.entry("duplicate", text, vm=vm, node=self._keeper.node)
+        session = self._keeper.current
+        if session is None:
+            return False
+        beat = Created(self._keys.beat(self._keeper.node), session.beat_created)
+        return (await self._store.txn([beat], [entry])).succeeded
 
     async def _settle(self, vm: VmName) -> None:
         """Let the mirror see what was written, so that the next look is not at the past."""

@@ -77,6 +77,9 @@ class Worker:
             case Action.CLEAR:
                 await self.hypervisor.destroy(vm)
                 return
+            case Action.PAUSE_DUPLICATE:
+                await self.hypervisor.suspend(vm)
+                return
             case _:
                 assert read is not None
         match action:
@@ -158,6 +161,8 @@ class Worker:
         if read.value.phase is Phase.HELD:
             return read
         session = self.keeper.current
+        if read.value.node != self.keeper.node:
+            raise Lost(f"it is {read.value.node}'s")
         if session is None or not self.keeper.may_start():
             raise Lost("this node may not start vms now")
         new = transitions.claim(read.value, session.id, self.clock.wall())

@@ -7,7 +7,7 @@ import typer
 
 from vmha.cli import vm_actions
 from vmha.cli.context import Json, Timeout, VmArgument, Wait, do
-from vmha.cli.output import screen, show, show_json
+from vmha.cli.output import screen, show, show_json, when
 from vmha.model.vm import AfterShutdown, Desired, Handover, MigrationStyle, Recovery
 
 if TYPE_CHECKING:
@@ -199,6 +199,7 @@ def show_vm(
         show_json({**state, "spec": spec.model_dump(mode="json")})
     else:
         plain = spec.model_dump(mode="json", exclude={"xml", "name", "desired"})
+        state["since"] = when(state["since"]) if state["since"] else None
         show([f"{key + ':':22}{_in_short(value)}" for key, value in {**state, **plain}.items()])
 
 

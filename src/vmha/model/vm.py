@@ -46,6 +46,14 @@ class AfterShutdown(StrEnum):
     STOP = "stop"
 
 
+class OnDuplicate(StrEnum):
+    """What to do with a copy that runs where nobody granted it, while the holder's runs too."""
+
+    PAUSE = "pause"
+    DESTROY = "destroy"
+    ALARM = "alarm"
+
+
 class Migration(Document):
     style: MigrationStyle = MigrationStyle.LIVE
     handover: Handover = Handover.SAFE
@@ -71,6 +79,7 @@ class VmSpec(Document):
     restart_window_s: Annotated[float, Field(ge=0)] = Field(default=0.0, description="0: never forgotten")
     on_guest_shutdown: AfterShutdown = AfterShutdown.RESTART
     on_outside_stop: AfterShutdown = AfterShutdown.RESTART
+    on_duplicate: OnDuplicate = OnDuplicate.PAUSE
     start_timeout_s: Annotated[float, Field(ge=1, le=86400)] = 60.0
     stop_timeout_s: Annotated[float, Field(ge=1, le=86400)] = 120.0
     no_kill: bool = Field(default=False, description="Never end the guest by force when it ignores a shutdown.")

@@ -5,10 +5,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vmha.model.ids import NodeName, Revision, SessionId, Term, VmName
-from vmha.model.records import ArmedLevel, Phase
+from vmha.model.records import ArmedLevel, Phase, SeenState
 from vmha.policy.explain import VmState, VmSummary, summarize
 from vmha.policy.membership import Condition, Verdict, is_mass_loss, judge, moment_of_one_reading
-from vmha.policy.snapshot import NodeView, Snapshot
+from vmha.policy.snapshot import NodeView, Snapshot, VmView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +157,7 @@ def _warnings(
 ) -> list[str]:
     """The worst first."""
     said = [_twice(snapshot, vm.name) for vm in vms if vm.state is VmState.DUPLICATE]
+    said += [words for vm in snapshot.vms.values() for words in _copies(snapshot, vm)]
     if snapshot.leader is None:
         said.append("there is no leader: nothing is started, moved or recovered until one is elected")
     if braked:
@@ -173,6 +174,18 @@ def _warnings(
     ]
     said += [f"unreadable value: {problem}" for _, problem in sorted(snapshot.problems.items())]
     return said
+
+
+def _copies(snapshot: Snapshot, vm: VmView) -> list[str]:
+    """Second copies that stand still: paused by vmha or by somebody, and one too many either way."""
+    placement = vm.placement.value if vm.placement else None
+    if placement is None or placement.phase is not Phase.HELD:
+        return []
+    return [
+        f"a second copy of vm {vm.name} stands on {seen.node}, paused; {placement.node} holds it"
+        for seen in snapshot.observations(vm)
+        if seen.node != placement.node and seen.state is SeenState.PAUSED
+    ]
 
 
 def _twice(snapshot: Snapshot, name: VmName) -> str:

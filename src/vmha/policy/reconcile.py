@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from vmha.model.ids import Epoch, NodeName, SessionId
 from vmha.model.records import Observation, Phase, Placement, SeenState
-from vmha.model.vm import Handover
+from vmha.model.vm import Handover, OnDuplicate
 
 
 class Action(StrEnum):
@@ -28,10 +28,13 @@ class Action(StrEnum):
     RELEASE = "release"  # it does not run here any more
     DEPART = "depart"  # it was migrated away by hand
     CLEAR = "clear"  # end what is left of a guest that nobody may run here
+    PAUSE_DUPLICATE = "pause-duplicate"  # a second copy, while the holder's runs: make it stand still
     UNTAG = "untag"  # no longer managed: take our mark off, touch nothing else
 
 
-DESTRUCTIVE = frozenset({Action.CLEAR, Action.RESUME_ARRIVAL, Action.RESUME_AND_KEEP, Action.RELEASE, Action.DEPART})
+DESTRUCTIVE = frozenset(
+    {Action.PAUSE_DUPLICATE, Action.CLEAR, Action.RESUME_ARRIVAL, Action.RESUME_AND_KEEP, Action.RELEASE, Action.DEPART}
+)
 
 
 def needs_fresh_reading(action: Action) -> bool:
@@ -70,8 +73,10 @@ def reconcile(
     attempt: Attempt,
     at_target: Observation | None = None,
     handover: Handover = Handover.SAFE,
+    duplicate: OnDuplicate | None = None,
 ) -> Action:
     """Args:
+    duplicate: the holder has been running it for a while, and it runs here as well; what to do then.
     managed: the vm is defined in the cluster.
     at_target: what the target of a migration, if its session lives, saw of the vm.
     """
@@ -89,7 +94,16 @@ def reconcile(
                 return _migrating(placement, local, attempt, at_target, handover)
             case Phase.DEPARTED:
                 return Action.NOTHING
+    if duplicate is not None and local is not None and local.state is SeenState.RUNNING:
+        return _DUPLICATE[duplicate]
     return _elsewhere(placement, local, me)
+
+
+_DUPLICATE = {
+    OnDuplicate.PAUSE: Action.PAUSE_DUPLICATE,
+    OnDuplicate.DESTROY: Action.CLEAR,
+    OnDuplicate.ALARM: Action.NOTHING,
+}
 
 
 def _assigned(placement: Placement, local: Local | None) -> Action:

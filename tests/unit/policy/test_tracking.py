@@ -1,0 +1,93 @@
+"""A copy is a duplicate only while the holder's own, living session sees it running as well."""
+
+from dataclasses import replace
+
+import pytest
+
+from vmha.model.ids import Epoch, NodeName, Revision, SessionId, VmName
+from vmha.model.records import (
+    ArmedLevel,
+    BeatRecord,
+    Observation,
+    Phase,
+    Placement,
+    Reason,
+    SeenState,
+    Stored,
+)
+from vmha.model.vm import OnDuplicate
+from vmha.policy.reconcile import Action, Attempt, Local, reconcile
+from vmha.policy.snapshot import NodeView, Snapshot, VmView
+from vmha.policy.tracking import find_rightful
+
+H1, H2, VM = NodeName("h1"), NodeName("h2"), VmName("web")
+HELD = Placement(
+    vm=VM,
+    epoch=Epoch(4),
+    phase=Phase.HELD,
+    node=H1,
+    session=SessionId("s-h1"),
+    reason=Reason(rule="r", text="t"),
+    since=0.0,
+)
+
+
+def _node(name: NodeName, session: str) -> NodeView:
+    beat = BeatRecord(
+        session=SessionId(session), boot_id="b", count=1, armed=ArmedLevel.GUARD, hold_s=4.0, dead_after_s=6.0
+    )
+    return NodeView(name=name, beat=Stored(beat, Revision(1), Revision(2)))
+
+
+def _seen(node: NodeName, state: SeenState, session: str) -> Observation:
+    return Observation(vm=VM, node=node, session=SessionId(session), state=state)
+
+
+def _view(*seen: Observation, placement: Placement = HELD) -> VmView:
+    return VmView(name=VM, placement=Stored(placement, Revision(1), Revision(3)), seen={o.node: o for o in seen})
+
+
+SNAPSHOT = Snapshot(revision=Revision(9), nodes={H1: _node(H1, "s-h1"), H2: _node(H2, "s-h2")})
+THERE, HERE = _seen(H1, SeenState.RUNNING, "s-h1"), _seen(H2, SeenState.RUNNING, "s-h2")
+
+
+def test_both_run_and_the_other_holds_it():
+    assert find_rightful(_view(THERE, HERE), H2, SNAPSHOT) == THERE
+
+
+@pytest.mark.parametrize(
+    ("view", "why"),
+    [
+        (_view(HERE), "the holder does not see it: it is adopted here, not ended"),
+        (_view(_seen(H1, SeenState.OUTGOING, "s-h1"), HERE), "it is just leaving the holder"),
+        (_view(_seen(H1, SeenState.PAUSED, "s-h1"), HERE), "the holder's stands still"),
+        (_view(_seen(H1, SeenState.RUNNING, "an older session"), HERE), "a report of the past"),
+        (_view(THERE, _seen(H2, SeenState.INCOMING, "s-h2")), "it is still coming in"),
+        (_view(THERE, HERE, placement=replace(HELD, phase=Phase.MIGRATING, target=H2)), "it is being migrated"),
+        (_view(THERE, HERE, placement=replace(HELD, session=SessionId("fenced"))), "its holder is gone"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_no_duplicate(view: VmView, why: str):
+    assert find_rightful(view, H2, SNAPSHOT) is None, why
+
+
+def test_the_holder_itself_is_never_the_copy():
+    assert find_rightful(_view(THERE, HERE), H1, SNAPSHOT) is None
+
+
+@pytest.mark.parametrize(
+    ("policy", "action"),
+    [
+        (OnDuplicate.PAUSE, Action.PAUSE_DUPLICATE),
+        (OnDuplicate.DESTROY, Action.CLEAR),
+        (OnDuplicate.ALARM, Action.NOTHING),
+        (None, Action.NOTHING),
+    ],
+)
+def test_what_is_done_about_it_is_the_vms_policy(policy: OnDuplicate | None, action: Action):
+    local = Local(state=SeenState.RUNNING)
+    decided = reconcile(
+        HELD, local, me=H2, session=SessionId("s-h2"), managed=True, attempt=Attempt(), duplicate=policy
+    )
+    assert decided is action
