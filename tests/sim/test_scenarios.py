@@ -195,8 +195,7 @@ def test_frozen_host_is_reset_by_its_watchdog_before_its_vm_runs_elsewhere() -> 
     assert ends_on("frozen-host", "web") == "n1"
 
 
-def test_unknown_names_in_moves_never_appear() -> None:
-    """Every move names a node of its scenario."""
+def test_every_move_names_a_node_of_its_scenario() -> None:
     for file in EXAMPLES.glob("*.yaml"):
         nodes = {node.name for node in played(file.stem)[0].scenario.nodes}
         for line in report(file.stem).moves.values():

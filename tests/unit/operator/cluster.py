@@ -3,7 +3,7 @@
 from typing import Any
 
 from vmha.model.clock import SystemClock
-from vmha.model.ids import Epoch, NodeName, SessionId, VmName
+from vmha.model.ids import Epoch, NodeName, Revision, SessionId, VmName
 from vmha.model.keys import Keys, encode
 from vmha.model.records import (
     ArmedLevel,
@@ -72,6 +72,7 @@ class Cluster:
                 node=name,
                 session=session,
                 eligible=True,
+                looked_for=Revision(10**9),  # it has looked for every vm there is
                 armed=ArmedLevel.GUARD,
                 memory_mib=memory_mib,
                 vcpus=4,
