@@ -55,24 +55,33 @@ class Shell:
         )
         self.run("true")
 
-    def run(self, script: str) -> str:
-        """Run a script; returns its output when it has ended.
+    def begin(self, script: str) -> None:
+        """Hand a script over and go on; ``end`` waits for it. What it does may be seen before it has ended."""
+        assert self._process.stdin
+        self._script = script.splitlines()[0]
+        self._process.stdin.write(f'{{ {script}\n}} 2>&1; echo; echo "-end- $?"\n')
+        self._process.stdin.flush()
+
+    def end(self) -> str:
+        """What the script printed, when it has ended.
 
         Raises:
             RuntimeError: it failed, or the host went off.
         """
-        assert self._process.stdin
         assert self._process.stdout
-        self._process.stdin.write(f'{{ {script}\n}} 2>&1; echo; echo "-end- $?"\n')
-        self._process.stdin.flush()
         said: list[str] = []
         for line in self._process.stdout:
             if line.startswith("-end- "):
                 if line.split()[1] != "0":
-                    raise RuntimeError(f"{script.splitlines()[0]}: {''.join(said).strip()}")
+                    raise RuntimeError(f"{self._script}: {''.join(said).strip()}")
                 return "".join(said).strip()
             said.append(line)
-        raise RuntimeError(f"{script.splitlines()[0]}: the shell ended")
+        raise RuntimeError(f"{self._script}: the shell ended")
+
+    def run(self, script: str) -> str:
+        """Run a script; returns its output when it has ended. Raises: RuntimeError, as ``end``."""
+        self.begin(script)
+        return self.end()
 
     def is_alive(self) -> bool:
         return self._process.poll() is None

@@ -25,8 +25,9 @@ def bare_create(run: Run, bench: Bench) -> None:
     def sample() -> float:
         boots = ticks.boots()
         began_s = now_s()
-        shell.run(f"virsh -q create {path}")
+        shell.begin(f"virsh -q create {path}")  # it returns only after the guest has begun to run
         took_s = ticks.await_boot(boots + 1) - began_s
+        shell.end()
         shell.run("virsh -q destroy bare-create")
         return took_s
 
@@ -73,8 +74,9 @@ def qemu_kill(run: Run, bench: Bench) -> None:
         host, ticks = bench.await_settled(vm), bench.ticks(vm)
         shell, boots = bench.shell(host), ticks.boots()
         began_s = now_s()
-        shell.run(f"kill -9 $(cat /run/libvirt/qemu/{vm}.pid)")
+        shell.begin(f"kill -9 $(cat /run/libvirt/qemu/{vm}.pid)")
         took_s = ticks.await_boot(boots + 1) - began_s
+        shell.end()
         bench.vmha("lab", "vm", "remove", vm)
         return took_s
 

@@ -55,7 +55,7 @@ def _creates(bench: Bench, times: int) -> list[float]:
     for _ in range(times):
         boots = {name: bench.ticks(name).boots() for name in names}
         began_s = now_s()
-        at_each("create /tmp/{0}.xml")
+        at_each("create /tmp/{0}.xml")  # one after the other on each host, both hosts at once
         took.append(max(bench.ticks(name).await_boot(boots[name] + 1) for name in names) - began_s)
         at_each("destroy {0}")
     return took

@@ -34,6 +34,8 @@ GROUP = 4
 NODE_MIB = 262_144
 VM_MIB = 4096
 WALL = 1.8e9
+_CREATED, _MODIFIED = 1000, 2000
+"""Revisions: every node has looked for every vm since it was defined, or a cold start would wait for that."""
 
 
 def node_name(number: int) -> NodeName:
@@ -78,6 +80,7 @@ def node_records(name: NodeName) -> tuple[NodeSpec, SessionRecord, BeatRecord, N
             hypervisor="QEMU 8.2",
             address=f"{name}.example",
             migration_address=f"{name}.example",
+            looked_for=Revision(_CREATED + 1),
         ),
     )
 
@@ -188,4 +191,4 @@ def snapshot_of(vms: int, nodes: int, *, lost: int | None = None, placed: bool =
 
 
 def _stored(record: Any) -> Stored[Any]:
-    return Stored(record, Revision(1000), Revision(2000), LeaseId(0))
+    return Stored(record, Revision(_CREATED), Revision(_MODIFIED), LeaseId(0))

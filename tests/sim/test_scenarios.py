@@ -1,6 +1,6 @@
 """What the cluster does, a sentence each: the scenarios of docs/examples/sim, played by the real agents and leader."""
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ EXAMPLES = Path(__file__).parents[2] / "docs" / "examples" / "sim"
 HANDOVER_S = 0.01
 
 
-@lru_cache(maxsize=None)
+@cache
 def played(name: str) -> tuple[Played, Report]:
     silence_logs()
     file = EXAMPLES / f"{name}.yaml"

@@ -65,7 +65,7 @@ class Agent:
         self._store, self._keys, self._clock, self._mirror = store, keys, clock, mirror
         self._hypervisor, self._keeper, self._gate = hypervisor, keeper, gate
         self._address, self._migration_address = address, migration_address
-        self._journal = Journal(store, keys, clock, keeper.node)
+        self._journal = Journal(store, keys, clock, keeper.node, days=lambda: mirror.snapshot().config.journal_days)
         self._claims = Claims(store, keys, keeper, self._journal)
         self.inventory = Inventory(
             hypervisor=hypervisor,
@@ -76,6 +76,7 @@ class Agent:
             read_snapshot=mirror.snapshot,
             on_change=self._mark,
         )
+        self._claims.forget = self.inventory.forget
         self._worker = Worker(
             hypervisor=hypervisor,
             inventory=self.inventory,
@@ -97,7 +98,13 @@ class Agent:
         self._duplicate_since: dict[VmName, float] = {}
         mirror.subscribe(self._keys_changed)
 
+    @property
+    def is_at_rest(self) -> bool:
+        """No start is under way: nothing that an earlier session began can still come to life."""
+        return not self._worker.starting
+
     async def run(self) -> None:
+        self._gate.clear()  # a former process may have left a grant behind
         await self._mirror.synced.wait()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keeper.run(), name="session")
@@ -122,7 +129,7 @@ class Agent:
         return False
 
     async def _try_to_leave(self) -> bool:
-        if self.inventory.managed_uuids() or self._claimed_here():
+        if self._busy or self.inventory.managed_uuids() or self._claimed_here():
             return False
         try:
             await self._keeper.leave()
@@ -149,7 +156,7 @@ class Agent:
         vms = set()
         for key in keys:
             parts = key.removeprefix(self._keys.prefix).split("/")
-            if parts[0] == "vms":
+            if parts[0] == "vms" and len(parts) == 3:
                 vms.add(VmName(parts[1]))
                 self._relist |= parts[-1] == "spec"
             elif parts[0] == "nodes" and len(parts) == 4:
@@ -172,12 +179,12 @@ class Agent:
             await self._wake.wait()
             self._wake.clear()
             try:
+                self._list_managed()
                 await self._publish_status()
                 await self._answer_for_predecessors()
             except VmhaError as error:
                 log.warning("status not published", why=str(error))
                 self._wake_later(RETRY_S)
-            self._list_managed()
             vms, self._dirty = sorted(self._dirty), set()
             for vm in vms:
                 if vm not in self._busy:
@@ -216,7 +223,7 @@ class Agent:
             reading.local(vm),
             me=self._keeper.node,
             session=session.id,
-            managed=spec is not None,
+            managed=spec is not None or snapshot.is_unreadable("vms", vm, "spec"),
             attempt=self._attempt(vm, placement),
             at_target=_find_at_target(view, placement, snapshot),
             handover=spec.migration.handover if spec else Handover.SAFE,

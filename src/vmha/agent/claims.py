@@ -1,5 +1,6 @@
 """Writes a placement as its holder: conditional on our session and on the record being the one that was read."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from vmha.agent.session import SessionKeeper
@@ -8,7 +9,7 @@ from vmha.model.ids import NodeName, Revision, VmName
 from vmha.model.keys import Keys, decode, encode
 from vmha.model.records import Placement, Reason, Stored
 from vmha.store.journal import Journal
-from vmha.store.port import Ambiguous, Compare, Created, Delete, Modified, Op, Put, Store
+from vmha.store.port import Ambiguous, Compare, Created, Delete, LeaseGone, Modified, Op, Put, Store
 
 
 class Lost(Refused):
@@ -23,6 +24,7 @@ class Claims:
     keys: Keys
     keeper: SessionKeeper
     journal: Journal
+    forget: Callable[[VmName], None] = lambda _: None  # an observation was taken away
 
     async def read(self, vm: VmName) -> Stored[Placement] | None:
         """Through the store's quorum: what has been agreed on by now, however late our watch is."""
@@ -66,6 +68,9 @@ class Claims:
             ops.append(Delete(self.keys.observation(self.keeper.node, new.vm)))
         try:
             result = await self.store.txn(compares, ops)
+        except LeaseGone:
+            self.journal.forget_lease()
+            raise
         except Ambiguous:
             now = await self.read(new.vm)
             if now is not None and now.value == new:
@@ -73,4 +78,6 @@ class Claims:
             raise
         if not result.succeeded:
             raise Lost(f"the placement of {new.vm} changed meanwhile")
+        if gone_here:
+            self.forget(new.vm)
         return Stored(new, read.created, result.revision)

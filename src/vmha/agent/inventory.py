@@ -94,6 +94,10 @@ class Inventory:
         """Has a whole inventory been published in this session, and does the hypervisor still answer?"""
         return session is not None and self._published_in == session.id and not self.trouble
 
+    def forget(self, vm: VmName) -> None:
+        """Its observation was taken away together with its claim."""
+        self._published.pop(vm, None)
+
     def show_progress(self, vm: VmName, text: str) -> None:
         """What a long operation has to say; shown with the observation. '' takes it away."""
         if self._progress.get(vm, "") != text:
@@ -145,6 +149,7 @@ class Inventory:
             done = await self._publish(session)
         except VmhaError as error:
             log.warning("inventory not published", why=str(error))
+            self._published_in = None  # what has been written is not known: all of it anew
             return False
         if done and newest > self.looked_for:
             self.looked_for = newest
@@ -169,9 +174,10 @@ class Inventory:
         By name too, because libvirt draws a new uuid for every start of an XML that has none: such a guest writes to
         the same disks, and a second one must not be started beside it.
         """
-        if view.tag is not None and view.tag.cluster == self._keys.cluster:
-            return view.tag.vm
-        return by_identity.get(view.uuid) or by_identity.get(view.name)
+        named = by_identity.get(view.uuid) or by_identity.get(view.name)
+        if view.tag is not None and view.tag.cluster == self._keys.cluster and view.tag.vm in (view.name, named):
+            return view.tag.vm  # a copy of its XML under another name and uuid bears the mark too, and is not it
+        return named
 
     async def _publish(self, session: Session) -> bool:
         """Write the differences; all of it in the first look of a session. False: to be tried again."""

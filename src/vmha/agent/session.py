@@ -40,6 +40,7 @@ class Identity(Protocol):
     node: NodeName
     address: str
     boot_id: str
+    host: str  # the machine, however it is called
 
     def new_session(self) -> SessionId: ...
 
@@ -88,11 +89,12 @@ class SessionKeeper:
         identity: Identity,
         read_config: Callable[[], ClusterConfig],
         list_managed: Callable[[], Collection[str]],
+        is_at_rest: Callable[[], bool],
         on_change: Callable[[], None],
     ) -> None:
         self._store, self._keys, self._clock, self._guard = store, keys, clock, guard
         self._identity, self._read_config = identity, read_config
-        self._list_managed, self._on_change = list_managed, on_change
+        self._list_managed, self._is_at_rest, self._on_change = list_managed, is_at_rest, on_change
         self.current: Session | None = None
         self._has_left = False
 
@@ -146,11 +148,14 @@ class SessionKeeper:
         session = self.current
         if session is None:
             return
-        await self._store.txn(
+        result = await self._store.txn(
             [Created(self._keys.beat(self.node), session.beat_created)],
             [Delete(self._keys.beat(self.node)), Delete(self._keys.session(self.node))],
             idempotent=True,
         )
+        if not result.succeeded and result.found.get(self._keys.beat(self.node)) is not None:
+            session.end("evicted: the beat key is another's")
+            return
         self._has_left = True
         session.end("left in good order")
         await self._guard.disarm(session.id)
@@ -163,16 +168,27 @@ class SessionKeeper:
         beat = _read_beat(known)
         if known and beat and status.state is State.ARMED and status.session == beat.session:
             return await self._take_up(known, beat, status)
+        if beat and beat.host and beat.host != self._identity.host:
+            raise NotYetError(
+                f"another machine calls itself {self.node}: give this one a name of its own (node = ... in its "
+                f"settings), or, if it replaces that machine, wait until the cluster has fenced it"
+            )
         await self._be_clean(status)
+        if not self._is_at_rest():
+            raise NotYetError("a start of the former session is still under way")
         if known is not None:
             await self._replace(known)
         return await self._begin()
 
     async def _take_up(self, known: KeyValue, beat: BeatRecord, status: GuardStatus) -> Session:
-        """This process is new, its session is not: no guest notices."""
+        """This process is new, its session is not: no guest notices.
+
+        It goes on with the times that the last beat promised and the guard counts with; new settings come after.
+        """
         now = self._clock.now()
         assert status.deadline is not None
-        timing = self._read_config().clockwork
+        promised = {"hold_s": beat.hold_s, "margin_s": beat.dead_after_s - beat.hold_s}
+        timing = self._read_config().clockwork.model_copy(update=promised)
         return Session(
             id=beat.session,
             beat_created=known.create_revision,
@@ -235,6 +251,7 @@ class SessionKeeper:
             BeatRecord(
                 session=session.id,
                 boot_id=self._identity.boot_id,
+                host=self._identity.host,
                 count=session.count,
                 armed=session.armed,
                 hold_s=session.timing.hold_s,

@@ -12,7 +12,7 @@ import structlog
 from vmha.agent.claims import Claims, Lost
 from vmha.agent.inventory import Inventory
 from vmha.agent.session import SessionKeeper
-from vmha.fencing.gate_files import Gate
+from vmha.fencing.gate_files import Gate, GateUnavailable
 from vmha.hypervisor.port import (
     DomainExists,
     DomainMissing,
@@ -27,7 +27,7 @@ from vmha.hypervisor.port import (
 )
 from vmha.model.clock import Clock
 from vmha.model.domain_xml import tagged
-from vmha.model.errors import VmhaError
+from vmha.model.errors import Rejected, VmhaError
 from vmha.model.ids import Epoch, Revision, VmName
 from vmha.model.records import Failure, Phase, Placement, RunEnd, Stored
 from vmha.model.vm import Handover, MigrationStyle, VmSpec
@@ -66,6 +66,7 @@ class Worker:
     migration_uri: str
     gate: Gate
     read_snapshot: Callable[[], Snapshot]
+    starting: set[VmName] = field(default_factory=set)
     migrations_tried: dict[VmName, tuple[Revision, str]] = field(default_factory=dict)
 
     async def do(self, action: Action, read: Stored[Placement] | None, vm: VmName, spec: VmSpec | None) -> None:
@@ -84,8 +85,7 @@ class Worker:
                 assert read is not None
         match action:
             case Action.START:
-                assert spec
-                await self._start(read, spec)
+                await self._start(read, _readable(spec))
             case Action.ADOPT:
                 read = await self._claim(read, "adopted")
                 await self._tag(read.value)
@@ -94,11 +94,11 @@ class Worker:
             case Action.RESUME_ARRIVAL:
                 await self._resume_arrival(read)
             case Action.STOP:
-                assert spec
-                await self._stop(vm, spec)
+                await self._stop(vm, _readable(spec))
+            case Action.MIGRATE if spec is None:
+                await self._keep(read)  # no longer managed: it stays where it is
             case Action.MIGRATE:
-                assert spec
-                await self._migrate(read, spec)
+                await self._migrate(read, _readable(spec))
             case Action.HAND_OVER:
                 await self._hand_over(read, spec)
             case Action.RESUME_AND_KEEP:
@@ -118,27 +118,41 @@ class Worker:
     # --- starting
 
     async def _start(self, read: Stored[Placement], spec: VmSpec) -> None:
-        held = await self._claim(read, "claimed")
+        """``starting`` names the vm until nothing of the start can come to life any more: no session begins before."""
+        vm = read.value.vm
+        self.starting.add(vm)
+        try:
+            held = await self._claim(read, "claimed")
+            try:
+                await self._create(held, spec)
+            except (DomainExists, StartFailed, Rejected, GateUnavailable) as error:
+                await self._start_failed(held, str(error))  # unless it is here, and ours: the next look adopts it
+            await self._end_what_came_too_late(held)
+        finally:
+            self.starting.discard(vm)
+
+    async def _create(self, held: Stored[Placement], spec: VmSpec) -> None:
         xml = tagged(spec.xml, cluster=self.cluster, vm=held.value.vm, epoch=held.value.epoch, uuid=spec.uuid)
-        if not self.keeper.may_start():
-            await self._start_failed(held, "too little time is left before the guard's deadline")
-            return
         session = held.value.session
         assert session
+        if not self.keeper.may_start():
+            raise StartFailed("too little time is left before the guard's deadline")
         self.gate.grant(spec.uuid, epoch=held.value.epoch, session=session)
         try:
             await self.hypervisor.start(xml, timeout_s=spec.start_timeout_s)
-        except DomainExists as error:
-            log.warning("a start met a guest that is already here", vm=held.value.vm, why=str(error))
-            await self._start_failed(held, str(error))  # if it is not ours; ours is adopted at the next look
-        except StartFailed as error:
-            await self._start_failed(held, str(error))
         except HypervisorUnavailable:
             self.gate.withdraw(spec.uuid)  # before the wait: a start that was still queued is refused from now on
             await self._wait_out(held.value.vm)
             raise
         finally:
             self.gate.withdraw(spec.uuid)
+
+    async def _end_what_came_too_late(self, held: Stored[Placement]) -> None:
+        """The session ended while the hypervisor was at work: another node may run it by now."""
+        session = self.keeper.current
+        if session is None or session.over.is_set() or session.id != held.value.session:
+            await self.hypervisor.destroy(held.value.vm)
+            raise Lost("the session ended during the start")
 
     async def _wait_out(self, vm: VmName) -> None:
         """A start whose answer is missing may still happen: a thawed libvirtd carries out what it had received.
@@ -187,6 +201,7 @@ class Worker:
         if not self.keeper.may_start():
             raise Lost("too little time is left before the guard's deadline")
         await self.hypervisor.resume(held.value.vm)
+        await self._end_what_came_too_late(held)
 
     # --- stopping
 
@@ -200,6 +215,8 @@ class Worker:
         while (await self.inventory.refresh()).local(vm) is not None:
             left = until - self.clock.now()
             if left <= 0:
+                if self._is_removed(vm):
+                    return
                 if spec.no_kill:
                     self.inventory.show_progress(vm, "ignores the shutdown; no_kill forbids to end it by force")
                     return
@@ -208,13 +225,21 @@ class Worker:
                 return
             await asyncio.sleep(min(STOP_LOOK_S, left))
 
+    def _is_removed(self, vm: VmName) -> bool:
+        """Taken out of the cluster meanwhile: its guest is nobody's to end any more."""
+        view = self.read_snapshot().vms.get(vm)
+        return view is None or view.spec is None
+
     async def _release(self, read: Stored[Placement]) -> None:
         placement = read.value
+        ending = self.hypervisor.find_ending(placement.vm) or Ending.UNKNOWN
+        if placement.phase is Phase.HELD and ending is Ending.UNKNOWN:
+            await self._wait_out(placement.vm)  # a former process of this agent may have asked for its start
         if (await self.inventory.refresh()).local(placement.vm) is not None:
             raise Lost("it is still here")
         ended, why = RunEnd.ASKED, "as asked"
         if placement.phase is not Phase.STOPPING:
-            ended, why = _ENDED.get(self.hypervisor.find_ending(placement.vm) or Ending.UNKNOWN, _ENDED[Ending.UNKNOWN])
+            ended, why = _ENDED.get(ending, _ENDED[Ending.UNKNOWN])
         new = transitions.release(placement, ended, why, self.clock.wall())
         text = f"it does not run on {self.keeper.node} any more: {why}"
         await self.claims.write(read, new, kind="stopped", text=text, gone_here=True)
@@ -289,6 +314,12 @@ class Worker:
         new = transitions.keep(read.value, why, self.clock.wall())
         text = f"the migration to {read.value.target} failed, it stays on {self.keeper.node}: {why}"
         await self.claims.write(read, new, kind="migration-failed", text=text)
+
+
+def _readable(spec: VmSpec | None) -> VmSpec:
+    if spec is None:
+        raise Lost("its definition is gone or can not be read")
+    return spec
 
 
 def _migration_address(target: NodeView | None) -> str:

@@ -6,12 +6,17 @@ as long as its start.
 
 import json
 import os
+import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
 from vmha.fencing.gate import GRANTS, MANAGED
+from vmha.model.errors import Retryable
 from vmha.model.ids import Epoch, SessionId
+
+UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 class Gate(Protocol):
@@ -22,6 +27,13 @@ class Gate(Protocol):
         """From now on this start, and no other, is let through."""
 
     def withdraw(self, uuid: str) -> None: ...
+
+    def clear(self) -> None:
+        """No start is under way."""
+
+
+class GateUnavailable(Retryable):
+    """The files that the hook reads can not be written: no start may begin."""
 
 
 class GateFiles:
@@ -38,10 +50,18 @@ class GateFiles:
             self._listed = listed
 
     def grant(self, uuid: str, *, epoch: Epoch, session: SessionId) -> None:
+        if not UUID.fullmatch(uuid):
+            raise GateUnavailable(f"{uuid!r} is not a uuid")
         _replace(self._grants / uuid, {"epoch": epoch, "session": session})
 
     def withdraw(self, uuid: str) -> None:
-        (self._grants / uuid).unlink(missing_ok=True)
+        with suppress(OSError):
+            (self._grants / Path(uuid).name).unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        with suppress(OSError):
+            for grant in self._grants.iterdir():
+                grant.unlink(missing_ok=True)
 
 
 class NoGate:
@@ -53,9 +73,14 @@ class NoGate:
 
     def withdraw(self, uuid: str) -> None: ...
 
+    def clear(self) -> None: ...
+
 
 def _replace(path: Path, document: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(path.name + ".new")
-    new.write_text(json.dumps(document))
-    os.replace(new, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(path.name + ".new")
+        new.write_text(json.dumps(document))
+        os.replace(new, path)
+    except OSError as error:
+        raise GateUnavailable(f"{path}: {error.strerror}") from error

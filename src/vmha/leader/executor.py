@@ -6,6 +6,7 @@ decides again. Each change carries its journal entry in the same transaction.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import structlog
 
@@ -19,13 +20,14 @@ from vmha.policy.steps import (
     AnswerRequest,
     EvictSession,
     FenceNode,
+    ForgetProof,
     ForgetRequest,
     PlacementStep,
     SettleDesired,
     Step,
 )
 from vmha.store.journal import Journal
-from vmha.store.port import Compare, Created, Delete, Exists, Modified, Op, Put, Store
+from vmha.store.port import Compare, Created, Delete, Exists, LeaseGone, Modified, Op, Put, Store
 
 log = structlog.get_logger(__name__)
 
@@ -72,7 +74,11 @@ class Executor:
         if not ops:
             return Revision(0)
         leader = Created(self._keys.leader, Revision(self._term))
-        result = await self._store.txn([leader, *compares], ops)
+        try:
+            result = await self._store.txn([leader, *compares], ops)
+        except LeaseGone:
+            self._journal.forget_lease()
+            raise
         if result.succeeded:
             return result.revision
         now = result.found.get(self._keys.leader)
@@ -96,20 +102,22 @@ class Executor:
     def _transaction(self, step: Step, snapshot: Snapshot) -> tuple[list[Compare], list[Op]]:
         match step:
             case PlacementStep():
-                return self._place(step)
+                return self._place(step, snapshot)
             case EvictSession():
                 return self._evict(step)
             case SettleDesired():
                 return self._settle(step, snapshot)
             case AnswerRequest():
                 return self._answer(step.outcome)
+            case ForgetProof():
+                return [], [Delete(self._keys.fencing(step.session))]
             case ForgetRequest():
                 name = step.request
                 return [], [Delete(self._keys.request(name)), Delete(self._keys.outcome(name))]
             case _:
                 return [], []  # power is cut by the leader itself: it takes time
 
-    def _place(self, step: PlacementStep) -> tuple[list[Compare], list[Op]]:
+    def _place(self, step: PlacementStep, snapshot: Snapshot) -> tuple[list[Compare], list[Op]]:
         key = self._keys.placement(step.vm)
         compares: list[Compare] = [Modified(key, step.expected)]
         if step.living:
@@ -117,6 +125,10 @@ class Executor:
         if step.fenced:
             compares.append(Exists(self._keys.fencing(step.fenced)))
         ops: list[Op] = [Put(key, encode(step.placement)) if step.placement else Delete(key)]
+        if step.settle:
+            more_compares, more_ops = self._settle(step.settle, snapshot)
+            compares += more_compares
+            ops += more_ops
         node = step.placement.target or step.placement.node if step.placement else None
         ops.append(
             self._journal.entry(
@@ -144,8 +156,13 @@ class Executor:
         entry = self._journal.entry(
             "fenced", f"{step.proof}: {step.how}", node=step.node, cause=step.reason.cause, reason=step.reason
         )
-        fencing = Put(self._keys.fencing(step.session), encode(record))
-        return compares, [Delete(beat), Delete(self._keys.session(step.node)), fencing, entry]
+        proofs: list[Op] = [
+            Put(self._keys.fencing(session), encode(replace(record, session=session)))
+            for session in (step.session, *step.former)
+        ]
+        if step.beat_created == 0:
+            return compares, [*proofs, entry]
+        return compares, [Delete(beat), Delete(self._keys.session(step.node)), *proofs, entry]
 
     def _settle(self, step: SettleDesired, snapshot: Snapshot) -> tuple[list[Compare], list[Op]]:
         spec = snapshot.vms[step.vm].spec

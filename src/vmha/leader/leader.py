@@ -18,10 +18,11 @@ from vmha.fencing.power import PowerSwitch
 from vmha.leader.executor import Deposed, Executor
 from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
-from vmha.model.ids import LeaseId, NodeName, Revision, SessionId, Term
+from vmha.model.ids import LeaseId, NodeName, Revision, SessionId, Term, VmName
 from vmha.model.keys import Keys, decode, encode
-from vmha.model.records import LeaderRecord
+from vmha.model.records import LeaderRecord, Phase
 from vmha.model.settings import Proof
+from vmha.policy.membership import former_sessions
 from vmha.policy.plan import judge_all, plan
 from vmha.policy.snapshot import Moment, Snapshot
 from vmha.policy.steps import EvictSession, FenceNode, Plan
@@ -71,6 +72,7 @@ class Leader:
         self._fencing: dict[SessionId, asyncio.Task[None]] = {}
         self._fence_failed_at: dict[SessionId, float] = {}
         self._braked_since: float | None = None
+        self._unclaimed: dict[VmName, tuple[Revision, float]] = {}
         self.term: Term | None = None
         self._unwell: frozenset[NodeName] = frozenset()
         mirror.subscribe(self._keys_changed)
@@ -87,7 +89,7 @@ class Leader:
         parts = key.removeprefix(self._keys.prefix).split("/")
         if parts[0] == "journal":
             return True
-        if parts[0] != "nodes" or parts[2] != "beat" or parts[1] in self._unwell:
+        if len(parts) != 3 or parts[0] != "nodes" or parts[2] != "beat" or parts[1] in self._unwell:
             return False
         view = self._mirror.node(NodeName(parts[1]))
         return view is not None and view.beat is not None and view.beat.created != view.beat.modified
@@ -155,8 +157,9 @@ class Leader:
     async def _lead(self, term: Term) -> None:
         self.term = term
         self._braked_since = None
+        mirror = self._mirror
         journal = Journal(
-            self._store, self._keys, self._clock, self._node, days=self._mirror.snapshot().config.journal_days
+            self._store, self._keys, self._clock, self._node, days=lambda: mirror.snapshot().config.journal_days
         )
         executor = Executor(
             store=self._store, keys=self._keys, clock=self._clock, node=self._node, term=term, journal=journal
@@ -183,7 +186,7 @@ class Leader:
         if made.braked and self._braked_since is None:
             self._braked_since = moment.now
             log.warning("most nodes fell silent at once: waiting for the network before anything is recovered")
-        elif not made.braked:
+        elif not made.mass_loss:
             self._braked_since = None
         for step in made.steps:
             if isinstance(step, FenceNode):
@@ -200,6 +203,7 @@ class Leader:
         return self._think(snapshot, moment)
 
     def _moment(self) -> Moment:
+        self._watch_assignments()
         return Moment(
             now=self._clock.now(),
             wall=self._clock.wall(),
@@ -208,7 +212,17 @@ class Leader:
             fencing=frozenset(self._fencing),
             fence_failed_at=dict(self._fence_failed_at),
             braked_since=self._braked_since,
+            unclaimed_s={vm: self._clock.now() - since for vm, (_, since) in self._unclaimed.items()},
         )
+
+    def _watch_assignments(self) -> None:
+        """Since when each assignment has been as it is, on our own clock: others' clocks may differ by minutes."""
+        now, before = self._clock.now(), self._unclaimed
+        self._unclaimed = {
+            name: before[name] if before.get(name, (0,))[0] == stored.modified else (stored.modified, now)
+            for name, vm in self._mirror.snapshot().vms.items()
+            if (stored := vm.placement) and stored.value.phase is Phase.ASSIGNED
+        }
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -254,6 +268,7 @@ class Leader:
             proof=Proof.POWER_OFF_CONFIRMED,
             how=answer.how,
             reason=step.reason,
+            former=former_sessions(snapshot, step.node, step.session),
         )
         with suppress(Deposed):
             try:

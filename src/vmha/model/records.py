@@ -56,6 +56,7 @@ class BeatRecord:
     schema: int = SCHEMA
     session: SessionId
     boot_id: str
+    host: str = ""  # which machine: two that call themselves by one name must not take each other's session
     count: int
     armed: ArmedLevel
     hold_s: float

@@ -62,6 +62,7 @@ class Member:
             identity=identity,
             read_config=lambda: self.mirror.snapshot().config,
             list_managed=self._list_managed,
+            is_at_rest=lambda: self.agent.is_at_rest,
             on_change=self._session_changed,
         )
         self.agent = Agent(

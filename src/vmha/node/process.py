@@ -28,6 +28,16 @@ from vmha.store.etcd import EtcdStore
 log = structlog.get_logger(__name__)
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+HOST_IDS = (Path("/etc/machine-id"), Path("/sys/class/dmi/id/product_uuid"))
+
+
+def read_host() -> str:
+    """What tells this machine from another that was cloned from it: the firmware's uuid, and the system's id."""
+    found = []
+    for path in HOST_IDS:
+        with contextlib.suppress(OSError):
+            found.append(path.read_text().strip())
+    return "/".join(found)
 
 
 @dataclass(slots=True)
@@ -37,6 +47,7 @@ class HostIdentity:
     node: NodeName
     address: str
     boot_id: str = field(default_factory=lambda: BOOT_ID.read_text().strip())
+    host: str = field(default_factory=read_host)
 
     def new_session(self) -> SessionId:
         return SessionId(f"{self.node}-{self.boot_id[:8]}-{os.urandom(4).hex()}")

@@ -42,6 +42,9 @@ class Assembler:
         except Rejected as error:
             self._problems[key] = str(error)
             return None
+        if not _belongs(parts, record):
+            self._problems[key] = f"{key}: the record names another vm or node than its key"
+            return None
         self._problems.pop(key, None)
         self._set(parts, Stored(record, created, modified, lease))
         return record
@@ -119,6 +122,23 @@ class Assembler:
     def _keep_vm(self, view: VmView) -> None:
         gone = view.spec is None and view.placement is None and not view.seen
         _put_or_drop(self._vms, view.name, None if gone else view)
+
+
+def _belongs(parts: tuple[str, ...], record: Any) -> bool:
+    """Does the record say the same as its key about whose it is? One put by hand may not."""
+    match parts:
+        case ("nodes", node, "vms", vm):
+            return bool(record.node == node and record.vm == vm)
+        case ("nodes", node, "spec"):
+            return bool(record.name == node)
+        case ("nodes", node, "session" | "status"):
+            return bool(record.node == node)
+        case ("vms", vm, "spec"):
+            return bool(record.name == vm)
+        case ("vms", vm, "placement"):
+            return bool(record.vm == vm)
+        case _:
+            return True
 
 
 def _put_or_drop(book: dict[Any, Any], key: Any, value: Any | None) -> None:

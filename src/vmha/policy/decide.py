@@ -48,9 +48,13 @@ def seen_running(vm: VmView, ground: Field) -> list[Observation]:
     return [seen for seen in ground.snapshot.observations(vm) if seen.state in states]
 
 
-def decide_unmanaged(vm: VmView) -> Decision:
-    """Its definition was removed: forget the claim, touch nothing. In mid-change its holder finishes first."""
-    if vm.placement is None or vm.placement.value.phase in (Phase.MIGRATING, Phase.STOPPING):
+def decide_unmanaged(vm: VmView, ground: Field) -> Decision:
+    """Its definition was removed: forget the claim, touch nothing. A guest on its way arrives first."""
+    if ground.snapshot.is_unreadable("vms", vm.name, "spec"):
+        return Decision(waiting=Waiting(vm=vm.name, text="its definition can not be read"))
+    if vm.placement is None or vm.placement.value.phase is Phase.MIGRATING:
+        return NOTHING
+    if vm.placement.value.phase is Phase.ASSIGNED and vm.placement.value.arrival:
         return NOTHING
     reason = Reason(rule="removing-a-vm-touches-no-guest", text="it was removed from the cluster; it is left as it is")
     return Decision(
@@ -173,6 +177,8 @@ def _start(vm: VmView, ground: Field, moment: Moment) -> Decision:
         return wait(vm, "no-node-can-take-it", in_short(choice), choice, moment=moment)
     reason = _why_started(spec, placement, choice, ground)
     new = transitions.assign(vm.name, placement, choice.node, reason, moment.wall, restarts=restarts)
+    if placement and placement.ended in (RunEnd.CRASHED, RunEnd.START_FAILED) and choice.node != placement.last_node:
+        new = replace(new, failback_after=ground.snapshot.revision)  # or failback undoes it: it failed there just now
     return place(vm, Change.ASSIGN, new, spec, ground)
 
 
@@ -227,7 +233,7 @@ def decide_assigned(vm: VmView, held: Placement, ground: Field, moment: Moment) 
     if running:
         return adopt(vm, running[0], ground, moment, why="it was found running there before it was started")
     verdict = ground.verdicts.get(held.node)
-    waited = moment.wall - held.since
+    waited = moment.unclaimed_s.get(vm.name, 0.0)
     if verdict and verdict.is_alive and waited < CLAIM_PATIENCE_S:
         return Decision(retry_in_s=CLAIM_PATIENCE_S - waited)
     if verdict and verdict.condition is Condition.SUSPECT and waited < CLAIM_PATIENCE_S:
@@ -272,7 +278,7 @@ def decide_lost(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
         candidates=choice.candidates,
     )
     lost = transitions.forget_holder(held, in_words(proof), moment.wall)
-    new = transitions.assign(vm.name, lost, choice.node, reason, moment.wall)
+    new = transitions.assign(vm.name, lost, choice.node, reason, moment.wall, operation=held.operation)
     return place(vm, Change.RECOVER, new, vm.spec.value, ground, fenced=held.session)
 
 
@@ -367,21 +373,21 @@ def adopt(vm: VmView, seen: Observation, ground: Field, moment: Moment, *, why: 
         moment.wall,
         failback_after=ground.snapshot.revision,
     )
-    steps: tuple[Step, ...] = (
-        PlacementStep(
-            change=Change.ADOPT,
-            vm=vm.name,
-            expected=vm.placement.modified if vm.placement else Revision(0),
-            placement=new,
-            reason=reason,
-            living=(seen.node, beat.created),
-            fenced=_fenced_holder(vm, ground),
-        ),
-    )
+    settle = None
     if vm.spec and vm.spec.value.desired in (Desired.AS_FOUND, Desired.STOPPED):
-        settle = Reason(rule="found-running", text=f"it was found running on {seen.node}")
-        steps += (SettleDesired(vm=vm.name, expected=vm.spec.modified, desired=Desired.RUNNING, reason=settle),)
-    return Decision(steps=steps)
+        found = Reason(rule="found-running", text=f"it was found running on {seen.node}")
+        settle = SettleDesired(vm=vm.name, expected=vm.spec.modified, desired=Desired.RUNNING, reason=found)
+    step = PlacementStep(
+        change=Change.ADOPT,
+        vm=vm.name,
+        expected=vm.placement.modified if vm.placement else Revision(0),
+        placement=new,
+        reason=reason,
+        living=(seen.node, beat.created),
+        fenced=_fenced_holder(vm, ground),
+        settle=settle,
+    )
+    return Decision(steps=(step,))
 
 
 def _fenced_holder(vm: VmView, ground: Field) -> SessionId | None:
@@ -466,8 +472,10 @@ def wait(vm: VmView, rule: str, text: str, choice: Choice | None = None, *, mome
     return Decision(steps=step, waiting=waiting, retry_in_s=retry)
 
 
-def _gist(reason: Reason) -> tuple[tuple[NodeName, bool], ...]:
+def _gist(reason: Reason) -> tuple[tuple[str, bool], ...]:
     """What makes two waits different: which nodes refuse. Not their wording, which may count seconds."""
+    if not reason.candidates:
+        return ((reason.text.partition(" ")[0], True),)  # the node that is waited for
     return tuple((candidate.node, bool(candidate.refusal)) for candidate in reason.candidates)
 
 

@@ -11,7 +11,7 @@ beats did not commit, nobody's silence says anything: it may be the store that w
 from dataclasses import dataclass
 from enum import StrEnum
 
-from vmha.model.ids import CauseId, NodeName, VmName
+from vmha.model.ids import CauseId, NodeName, SessionId, VmName
 from vmha.model.records import ArmedLevel, Phase, Reason
 from vmha.model.settings import Proof
 from vmha.policy.snapshot import Moment, NodeView, Snapshot
@@ -148,6 +148,8 @@ def _wakes(view: NodeView, snapshot: Snapshot, silence: float) -> list[float]:
 def _evict_elapsed(view: NodeView, snapshot: Snapshot, silence: float) -> EvictSession | None:
     beat = view.beat
     assert beat
+    if beat.value.armed is ArmedLevel.NONE and beat.created == beat.modified:
+        return _evict_unarmed(view, silence)
     proof = {ArmedLevel.GUARD: Proof.GUARD_ELAPSED, ArmedLevel.WATCHDOG: Proof.WATCHDOG_ELAPSED}.get(beat.value.armed)
     if proof is None or proof not in snapshot.config.fencing.accept:
         return None
@@ -164,7 +166,37 @@ def _evict_elapsed(view: NodeView, snapshot: Snapshot, silence: float) -> EvictS
         proof=proof,
         how=how,
         reason=Reason(rule="silent-node-is-fenced-by-its-guard", text=how, cause=cause_of_loss(view)),
+        former=former_sessions(snapshot, view.name, beat.value.session),
     )
+
+
+def _evict_unarmed(view: NodeView, silence: float) -> EvictSession:
+    """It ended between its first beat and its guard: it never could claim a vm. Says nothing of earlier sessions."""
+    beat = view.beat
+    assert beat
+    how = (
+        f"{view.name} has been silent for {silence:.1f} s since its first beat and never armed a guard: it held nothing"
+    )
+    return EvictSession(
+        node=view.name,
+        session=beat.value.session,
+        beat_created=beat.created,
+        beat_modified=beat.modified,
+        proof=Proof.RELEASED,
+        how=how,
+        reason=Reason(rule="session-that-never-began-is-over", text=how, cause=cause_of_loss(view)),
+    )
+
+
+def former_sessions(snapshot: Snapshot, node: NodeName, current: SessionId | None) -> tuple[SessionId, ...]:
+    """Sessions of a node that still hold claims, are not the current one, and have no proof on record."""
+    found = set()
+    for vm in snapshot.vms.values():
+        placement = vm.placement.value if vm.placement else None
+        if placement and placement.node == node and placement.session not in (None, current):
+            assert placement.session
+            found.add(placement.session)
+    return tuple(sorted(found - snapshot.fenced.keys()))
 
 
 def _power_may_be_cut(view: NodeView, snapshot: Snapshot, moment: Moment) -> bool:

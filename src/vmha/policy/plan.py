@@ -4,7 +4,7 @@ Pure: the same snapshot and moment give the same plan, on every machine. Plannin
 nothing new, so a leader may die between any two steps and the next one goes on from what it finds.
 """
 
-from vmha.model.ids import NodeName
+from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, Request
 from vmha.policy.decide import (
     NOTHING,
@@ -25,6 +25,10 @@ from vmha.policy.steps import Plan, Step, Waiting
 
 def plan(snapshot: Snapshot, moment: Moment) -> Plan:
     """First who is here, then what is asked for, then every vm: the most important first."""
+    if snapshot.is_unreadable("config"):
+        return Plan(
+            waiting=(Waiting(vm=VmName(""), text="the cluster's settings can not be read: nothing is decided"),)
+        )
     verdicts = judge_all(snapshot, moment)
     braked = is_braked(snapshot, moment, verdicts)
     fence_steps, fence_wake = fence_and_evict(snapshot, moment, verdicts, braked=braked)
@@ -40,13 +44,19 @@ def plan(snapshot: Snapshot, moment: Moment) -> Plan:
         if name not in snapshot.vms:
             steps.extend(_steps_of(decide_request(request, None, ground, moment)))
     for vm in by_importance(snapshot):
-        decision = decide(vm, by_vm.get(vm.name), ground, moment)
+        decision = _decide_or_say_why_not(vm, by_vm.get(vm.name), ground, moment)
         steps.extend(decision.steps)
         if decision.waiting:
             waiting.append(decision.waiting)
         if decision.retry_in_s is not None:
             wakes.append(decision.retry_in_s)
-    return Plan(steps=tuple(steps), waiting=tuple(waiting), wake_in_s=min(wakes, default=None), braked=braked)
+    return Plan(
+        steps=tuple(steps),
+        waiting=tuple(waiting),
+        wake_in_s=min(wakes, default=None),
+        braked=braked,
+        mass_loss=is_mass_loss(verdicts),
+    )
 
 
 def judge_all(snapshot: Snapshot, moment: Moment) -> dict[NodeName, Verdict]:
@@ -66,14 +76,25 @@ def by_importance(snapshot: Snapshot) -> list[VmView]:
     return sorted(snapshot.vms.values(), key=lambda vm: (-(vm.spec.value.priority if vm.spec else 0), vm.name))
 
 
+def _decide_or_say_why_not(vm: VmView, request: Request | None, ground: Field, moment: Moment) -> Decision:
+    """One vm whose records contradict each other (written by hand, say) must not stop the decisions on all others."""
+    try:
+        return decide(vm, request, ground, moment)
+    except (AssertionError, KeyError, ValueError, TypeError) as error:
+        text = f"its records contradict each other ({type(error).__name__}: {error}); look at them with etcdctl"
+        return Decision(waiting=Waiting(vm=vm.name, text=text))
+
+
 def decide(vm: VmView, request: Request | None, ground: Field, moment: Moment) -> Decision:
     """The phase of the placement is the table of contents."""
-    if vm.spec is None:
-        return decide_unmanaged(vm)
+    if vm.spec is None and request is None:
+        return decide_unmanaged(vm, ground)
     if request is not None:
         asked = decide_request(request, vm, ground, moment)
         if asked is not None:
             return asked
+    if vm.spec is None:
+        return decide_unmanaged(vm, ground)
     placement = vm.placement.value if vm.placement else None
     if placement is None or placement.phase is Phase.STOPPED:
         return decide_stopped(vm, ground, moment)

@@ -80,7 +80,7 @@ def reconcile(
     managed: the vm is defined in the cluster.
     at_target: what the target of a migration, if its session lives, saw of the vm.
     """
-    if not managed or placement is None:
+    if placement is None or not (managed or _is_on_its_way(placement)):
         return Action.UNTAG if local and local.tagged and not managed else Action.NOTHING
     if placement.node == me:
         match placement.phase:
@@ -104,6 +104,11 @@ _DUPLICATE = {
     OnDuplicate.DESTROY: Action.CLEAR,
     OnDuplicate.ALARM: Action.NOTHING,
 }
+
+
+def _is_on_its_way(placement: Placement) -> bool:
+    """Between two nodes: it has to arrive, managed or not, or it would stand still for ever."""
+    return placement.phase is Phase.MIGRATING or (placement.phase is Phase.ASSIGNED and placement.arrival)
 
 
 def _assigned(placement: Placement, local: Local | None) -> Action:

@@ -6,7 +6,7 @@ on where the old one stopped. Each request ends in exactly one outcome: done, fa
 
 from dataclasses import dataclass, replace
 
-from vmha.model.ids import NodeName
+from vmha.model.ids import NodeName, Revision
 from vmha.model.records import (
     Candidate,
     Outcome,
@@ -23,10 +23,12 @@ from vmha.model.settings import Proof
 from vmha.model.vm import Desired
 from vmha.policy import transitions
 from vmha.policy.decide import Decision, change, migrate, place, why_there
+from vmha.policy.membership import former_sessions
 from vmha.policy.placement import Choice, Field, choose
 from vmha.policy.snapshot import Moment, VmView
-from vmha.policy.steps import AnswerRequest, Change, EvictSession, ForgetRequest, Step
+from vmha.policy.steps import AnswerRequest, Change, EvictSession, ForgetProof, ForgetRequest, Step
 
+PROOFS_KEPT_S = 7 * 86400.0
 KEPT_S = 3600.0
 """A finished request and its outcome are kept this long for whoever asks late."""
 
@@ -49,9 +51,15 @@ def is_open(request: Request, ground: Field) -> bool:
 
 
 def tidy(ground: Field, moment: Moment) -> list[Step]:
-    """Requests that ended long ago are forgotten."""
+    """Requests that ended long ago are forgotten, and proofs that nothing refers to."""
     outcomes = ground.snapshot.outcomes
-    return [
+    held_by = {vm.placement.value.session for vm in ground.snapshot.vms.values() if vm.placement}
+    proofs: list[Step] = [
+        ForgetProof(session=session)
+        for session, record in ground.snapshot.fenced.items()
+        if moment.wall - record.at > PROOFS_KEPT_S and session not in held_by
+    ]
+    return proofs + [
         ForgetRequest(request=name)
         for name, outcome in outcomes.items()
         if outcome.progress is not Progress.RUNNING and moment.wall - outcome.at > KEPT_S
@@ -203,7 +211,7 @@ def _conclude(request: Request, vm: VmView, placement: Placement, answer: _Answe
     seen = vm.seen.get(placement.node)
     if seen is None or seen.session != placement.session or seen.state is not SeenState.RUNNING:
         return None
-    if request.verb is Verb.RELOCATE and request.node not in (None, placement.node):
+    if request.verb is not Verb.RESTART and request.node not in (None, placement.node):
         return answer(Progress.FAILED, f"{vm.name} runs on {placement.node}; {request.node} could not take it")
     return answer(Progress.DONE, f"{vm.name} runs on {placement.node}")
 
@@ -227,7 +235,7 @@ def _confirm_off(request: Request, ground: Field, moment: Moment, answer: _Answe
     if node is None or view is None:
         return answer(Progress.REJECTED, f"there is no node {node}")
     if view.beat is None:
-        return answer(Progress.DONE, f"{node} has no session: nothing of it is waited for")
+        return _confirm_former(request, node, ground, answer)
     verdict = ground.verdicts[node]
     if verdict.is_alive:
         text = f"{node} is alive: it committed a beat within the last {moment.silence_s.get(node, 0.0):.1f} s"
@@ -241,6 +249,26 @@ def _confirm_off(request: Request, ground: Field, moment: Moment, answer: _Answe
         proof=Proof.OPERATOR_CONFIRMED,
         how=how,
         reason=Reason(rule="operator-confirmed-off", text=how),
+        former=former_sessions(ground.snapshot, node, view.beat.value.session),
+    )
+    return Decision(steps=(evict,))
+
+
+def _confirm_former(request: Request, node: NodeName, ground: Field, answer: _Answer) -> Decision:
+    """No session now; earlier ones may have left claims that wait for a proof."""
+    former = former_sessions(ground.snapshot, node, None)
+    if not former:
+        return answer(Progress.DONE, f"{node} has no session: nothing of it is waited for")
+    how = f"{request.author} confirmed that {node} is powered off"
+    evict = EvictSession(
+        node=node,
+        session=former[0],
+        beat_created=Revision(0),
+        beat_modified=None,
+        proof=Proof.OPERATOR_CONFIRMED,
+        how=how,
+        reason=Reason(rule="operator-confirmed-off", text=how),
+        former=former[1:],
     )
     return Decision(steps=(evict,))
 

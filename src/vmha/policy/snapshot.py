@@ -67,6 +67,11 @@ class Snapshot:
     fenced: Mapping[SessionId, FenceRecord] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)  # keys whose value could not be read, with the reason
 
+    def is_unreadable(self, *parts: str) -> bool:
+        """Is there a key ending in ``parts`` whose value can not be read? It is unknown then, not absent."""
+        ending = "/" + "/".join(parts)
+        return any(key.endswith(ending) for key in self.problems)
+
     def observations(self, vm: VmView) -> list[Observation]:
         """What living sessions saw of a vm. A report of a session that is over counts for nothing."""
         current = []
@@ -84,6 +89,7 @@ class Moment:
     ``silence_s``: for how long this observer has seen no new beat of a node, in seconds.
     ``store_live_s``: for how long its own beats have been committing without a gap. Silence that is no older than this
     may be the store's, not the node's: it raises no suspicion.
+    ``unclaimed_s``: for how long this observer has seen an assignment as it is now; clocks of others may differ.
     ``fencing``: sessions whose power is being cut by this leader right now.
     """
 
@@ -94,3 +100,4 @@ class Moment:
     fencing: frozenset[SessionId] = frozenset()
     fence_failed_at: Mapping[SessionId, float] = field(default_factory=dict)
     braked_since: float | None = None
+    unclaimed_s: Mapping[VmName, float] = field(default_factory=dict)

@@ -33,6 +33,7 @@ class PlacementStep:
 
     ``living``: the node that must still be in this session (its beat's create revision).
     ``fenced``: the session that must be on record as fenced.
+    ``settle``: the desired state that goes with it, in the same transaction.
     """
 
     change: Change
@@ -42,6 +43,7 @@ class PlacementStep:
     reason: Reason
     living: tuple[NodeName, Revision] | None = None
     fenced: SessionId | None = None
+    settle: "SettleDesired | None" = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +65,10 @@ class FenceNode:
 class EvictSession:
     """Take the session's right to commit and put the proof on record, if the beat has not moved.
 
+    ``beat_created`` 0: the session's beat is gone already; only the proof is missing.
     ``beat_modified`` None: the proof holds whatever the node committed meanwhile (its power is off).
+    ``former``: earlier sessions of the node that left claims without a proof; what ended this one's guests ended
+    theirs.
     """
 
     node: NodeName
@@ -73,6 +78,7 @@ class EvictSession:
     proof: Proof
     how: str
     reason: Reason
+    former: tuple[SessionId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +102,14 @@ class ForgetRequest:
     request: RequestId
 
 
-Step = PlacementStep | FenceNode | EvictSession | SettleDesired | AnswerRequest | ForgetRequest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetProof:
+    """Nothing refers to the fenced session any more."""
+
+    session: SessionId
+
+
+Step = PlacementStep | FenceNode | EvictSession | SettleDesired | AnswerRequest | ForgetRequest | ForgetProof
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +123,13 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """``wake_in_s``: look again then, even if nothing changes (None: only a change can matter)."""
+    """``wake_in_s``: look again then, even if nothing changes (None: only a change can matter).
+
+    ``mass_loss``: most nodes are silent; ``braked``: and the network is still being waited for.
+    """
 
     steps: tuple[Step, ...] = ()
     waiting: tuple[Waiting, ...] = ()
     wake_in_s: float | None = None
     braked: bool = False
+    mass_loss: bool = False

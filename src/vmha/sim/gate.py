@@ -22,6 +22,8 @@ class SimGate:
 
     def withdraw(self, uuid: str) -> None: ...
 
+    def clear(self) -> None: ...
+
     def refusal(self, name: str, uuid: str) -> str:
         """Why a start by hand is refused; '' when it is let through."""
         known = Known(cluster=self._cluster, managed=self._managed)

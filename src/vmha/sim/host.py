@@ -31,6 +31,7 @@ class SimIdentity:
     node: NodeName
     address: str
     boot_id: str
+    host: str
     _serial: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def new_session(self) -> SessionId:
@@ -74,7 +75,7 @@ class SimHost:
         self.boots += 1
         self.has_power = True
         self.world.fabric.power_on(self.name)
-        self._identity = SimIdentity(self.name, self.name, f"b{self.boots}")
+        self._identity = SimIdentity(self.name, self.name, f"b{self.boots}", f"machine-{self.name}")
         self.guard = SimulatedGuard(
             self.world.clock,
             lambda: self.world.fabric.kill_managed(self.name),

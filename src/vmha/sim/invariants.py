@@ -23,7 +23,20 @@ from vmha.hypervisor.fabric_state import Deed, Fact
 from vmha.sim.record import CommitLine, Written
 
 LEADERS_KINDS = frozenset(
-    {"assign", "recover", "adopt", "withdraw", "stop", "migrate", "disown", "release", "note", "fenced", "settled"}
+    {
+        "assign",
+        "recover",
+        "adopt",
+        "withdraw",
+        "stop",
+        "migrate",
+        "disown",
+        "release",
+        "note",
+        "fencing",
+        "fenced",
+        "settled",
+    }
 )
 _CLAIMED = ("held", "stopping", "migrating")
 _PLACED = ("assigned", *_CLAIMED)

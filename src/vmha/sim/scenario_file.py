@@ -30,7 +30,7 @@ def load_scenario(text: str, *, file: str) -> Scenario:
         # JSON mode: strict about types (no "5" for 5), yet it takes words for enums and lists for tuples.
         scenario = Scenario.model_validate_json(json.dumps(data, default=str), strict=True)
     except ValidationError as error:
-        complaints += [_complaint(found) for found in error.errors(include_url=False)]
+        complaints += [_complaint(found) for found in error.errors(include_url=False) if not _is_echo(found)]
     if scenario is not None:
         complaints += [Complaint(path=path, text=words) for path, words in scenario.misfits()]
     if complaints or scenario is None:
@@ -47,6 +47,11 @@ def _rejected(source: YamlSource, complaints: list[Complaint]) -> Rejected:
     return Rejected("\n".join(dict.fromkeys(source.say(complaint) for complaint in ordered)))
 
 
+def _is_echo(found: Any) -> bool:
+    """A list whose items are wrong also counts as too short: that is said of the items already."""
+    return bool(found["type"] == "too_short" and found.get("input"))
+
+
 def _complaint(found: Any) -> Complaint:
     path: Path = tuple(part for part in found["loc"] if part not in ("bool", "Fence") and "[" not in str(part))
     return Complaint(path=path, text=_what_is_wrong(found, path))
@@ -61,6 +66,8 @@ def _what_is_wrong(found: Any, path: Path) -> str:
             return f"unknown key{f', did you mean {near[0]}?' if near else ''} (accepted: {', '.join(keys)})"
         case "missing":
             return "is missing"
+        case "too_short":
+            return "is empty (accepted: at least one)"
         case "value_error":
             return message.removeprefix("Value error, ")
         case "string_pattern_mismatch":

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from collections.abc import Callable
 
 from vmha.model.clock import Clock
 from vmha.model.ids import CauseId, LeaseId, NodeName, VmName
@@ -16,7 +17,7 @@ LEASE_SERVES_S = 6 * 3600
 class Journal:
     """One writer's entries. Keys sort by time; a lease shared by some hours of entries lets them expire."""
 
-    def __init__(self, store: Store, keys: Keys, clock: Clock, by: NodeName, *, days: int = 7) -> None:
+    def __init__(self, store: Store, keys: Keys, clock: Clock, by: NodeName, *, days: Callable[[], int]) -> None:
         self._store, self._keys, self._clock, self._by, self._days = store, keys, clock, by, days
         self._count = itertools.count(1)
         self._lease = LeaseId(0)
@@ -28,9 +29,13 @@ class Journal:
         async with self._one_at_a_time:
             await self._renew()
 
+    def forget_lease(self) -> None:
+        """The store does not know it (any more): the next entries get another."""
+        self._lease_until = 0.0
+
     async def _renew(self) -> None:
         if self._clock.now() >= self._lease_until:
-            lease = await self._store.grant(self._days * DAY_S + LEASE_SERVES_S)
+            lease = await self._store.grant(self._days() * DAY_S + LEASE_SERVES_S)
             self._lease, self._lease_until = lease.id, self._clock.now() + LEASE_SERVES_S
 
     def entry(

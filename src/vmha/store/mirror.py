@@ -102,7 +102,10 @@ class Mirror:
         self._moved = asyncio.Event()
         keys = tuple(change.key for change in changes)
         for listener in list(self._listeners):
-            listener(keys)
+            try:
+                listener(keys)
+            except Exception:  # a key that nobody foresaw must not end the watch, and with it every agent's beats
+                log.exception("a listener failed", keys=keys[:5])
 
     def _put(self, kv: KeyValue) -> None:
         self._known[kv.key] = kv.mod_revision

@@ -1,0 +1,192 @@
+"""What hands, daemons and fate do beside the cluster, where each of these once went wrong."""
+
+import asyncio
+
+import pytest
+
+from tests.support.worlds import Cluster, in_cluster
+from vmha.agent.claims import Lost
+from vmha.model.errors import Refused
+from vmha.model.ids import Epoch, NodeName, Revision
+from vmha.model.records import Phase, Placement, Reason, Stored, Verb
+from vmha.model.vm import Desired
+from vmha.operator.requests import submit
+from vmha.policy.reconcile import Action
+from vmha.sim.hands import domain_xml
+
+WITHOUT_UUID = "<domain type='qemu'><name>web</name><memory unit='MiB'>1024</memory><os><type>hvm</type></os></domain>"
+
+
+def test_vm_added_as_wanted_running_is_adopted_where_a_hand_had_started_it() -> None:
+    """Even when it is added in the same instant in which the nodes learn of it: nobody starts it before all looked."""
+
+    async def scene(cluster: Cluster) -> list[str]:
+        cluster.hands.virsh_start(domain_xml("web", memory_mib=1024, vcpus=1), "n3")
+        await asyncio.sleep(2.0)
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True)
+        await cluster.rest()
+        assert cluster.violations() == []
+        return cluster.where("web")
+
+    assert in_cluster(scene) == ["n3"]
+
+
+def test_vm_started_by_hand_from_xml_without_a_uuid_is_known_by_its_name() -> None:
+    """libvirt draws a new uuid for each start of such XML; the disks are the same."""
+
+    async def scene(cluster: Cluster) -> list[str]:
+        cluster.world.fabric.virsh_start(WITHOUT_UUID, "n3")
+        await asyncio.sleep(2.0)
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True)
+        await cluster.rest()
+        assert cluster.violations() == []
+        return cluster.where("web")
+
+    assert in_cluster(scene) == ["n3"]
+
+
+def test_vm_added_without_start_is_found_running_and_wanted_running_from_then_on() -> None:
+    async def scene(cluster: Cluster) -> Desired:
+        cluster.hands.virsh_start(domain_xml("web", memory_mib=1024, vcpus=1), "n2")
+        await asyncio.sleep(2.0)
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1)
+        await cluster.rest()
+        spec = cluster.observer.snapshot.vms["web"].spec  # type: ignore[index]
+        assert spec
+        return spec.value.desired
+
+    assert in_cluster(scene) is Desired.RUNNING
+
+
+def test_second_copy_started_by_hand_is_refused_by_the_start_gate() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True)
+        await cluster.rest()
+        other = "n2" if cluster.where("web") == ["n1"] else "n1"
+        with pytest.raises(Refused, match="managed by vmha"):
+            cluster.hands.virsh_start(domain_xml("web", memory_mib=1024, vcpus=1), other)
+
+    in_cluster(scene)
+
+
+def test_agent_that_restarts_while_libvirtd_is_down_keeps_its_guests_alive() -> None:
+    """Its beats must go on: without them the guard would end guests that nothing is wrong with."""
+
+    async def scene(cluster: Cluster) -> int:
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True)
+        await cluster.rest()
+        host = cluster.hands.host(cluster.where("web")[0])
+        lines = len(cluster.world.fabric.history)
+        host.stop_libvirtd()
+        host.stop_agent()
+        host.start_agent()
+        await asyncio.sleep(30.0)
+        host.start_libvirtd()
+        await cluster.rest()
+        assert cluster.where("web") == [host.name]
+        return len(cluster.world.fabric.history) - lines
+
+    assert in_cluster(scene) == 0
+
+
+def test_host_that_left_in_good_order_is_offline_at_once_and_never_fenced() -> None:
+    async def scene(cluster: Cluster) -> tuple[object, int]:
+        cluster.hands.shutdown("n2")
+        await asyncio.sleep(1.0)
+        view = cluster.observer.snapshot.nodes[NodeName("n2")]
+        await cluster.rest()
+        return view.beat, len(cluster.observer.snapshot.fenced)
+
+    assert in_cluster(scene) == (None, 0)
+
+
+def test_host_leaves_in_the_end_although_the_store_is_away_when_it_first_tries() -> None:
+    async def scene(cluster: Cluster) -> object:
+        cluster.world.etcd.stop()
+        cluster.hands.shutdown("n2")
+        await asyncio.sleep(2.0)
+        cluster.world.etcd.start()
+        await cluster.rest()
+        assert not cluster.hands.host("n2").has_power
+        return cluster.observer.snapshot.nodes[NodeName("n2")].beat
+
+    assert in_cluster(scene) is None
+
+
+def test_agent_claims_nothing_that_names_another_node() -> None:
+    """A record may change between the decision to start a vm and the start: then it may be another node's."""
+
+    async def scene(cluster: Cluster) -> None:
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1, desired=Desired.STOPPED)
+        await cluster.rest()
+        member = cluster.hands.host("n1").member
+        assert member
+        view = cluster.observer.snapshot.vms["web"]  # type: ignore[index]
+        assert view.spec
+        anothers = Placement(
+            vm=view.name,
+            epoch=Epoch(1),
+            phase=Phase.ASSIGNED,
+            node=NodeName("n2"),
+            reason=Reason(rule="", text=""),
+            since=0.0,
+        )
+        with pytest.raises(Lost, match="it is n2's"):
+            await member.agent._worker.do(
+                Action.START, Stored(anothers, Revision(0), Revision(0)), view.name, view.spec.value
+            )
+
+    in_cluster(scene)
+
+
+def test_departed_vm_can_be_confirmed_gone_although_other_requests_came_first() -> None:
+    async def scene(cluster: Cluster) -> list[str]:
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True)
+        await cluster.rest()
+        cluster.hands.virsh_migrate("web", "elsewhere")
+        await cluster.rest()
+        cluster.world.fabric.virsh_destroy("web", "elsewhere")
+        earlier = await submit(cluster.hands.operator, Verb.RESTART, vm="web")
+        await cluster.hands.confirm_gone("web")
+        await cluster.rest()
+        assert "departed" in cluster.observer.snapshot.outcomes[earlier.id].text
+        return cluster.where("web")
+
+    assert len(in_cluster(scene)) == 1
+
+
+def test_guest_that_keeps_crashing_is_not_restarted_in_a_hot_loop() -> None:
+    async def scene(cluster: Cluster) -> int:
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True)
+        await cluster.rest()
+        starts = len([fact for fact in cluster.world.fabric.history if fact.deed == "runs"])
+        for _ in range(600):
+            await asyncio.sleep(0.1)
+            if cluster.where("web"):
+                cluster.hands.crash("web")
+        return len([fact for fact in cluster.world.fabric.history if fact.deed == "runs"]) - starts
+
+    assert 3 <= in_cluster(scene) <= 10
+
+
+def test_leader_does_not_plan_for_beats_that_only_count_on() -> None:
+    async def scene(cluster: Cluster) -> int:
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True)
+        await cluster.rest()
+        leader = next(
+            host.member.leader for host in cluster.world.hosts.values() if host.member and host.member.leader.term
+        )
+        plans = 0
+        think = leader._think
+
+        def counting(*args: object) -> object:
+            nonlocal plans
+            plans += 1
+            return think(*args)  # type: ignore[arg-type]
+
+        leader._think = counting  # type: ignore[assignment]
+        await asyncio.sleep(60.0)
+        return plans
+
+    beats = 3 * 60 / 0.5
+    assert in_cluster(scene) < beats / 4
