@@ -275,26 +275,31 @@ class SessionKeeper:
             if sent_at >= session.sent_at + session.timing.hold_s:
                 session.end(f"no beat committed for {sent_at - session.sent_at:.1f} s")
                 return
-            await self._take_new_timing(session)
+            self._lengthen_hold(session)
             session.count += 1
             if await self._commit_beat(session, sent_at):
                 await self._tell_guard(session)
+                await self._shorten_hold(session)
             pause = session.timing.beat_s if session.sent_at == sent_at else RETRY_S / 5
             await asyncio.sleep(max(0.0, sent_at + pause - self._clock.now()))
 
-    async def _take_new_timing(self, session: Session) -> None:
-        """Settings changed. The guard must never hold longer than the beat that others have read promises:
-        a shorter hold goes to the guard first, a longer one into a committed beat first (``_tell_guard`` follows).
+    def _lengthen_hold(self, session: Session) -> None:
+        """Settings changed. The guard must never hold longer than the beat that others have read promises: a longer
+        hold goes into a committed beat first, and to the guard after that (``_tell_guard``).
         """
         wanted = self._read_config().clockwork
-        if wanted == session.timing:
-            return
-        if wanted.hold_s <= session.timing.hold_s:
+        if wanted.hold_s > session.timing.hold_s:
+            log.info("timing changes", hold_s=wanted.hold_s, beat_s=wanted.beat_s)
+            session.timing = wanted
+
+    async def _shorten_hold(self, session: Session) -> None:
+        """And a shorter one goes to the guard first, right after a beat: an older one could be past it already."""
+        wanted = self._read_config().clockwork
+        if wanted != session.timing and wanted.hold_s <= session.timing.hold_s:
             await self._arm_again(session, wanted)
-            if session.armed_with != wanted:
-                return
-        log.info("timing changes", hold_s=wanted.hold_s, beat_s=wanted.beat_s)
-        session.timing = wanted
+            if session.armed_with == wanted:
+                log.info("timing changes", hold_s=wanted.hold_s, beat_s=wanted.beat_s)
+                session.timing = wanted
 
     async def _commit_beat(self, session: Session, sent_at: float) -> bool:
         key = self._keys.beat(self.node)

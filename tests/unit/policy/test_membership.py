@@ -1,0 +1,214 @@
+"""Who is here, who is suspected, who is lost, and which proof ends the waiting."""
+
+from typing import Any
+
+import pytest
+
+from tests.support.clusters import KEYS, LOST_S, SUSPECT_S, TIMING, Book, cluster
+from vmha.model.ids import NodeName, SessionId
+from vmha.model.records import ArmedLevel, Phase
+from vmha.model.settings import ClusterConfig, Fencing, Profile, Proof
+from vmha.policy.membership import Condition
+from vmha.policy.plan import judge_all
+from vmha.policy.steps import EvictSession, FenceNode, Step
+
+N1 = NodeName("n1")
+BLINK_S = 0.01
+
+
+def condition(book: Book, node: str = "n1", **moment: Any) -> Condition:
+    return judge_all(book.snapshot(), book.moment(**moment))[NodeName(node)].condition
+
+
+def against_n1(book: Book, **moment: Any) -> list[Step]:
+    return [s for s in book.plan(**moment).steps if isinstance(s, FenceNode | EvictSession) and s.node == N1]
+
+
+def lost(*, fence: bool = False, lease: bool = False, config: ClusterConfig | None = None, **n1: Any) -> Book:
+    """n1 holds web; n2 and n3 are there to take it over."""
+    book = cluster("n2", "n3").node("n1", lease=lease, fence=fence, **n1).running("web", "n1")
+    return book.configure(config) if config else book
+
+
+@pytest.mark.parametrize(
+    ("lease", "silence_s", "expected"),
+    [
+        (True, 0.0, Condition.ONLINE),
+        (False, 0.0, Condition.ONLINE),
+        (False, SUSPECT_S - BLINK_S, Condition.ONLINE),
+        (False, SUSPECT_S, Condition.SUSPECT),
+        (True, SUSPECT_S, Condition.ONLINE),
+        (True, TIMING.hold_s - BLINK_S, Condition.ONLINE),
+        (True, TIMING.hold_s, Condition.SUSPECT),
+        (False, LOST_S - BLINK_S, Condition.SUSPECT),
+        (False, LOST_S, Condition.LOST),
+        (True, LOST_S, Condition.LOST),
+    ],
+)
+def test_suspicion_needs_lease_and_beats_to_be_gone_or_the_beats_for_long(
+    lease: bool, silence_s: float, expected: Condition
+) -> None:
+    assert condition(cluster("n2").node("n1", lease=lease), silence_s={"n1": silence_s}) is expected
+
+
+@pytest.mark.parametrize(
+    ("store_live_s", "expected"), [(SUSPECT_S - BLINK_S, Condition.ONLINE), (SUSPECT_S, Condition.SUSPECT)]
+)
+def test_silence_that_may_be_the_stores_raises_no_suspicion(store_live_s: float, expected: Condition) -> None:
+    book = cluster("n2").node("n1", lease=False)
+    assert condition(book, silence_s={"n1": 3.0}, store_live_s=store_live_s) is expected
+
+
+def test_lease_of_another_session_counts_as_gone() -> None:
+    book = cluster("n2").node("n1", session="s-old")
+    book.node("n1", session="s-new", lease=False)
+    assert condition(book, silence_s={"n1": SUSPECT_S}) is Condition.SUSPECT
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        ({}, Condition.ONLINE),
+        ({"status": False}, Condition.JOINING),
+        ({"armed": ArmedLevel.NONE}, Condition.UNFIT),
+        ({"eligible": False}, Condition.UNFIT),
+        ({"spec": {"maintenance": True}}, Condition.MAINTENANCE),
+        ({"leaving": True}, Condition.LEAVING),
+        ({"leaving": True, "spec": {"maintenance": True}}, Condition.LEAVING),
+    ],
+)
+def test_living_node_is_what_it_says(node: dict[str, Any], expected: Condition) -> None:
+    assert condition(cluster("n2").node("n1", **node)) is expected
+
+
+def test_status_of_an_earlier_session_says_nothing_of_this_one() -> None:
+    book = cluster("n2").node("n1", session="s-old")
+    book.delete(KEYS.beat(N1))
+    book.node("n1", session="s-new", status=False)
+    assert condition(book) is Condition.JOINING
+
+
+def test_node_without_a_beat_is_offline_whatever_its_lease() -> None:
+    book = cluster("n2").node("n1")
+    book.delete(KEYS.beat(N1))
+    assert condition(book) is Condition.OFFLINE
+
+
+# --- against a silent node
+
+
+def test_suspect_without_a_power_switch_is_only_watched() -> None:
+    assert against_n1(lost(), silence_s={"n1": LOST_S - BLINK_S}) == []
+
+
+def test_suspect_that_holds_vms_has_its_power_cut_at_once() -> None:
+    (step,) = against_n1(lost(fence=True), silence_s={"n1": SUSPECT_S})
+    assert isinstance(step, FenceNode)
+
+
+def test_suspect_that_holds_nothing_keeps_its_power() -> None:
+    book = cluster("n2", "n3").node("n1", lease=False, fence=True)
+    assert against_n1(book, silence_s={"n1": SUSPECT_S}) == []
+
+
+@pytest.mark.parametrize("phase", [Phase.ASSIGNED, Phase.HELD, Phase.STOPPING])
+def test_node_that_may_run_a_vm_holds_it_for_this_purpose(phase: Phase) -> None:
+    book = cluster("n2", "n3").node("n1", lease=False, fence=True).vm("web").placed("web", "n1", phase=phase)
+    assert len(against_n1(book, silence_s={"n1": SUSPECT_S})) == 1
+
+
+def test_target_of_a_migration_holds_the_vm_as_well() -> None:
+    book = cluster("n2", "n3").node("n1", lease=False, fence=True).vm("web")
+    book.placed("web", "n2", phase=Phase.MIGRATING, target=N1)
+    assert len(against_n1(book, silence_s={"n1": SUSPECT_S})) == 1
+
+
+def test_power_is_not_cut_again_before_the_retry_time() -> None:
+    book = lost(fence=True)
+    retry_s = ClusterConfig().fencing.retry_s
+    book.clock.at = 100.0
+    failed = {"fence_failed_at": {SessionId("s-n1"): 100.0}, "silence_s": {"n1": SUSPECT_S}}
+    assert against_n1(book, **failed) == []
+    book.clock.at = 100.0 + retry_s
+    assert len(against_n1(book, **failed)) == 1
+
+
+def test_node_whose_power_is_being_cut_is_not_fenced_twice() -> None:
+    book = lost(fence=True)
+    assert against_n1(book, silence_s={"n1": SUSPECT_S}, fencing=frozenset({SessionId("s-n1")})) == []
+
+
+@pytest.mark.parametrize(
+    ("armed", "proof"),
+    [(ArmedLevel.GUARD, Proof.GUARD_ELAPSED), (ArmedLevel.WATCHDOG, Proof.WATCHDOG_ELAPSED)],
+)
+def test_node_that_was_silent_for_the_whole_time_is_evicted_by_what_it_had_armed(
+    armed: ArmedLevel, proof: Proof
+) -> None:
+    (step,) = against_n1(lost(armed=armed), silence_s={"n1": LOST_S})
+    assert isinstance(step, EvictSession)
+    assert (step.proof, step.session) == (proof, "s-n1")
+    assert step.beat_modified is not None
+
+
+def test_node_without_an_armed_guard_is_never_evicted_by_the_clock() -> None:
+    assert against_n1(lost(armed=ArmedLevel.NONE), silence_s={"n1": 10 * LOST_S}) == []
+
+
+def test_proof_that_the_operator_does_not_accept_is_not_taken() -> None:
+    accept = Fencing(accept=(Proof.POWER_OFF_CONFIRMED, Proof.OPERATOR_CONFIRMED))
+    config = ClusterConfig(profile=Profile.TUNED, fencing=accept)
+    assert against_n1(lost(config=config), silence_s={"n1": 10 * LOST_S}) == []
+
+
+def test_power_that_the_operator_does_not_accept_as_proof_is_not_cut() -> None:
+    accept = Fencing(accept=(Proof.GUARD_ELAPSED, Proof.OPERATOR_CONFIRMED))
+    config = ClusterConfig(profile=Profile.TUNED, fencing=accept)
+    assert against_n1(lost(fence=True, config=config), silence_s={"n1": SUSPECT_S}) == []
+
+
+# --- the brake
+
+
+def silent(*nodes: str) -> dict[str, dict[str, float]]:
+    return {"silence_s": dict.fromkeys(nodes, LOST_S)}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "gone", "braked"),
+    [
+        (3, 1, False),
+        (3, 2, True),
+        (4, 2, False),
+        (4, 3, True),
+        (2, 1, False),
+        (2, 2, True),
+        (5, 2, False),
+        (5, 3, True),
+    ],
+)
+def test_brake_holds_when_more_than_half_fall_silent_at_once(nodes: int, gone: int, braked: bool) -> None:
+    names = [f"n{number}" for number in range(1, nodes + 1)]
+    book = cluster(*names)
+    made = book.plan(**silent(*names[-gone:]))
+    assert made.braked is braked
+    assert any(isinstance(step, EvictSession) for step in made.steps) is not braked
+
+
+def test_offline_nodes_do_not_count_for_the_brake() -> None:
+    book = cluster("n1", "n2").offline("n3").offline("n4")
+    assert not book.plan(**silent("n2")).braked
+
+
+def test_brake_lets_go_in_the_end() -> None:
+    book = cluster("n1", "n2", "n3")
+    book.clock.at = 1000.0
+    assert book.plan(**silent("n2", "n3"), braked_since=999.0).braked
+    made = book.plan(**silent("n2", "n3"), braked_since=1000.0 - 4 * LOST_S)
+    assert not made.braked
+    assert sum(isinstance(step, EvictSession) for step in made.steps) == 2
+
+
+def test_brake_can_be_switched_off() -> None:
+    config = ClusterConfig(profile=Profile.TUNED, fencing=Fencing(mass_loss_brake=False))
+    assert not cluster("n1", "n2", "n3").configure(config).plan(**silent("n2", "n3")).braked
