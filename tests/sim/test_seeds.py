@@ -49,6 +49,9 @@ def test_same_seed_lives_the_same_life() -> None:
 def test_guard_that_ends_nothing_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oracle sees what it is there for: without the self-fence, lost nodes' guests run twice."""
     monkeypatch.setattr(SimulatedFabric, "kill_managed", lambda self, host: ())
-    laws = {violation.law for seed in range(1, 9) for violation in lived(seed, SMALL).violations}
-    assert "never-two" in laws
-    assert "evicted-guests-do-not-run" in laws
+    wanted, found = {"never-two", "evicted-guests-do-not-run"}, set()
+    for seed in range(1, 30):
+        found |= {violation.law for violation in lived(seed, SMALL).violations}
+        if wanted <= found:
+            return
+    raise AssertionError(f"found only {sorted(found)}")

@@ -243,6 +243,17 @@ class Book:
         view = self.snapshot().vms.get(VmName(vm))
         return view.placement.value if view and view.placement else None
 
+    def claim(self, vm: str) -> Placement:
+        """Its placement, which must exist."""
+        found = self.placement(vm)
+        assert found is not None, f"{vm} has no placement"
+        return found
+
+    def answered(self, name: str = "r1") -> Outcome:
+        found = self.outcome(name)
+        assert found is not None, f"request {name} has no outcome"
+        return found
+
     def spec(self, vm: str) -> VmSpec:
         view = self.snapshot().vms[VmName(vm)]
         assert view.spec

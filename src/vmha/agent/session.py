@@ -23,9 +23,9 @@ from vmha.model.clock import Clock
 from vmha.model.errors import Rejected, VmhaError
 from vmha.model.ids import LeaseId, NodeName, Revision, SessionId
 from vmha.model.keys import Keys, decode, encode
-from vmha.model.records import ArmedLevel, BeatRecord, SessionRecord
-from vmha.model.settings import ClusterConfig, Timing
-from vmha.store.port import Created, Delete, KeyValue, LeaseGone, Modified, Put, Store
+from vmha.model.records import ArmedLevel, BeatRecord, FenceRecord, SessionRecord
+from vmha.model.settings import ClusterConfig, Proof, Timing
+from vmha.store.port import Compare, Created, Delete, KeyValue, LeaseGone, Modified, Op, Put, Store
 
 log = structlog.get_logger(__name__)
 
@@ -177,7 +177,7 @@ class SessionKeeper:
         if not self._is_at_rest():
             raise NotYetError("a start of the former session is still under way")
         if known is not None:
-            await self._replace(known)
+            await self._replace(known, beat)
         return await self._begin()
 
     async def _take_up(self, known: KeyValue, beat: BeatRecord, status: GuardStatus) -> Session:
@@ -208,12 +208,29 @@ class SessionKeeper:
         if status.state is State.EXPIRED_KILLING:
             raise NotYetError(f"the guard has not verified yet that the guests of session {status.session} are gone")
 
-    async def _replace(self, known: KeyValue) -> None:
-        """Our own former session's beat: nothing commits under it any more. The proof follows with the inventory."""
-        await self._store.txn(
-            [Modified(known.key, known.mod_revision)],
-            [Delete(known.key), Delete(self._keys.session(self.node))],
-        )
+    async def _replace(self, known: KeyValue, beat: BeatRecord | None) -> None:
+        """Our own former session's beat: nothing commits under it any more.
+
+        If this machine has booted since, nothing of that session runs, and that is put on record at once: this boot
+        may end before it has published anything. Else the proof follows with the inventory.
+        """
+        compares: list[Compare] = [Modified(known.key, known.mod_revision)]
+        ops: list[Op] = [Delete(known.key), Delete(self._keys.session(self.node))]
+        if beat and beat.host == self._identity.host and beat.boot_id not in ("", self._identity.boot_id):
+            record = FenceRecord(
+                session=beat.session,
+                node=self.node,
+                proof=Proof.RELEASED,
+                how=f"{self.node} has booted anew since",
+                at=self._clock.wall(),
+                by=self.node,
+            )
+            key = self._keys.fencing(beat.session)
+            if (
+                await self._store.txn([*compares, Created(key, Revision(0))], [*ops, Put(key, encode(record))])
+            ).succeeded:
+                return
+        await self._store.txn(compares, ops)
 
     async def _begin(self) -> Session:
         config = self._read_config()

@@ -1,7 +1,7 @@
 """The start gate: libvirt's qemu hook, which lets a managed vm start only under a claim of this node's session.
 
-libvirt runs it before it launches a QEMU (``prepare`` and ``start``) and before it lets one in by migration
-(``migrate``), with the domain's XML on standard input; any exit code but 0 refuses, with the words on standard error.
+libvirt runs it right before it launches a QEMU (``start``) and before it lets one in by migration (``migrate``), with
+the domain's XML on standard input; any exit code but 0 refuses, with the words on standard error.
 
     start of a vm that is not managed                 let through, always
     start of a managed vm, granted by the agent now   let through, if the session's deadline has not come
@@ -18,25 +18,20 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
-from vmha.fencing.guard_state import STATE_NAME
-from vmha.fencing.qemu_processes import TAG_NAMESPACE
+from vmha.fencing.names import GUARD_STATE, TAG_NAMESPACE
 
 GRANTS = "grants"
 MANAGED = "managed.json"
 COMING_IN = "coming-in"
 COMING_IN_FOR_S = 60.0
-GATED = (("prepare", "begin"), ("start", "begin"))
+START = ("start", "begin")
 MIGRATE = ("migrate", "begin")
-STARTED = ("started", "begin")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(NamedTuple):
     """What the hook is asked about: the domain, as its XML describes it."""
 
     name: str
@@ -45,8 +40,7 @@ class Asked:
     tag_epoch: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
+class Known(NamedTuple):
     """What this node knows: the managed vms, the grant for this one, and until when its session may start guests."""
 
     cluster: str = ""
@@ -63,7 +57,7 @@ def judge(operation: tuple[str, str], asked: Asked, known: Known, now: float) ->
     ours = asked.tag_cluster == known.cluster if asked.tag_cluster else False
     if not known.cluster or not (ours or asked.uuid in known.managed or asked.name in known.managed):
         return ""
-    if operation not in GATED or known.coming_in:
+    if operation != START or known.coming_in:
         return ""
     if known.granted_epoch is None:
         return f"{asked.name} is managed by vmha and not to be started by hand: use 'vmha vm start {asked.name}'"
@@ -76,29 +70,26 @@ def judge(operation: tuple[str, str], asked: Asked, known: Known, now: float) ->
 
 def main() -> int:
     """``qemu NAME OPERATION SUBOPERATION EXTRA``, as libvirt calls it."""
-    if len(sys.argv) < 4:
+    operation = (sys.argv[2], sys.argv[3]) if len(sys.argv) > 3 else ("", "")
+    if operation not in (START, MIGRATE):
         return 0
-    operation = (sys.argv[2], sys.argv[3])
-    if operation not in (*GATED, MIGRATE, STARTED):
-        return 0
-    run_dir = Path(os.environ.get("VMHA_RUN_DIR", "/run/vmha"))
-    state_dir = Path(os.environ.get("VMHA_STATE_DIR", "/var/lib/vmha"))
+    run_dir = os.environ.get("VMHA_RUN_DIR", "/run/vmha")
+    state_dir = os.environ.get("VMHA_STATE_DIR", "/var/lib/vmha")
     try:
         asked = read_domain(sys.stdin.read(), sys.argv[1])
     except ElementTree.ParseError:
         asked = Asked(name=sys.argv[1], uuid="")
-    mark = run_dir / COMING_IN / (asked.uuid or asked.name)
-    if operation == STARTED:
-        mark.unlink(missing_ok=True)
-        return 0
-    known = read_known(run_dir, state_dir, asked)
-    refusal = judge(operation, asked, known, time.clock_gettime(time.CLOCK_BOOTTIME))
+    refusal = judge(operation, asked, read_known(run_dir, state_dir, asked), time.clock_gettime(time.CLOCK_BOOTTIME))
     if refusal:
         print(f"vmha: {refusal}", file=sys.stderr)
         return 1
-    if operation == MIGRATE:
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.touch()
+    mark = os.path.join(run_dir, COMING_IN, asked.uuid or asked.name)
+    if operation == MIGRATE:  # the start that belongs to it follows, and uses the mark up
+        os.makedirs(os.path.dirname(mark), exist_ok=True)
+        with open(mark, "w"):
+            pass
+    elif os.path.exists(mark):
+        os.unlink(mark)
     return 0
 
 
@@ -115,11 +106,11 @@ def read_domain(text: str, name: str) -> Asked:
     )
 
 
-def read_known(run_dir: Path, state_dir: Path, asked: Asked) -> Known:
+def read_known(run_dir: str, state_dir: str, asked: Asked) -> Known:
     """Whatever can not be read is not there: no grant, no session. Without the list only the tag tells what is ours."""
-    managed = _read(state_dir / MANAGED)
-    grant = _read(run_dir / GRANTS / asked.uuid) if asked.uuid else {}
-    deadline = _read(run_dir / STATE_NAME).get("deadline") or {}
+    managed = _read(state_dir, MANAGED)
+    grant = _read(run_dir, GRANTS, asked.uuid) if asked.uuid else {}
+    deadline = _read(run_dir, GUARD_STATE).get("deadline") or {}
     armed = deadline.get("state") == "armed"
     epoch = grant.get("epoch")
     return Known(
@@ -129,21 +120,22 @@ def read_known(run_dir: Path, state_dir: Path, asked: Asked) -> Known:
         granted_session=str(grant.get("session", "")),
         armed_session=str(deadline.get("session", "")) if armed else "",
         kill_at=deadline["sent_at"] + deadline["hold_s"] - deadline["kill_lead_s"] if armed else 0.0,
-        coming_in=_is_fresh(run_dir / COMING_IN / (asked.uuid or asked.name)),
+        coming_in=_is_fresh(os.path.join(run_dir, COMING_IN, asked.uuid or asked.name)),
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(*path: str) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text())
+        with open(os.path.join(*path)) as file:
+            found = json.load(file)
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
 
-def _is_fresh(path: Path) -> bool:
+def _is_fresh(path: str) -> bool:
     try:
-        return time.time() - path.stat().st_mtime < COMING_IN_FOR_S  # noqa: TID251 (compared with a file's own time)
+        return time.time() - os.stat(path).st_mtime < COMING_IN_FOR_S  # noqa: TID251 (compared with a file's own time)
     except OSError:
         return False
 

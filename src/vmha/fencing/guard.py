@@ -27,8 +27,9 @@ from vmha.fencing.guard_keeper import Keeper
 from vmha.fencing.guard_protocol import SOCKET_NAME
 from vmha.fencing.guard_server import GuardServer
 from vmha.fencing.guard_setup import OK, check_run_dir, harden, self_test
-from vmha.fencing.guard_state import STATE_NAME, read_boot_id
+from vmha.fencing.guard_state import read_boot_id
 from vmha.fencing.killing import Killing
+from vmha.fencing.names import GUARD_STATE
 from vmha.fencing.qemu_processes import LIBVIRT_RUN_DIR, QemuProcesses
 from vmha.fencing.watchdog import Watchdog
 
@@ -147,7 +148,7 @@ def run(settings: Settings) -> int:
     killing = Killing(processes)
     # First what may be overdue: a predecessor's deadline and its watchdog. Only then hardening and self-test.
     keeper = Keeper(
-        state_path=settings.run_dir / STATE_NAME,
+        state_path=settings.run_dir / GUARD_STATE,
         boot_id=read_boot_id(),
         processes=processes,
         killer=killing,

@@ -16,7 +16,6 @@ from typing import Any
 from vmha.fencing.deadline import Deadline, State
 from vmha.fencing.qemu_processes import Guest
 
-STATE_NAME = "guard.json"
 SCHEMA = 1
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 

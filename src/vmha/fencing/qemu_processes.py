@@ -21,8 +21,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-TAG_NAMESPACE = "https://vmha.dev/xmlns/domain/1"
-"""Namespace of the tag in a domain's metadata. The libvirt adapter writes the same; the guard may not import it."""
+from vmha.fencing.names import TAG_NAMESPACE
 
 LIBVIRT_RUN_DIR = "/run/libvirt/qemu"
 

@@ -5,6 +5,7 @@ the lab's plan at every power-on.
 """
 
 import os
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -131,11 +132,14 @@ def vmha_toml(spec: LabSpec, node: NodeSpec) -> str:
 
 
 def gate_hook() -> str:
-    """libvirt's qemu hook: vmha's start gate. Without site packages, because every start of a guest waits for it."""
+    """libvirt's qemu hook: vmha's start gate. Every start of a guest waits for it: no Python where none is needed."""
     source = Path(__file__).resolve().parents[2]
+    program = f"import sys; sys.path.insert(0, {str(source)!r}); from vmha.fencing.gate import main; sys.exit(main())"
     return (
-        f"#!{sys.executable} -IS\nimport sys\nsys.path.insert(0, {str(source)!r})\n"
-        "from vmha.fencing.gate import main\nsys.exit(main())\n"
+        "#!/bin/sh\n"
+        'case "$2 $3" in\n"start begin"|"migrate begin")\n'
+        f'    exec {shlex.quote(sys.executable)} -IS -c {shlex.quote(program)} "$@" ;;\n'
+        "esac\n"
     )
 
 

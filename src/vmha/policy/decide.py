@@ -3,49 +3,43 @@
 Every function here answers with a ``Decision``; the branches are the phases of a placement, the leaves build the step.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from vmha.model.ids import CauseId, NodeName, Revision, SessionId
+from vmha.model.ids import CauseId, NodeName
 from vmha.model.records import (
-    Candidate,
-    FenceRecord,
-    Observation,
     Phase,
     Placement,
     Reason,
-    Request,
     RunEnd,
     SeenState,
     Stored,
 )
 from vmha.model.vm import AfterShutdown, Desired, Recovery, VmSpec
 from vmha.policy import transitions
+from vmha.policy.decision import (
+    NOTHING,
+    Decision,
+    adopt,
+    change,
+    in_short,
+    in_words,
+    migrate,
+    place,
+    seen_running,
+    wait,
+    why_there,
+)
 from vmha.policy.membership import Condition
 from vmha.policy.placement import Choice, Field, choose
 from vmha.policy.snapshot import Moment, VmView
-from vmha.policy.steps import Change, PlacementStep, SettleDesired, Step, Waiting
+from vmha.policy.steps import Change, PlacementStep, SettleDesired, Waiting
 
 RESTARTS_AT_ONCE = 2
 LONGEST_RESTART_REST_S = 60.0
 """Between two starts of a guest that keeps ending by itself."""
+
 CLAIM_PATIENCE_S = 30.0
 """An assignment that its node has not claimed for this long is given to another."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
-    steps: tuple[Step, ...] = ()
-    waiting: Waiting | None = None
-    retry_in_s: float | None = None
-
-
-NOTHING = Decision()
-
-
-def seen_running(vm: VmView, ground: Field) -> list[Observation]:
-    """Living sessions that see the vm as more than a shell: running, or stopped mid-flight by a user or an error."""
-    states = (SeenState.RUNNING, SeenState.PAUSED, SeenState.STOPPING)
-    return [seen for seen in ground.snapshot.observations(vm) if seen.state in states]
 
 
 def decide_unmanaged(vm: VmView, ground: Field) -> Decision:
@@ -357,146 +351,3 @@ def decide_departed(vm: VmView, ground: Field, moment: Moment) -> Decision:
         return adopt(vm, running[0], ground, moment, why="it was migrated there by hand")
     assert vm.placement
     return Decision(waiting=Waiting(vm=vm.name, text=vm.placement.value.ended_why))
-
-
-def adopt(vm: VmView, seen: Observation, ground: Field, moment: Moment, *, why: str) -> Decision:
-    """The node that runs it becomes its holder, with a new epoch; it comes home only to a node that joins later."""
-    beat = ground.snapshot.nodes[seen.node].beat
-    assert beat
-    reason = Reason(rule="found-running-is-adopted", text=f"adopted on {seen.node}: {why}")
-    new = transitions.adopt(
-        vm.name,
-        vm.placement.value if vm.placement else None,
-        seen.node,
-        seen.session,
-        reason,
-        moment.wall,
-        failback_after=ground.snapshot.revision,
-    )
-    settle = None
-    if vm.spec and vm.spec.value.desired in (Desired.AS_FOUND, Desired.STOPPED):
-        found = Reason(rule="found-running", text=f"it was found running on {seen.node}")
-        settle = SettleDesired(vm=vm.name, expected=vm.spec.modified, desired=Desired.RUNNING, reason=found)
-    step = PlacementStep(
-        change=Change.ADOPT,
-        vm=vm.name,
-        expected=vm.placement.modified if vm.placement else Revision(0),
-        placement=new,
-        reason=reason,
-        living=(seen.node, beat.created),
-        fenced=_fenced_holder(vm, ground),
-        settle=settle,
-    )
-    return Decision(steps=(step,))
-
-
-def _fenced_holder(vm: VmView, ground: Field) -> SessionId | None:
-    session = vm.placement.value.session if vm.placement else None
-    return session if session in ground.snapshot.fenced else None
-
-
-def migrate(
-    vm: VmView,
-    held: Placement,
-    target: NodeName,
-    reason: Reason,
-    *,
-    ground: Field,
-    moment: Moment,
-    request: Request | None = None,
-) -> Decision:
-    assert vm.spec
-    assert held.node
-    new = transitions.ask_migration(
-        held,
-        target,
-        reason,
-        moment.wall,
-        operation=request.id if request else None,
-        failback_after=ground.snapshot.revision if request else None,
-    )
-    ground.loads[held.node].migrating += 1
-    ground.loads[target].migrating += 1
-    return place(vm, Change.MIGRATE, new, vm.spec.value, ground, receiver=target)
-
-
-def place(
-    vm: VmView,
-    kind: Change,
-    new: Placement,
-    spec: VmSpec,
-    ground: Field,
-    *,
-    fenced: SessionId | None = None,
-    receiver: NodeName | None = None,
-) -> Decision:
-    """The step, conditional on the receiver's session being the one that was judged; its load counts from now on."""
-    node = receiver or new.node
-    assert node
-    beat = ground.snapshot.nodes[node].beat
-    assert beat
-    ground.take(node, spec, starting=kind is not Change.MIGRATE)
-    return change(vm, kind, new, fenced=fenced, living=(node, beat.created))
-
-
-def change(
-    vm: VmView,
-    kind: Change,
-    new: Placement,
-    *,
-    fenced: SessionId | None = None,
-    living: tuple[NodeName, Revision] | None = None,
-) -> Decision:
-    step = PlacementStep(
-        change=kind,
-        vm=vm.name,
-        expected=vm.placement.modified if vm.placement else Revision(0),
-        placement=new,
-        reason=new.reason,
-        fenced=fenced,
-        living=living,
-    )
-    return Decision(steps=(step,))
-
-
-def wait(vm: VmView, rule: str, text: str, choice: Choice | None = None, *, moment: Moment) -> Decision:
-    """Nothing can be done now: say so, once, where ``vm why`` reads it, and look again when a refusal runs out."""
-    candidates: tuple[Candidate, ...] = choice.candidates if choice else ()
-    reason = Reason(rule=rule, text=text, candidates=candidates)
-    waiting = Waiting(vm=vm.name, text=text, candidates=candidates)
-    retry = choice.retry_in_s if choice else 1.0
-    held = vm.placement.value if vm.placement else None
-    if held and (held.reason.rule, _gist(held.reason)) == (rule, _gist(reason)):
-        return Decision(waiting=waiting, retry_in_s=retry)
-    step = change(vm, Change.NOTE, transitions.note(vm.name, held, reason, moment.wall)).steps
-    return Decision(steps=step, waiting=waiting, retry_in_s=retry)
-
-
-def _gist(reason: Reason) -> tuple[tuple[str, bool], ...]:
-    """What makes two waits different: which nodes refuse. Not their wording, which may count seconds."""
-    if not reason.candidates:
-        return ((reason.text.partition(" ")[0], True),)  # the node that is waited for
-    return tuple((candidate.node, bool(candidate.refusal)) for candidate in reason.candidates)
-
-
-def why_there(spec: VmSpec, choice: Choice, ground: Field) -> str:
-    """One clause: why this node and not another."""
-    others = [c for c in choice.candidates if c.node != choice.node and not c.refusal]
-    if not others:
-        return f"{choice.node} is the only node that can take it"
-    mine = next(c for c in choice.candidates if c.node == choice.node)
-    if spec.failover_domain and any(c.score < mine.score for c in others):
-        return f"{choice.node} is preferred in failover domain {spec.failover_domain}"
-    return f"{choice.node} is preferred: fewest vms"
-
-
-def in_short(choice: Choice) -> str:
-    """Every refusal in one line; in a large cluster those that say most."""
-    said = "; ".join(f"{c.node} {c.refusal}" for c in choice.candidates if c.refusal)
-    if choice.unnamed:
-        said += f"; and {choice.unnamed} more"
-    return f"no node can take it: {said}" if said else "no node is known"
-
-
-def in_words(proof: FenceRecord) -> str:
-    return f"{proof.node} is fenced ({proof.proof})"

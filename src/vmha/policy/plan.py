@@ -7,8 +7,6 @@ nothing new, so a leader may die between any two steps and the next one goes on 
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, Request
 from vmha.policy.decide import (
-    NOTHING,
-    Decision,
     decide_assigned,
     decide_departed,
     decide_held,
@@ -16,6 +14,7 @@ from vmha.policy.decide import (
     decide_stopped,
     decide_unmanaged,
 )
+from vmha.policy.decision import NOTHING, Decision
 from vmha.policy.membership import MASS_LOSS_PATIENCE, Verdict, fence_and_evict, is_mass_loss, judge
 from vmha.policy.placement import Field, survey
 from vmha.policy.requests import decide_request, open_requests, tidy
@@ -80,7 +79,7 @@ def _decide_or_say_why_not(vm: VmView, request: Request | None, ground: Field, m
     """One vm whose records contradict each other (written by hand, say) must not stop the decisions on all others."""
     try:
         return decide(vm, request, ground, moment)
-    except (AssertionError, KeyError, ValueError, TypeError) as error:
+    except (AssertionError, LookupError, ValueError, TypeError) as error:
         text = f"its records contradict each other ({type(error).__name__}: {error}); look at them with etcdctl"
         return Decision(waiting=Waiting(vm=vm.name, text=text))
 

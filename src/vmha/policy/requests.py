@@ -22,7 +22,7 @@ from vmha.model.records import (
 from vmha.model.settings import Proof
 from vmha.model.vm import Desired
 from vmha.policy import transitions
-from vmha.policy.decide import Decision, change, migrate, place, why_there
+from vmha.policy.decision import Decision, change, migrate, place, why_there
 from vmha.policy.membership import former_sessions
 from vmha.policy.placement import Choice, Field, choose
 from vmha.policy.snapshot import Moment, VmView

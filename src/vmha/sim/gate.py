@@ -5,7 +5,7 @@ The agent's own starts are let through by their grant, as on a real host; the li
 
 from collections.abc import Iterable
 
-from vmha.fencing.gate import GATED, Asked, Known, judge
+from vmha.fencing.gate import START, Asked, Known, judge
 from vmha.model.ids import Epoch, SessionId
 
 
@@ -27,4 +27,4 @@ class SimGate:
     def refusal(self, name: str, uuid: str) -> str:
         """Why a start by hand is refused; '' when it is let through."""
         known = Known(cluster=self._cluster, managed=self._managed)
-        return judge(GATED[0], Asked(name=name, uuid=uuid), known, 0.0)
+        return judge(START, Asked(name=name, uuid=uuid), known, 0.0)

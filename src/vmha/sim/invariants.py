@@ -151,7 +151,8 @@ def _check_superseded(state: _State, at_s: float, vm: str, placement: Json | Non
 def _take_commit(state: _State, line: CommitLine, ended: set[tuple[str, str]]) -> None:
     entries = [written.read() for written in line.written if written.key.startswith("journal/") and written.value]
     for entry in entries:
-        if entry["kind"] in LEADERS_KINDS and entry["by"] != state.leader:
+        leads = entry["kind"] in LEADERS_KINDS or entry["kind"].startswith("request-")
+        if leads and entry["by"] != state.leader:
             text = f"{entry['by']} wrote '{entry['kind']}' of {entry['vm']} while {state.leader} held the leader key"
             state.report(line.at_s, "only-the-leader-leads", text)
     writer = entries[0]["by"] if entries else None

@@ -10,7 +10,7 @@ import pytest
 from vmha.fencing.deadline import State
 from vmha.fencing.guard_keeper import Keeper
 from vmha.fencing.guard_protocol import Arm, AskStatus, Beat, Disarm, Expire
-from vmha.fencing.guard_state import STATE_NAME
+from vmha.fencing.names import GUARD_STATE
 from vmha.fencing.qemu_processes import Guest, Scan
 from vmha.fencing.watchdog import WDIOC_GETTIMEOUT, WDIOC_KEEPALIVE, WDIOC_SETTIMEOUT, Watchdog
 
@@ -83,7 +83,7 @@ class Bench:
 
     def start(self, boot: str = BOOT) -> Keeper:
         self.keeper = Keeper(
-            state_path=self.root / STATE_NAME,
+            state_path=self.root / GUARD_STATE,
             boot_id=boot,
             processes=self.host,
             killer=self.host,
@@ -305,7 +305,7 @@ def test_the_state_of_an_earlier_boot_is_ignored(bench: Bench) -> None:
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"boot_id": "boot-1"}', '{"boot_id":"boot-1","deadline":3}'])
 def test_a_state_that_can_not_be_read_counts_as_expired(bench: Bench, text: str) -> None:
     bench.host.running = [guest("web")]
-    (bench.root / STATE_NAME).write_text(text)
+    (bench.root / GUARD_STATE).write_text(text)
     bench.restart()
     assert bench.host.running == []
     bench.pass_s(0.2)
@@ -313,10 +313,10 @@ def test_a_state_that_can_not_be_read_counts_as_expired(bench: Bench, text: str)
 
 
 def test_a_deadline_that_can_not_be_written_down_is_not_armed(bench: Bench) -> None:
-    (bench.root / STATE_NAME).mkdir()
+    (bench.root / GUARD_STATE).mkdir()
     done, verdict, words = bench.arm()
     assert (done, verdict) == (False, "invalid")
-    assert STATE_NAME in words
+    assert GUARD_STATE in words
     assert bench.status["state"] == State.IDLE
 
 

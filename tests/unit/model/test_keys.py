@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from vmha.fencing.qemu_processes import TAG_NAMESPACE
+from vmha.fencing.names import TAG_NAMESPACE
 from vmha.model import domain_xml
 from vmha.model.errors import Rejected
 from vmha.model.ids import Epoch, NodeName, RequestId, Revision, SessionId, VmName

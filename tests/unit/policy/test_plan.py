@@ -145,8 +145,7 @@ def test_vm_added_as_found_and_running_nowhere_is_stopped_not_started() -> None:
 def test_vm_that_is_found_running_is_adopted_with_a_new_epoch_and_wanted_running(desired: Desired) -> None:
     book = cluster("n1", "n2").vm("web", desired=desired).seen("n2", "web")
     book.lead()
-    held = book.placement("web")
-    assert held
+    held = book.claim("web")
     assert (held.phase, held.node, held.session, held.epoch) == (Phase.HELD, "n2", "s-n2", 1)
     assert book.spec("web").desired is Desired.RUNNING
 
@@ -177,8 +176,7 @@ def test_vm_of_a_silent_node_stays_its_until_there_is_proof() -> None:
 def test_silence_for_the_whole_time_evicts_the_session_and_then_the_vm_is_recovered() -> None:
     book = lost_cluster()
     book.lead(silence_s={"n1": LOST_S})
-    held = book.placement("web")
-    assert held
+    held = book.claim("web")
     assert (held.phase, held.node, held.epoch, held.last_node) == (Phase.ASSIGNED, "n2", 5, "n1")
     assert book.snapshot().fenced[SessionId("s-n1")].proof is Proof.GUARD_ELAPSED
     assert book.snapshot().nodes[NodeName("n1")].beat is None
@@ -212,8 +210,7 @@ def test_lost_vm_that_is_not_wanted_running_is_released_not_started() -> None:
     book = lost_cluster(desired=Desired.STOPPED).fenced("s-n1", "n1")
     book.delete("/vmha/t/nodes/n1/beat")
     book.lead()
-    held = book.placement("web")
-    assert held
+    held = book.claim("web")
     assert (held.phase, held.ended) == (Phase.STOPPED, RunEnd.NODE_LOST)
 
 
@@ -240,8 +237,7 @@ def test_change_under_way_on_a_living_node_is_left_to_it(phase: Phase) -> None:
 def test_change_under_way_on_a_lost_node_ends_in_recovery(phase: Phase) -> None:
     book = cluster("n2", "n3").offline("n1").vm("web").placed("web", "n1", phase=phase, target=NodeName("n2"))
     book.fenced("s-n1", "n1").lead()
-    held = book.placement("web")
-    assert held
+    held = book.claim("web")
     assert (held.phase, held.epoch) == (Phase.ASSIGNED, 2)
 
 
@@ -272,8 +268,7 @@ def test_how_a_vm_ended_on_n2_decides_what_follows(
 ) -> None:
     book = cluster("n1", "n2").vm("web", **spec).ended("web", "n2", ended, restarts=restarts)
     book.lead()
-    held = book.placement("web")
-    assert held
+    held = book.claim("web")
     if isinstance(expected, Desired):
         assert (held.phase, book.spec("web").desired) == (Phase.STOPPED, expected)
     else:
@@ -364,8 +359,6 @@ def test_nofailback_leaves_the_vm_where_it_runs() -> None:
 
 def test_vm_that_an_operator_moved_comes_home_only_to_a_node_that_joins_later() -> None:
     book = preferring_n1()
-    held = book.placement("web")
-    assert held
     book.placed("web", "n2", failback_after=Revision(book.revision))
     assert migrated_to(book) is None
     book.delete("/vmha/t/nodes/n1/beat")
@@ -396,8 +389,7 @@ def test_departed_vm_is_never_started_by_the_cluster() -> None:
 def test_departed_vm_is_adopted_where_it_is_seen() -> None:
     book = cluster("n1", "n3").vm("web").placed("web", "n1", phase=Phase.DEPARTED, epoch=3).seen("n3", "web")
     book.lead()
-    held = book.placement("web")
-    assert held
+    held = book.claim("web")
     assert (held.phase, held.node, held.epoch) == (Phase.HELD, "n3", 4)
 
 

@@ -124,3 +124,10 @@ def test_output_is_the_same_to_the_byte_under_any_hash_seed(arguments: list[str]
     }
     assert len(outputs) == 1
     assert b"epoch" in outputs.pop() or arguments[0] == "sim"
+
+
+def test_random_lives_are_counted_in_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["sim", "--seeds", "2", "--first-seed", "5", "--steps", "5", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["seeds"], told["good"]) == (2, 2)
+    assert [life["seed"] for life in told["lives"]] == [5, 6]

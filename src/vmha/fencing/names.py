@@ -1,0 +1,7 @@
+"""Names that guard, start gate and agent must spell alike. Nothing else: whatever imports it must be quick."""
+
+TAG_NAMESPACE = "https://vmha.dev/xmlns/domain/1"
+"""Of vmha's mark in a domain's metadata."""
+
+GUARD_STATE = "guard.json"
+"""In the run directory: what the guard counts with."""

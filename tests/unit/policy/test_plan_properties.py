@@ -1,0 +1,260 @@
+"""Of any cluster, however it came about: a leader may die between any two steps, and the laws still hold.
+
+Hypothesis draws a cluster and a life of it: plans of which only the first steps get written before another leader
+takes over, agents that claim, start, stop, crash and move, nodes that fall silent, come back, or are proven off. The
+commits of that life go to the same checker that judges the simulation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.support.clusters import KEYS, LOST_S, SUSPECT_S, Book, cluster
+from vmha.model.ids import NodeName, VmName
+from vmha.model.records import Failure, Phase, Placement, RunEnd, SeenState, Verb
+from vmha.model.settings import Proof
+from vmha.model.vm import Desired, Recovery
+from vmha.policy import transitions
+from vmha.policy.membership import former_sessions
+from vmha.policy.plan import plan
+from vmha.policy.snapshot import Snapshot
+from vmha.sim.invariants import check_safety
+from vmha.store.port import Created, Delete, Modified, Op, Put
+
+NODES = ("n1", "n2", "n3")
+VMS = ("a", "b", "c")
+STAYS_UP = "n1"
+"""It leads whenever another does not; so there is always somebody to plan."""
+
+quick = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+T = TypeVar("T")
+
+
+class Life:
+    """A cluster that is being lived in: the leader's plans, and everybody else's deeds between them."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        self.draw = data.draw
+        self.book = cluster(*NODES)
+        self.silence: dict[str, float] = {}
+        self.serial = 0
+
+    def populate(self) -> None:
+        book, draw = self.book, self.draw
+        for name in ("d1", "d2"):
+            members = draw(st.permutations(NODES))[: draw(st.integers(1, 3))]
+            flags = {flag: draw(st.booleans()) for flag in ("ordered", "restricted", "nofailback")}
+            book.domain(name, *members, **flags)
+        for vm in VMS:
+            book.vm(
+                vm,
+                desired=draw(st.sampled_from([Desired.RUNNING, Desired.RUNNING, *Desired])),
+                failover_domain=draw(st.sampled_from([None, "d1", "d2"])),
+                recovery=draw(st.sampled_from(list(Recovery))),
+                max_restarts=draw(st.integers(0, 2)),
+            )
+            if (node := draw(st.sampled_from([None, *NODES]))) is not None:
+                book.placed(vm, node).seen(node, vm)
+
+    # --- the leader
+
+    def plan_and_write_some(self) -> None:
+        """Any number of a plan's first steps; then, perhaps, another leader."""
+        decided_on = self.book.snapshot()
+        made = plan(decided_on, self.book.moment(silence_s=self.silence))
+        for waiting in made.waiting:
+            assert "contradict" not in waiting.text
+        if self.draw(st.booleans()):  # the world moves on between the reading and the writing
+            self.draw(st.sampled_from([self.agent_acts, self.node_reboots, self.node_comes_back]))()
+        for step in made.steps[: self.draw(st.integers(0, len(made.steps)))]:
+            self.book.apply(step, decided_on)
+        if self.draw(st.booleans()):
+            self.book.elect(self.draw(st.sampled_from(NODES)))
+
+    # --- an agent, by its transactions: compare its beat and the record it read
+
+    def agent_acts(self) -> None:
+        vm = VmName(self.draw(st.sampled_from(VMS)))
+        snapshot = self.book.snapshot()
+        view = snapshot.vms.get(vm)
+        held = view.placement if view else None
+        if held is None or held.value.node is None or held.value.node in self.silence:
+            return
+        node = held.value.node
+        beat = snapshot.nodes[node].beat
+        if beat is None:
+            return
+        new, seen = self._next(held.value, beat.value.session)
+        if new is None:
+            return
+        entry = self._entry(node, "test")
+        observation = KEYS.observation(node, vm)
+        ops: list[Op] = [Put(KEYS.placement(vm), _encoded(new)), entry]
+        ops += [] if seen else [Delete(observation)]
+        compares = [Created(KEYS.beat(node), beat.created), Modified(KEYS.placement(vm), held.modified)]
+        assert self.book.txn(list(compares), ops)
+        if seen:
+            self.book.seen(node, vm, SeenState.RUNNING, session=beat.value.session)
+
+    def _next(self, held: Placement, session: Any) -> tuple[Placement | None, bool]:
+        """What the holder writes next, and whether the guest runs here then."""
+        wall = self.book.clock.wall()
+        mine = held.session == session
+        match held.phase:
+            case Phase.ASSIGNED:
+                return transitions.claim(held, session, wall), True
+            case Phase.STOPPING if mine:
+                return transitions.release(held, RunEnd.ASKED, "as asked", wall), False
+            case Phase.MIGRATING if mine and self.draw(st.booleans()):
+                return transitions.hand_over(held, wall), False
+            case Phase.MIGRATING if mine:
+                return transitions.keep(held, "it failed", wall), True
+            case Phase.HELD if mine:
+                ended = self.draw(st.sampled_from([RunEnd.CRASHED, RunEnd.GUEST_SHUTDOWN, RunEnd.START_FAILED]))
+                failure = Failure(node=held.node or NodeName(""), at=wall, error="broken")
+                failed = failure if ended is RunEnd.START_FAILED else None
+                return transitions.release(held, ended, "it ended", wall, failure=failed), False
+        return None, False
+
+    def _entry(self, node: NodeName, kind: str) -> Put:
+        self.serial += 1
+        return Put(KEYS.journal(f"agent-{self.serial}"), f'{{"by":"{node}","kind":"{kind}","vm":null}}'.encode())
+
+    # --- everybody else
+
+    def node_falls_silent(self) -> None:
+        node = self.draw(st.sampled_from(NODES[1:]))
+        self.book.delete(KEYS.session(NodeName(node)))
+        self.silence[node] = self.draw(st.sampled_from([SUSPECT_S, LOST_S]))
+
+    def node_comes_back(self) -> None:
+        """A new session, or, when it was not evicted, the old one goes on."""
+        node = self.draw(st.sampled_from(NODES[1:]))
+        self.silence.pop(node, None)
+        if self.book.snapshot().nodes[NodeName(node)].beat is None:
+            self.serial += 1
+            self.book.node(node, session=f"s-{node}-{self.serial}")
+
+    def node_reboots(self) -> None:
+        """Its next session begins before anybody gave the last one up; what became of its guests is not said yet."""
+        node = NodeName(self.draw(st.sampled_from(NODES[1:])))
+        self.silence.pop(node, None)
+        self.serial += 1
+        self.book.delete(KEYS.beat(node))
+        self.book.node(node, session=f"s-{node}-{self.serial}")
+        for vm in VMS:
+            self.book.delete(KEYS.observation(node, VmName(vm)))
+
+    def node_answers_for_itself(self) -> None:
+        """The new session has looked: nothing of the old ones runs."""
+        node = NodeName(self.draw(st.sampled_from(NODES[1:])))
+        snapshot = self.book.snapshot()
+        if snapshot.nodes[node].session_id is not None and node not in self.silence:
+            for session in former_sessions(snapshot, node, snapshot.nodes[node].session_id):
+                self.book.fenced(session, node, Proof.RELEASED)
+
+    def operator_acts(self) -> None:
+        vm, node = self.draw(st.sampled_from(VMS)), self.draw(st.sampled_from(NODES))
+        self.serial += 1
+        match self.draw(st.integers(0, 2)):
+            case 0:
+                verb = self.draw(st.sampled_from([Verb.MIGRATE, Verb.RELOCATE, Verb.RESTART]))
+                self.book.request(verb, name=f"r{self.serial}", vm=vm, node=node)
+            case 1:
+                self.book.request(Verb.CONFIRM_OFF, name=f"r{self.serial}", node=node)
+            case _:
+                spec = self.book.spec(vm)
+                desired = self.draw(st.sampled_from([Desired.RUNNING, Desired.STOPPED, Desired.DISABLED]))
+                self.book.put(KEYS.vm_spec(VmName(vm)), spec.model_copy(update={"desired": desired}))
+
+    def time_passes(self) -> None:
+        self.book.clock.at += self.draw(st.sampled_from([0.5, 10.0, 120.0]))
+
+    def step(self) -> None:
+        self.draw(
+            st.sampled_from(
+                [
+                    self.plan_and_write_some,
+                    self.plan_and_write_some,
+                    self.agent_acts,
+                    self.agent_acts,
+                    self.node_falls_silent,
+                    self.node_comes_back,
+                    self.node_reboots,
+                    self.node_answers_for_itself,
+                    self.operator_acts,
+                    self.time_passes,
+                ]
+            )
+        )()
+
+
+def _encoded(placement: Placement) -> bytes:
+    from vmha.model.keys import encode
+
+    return encode(placement)
+
+
+def lived(data: st.DataObject, steps: int) -> Life:
+    life = Life(data)
+    life.populate()
+    for _ in range(steps):
+        life.step()
+    return life
+
+
+@given(data=st.data())
+@settings(quick, max_examples=120)
+def test_any_prefix_of_any_plan_keeps_the_laws_whoever_leads_next(data: st.DataObject) -> None:
+    life = lived(data, 14)
+    assert check_safety([], life.book.record) == []
+
+
+@given(data=st.data())
+@settings(quick, max_examples=80)
+def test_plans_come_to_an_end(data: st.DataObject) -> None:
+    """Once everything a plan asks for is written, and then what that leads to, nothing new is proposed."""
+    life = lived(data, 8)
+    life.book.lead(rounds=7, silence_s=life.silence)
+
+
+@given(data=st.data())
+@settings(quick, max_examples=80)
+def test_every_step_of_a_plan_can_be_written_in_its_order(data: st.DataObject) -> None:
+    """No two steps of one plan want the same record, so none loses to another."""
+    life = lived(data, 8)
+    decided_on = life.book.snapshot()
+    made = plan(decided_on, life.book.moment(silence_s=life.silence))
+    assert life.book.carry_out(made, decided_on) == len(made.steps)
+
+
+@given(data=st.data())
+@settings(quick, max_examples=80)
+def test_plan_does_not_depend_on_the_order_of_what_is_read(data: st.DataObject) -> None:
+    life = lived(data, 8)
+    snapshot, moment = life.book.snapshot(), life.book.moment(silence_s=life.silence)
+    assert plan(_shuffled(snapshot, data), moment) == plan(snapshot, moment)
+
+
+def _shuffled(snapshot: Snapshot, data: st.DataObject) -> Snapshot:
+    changed: dict[str, Any] = {}
+    for field in fields(snapshot):
+        value = getattr(snapshot, field.name)
+        if isinstance(value, Mapping):
+            changed[field.name] = dict(data.draw(st.permutations(list(value.items()))))
+    vms = {name: replace(vm, seen=_reversed(vm.seen)) for name, vm in changed["vms"].items()}
+    return replace(snapshot, **{**changed, "vms": vms})
+
+
+def _reversed(mapping: Mapping[Any, T]) -> dict[Any, T]:
+    return dict(reversed(list(mapping.items())))
+
+
+def test_book_refuses_what_the_store_would_refuse() -> None:
+    """The test's own store is worth nothing if it lets everything through."""
+    book = Book().configure()
+    assert not book.txn([Created(KEYS.leader, book.snapshot().revision)], [])
+    assert book.txn([Modified(KEYS.leader, type(book.snapshot().revision)(0))], [])

@@ -1,0 +1,256 @@
+"""What an agent does about one vm: every phase against everything that can be seen of the guest, none left open."""
+
+import itertools
+
+import pytest
+
+from vmha.model.ids import Epoch, NodeName, SessionId, VmName
+from vmha.model.records import Observation, Phase, Placement, Reason, SeenState
+from vmha.model.vm import Handover, OnDuplicate
+from vmha.policy.reconcile import Action, Attempt, Local, needs_fresh_reading, reconcile
+
+ME, OTHER = NodeName("n1"), NodeName("n2")
+MINE, OLD = SessionId("s-n1"), SessionId("s-n1-before")
+EPOCH = Epoch(5)
+
+STATES = (None, *SeenState)
+TOUCHES_THE_GUEST = frozenset(set(Action) - {Action.NOTHING, Action.WAIT})
+MAY_RUN_IT = {Action.START, Action.RESUME_ARRIVAL, Action.RESUME_AND_KEEP}
+
+
+def placement(phase: Phase, node: NodeName | None = ME, session: SessionId | None = MINE) -> Placement:
+    claimed = phase in (Phase.HELD, Phase.STOPPING, Phase.MIGRATING, Phase.DEPARTED)
+    return Placement(
+        vm=VmName("web"),
+        epoch=EPOCH,
+        phase=phase,
+        node=None if phase is Phase.STOPPED else node,
+        session=session if claimed else None,
+        target=OTHER if phase is Phase.MIGRATING and node == ME else ME if phase is Phase.MIGRATING else None,
+        reason=Reason(rule="r", text="t"),
+        since=0.0,
+    )
+
+
+def local(state: SeenState | None, *, epoch: int | None = EPOCH, migrating: bool = False) -> Local | None:
+    if state is None:
+        return None
+    return Local(
+        state=state, epoch=None if epoch is None else Epoch(epoch), tagged=epoch is not None, migrating=migrating
+    )
+
+
+def at_target(state: SeenState | None) -> Observation | None:
+    if state is None:
+        return None
+    return Observation(vm=VmName("web"), node=OTHER, session=SessionId("s-n2"), state=state)
+
+
+def decide(placed: Placement | None, here: Local | None, **more: object) -> Action:
+    given: dict[str, object] = {"managed": True, "attempt": Attempt()} | more
+    return reconcile(placed, here, me=ME, session=MINE, **given)  # type: ignore[arg-type]
+
+
+S = SeenState
+TABLE: dict[Phase, dict[SeenState | None, Action]] = {
+    Phase.ASSIGNED: {
+        None: Action.START,
+        S.STARTING: Action.WAIT,
+        S.RUNNING: Action.ADOPT,
+        S.PAUSED: Action.ADOPT,
+        S.INCOMING: Action.WAIT,
+        S.ARRIVED: Action.RESUME_ARRIVAL,
+        S.OUTGOING: Action.WAIT,
+        S.STOPPING: Action.WAIT,
+        S.CRASHED: Action.CLEAR,
+    },
+    Phase.HELD: {
+        None: Action.RELEASE,
+        S.STARTING: Action.NOTHING,
+        S.RUNNING: Action.NOTHING,
+        S.PAUSED: Action.NOTHING,
+        S.INCOMING: Action.NOTHING,
+        S.ARRIVED: Action.RESUME_ARRIVAL,
+        S.OUTGOING: Action.NOTHING,
+        S.STOPPING: Action.NOTHING,
+        S.CRASHED: Action.CLEAR,
+    },
+    Phase.STOPPING: {None: Action.RELEASE, **dict.fromkeys(SeenState, Action.STOP)},
+    Phase.MIGRATING: {
+        None: Action.RELEASE,
+        S.STARTING: Action.MIGRATE,
+        S.RUNNING: Action.MIGRATE,
+        S.PAUSED: Action.MIGRATE,
+        S.INCOMING: Action.MIGRATE,
+        S.ARRIVED: Action.MIGRATE,
+        S.OUTGOING: Action.RESUME_AND_KEEP,
+        S.STOPPING: Action.MIGRATE,
+        S.CRASHED: Action.CLEAR,
+    },
+    Phase.DEPARTED: dict.fromkeys(STATES, Action.NOTHING),
+    Phase.STOPPED: {**dict.fromkeys(STATES, Action.NOTHING), S.ARRIVED: Action.CLEAR},
+}
+
+
+def test_table_covers_every_phase_and_every_state() -> None:
+    assert {(phase, state) for phase, row in TABLE.items() for state in row} == set(itertools.product(Phase, STATES))
+
+
+@pytest.mark.parametrize(("phase", "state"), list(itertools.product(Phase, STATES)))
+def test_what_is_done_about_a_vm_of_this_node(phase: Phase, state: SeenState | None) -> None:
+    assert decide(placement(phase), local(state)) is TABLE[phase][state]
+
+
+EVERYTHING = [
+    (phase, node, session, state, epoch, migrating, tried, left, target, handover, duplicate)
+    for phase, node, session, state, epoch, migrating, tried, left, target, handover, duplicate in itertools.product(
+        Phase,
+        (ME, OTHER),
+        (MINE, OLD),
+        STATES,
+        (None, 4, 5, 6, 9),
+        (False, True),
+        (False, True),
+        (False, True),
+        (None, S.INCOMING, S.ARRIVED, S.RUNNING),
+        Handover,
+        (None, *OnDuplicate),
+    )
+]
+
+
+def test_nothing_raises_and_nothing_of_another_node_is_started_or_resumed_here() -> None:
+    for phase, node, session, state, epoch, migrating, tried, left, target, handover, duplicate in EVERYTHING:
+        placed = placement(phase, node, session)
+        action = decide(
+            placed,
+            local(state, epoch=epoch, migrating=migrating),
+            attempt=Attempt(migration_tried=tried, left_by_migration=left),
+            at_target=at_target(target),
+            handover=handover,
+            duplicate=duplicate,
+        )
+        if placed.node != ME:
+            assert action not in MAY_RUN_IT, (placed, state)
+        if placed.session not in (None, MINE):
+            assert action not in MAY_RUN_IT | {Action.RELEASE, Action.HAND_OVER, Action.DEPART}, (placed, state)
+        if state is None:
+            assert action not in {Action.STOP, Action.CLEAR, Action.TAG, Action.MIGRATE, Action.ADOPT}, (placed, state)
+        if migrating and phase is Phase.MIGRATING and placed.node == ME and session == MINE and state is not None:
+            assert action is Action.WAIT, (placed, state)
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("phase", [Phase.HELD, Phase.STOPPING, Phase.MIGRATING])
+def test_claim_of_an_earlier_session_of_this_node_is_not_acted_on(phase: Phase, state: SeenState | None) -> None:
+    """Its proof comes first; what arrived and was never resumed is the one thing that may be cleared away."""
+    expected = Action.CLEAR if state is S.ARRIVED else Action.NOTHING
+    assert decide(placement(phase, session=OLD), local(state)) is expected
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("phase", [Phase.ASSIGNED, Phase.HELD, Phase.STOPPING])
+def test_running_guest_of_another_node_is_never_silently_ended(phase: Phase, state: SeenState | None) -> None:
+    action = decide(placement(phase, node=OTHER), local(state))
+    assert action is (Action.CLEAR if state is S.ARRIVED else Action.NOTHING)
+
+
+def test_guest_that_is_expected_here_by_migration_is_left_standing() -> None:
+    assert decide(placement(Phase.MIGRATING, node=OTHER), local(S.ARRIVED, epoch=6)) is Action.NOTHING
+
+
+def test_guest_from_a_later_agreement_than_the_one_read_is_left_standing() -> None:
+    assert decide(placement(Phase.HELD, node=OTHER), local(S.ARRIVED, epoch=7)) is Action.NOTHING
+
+
+def test_arrival_of_another_epoch_than_assigned_is_cleared_away() -> None:
+    assert decide(placement(Phase.ASSIGNED), local(S.ARRIVED, epoch=4)) is Action.CLEAR
+
+
+@pytest.mark.parametrize("state", [S.RUNNING, S.PAUSED])
+@pytest.mark.parametrize("epoch", [None, 4])
+def test_held_guest_whose_tag_is_not_its_epoch_is_tagged(state: SeenState, epoch: int | None) -> None:
+    assert decide(placement(Phase.HELD), local(state, epoch=epoch)) is Action.TAG
+
+
+def test_guest_on_its_way_out_by_hand_is_not_tagged() -> None:
+    assert decide(placement(Phase.HELD), local(S.RUNNING, epoch=4, migrating=True)) is Action.NOTHING
+
+
+def test_held_guest_that_left_by_migration_has_departed() -> None:
+    assert decide(placement(Phase.HELD), None, attempt=Attempt(left_by_migration=True)) is Action.DEPART
+
+
+@pytest.mark.parametrize(
+    ("left", "target", "expected"),
+    [
+        (True, None, Action.HAND_OVER),
+        (False, S.ARRIVED, Action.HAND_OVER),
+        (False, S.RUNNING, Action.HAND_OVER),
+        (False, S.INCOMING, Action.WAIT),
+        (False, None, Action.RELEASE),
+    ],
+)
+def test_guest_that_is_gone_during_its_migration(left: bool, target: SeenState | None, expected: Action) -> None:
+    attempt = Attempt(left_by_migration=left)
+    assert decide(placement(Phase.MIGRATING), None, attempt=attempt, at_target=at_target(target)) is expected
+
+
+@pytest.mark.parametrize("state", [S.RUNNING, S.PAUSED])
+def test_migration_is_tried_once_and_then_the_guest_stays(state: SeenState) -> None:
+    assert decide(placement(Phase.MIGRATING), local(state)) is Action.MIGRATE
+    assert decide(placement(Phase.MIGRATING), local(state), attempt=Attempt(migration_tried=True)) is Action.KEEP
+
+
+@pytest.mark.parametrize(
+    ("handover", "target", "expected"),
+    [
+        (Handover.SAFE, None, Action.RESUME_AND_KEEP),
+        (Handover.SAFE, S.ARRIVED, Action.RESUME_AND_KEEP),
+        (Handover.LIBVIRT, S.RUNNING, Action.CLEAR),
+        (Handover.LIBVIRT, S.ARRIVED, Action.WAIT),
+        (Handover.LIBVIRT, None, Action.WAIT),
+    ],
+)
+def test_guest_left_standing_at_the_source_by_a_migration_of_unknown_end(
+    handover: Handover, target: SeenState | None, expected: Action
+) -> None:
+    placed, here = placement(Phase.MIGRATING), local(S.OUTGOING)
+    assert decide(placed, here, handover=handover, at_target=at_target(target)) is expected
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_removed_vm_loses_our_mark_and_nothing_else(state: SeenState | None) -> None:
+    expected = Action.NOTHING if state is None else Action.UNTAG
+    assert decide(placement(Phase.HELD), local(state), managed=False) is expected
+    assert decide(None, local(state), managed=False) is expected
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_managed_vm_without_a_placement_is_left_as_it_is(state: SeenState | None) -> None:
+    assert decide(None, local(state)) is Action.NOTHING
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        (OnDuplicate.PAUSE, Action.PAUSE_DUPLICATE),
+        (OnDuplicate.DESTROY, Action.CLEAR),
+        (OnDuplicate.ALARM, Action.NOTHING),
+    ],
+)
+def test_second_copy_is_treated_as_its_policy_says(policy: OnDuplicate, expected: Action) -> None:
+    assert decide(placement(Phase.HELD, node=OTHER), local(S.RUNNING), duplicate=policy) is expected
+    assert decide(placement(Phase.HELD), local(S.RUNNING), duplicate=policy) is Action.NOTHING
+
+
+def test_what_ends_or_resumes_a_guest_is_decided_on_a_fresh_reading() -> None:
+    ends_or_resumes = {
+        Action.CLEAR,
+        Action.RESUME_ARRIVAL,
+        Action.RESUME_AND_KEEP,
+        Action.RELEASE,
+        Action.DEPART,
+        Action.PAUSE_DUPLICATE,
+    }
+    assert all(needs_fresh_reading(action) for action in ends_or_resumes)
