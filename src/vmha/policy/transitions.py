@@ -59,7 +59,7 @@ def adopt(
 ) -> Placement:
     """It runs on ``node`` already: that session is its holder from now on, so that it leaves only by proof."""
     return replace(
-        assign(vm, previous, node, reason, wall),
+        assign(vm, previous, node, reason, wall, operation=previous.operation if previous else None),
         phase=Phase.HELD,
         session=session,
         failback_after=failback_after,

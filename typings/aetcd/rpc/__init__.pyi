@@ -1,4 +1,3 @@
-
 """The messages and stubs of etcd's protocol that vmha uses, as aetcd.rpc exports them.
 
 Fields are those in use, not all there are. A unit test compares every name with the real module.
