@@ -1,5 +1,7 @@
 """The base of every document a person may write: strict about keys, frozen once read, errors in plain words."""
 
+import difflib
+from collections.abc import Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,17 +23,44 @@ def in_words(error: ValidationError, *, where: str) -> Rejected:
     lines = []
     for found in error.errors(include_url=False):
         place = ".".join(str(part) for part in found["loc"]) or "(whole document)"
-        lines.append(f"{where}: {place}: {_what_is_wrong(found)}")
+        lines.append(f"{where}: {place}: {what_is_wrong(found)}")
     return Rejected("\n".join(lines))
 
 
-def _what_is_wrong(found: Any) -> str:
-    message = str(found["msg"]).removeprefix("Value error, ")
-    value = found.get("input")
-    if found["type"] == "extra_forbidden":
-        return "unknown key"
-    if found["type"] == "missing":
-        return "is missing"
-    if isinstance(value, str | int | float | bool):
-        return f"{value!r}: {message}"
-    return message
+def what_is_wrong(found: Any, *, keys: Sequence[str] = ()) -> str:
+    """One error of pydantic's in our words: the value, and what would be accepted instead.
+
+    Args:
+        found: an item of ``ValidationError.errors()``.
+        keys: the keys that the mapping around it may have, when they are known.
+    """
+    message, value = str(found["msg"]), short(found.get("input"))
+    match found["type"]:
+        case "extra_forbidden":
+            near = difflib.get_close_matches(str(found["loc"][-1]), keys, n=1)
+            accepted = f" (accepted: {', '.join(keys)})" if keys else ""
+            return f"unknown key{f', did you mean {near[0]}?' if near else ''}{accepted}"
+        case "missing":
+            return "is missing"
+        case "value_error":
+            return message.removeprefix("Value error, ")
+        case "string_pattern_mismatch" if found["ctx"]["pattern"] == NAME_PATTERN:
+            return f"{value} (accepted: letters, digits and _.+:@-, beginning with a letter or digit)"
+        case "tuple_type" | "list_type":
+            return f"{value} (accepted: a list)"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return f"{value} (accepted: a mapping)"
+        case _ if message.startswith("Input should be "):
+            return f"{value} (accepted: {message.removeprefix('Input should be ')})"
+        case _:
+            return f"{value}: {message[:1].lower()}{message[1:]}"
+
+
+def short(value: Any) -> str:
+    """A value as a message names it."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -5,7 +5,6 @@ definition: a field left out has its default, save for what is an operation rath
 ``desired``, a node's ``maintenance``), which then stays as it is.
 """
 
-import difflib
 import json
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -13,7 +12,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 
-from vmha.model.document import Document
+from vmha.model.document import Document, short, what_is_wrong
 from vmha.model.errors import Rejected
 from vmha.model.settings import ClusterConfig, Fencing, Limits, Timing
 from vmha.model.vm import (
@@ -102,7 +101,7 @@ def load_document(text: str, *, file: str, base: FilePath) -> Loaded:
     source = parse_yaml(text, file=file)
     data = {} if source.data is None else source.data
     if not isinstance(data, dict):
-        raise Rejected(f"{file}:1: the document is {_short(data)}", accepted=f"keys: {', '.join(_keys_of(()))}")
+        raise Rejected(f"{file}:1: the document is {short(data)}", accepted=f"keys: {', '.join(_keys_of(()))}")
     complaints = [*source.twice]
     document: ClusterDocument | None = None
     try:
@@ -167,41 +166,9 @@ def _named_twice(data: dict[str, Any]) -> list[Complaint]:
 
 def _complaint(found: Any) -> Complaint:
     path: Path = tuple(found["loc"])
-    return Complaint(path=path, text=_what_is_wrong(found, path))
-
-
-def _what_is_wrong(found: Any, path: Path) -> str:
-    message, value = str(found["msg"]), _short(found.get("input"))
-    match found["type"]:
-        case "extra_forbidden":
-            keys = _keys_of(path[:-1])
-            near = difflib.get_close_matches(str(path[-1]), keys, n=1)
-            return f"unknown key{f', did you mean {near[0]}?' if near else ''} (accepted: {', '.join(keys)})"
-        case "missing":
-            return "is missing"
-        case "value_error":
-            return message.removeprefix("Value error, ")
-        case "string_pattern_mismatch":
-            return f"{value} (accepted: letters, digits and _.+:@-, beginning with a letter or digit)"
-        case "tuple_type" | "list_type":
-            return f"{value} (accepted: a list)"
-        case "model_type" | "model_attributes_type" | "dict_type":
-            return f"{value} (accepted: a mapping)"
-        case _ if message.startswith("Input should be "):
-            return f"{value} (accepted: {message.removeprefix('Input should be ')})"
-        case _:
-            return f"{value}: {message[:1].lower()}{message[1:]}"
+    return Complaint(path=path, text=what_is_wrong(found, keys=_keys_of(path[:-1])))
 
 
 def _keys_of(path: Path) -> list[str]:
     model = _MODELS.get(tuple(part for part in path if isinstance(part, str)))
     return [info.alias or name for name, info in model.model_fields.items()] if model else []
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

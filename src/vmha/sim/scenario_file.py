@@ -1,11 +1,11 @@
 """Reading a scenario: every thing that is wrong is told at once, with file, line, field, value and what is accepted."""
 
-import difflib
 import json
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from vmha.model.document import short, what_is_wrong
 from vmha.model.errors import Rejected
 from vmha.operator.yaml_source import Complaint, Path, YamlSource, parse_yaml
 from vmha.sim.scenario import Scenario
@@ -58,30 +58,13 @@ def _complaint(found: Any) -> Complaint:
 
 
 def _what_is_wrong(found: Any, path: Path) -> str:
-    message, value = str(found["msg"]), _short(found.get("input"))
     match found["type"]:
-        case "extra_forbidden":
-            keys = _keys_at(path[:-1])
-            near = difflib.get_close_matches(str(path[-1]), keys, n=1)
-            return f"unknown key{f', did you mean {near[0]}?' if near else ''} (accepted: {', '.join(keys)})"
-        case "missing":
-            return "is missing"
         case "too_short":
             return "is empty (accepted: at least one)"
-        case "value_error":
-            return message.removeprefix("Value error, ")
-        case "string_pattern_mismatch":
-            return f"{value} (accepted: letters, digits and _.+:@-, beginning with a letter or digit)"
-        case "tuple_type" | "list_type":
-            return f"{value} (accepted: a list)"
-        case "model_type" | "model_attributes_type" | "dict_type":
-            return f"{value} (accepted: a mapping)"
         case "bool_type" | "enum" if path[-1:] == ("fence",):
-            return f"{value} (accepted: true, false, works, broken, none)"
-        case _ if message.startswith("Input should be "):
-            return f"{value} (accepted: {message.removeprefix('Input should be ')})"
+            return f"{short(found.get('input'))} (accepted: true, false, works, broken, none)"
         case _:
-            return f"{value}: {message[:1].lower()}{message[1:]}"
+            return what_is_wrong(found, keys=_keys_at(path[:-1]))
 
 
 def _keys_at(path: Path) -> list[str]:
@@ -98,12 +81,3 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for inner in get_args(annotation) if (found := _model_in(inner))), None)
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, dict):
-        return "a mapping"
-    if isinstance(value, list):
-        return "a list"
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= 60 else f"{text[:57]}..."
