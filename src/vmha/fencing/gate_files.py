@@ -64,18 +64,6 @@ class GateFiles:
                 grant.unlink(missing_ok=True)
 
 
-class NoGate:
-    """Where no hook asks: the simulation."""
-
-    def list_managed(self, cluster: str, identities: Iterable[str]) -> None: ...
-
-    def grant(self, uuid: str, *, epoch: Epoch, session: SessionId) -> None: ...
-
-    def withdraw(self, uuid: str) -> None: ...
-
-    def clear(self) -> None: ...
-
-
 def _replace(path: Path, document: object) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
