@@ -278,7 +278,7 @@ class Book:
                 node=step.node,
                 session=step.session,
                 beat_created=step.beat_created,
-                beat_modified=None,
+                beat_modified=step.beat_modified,
                 proof=Proof.POWER_OFF_CONFIRMED,
                 how="off",
                 reason=step.reason,

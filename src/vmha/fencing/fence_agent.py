@@ -5,9 +5,11 @@ them; exit code 0 is success; for ``action=status`` 0 means the power is on, 2 t
 could not be told.
 
 Promise: ``power_off`` is ``confirmed`` only when a program said that it switched the power off *and* a status asked
-for afterwards said "off". A program that hangs is ended with everything it started in its process group; one that
-lies, prints garbage or is missing is a result with words, not an exception. Options never appear on a command line
-(any user may read those), nor do secret values in a message.
+for afterwards said "off", of every device whose role is to verify as well. Before each attempt to switch, the caller
+is asked whether it is still to be done: a node that came back meanwhile must not be hit by a retry. A program that
+hangs is ended with everything it started in its process group; one that lies, prints garbage or is missing is a result
+with words, not an exception. Options never appear on a command line (any user may read those), nor do secret values in
+a message.
 """
 
 import asyncio
@@ -16,12 +18,14 @@ import shutil
 import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import cast
 
+from vmha.fencing.power import Halt, always
 from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName
+from vmha.model.vm import FenceRole
 
 # Where distributions put fence agents, beside PATH: a service's PATH often lacks sbin.
 AGENT_PATH = "/usr/sbin:/usr/local/sbin:/sbin"
@@ -43,10 +47,11 @@ class Power(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FenceDevice:
-    """One way to cut a node's power.
+    """One way to cut a node's power (or its storage), or to look whether it is cut.
 
     Attributes:
         agent: path of the program, or its name.
+        role: what it cuts; a device that verifies is never asked to switch, only for its status.
         options: what it reads on standard input. ``{node}`` in a value stands for the node's name; ``nodename`` is
             given besides. Not shown in the record's repr: passwords are among them.
         timeout_s: for one run of the program, enforced.
@@ -58,6 +63,7 @@ class FenceDevice:
     """
 
     agent: str
+    role: FenceRole = FenceRole.POWER
     options: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float = 20.0
     retries: int = 1
@@ -80,6 +86,7 @@ class FenceResult:
 
     Attributes:
         confirmed: the action was done; for "off": and the power is known to be off.
+        role: of the device that did it.
         power: what the last status said, where one was asked.
         attempts: how often the program was started for the action itself.
         message: in words, without secrets.
@@ -89,6 +96,7 @@ class FenceResult:
     node: NodeName
     agent: str
     confirmed: bool
+    role: FenceRole = FenceRole.POWER
     power: Power = Power.UNKNOWN
     seconds: float = 0.0
     attempts: int = 0
@@ -105,8 +113,11 @@ class _Run:
     output: str = ""
 
 
-async def power_off(devices: Sequence[FenceDevice], node: NodeName) -> FenceResult:
+async def power_off(devices: Sequence[FenceDevice], node: NodeName, *, halt: Halt = always) -> FenceResult:
     """Cut ``node``'s power with the first device that manages and can show it; the others are tried in order.
+
+    Args:
+        halt: asked right before each attempt to switch; words mean that it must not be done any more, and why.
 
     Returns:
         The confirmed result, or the last failed one with the messages of all.
@@ -115,20 +126,15 @@ async def power_off(devices: Sequence[FenceDevice], node: NodeName) -> FenceResu
     messages = []
     result = FenceResult(action="off", node=node, agent="", confirmed=False, message="no fence device is configured")
     for device in devices:
-        result = await _power_off_with(device, node)
-        if result.confirmed:
-            break
+        if device.role is FenceRole.VERIFY:
+            continue
+        result = await _power_off_with(device, node, halt)
+        if result.confirmed and device.role is FenceRole.POWER:
+            result = await _verified(result, devices, node)
         messages.append(f"{device.agent}: {result.message}")
-    return FenceResult(
-        action="off",
-        node=node,
-        agent=result.agent,
-        confirmed=result.confirmed,
-        power=result.power,
-        seconds=_now() - began_at,
-        attempts=result.attempts,
-        message="; ".join([*messages, result.message] if result.confirmed else messages) or result.message,
-    )
+        if result.confirmed or await halt():
+            break
+    return replace(result, seconds=_now() - began_at, message="; ".join(messages) or result.message)
 
 
 async def power_on(device: FenceDevice, node: NodeName) -> FenceResult:
@@ -163,13 +169,15 @@ async def metadata(device: FenceDevice, node: NodeName) -> FenceResult:
     return await _act(device, node, "metadata")
 
 
-async def _power_off_with(device: FenceDevice, node: NodeName) -> FenceResult:
-    result = await _act(device, node, "off")
+async def _power_off_with(device: FenceDevice, node: NodeName, halt: Halt) -> FenceResult:
+    cut = "storage access" if device.role is FenceRole.STORAGE else "power"
+    before = await power_status(device, node) if device.has_status else None
+    result = await _act(device, node, "off", halt)
     if not result.confirmed:
         return result
-    if not device.has_status:
-        message = "power switched off, by the device's own word: it has no status"
-        return _revised(result, power=Power.UNKNOWN, confirmed=True, message=message)
+    if before is None:
+        message = f"{cut} switched off, by the device's own word: it has no status"
+        return replace(result, power=Power.UNKNOWN, message=message)
     began_at = _now()
     status = await power_status(device, node)
     for _ in range(device.retries):
@@ -179,22 +187,44 @@ async def _power_off_with(device: FenceDevice, node: NodeName) -> FenceResult:
         await asyncio.sleep(device.retry_delay_s)
         status = await power_status(device, node)
     message = {
-        Power.OFF: "power is off",
-        Power.ON: 'it reported success for "off", but its status says that the power is on',
-        Power.UNKNOWN: f'it reported success for "off", but its status can not be told: {status.message}',
+        Power.OFF: f"{cut} was {before.power}, is off" if before.power is not Power.OFF else f"{cut} was off already",
+        Power.ON: f'it reported success for action "off" of {node}, but its status says that the {cut} is on',
+        Power.UNKNOWN: f'it reported success for action "off" of {node}, but then {status.message}',
     }[status.power]
     is_off = status.power is Power.OFF
-    seconds = result.seconds + _now() - began_at
-    return _revised(result, power=status.power, confirmed=is_off, message=message, seconds=seconds)
+    return replace(
+        result, power=status.power, confirmed=is_off, message=message, seconds=result.seconds + _now() - began_at
+    )
 
 
-async def _act(device: FenceDevice, node: NodeName, action: str) -> FenceResult:
-    """Run the action until it succeeds or the attempts are used up."""
+async def _verified(result: FenceResult, devices: Sequence[FenceDevice], node: NodeName) -> FenceResult:
+    """Asked of everybody whose role it is to look: all must say that the power is off."""
+    witnesses = [device for device in devices if device.role is FenceRole.VERIFY]
+    for device, seen in zip(witnesses, await _statuses(witnesses, node), strict=True):
+        if seen.power is not Power.OFF:
+            said = f"power is {seen.power}" if seen.power is Power.ON else seen.message
+            message = f"{result.message}; but {device.agent}, which verifies, says of {node}: {said} (expected: off)"
+            return replace(result, confirmed=False, message=message)
+        result = replace(result, message=f"{result.message}; {device.agent} verified it")
+    return result
+
+
+async def _statuses(devices: Sequence[FenceDevice], node: NodeName) -> list[FenceResult]:
+    async with asyncio.TaskGroup() as tasks:
+        asked = [tasks.create_task(power_status(one, node), name=f"verify-{node}-{one.agent}") for one in devices]
+    return [task.result() for task in asked]
+
+
+async def _act(device: FenceDevice, node: NodeName, action: str, halt: Halt = always) -> FenceResult:
+    """Run the action until it succeeds, the attempts are used up, or it is not to be done any more."""
     began_at = _now()
-    run = await _run(device, node, action)
-    attempts = 1
+    attempts, run = 0, _Run(code=None, message="")
     while run.code != 0 and attempts <= device.retries:
-        await asyncio.sleep(device.retry_delay_s)
+        if attempts:
+            await asyncio.sleep(device.retry_delay_s)
+        if why := await halt():
+            run = _Run(code=None, message=f"called off: {why}")
+            break
         run = await _run(device, node, action)
         attempts += 1
     return FenceResult(
@@ -202,6 +232,7 @@ async def _act(device: FenceDevice, node: NodeName, action: str) -> FenceResult:
         node=node,
         agent=device.agent,
         confirmed=run.code == 0,
+        role=device.role,
         seconds=_now() - began_at,
         attempts=attempts,
         message=run.message,
@@ -209,26 +240,10 @@ async def _act(device: FenceDevice, node: NodeName, action: str) -> FenceResult:
     )
 
 
-def _revised(
-    result: FenceResult, *, power: Power, confirmed: bool, message: str, seconds: float | None = None
-) -> FenceResult:
-    return FenceResult(
-        action=result.action,
-        node=result.node,
-        agent=result.agent,
-        confirmed=confirmed,
-        power=power,
-        seconds=result.seconds if seconds is None else seconds,
-        attempts=result.attempts,
-        message=message,
-        output=result.output,
-    )
-
-
 async def _run(device: FenceDevice, node: NodeName, action: str) -> _Run:
     program = shutil.which(device.agent, path=f"{os.environ.get('PATH', os.defpath)}:{AGENT_PATH}")
     if program is None:
-        return _Run(code=None, message=_why_not_found(device.agent))
+        return _Run(code=None, message=f"{_why_not_found(device.agent)} (action {action} of {node})")
     options = {key: value.replace("{node}", node) for key, value in device.options.items()}
     lines = {"nodename": node, **options, "action": action}
     feed = "".join(f"{key}={value}\n" for key, value in lines.items()).encode()
@@ -243,7 +258,7 @@ async def _run(device: FenceDevice, node: NodeName, action: str) -> _Run:
             start_new_session=True,  # a process group of its own, so that all it starts can be ended with it
         )
     except OSError as error:
-        return _Run(code=None, message=f"can not be started: {error.strerror}")
+        return _Run(code=None, message=f"can not be started: {error.strerror} (action {action} of {node})")
     stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
     stdin.write(feed)
     stdin.close()
@@ -258,16 +273,23 @@ async def _run(device: FenceDevice, node: NodeName, action: str) -> _Run:
         with suppress(TimeoutError):
             async with asyncio.timeout(REAP_S):
                 await protocol.ended.wait()
-        return _Run(code=None, message=f"did not answer within {device.timeout_s:g} s and was ended")
+        words = f"did not answer to action {action} of {node} within {device.timeout_s:g} s and was ended"
+        return _Run(code=None, message=words)
     finally:
         # Also on cancellation: a fence program must not go on switching power when nobody waits for it.
         _end(transport)
         transport.close()
     code = transport.get_returncode()
-    words = _one_line(_masked(protocol.said, options))
-    message = f"ended by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
     output = _masked(bytes(protocol.stdout).decode(errors="replace"), options)
-    return _Run(code=code, message=f"{message}: {words}" if words else message, output=output)
+    return _Run(code=code, message=_said(code, _one_line(_masked(protocol.said, options)), action, node), output=output)
+
+
+def _said(code: int | None, words: str, action: str, node: NodeName) -> str:
+    """What a run came to: what was expected, and in whose case."""
+    how = f"ended by signal {-code}" if code is not None and code < 0 else f"exit code {code}"
+    expected = "0 for on, 2 for off" if action == "status" else "0"
+    told = f"{how}: {words}" if words else how
+    return told if code == 0 else f"{told} (action {action} of {node}, expected exit code: {expected})"
 
 
 def _end(transport: asyncio.SubprocessTransport) -> None:

@@ -14,7 +14,8 @@ from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
 from vmha.model.ids import NodeName, Revision, Term
 from vmha.model.keys import Keys, encode
-from vmha.model.records import FenceRecord, Outcome, Progress
+from vmha.model.records import FenceAttempt, FenceRecord, FenceStage, Outcome, Progress
+from vmha.model.settings import Proof
 from vmha.policy.snapshot import Snapshot
 from vmha.policy.steps import (
     AnswerRequest,
@@ -22,12 +23,13 @@ from vmha.policy.steps import (
     FenceNode,
     ForgetProof,
     ForgetRequest,
+    GiveBackStorage,
     PlacementStep,
     SettleDesired,
     Step,
 )
 from vmha.store.journal import Journal
-from vmha.store.port import Compare, Created, Delete, Exists, LeaseGone, Modified, Op, Put, Store
+from vmha.store.port import Compare, Created, Delete, Exists, LeaseGone, Modified, Op, Put, Store, TxnResult
 
 log = structlog.get_logger(__name__)
 
@@ -73,31 +75,76 @@ class Executor:
         compares, ops = self._transaction(step, snapshot)
         if not ops:
             return Revision(0)
-        leader = Created(self._keys.leader, Revision(self._term))
         try:
-            result = await self._store.txn([leader, *compares], ops)
+            result = await self._store.txn([self._office, *compares], ops)
         except LeaseGone:
             self._journal.forget_lease()
             raise
         if result.succeeded:
             return result.revision
-        now = result.found.get(self._keys.leader)
-        if now is None or now.create_revision != Revision(self._term):
-            raise Deposed("the leader key is not ours any more")
+        self._check_office(result)
         log.info("step lost its compare", step=type(step).__name__)
         return Revision(0)
 
-    async def confirm(self, step: FenceNode) -> bool:
+    async def confirm(self, step: FenceNode, attempt: FenceAttempt, *, is_news: bool) -> bool:
         """Ask the store itself: do we still lead, and is the node's beat still the last one we saw? On record then."""
+        ops: list[Op] = [Put(self._keys.fence_attempt(step.node), encode(attempt))]
+        if is_news:
+            await self._journal.refresh()
+            ops.append(self._of_fencing("fencing", step.reason.text, step))
+        return (await self._store.txn(self._silent(step), ops)).succeeded
+
+    async def find_obstacle(self, step: FenceNode) -> str:
+        """As ``confirm``, in words and without a trace: why the node must not be fenced any more; empty: it may be.
+
+        Raises:
+            Deposed: another leads.
+        """
+        result = await self._store.txn(self._silent(step), [], idempotent=True)
+        if result.succeeded:
+            return ""
+        self._check_office(result)
+        beat = await self._store.get(self._keys.beat(step.node))
+        if beat is None or beat.create_revision != step.beat_created:
+            return f"session {step.session} of {step.node} is over"
+        return f"{step.node} has committed a beat since"
+
+    async def report(self, step: FenceNode, attempt: FenceAttempt, *, is_news: bool) -> None:
+        """What came of an attempt, beside the node as long as its session is there; in the journal when it is new."""
+        compares: list[Compare] = [self._office, Created(self._keys.beat(step.node), step.beat_created)]
+        ops: list[Op] = [Put(self._keys.fence_attempt(step.node), encode(attempt))]
+        if is_news:
+            await self._journal.refresh()
+            ops.append(self._of_fencing("fencing-failed", attempt.message, step))
+        await self._store.txn(compares, ops)
+
+    async def call_off(self, step: FenceNode, why: str) -> None:
         await self._journal.refresh()
+        ops: list[Op] = [Delete(self._keys.fence_attempt(step.node)), self._of_fencing("fencing-off", why, step)]
+        await self._store.txn([self._office], ops)
+
+    async def storage_is_back(self, step: GiveBackStorage, how: str) -> bool:
+        """Forget that the node's storage was cut; not if its session has changed meanwhile."""
+        await self._journal.refresh()
+        entry = self._journal.entry("storage-given-back", how, node=step.node)
+        compares: list[Compare] = [self._office, Created(self._keys.beat(step.node), step.beat_created)]
+        return (await self._store.txn(compares, [Delete(self._keys.fence_attempt(step.node)), entry])).succeeded
+
+    @property
+    def _office(self) -> Compare:
+        return Created(self._keys.leader, Revision(self._term))
+
+    def _silent(self, step: FenceNode) -> list[Compare]:
         beat = self._keys.beat(step.node)
-        leader = Created(self._keys.leader, Revision(self._term))
-        compares: list[Compare] = [leader, Created(beat, step.beat_created), Modified(beat, step.beat_modified)]
-        entry = self._journal.entry(
-            "fencing", step.reason.text, node=step.node, cause=step.reason.cause, reason=step.reason
-        )
-        result = await self._store.txn(compares, [entry])
-        return result.succeeded
+        return [self._office, Created(beat, step.beat_created), Modified(beat, step.beat_modified)]
+
+    def _of_fencing(self, kind: str, text: str, step: FenceNode) -> Put:
+        return self._journal.entry(kind, text, node=step.node, cause=step.reason.cause, reason=step.reason)
+
+    def _check_office(self, result: TxnResult) -> None:
+        now = result.found.get(self._keys.leader)
+        if now is None or now.create_revision != Revision(self._term):
+            raise Deposed("the leader key is not ours any more")
 
     def _transaction(self, step: Step, snapshot: Snapshot) -> tuple[list[Compare], list[Op]]:
         match step:
@@ -162,7 +209,29 @@ class Executor:
         ]
         if step.beat_created == 0:
             return compares, [*proofs, entry]
-        return compares, [Delete(beat), Delete(self._keys.session(step.node)), *proofs, entry]
+        return compares, [
+            Delete(beat),
+            Delete(self._keys.session(step.node)),
+            self._after_fencing(step),
+            *proofs,
+            entry,
+        ]
+
+    def _after_fencing(self, step: EvictSession) -> Op:
+        """No attempt is due any more; but what was cut off its disks must get them back before it may be of use."""
+        key = self._keys.fence_attempt(step.node)
+        if step.proof is not Proof.STORAGE_FENCED:
+            return Delete(key)
+        cut = FenceAttempt(
+            node=step.node,
+            session=step.session,
+            stage=FenceStage.STORAGE_CUT,
+            attempts=0,
+            message=step.how,
+            at=self._clock.wall(),
+            by=self._node,
+        )
+        return Put(key, encode(cut))
 
     def _settle(self, step: SettleDesired, snapshot: Snapshot) -> tuple[list[Compare], list[Op]]:
         spec = snapshot.vms[step.vm].spec

@@ -16,16 +16,15 @@ import structlog
 
 from vmha.fencing.power import PowerSwitch
 from vmha.leader.executor import Deposed, Executor
+from vmha.leader.fencing import PowerCuts
 from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.ids import LeaseId, NodeName, Revision, SessionId, Term, VmName
 from vmha.model.keys import Keys, decode, encode
 from vmha.model.records import LeaderRecord, Phase
-from vmha.model.settings import Proof
-from vmha.policy.membership import former_sessions
 from vmha.policy.plan import judge_all, plan
 from vmha.policy.snapshot import Moment, Snapshot
-from vmha.policy.steps import EvictSession, FenceNode, Plan
+from vmha.policy.steps import FenceNode, GiveBackStorage, Plan
 from vmha.store.journal import Journal
 from vmha.store.mirror import Mirror
 from vmha.store.port import Ambiguous, Created, Delete, Put, Store
@@ -65,12 +64,11 @@ class Leader:
         threads: bool = True,
     ) -> None:
         self._store, self._keys, self._clock, self._mirror = store, keys, clock, mirror
-        self._node, self._power = node, power
+        self._node = node
         self._read_session, self._store_live_s = read_session, store_live_s
         self._think, self._threads = think, threads
         self._wake = asyncio.Event()
-        self._fencing: dict[SessionId, asyncio.Task[None]] = {}
-        self._fence_failed_at: dict[SessionId, float] = {}
+        self.cuts = PowerCuts(node=node, power=power, clock=clock, wake=self.look_again)
         self._braked_since: float | None = None
         self._unclaimed: dict[VmName, tuple[Revision, float]] = {}
         self.term: Term | None = None
@@ -172,9 +170,7 @@ class Leader:
         except Deposed as error:
             log.warning("deposed", term=term, why=str(error))
         finally:
-            for task in self._fencing.values():
-                task.cancel()
-            self._fencing.clear()
+            self.cuts.end()
             log.info("does not lead any more", term=term)
 
     async def _once(self, executor: Executor) -> float:
@@ -182,6 +178,7 @@ class Leader:
         snapshot, moment = self._mirror.snapshot(), self._moment()
         verdicts = judge_all(snapshot, moment)
         self._unwell = frozenset(name for name, verdict in verdicts.items() if not verdict.is_alive)
+        await self.cuts.look(snapshot, executor)
         made = await self._plan(snapshot, moment)
         if made.braked and self._braked_since is None:
             self._braked_since = moment.now
@@ -190,8 +187,11 @@ class Leader:
             self._braked_since = None
         for step in made.steps:
             if isinstance(step, FenceNode):
-                self._begin_fencing(step, snapshot, executor)
-        written = await executor.carry_out([s for s in made.steps if not isinstance(s, FenceNode)], snapshot)
+                self.cuts.begin(step, snapshot, executor)
+            elif isinstance(step, GiveBackStorage):
+                self.cuts.give_back(step, snapshot, executor)
+        rest = [step for step in made.steps if not isinstance(step, FenceNode | GiveBackStorage)]
+        written = await executor.carry_out(rest, snapshot)
         if written:
             await self._mirror.caught_up(written)
             self._wake.set()
@@ -209,8 +209,8 @@ class Leader:
             wall=self._clock.wall(),
             silence_s=self._mirror.silence_s(),
             store_live_s=self._store_live_s(),
-            fencing=frozenset(self._fencing),
-            fence_failed_at=dict(self._fence_failed_at),
+            fencing=self.cuts.sessions,
+            fence_failed_at=dict(self.cuts.failed_at),
             braked_since=self._braked_since,
             unclaimed_s={vm: self._clock.now() - since for vm, (_, since) in self._unclaimed.items()},
         )
@@ -228,51 +228,3 @@ class Leader:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
-
-    # --- cutting power
-
-    def _begin_fencing(self, step: FenceNode, snapshot: Snapshot, executor: Executor) -> None:
-        if step.session in self._fencing:
-            return
-        log.warning("cutting power", node=step.node, why=step.reason.text)
-        task = asyncio.create_task(self._fence(step, snapshot, executor), name=f"fence-{step.node}")
-        self._fencing[step.session] = task
-        task.add_done_callback(lambda _: self._fenced(step.session))
-
-    def _fenced(self, session: SessionId) -> None:
-        self._fencing.pop(session, None)
-        self._wake.set()
-
-    async def _fence(self, step: FenceNode, snapshot: Snapshot, executor: Executor) -> None:
-        spec = snapshot.nodes[step.node].spec
-        assert spec
-        try:
-            if not await executor.confirm(step):
-                log.info("not fenced: it beats, or another leads", node=step.node)
-                self._fence_failed_at[step.session] = self._clock.now()
-                return
-        except VmhaError as error:
-            log.warning("not fenced: the store did not confirm it", node=step.node, why=str(error))
-            self._fence_failed_at[step.session] = self._clock.now()
-            return
-        answer = await self._power.power_off(step.node, spec.value.fence)
-        if not answer.confirmed:
-            log.error("power not confirmed off", node=step.node, how=answer.how)
-            self._fence_failed_at[step.session] = self._clock.now()
-            return
-        evict = EvictSession(
-            node=step.node,
-            session=step.session,
-            beat_created=step.beat_created,
-            beat_modified=None,
-            proof=Proof.POWER_OFF_CONFIRMED,
-            how=answer.how,
-            reason=step.reason,
-            former=former_sessions(snapshot, step.node, step.session),
-        )
-        with suppress(Deposed):
-            try:
-                await executor.write(evict, snapshot)
-            except VmhaError as error:
-                log.warning("eviction not written; fencing is tried again", node=step.node, why=str(error))
-                self._fence_failed_at[step.session] = self._clock.now()

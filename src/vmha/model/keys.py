@@ -7,6 +7,7 @@
                              session       SessionRecord      agent, on its lease
                              beat          BeatRecord         agent; an eviction deletes it
                              status        NodeStatus         agent
+                             fencing       FenceAttempt       leader
                              vms/<vm>      Observation        agent
                 vms/<vm>/spec              VmSpec             operator (the leader: desired state, by a policy)
                          placement         Placement          leader and the holding agent, by compare
@@ -27,6 +28,7 @@ from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName, RequestId, SessionId, VmName
 from vmha.model.records import (
     BeatRecord,
+    FenceAttempt,
     FenceRecord,
     JournalEntry,
     LeaderRecord,
@@ -76,6 +78,9 @@ class Keys:
     def node_status(self, node: NodeName) -> str:
         return f"{self.prefix}nodes/{node}/status"
 
+    def fence_attempt(self, node: NodeName) -> str:
+        return f"{self.prefix}nodes/{node}/fencing"
+
     def observation(self, node: NodeName, vm: VmName) -> str:
         return f"{self.prefix}nodes/{node}/vms/{vm}"
 
@@ -106,6 +111,7 @@ KEY_TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
     (("nodes", "*", "session"), SessionRecord),
     (("nodes", "*", "beat"), BeatRecord),
     (("nodes", "*", "status"), NodeStatus),
+    (("nodes", "*", "fencing"), FenceAttempt),
     (("nodes", "*", "vms", "*"), Observation),
     (("vms", "*", "spec"), VmSpec),
     (("vms", "*", "placement"), Placement),

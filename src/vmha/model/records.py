@@ -242,6 +242,32 @@ class FenceRecord:
     by: str
 
 
+class FenceStage(StrEnum):
+    """How far an attempt to fence a node is."""
+
+    CUTTING = "cutting"  # a fence agent is at work
+    FAILED = "failed"  # nothing is confirmed; it is tried again
+    STORAGE_CUT = "storage-cut"  # confirmed: its disks are out of its reach until they are given back
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FenceAttempt:
+    """``nodes/<node>/fencing``: how it stands with fencing a silent node. Gone with its proof, or when it beats again.
+
+    ``attempts`` counts those of this session; ``next_at`` is the wall clock time of the next one, 0 when none is due.
+    """
+
+    schema: int = SCHEMA
+    node: NodeName
+    session: SessionId
+    stage: FenceStage
+    attempts: int
+    message: str = ""
+    at: float
+    next_at: float = 0.0
+    by: NodeName
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaderRecord:
     """``leader``, on the leader's lease. Its create revision is the term."""

@@ -32,6 +32,7 @@ class Proof(StrEnum):
     GUARD_ELAPSED = "guard_elapsed"
     WATCHDOG_ELAPSED = "watchdog_elapsed"
     POWER_OFF_CONFIRMED = "power_off_confirmed"
+    STORAGE_FENCED = "storage_fenced"
     OPERATOR_CONFIRMED = "operator_confirmed"
 
 

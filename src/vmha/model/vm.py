@@ -115,10 +115,19 @@ class FailoverDomain(Document):
         return self
 
 
+class FenceRole(StrEnum):
+    """What a fence agent is asked for."""
+
+    POWER = "power"  # cuts the node's power
+    STORAGE = "storage"  # cuts the node off from its disks: its guests may go on, and write nothing
+    VERIFY = "verify"  # switches nothing: after another cut the power, its status must say "off" too
+
+
 class FenceDeviceSpec(Document):
     """One fence agent of a node: a program of the standard fence agent API and its options."""
 
     agent: Annotated[str, StringConstraints(min_length=1)]
+    role: FenceRole = FenceRole.POWER
     options: dict[str, str] = Field(default_factory=dict)
     timeout_s: Annotated[float, Field(ge=1, le=600)] = 20.0
     retries: Annotated[int, Field(ge=0, le=10)] = 1

@@ -2,21 +2,39 @@
 
 from collections.abc import Sequence
 
-from vmha.fencing.fence_agent import FenceDevice, power_off
-from vmha.fencing.power import PowerOff
+from vmha.fencing.fence_agent import FenceDevice, power_off, power_on
+from vmha.fencing.power import Halt, PowerOff
 from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName
-from vmha.model.vm import FenceDeviceSpec
+from vmha.model.settings import Proof
+from vmha.model.vm import FenceDeviceSpec, FenceRole
 
 
 class FenceAgents:
-    async def power_off(self, node: NodeName, devices: Sequence[FenceDeviceSpec]) -> PowerOff:
+    async def power_off(self, node: NodeName, devices: Sequence[FenceDeviceSpec], *, halt: Halt) -> PowerOff:
         try:
-            ready = [
-                FenceDevice(agent=d.agent, options=d.options, timeout_s=d.timeout_s, retries=d.retries) for d in devices
-            ]
+            ready = [_device(spec) for spec in devices]
         except Rejected as error:
             return PowerOff(confirmed=False, how=str(error))
-        result = await power_off(ready, node)
-        how = f"{result.agent}: {result.message}" if result.confirmed else result.message
-        return PowerOff(confirmed=result.confirmed, how=how)
+        result = await power_off(ready, node, halt=halt)
+        proof = Proof.STORAGE_FENCED if result.role is FenceRole.STORAGE else Proof.POWER_OFF_CONFIRMED
+        return PowerOff(confirmed=result.confirmed, how=result.message, proof=proof)
+
+    async def give_back(self, node: NodeName, devices: Sequence[FenceDeviceSpec]) -> PowerOff:
+        said = []
+        for spec in devices:
+            if spec.role is FenceRole.STORAGE:
+                try:
+                    result = await power_on(_device(spec), node)
+                except Rejected as error:
+                    return PowerOff(confirmed=False, how=str(error), proof=Proof.STORAGE_FENCED)
+                said.append(f"{result.agent}: {result.message}")
+                if not result.confirmed:
+                    return PowerOff(confirmed=False, how="; ".join(said), proof=Proof.STORAGE_FENCED)
+        return PowerOff(confirmed=True, how="; ".join(said), proof=Proof.STORAGE_FENCED)
+
+
+def _device(spec: FenceDeviceSpec) -> FenceDevice:
+    return FenceDevice(
+        agent=spec.agent, role=spec.role, options=spec.options, timeout_s=spec.timeout_s, retries=spec.retries
+    )

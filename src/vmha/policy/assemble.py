@@ -131,7 +131,7 @@ def _belongs(parts: tuple[str, ...], record: Any) -> bool:
             return bool(record.node == node and record.vm == vm)
         case ("nodes", node, "spec"):
             return bool(record.name == node)
-        case ("nodes", node, "session" | "status"):
+        case ("nodes", node, "session" | "status" | "fencing"):
             return bool(record.node == node)
         case ("vms", vm, "spec"):
             return bool(record.name == vm)

@@ -1,7 +1,7 @@
 """Who is here, who is suspected, who is lost: and which proof says that a lost node runs nothing.
 
-    online --lease gone, or no beat for suspect_s--> suspect --fence agent says off--> fenced (power_off_confirmed)
-       ^                                                |
+    online --lease gone, or no beat for suspect_s--> suspect --fence agent says off--> fenced (power_off_confirmed,
+       ^                                                |                                       storage_fenced)
        +-------------- a beat again --------------------+--no beat for dead_after_s--> fenced (guard/watchdog_elapsed)
 
 A lease that is gone is suspicion only: an etcd leader that paused revokes leases of living nodes. And while our own
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vmha.model.ids import CauseId, NodeName, SessionId, VmName
-from vmha.model.records import ArmedLevel, Phase, Reason
+from vmha.model.records import ArmedLevel, FenceStage, Phase, Reason
 from vmha.model.settings import Proof
+from vmha.model.vm import FenceDeviceSpec, FenceRole
 from vmha.policy.snapshot import Moment, NodeView, Snapshot
-from vmha.policy.steps import EvictSession, FenceNode, Step
+from vmha.policy.steps import EvictSession, FenceNode, GiveBackStorage, Step
 
 MASS_LOSS_PATIENCE = 4
 """The brake holds for this many times ``dead_after_s``; a cluster that really lost most of its nodes then recovers."""
@@ -82,6 +83,8 @@ def judge(view: NodeView, snapshot: Snapshot, moment: Moment) -> Verdict:
         return verdict(Condition.MAINTENANCE, f"is in maintenance{f' ({why})' if why else ''}")
     if status.armed is ArmedLevel.NONE:
         return verdict(Condition.UNFIT, "has no guard armed")
+    if view.is_cut_off_its_storage:
+        return verdict(Condition.UNFIT, "is cut off its storage: it was fenced that way and has not got it back yet")
     if not status.eligible:
         return verdict(Condition.UNFIT, status.why_not or "says it may not receive vms")
     return verdict(Condition.ONLINE, "")
@@ -105,13 +108,19 @@ def moment_of_one_reading(snapshot: Snapshot, *, wall: float) -> Moment:
         for name, view in snapshot.nodes.items()
         if view.beat and (view.session is None or view.session.value.session != view.beat.value.session)
     }
-    return Moment(now=0.0, wall=wall, silence_s=silence)
+    cutting = {view.attempt.session for view in snapshot.nodes.values() if is_being_cut(view) and view.attempt}
+    return Moment(now=0.0, wall=wall, silence_s=silence, fencing=frozenset(cutting))
+
+
+def is_being_cut(view: NodeView) -> bool:
+    return view.attempt is not None and view.attempt.stage is FenceStage.CUTTING
 
 
 def is_mass_loss(verdicts: dict[NodeName, Verdict]) -> bool:
     """More than half of the nodes that had a session went silent together: rather the network than the nodes."""
     had_session = [v for v in verdicts.values() if v.condition is not Condition.OFFLINE]
-    silent = [v for v in had_session if v.condition in (Condition.SUSPECT, Condition.LOST)]
+    # One that is being fenced is no less silent: the brake must not let go and hold anew with every attempt.
+    silent = [v for v in had_session if v.condition in (Condition.SUSPECT, Condition.LOST, Condition.FENCING)]
     return len(silent) > 1 and len(silent) * 2 > len(had_session)
 
 
@@ -128,13 +137,26 @@ def fence_and_evict(
             continue
         silence = moment.silence_s.get(name, 0.0)
         wakes.extend(_wakes(view, snapshot, silence))
-        if braked or verdict.condition not in (Condition.SUSPECT, Condition.LOST):
+        if may_get_its_storage_back(view, verdict):
+            steps.append(GiveBackStorage(node=name, beat_created=view.beat.created))
+        if braked or verdict.condition not in (Condition.SUSPECT, Condition.LOST, Condition.FENCING):
             continue
-        if verdict.condition is Condition.LOST and (evict := _evict_elapsed(view, snapshot, silence)):
+        # Also while a fence agent is at work: one that hangs must not keep the clock's own proof waiting.
+        if silence >= view.beat.value.dead_after_s and (evict := _evict_elapsed(view, snapshot, silence)):
             steps.append(evict)
+        elif verdict.condition is Condition.FENCING:
+            continue
         elif name in burdened and _power_may_be_cut(view, snapshot, moment):
             steps.append(_fence(view, burdened[name], silence))
     return steps, min(wakes, default=None)
+
+
+def may_get_its_storage_back(view: NodeView, verdict: Verdict) -> bool:
+    """Its new session is armed and has published what runs there: nothing of the fenced one can write any more."""
+    if not view.is_cut_off_its_storage or not verdict.is_alive or view.current_status is None:
+        return False
+    assert view.fencing
+    return view.session_id != view.fencing.value.session and view.current_status.armed is not ArmedLevel.NONE
 
 
 def _wakes(view: NodeView, snapshot: Snapshot, silence: float) -> list[float]:
@@ -150,8 +172,8 @@ def _evict_elapsed(view: NodeView, snapshot: Snapshot, silence: float) -> EvictS
     assert beat
     if beat.value.armed is ArmedLevel.NONE and beat.created == beat.modified:
         return _evict_unarmed(view, silence)
-    proof = {ArmedLevel.GUARD: Proof.GUARD_ELAPSED, ArmedLevel.WATCHDOG: Proof.WATCHDOG_ELAPSED}.get(beat.value.armed)
-    if proof is None or proof not in snapshot.config.fencing.accept:
+    proof = next((one for one in _elapsing(beat.value.armed) if one in snapshot.config.fencing.accept), None)
+    if proof is None:
         return None
     ended_by = "guard" if proof is Proof.GUARD_ELAPSED else "guard or watchdog"
     how = (
@@ -168,6 +190,17 @@ def _evict_elapsed(view: NodeView, snapshot: Snapshot, silence: float) -> EvictS
         reason=Reason(rule="silent-node-is-fenced-by-its-guard", text=how, cause=cause_of_loss(view)),
         former=former_sessions(snapshot, view.name, beat.value.session),
     )
+
+
+def _elapsing(armed: ArmedLevel) -> tuple[Proof, ...]:
+    """The proofs that time gives, the stronger first: a guard that holds a watchdog is a guard all the same."""
+    match armed:
+        case ArmedLevel.WATCHDOG:
+            return (Proof.WATCHDOG_ELAPSED, Proof.GUARD_ELAPSED)
+        case ArmedLevel.GUARD:
+            return (Proof.GUARD_ELAPSED,)
+        case ArmedLevel.NONE:
+            return ()
 
 
 def _evict_unarmed(view: NodeView, silence: float) -> EvictSession:
@@ -200,13 +233,21 @@ def former_sessions(snapshot: Snapshot, node: NodeName, current: SessionId | Non
 
 
 def _power_may_be_cut(view: NodeView, snapshot: Snapshot, moment: Moment) -> bool:
-    if not view.spec or not view.spec.value.fence or Proof.POWER_OFF_CONFIRMED not in snapshot.config.fencing.accept:
+    if not any(device.role is not FenceRole.VERIFY for device in devices_of(view, snapshot)):
         return False
     assert view.beat
     if moment.store_live_s < snapshot.config.clockwork.suspect_s:
         return False  # we were cut off or stood still ourselves: all silence is our own
     failed_at = moment.fence_failed_at.get(view.beat.value.session)
     return failed_at is None or moment.now - failed_at >= snapshot.config.fencing.retry_s
+
+
+def devices_of(view: NodeView, snapshot: Snapshot) -> tuple[FenceDeviceSpec, ...]:
+    """A node's fence agents, in the operator's order: those whose proof is accepted, and those that verify it."""
+    accept = snapshot.config.fencing.accept
+    needs = {FenceRole.POWER: Proof.POWER_OFF_CONFIRMED, FenceRole.STORAGE: Proof.STORAGE_FENCED}
+    devices = view.spec.value.fence if view.spec else ()
+    return tuple(one for one in devices if one.role is FenceRole.VERIFY or needs[one.role] in accept)
 
 
 def _fence(view: NodeView, vms: list[VmName], silence: float) -> FenceNode:

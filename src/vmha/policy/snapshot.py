@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from vmha.model.ids import NodeName, RequestId, Revision, SessionId, VmName
 from vmha.model.records import (
     BeatRecord,
+    FenceAttempt,
     FenceRecord,
+    FenceStage,
     LeaderRecord,
     NodeStatus,
     Observation,
@@ -29,6 +31,7 @@ class NodeView:
     session: Stored[SessionRecord] | None = None
     beat: Stored[BeatRecord] | None = None
     status: Stored[NodeStatus] | None = None
+    fencing: Stored[FenceAttempt] | None = None
 
     @property
     def session_id(self) -> SessionId | None:
@@ -40,6 +43,18 @@ class NodeView:
         if self.status and self.beat and self.status.value.session == self.beat.value.session:
             return self.status.value
         return None
+
+    @property
+    def attempt(self) -> FenceAttempt | None:
+        """How it stands with fencing the session that beats now (or did last)."""
+        if self.fencing and self.beat and self.fencing.value.session == self.beat.value.session:
+            return self.fencing.value
+        return None
+
+    @property
+    def is_cut_off_its_storage(self) -> bool:
+        """An earlier session of it was fenced by its disks, and they are not given back yet."""
+        return self.fencing is not None and self.fencing.value.stage is FenceStage.STORAGE_CUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

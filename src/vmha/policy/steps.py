@@ -66,7 +66,7 @@ class EvictSession:
     """Take the session's right to commit and put the proof on record, if the beat has not moved.
 
     ``beat_created`` 0: the session's beat is gone already; only the proof is missing.
-    ``beat_modified`` None: the proof holds whatever the node committed meanwhile (its power is off).
+    ``beat_modified``: a beat since then contradicts the proof, whoever gave it; None only where the beat is gone.
     ``former``: earlier sessions of the node that left claims without a proof; what ended this one's guests ended
     theirs.
     """
@@ -79,6 +79,14 @@ class EvictSession:
     how: str
     reason: Reason
     former: tuple[SessionId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GiveBackStorage:
+    """The node was fenced by its disks; its new session, ``beat_created``, has shown that nothing old runs there."""
+
+    node: NodeName
+    beat_created: Revision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +117,16 @@ class ForgetProof:
     session: SessionId
 
 
-Step = PlacementStep | FenceNode | EvictSession | SettleDesired | AnswerRequest | ForgetRequest | ForgetProof
+Step = (
+    PlacementStep
+    | FenceNode
+    | EvictSession
+    | GiveBackStorage
+    | SettleDesired
+    | AnswerRequest
+    | ForgetRequest
+    | ForgetProof
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
-from vmha.fencing.power import PowerOff
+from vmha.fencing.power import Halt, PowerOff
 from vmha.hypervisor.fabric import SimulatedFabric
 from vmha.model.ids import NodeName
 from vmha.model.keys import Keys
@@ -28,12 +28,19 @@ class SimPower:
     def __init__(self, world: "World") -> None:
         self._world = world
 
-    async def power_off(self, node: NodeName, devices: Sequence[FenceDeviceSpec]) -> PowerOff:
-        await asyncio.sleep(POWER_SWITCH_S)
+    async def power_off(self, node: NodeName, devices: Sequence[FenceDeviceSpec], *, halt: Halt) -> PowerOff:
+        await asyncio.sleep(self._world.switch_takes_s.get(node, POWER_SWITCH_S))
         if node in self._world.broken_switches or not devices:
             return PowerOff(confirmed=False, how="the power switch does not answer")
-        self._world.hosts[node].power_off()
+        if why := await halt():
+            return PowerOff(confirmed=False, how=f"called off: {why}")
+        if node not in self._world.lying_switches:
+            self._world.hosts[node].power_off()
+        await asyncio.sleep(self._world.switch_answers_after_s.get(node, 0.0))
         return PowerOff(confirmed=True, how=f"{devices[0].agent}: off, status off")
+
+    async def give_back(self, node: NodeName, devices: Sequence[FenceDeviceSpec]) -> PowerOff:
+        return PowerOff(confirmed=True, how="nothing was taken")
 
 
 class World:
@@ -45,6 +52,9 @@ class World:
         self.etcd = MemoryEtcd()
         self.hosts: dict[NodeName, SimHost] = {}
         self.broken_switches: set[NodeName] = set()
+        self.lying_switches: set[NodeName] = set()  # say "off" and have done nothing
+        self.switch_takes_s: dict[NodeName, float] = {}  # before it switches; POWER_SWITCH_S when not given
+        self.switch_answers_after_s: dict[NodeName, float] = {}  # when it has switched
         self.crashes: list[str] = []
         self.power = SimPower(self)
         self.fabric = SimulatedFabric(self.clock, reachable=self._can_reach)

@@ -10,6 +10,7 @@ from tests.support.until import until
 from vmha.fencing.fence_agent import FenceDevice, Power, metadata, monitor, power_off, power_on, power_status
 from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName
+from vmha.model.vm import FenceRole
 
 NODE = NodeName("n1")
 
@@ -49,15 +50,15 @@ async def test_a_good_program_is_believed_after_its_status_said_off(tmp_path: Pa
     agent = program(tmp_path, STATUS + SWITCH)
     result = await power_off([device(agent)], NODE)
     assert (result.confirmed, result.power, result.agent, result.attempts) == (True, Power.OFF, agent, 1)
-    assert result.message == "power is off"
-    assert runs(tmp_path) == ["off", "status"]
+    assert result.message == f"{agent}: power was on, is off"
+    assert runs(tmp_path) == ["status", "off", "status"]
 
 
 async def test_options_go_to_standard_input_and_never_to_the_command_line(tmp_path: Path) -> None:
     agent = program(tmp_path, STATUS + SWITCH)
     options = {"ip": "10.0.0.9", "password": "hunter2", "plug": "{node}-psu"}
     await power_off([device(agent, options=options)], NODE)
-    given = (tmp_path / "options").read_text().splitlines()[:5]
+    given = (tmp_path / "options").read_text().splitlines()[5:10]
     assert given == ["nodename=n1", "ip=10.0.0.9", "password=hunter2", "plug=n1-psu", "action=off"]
     assert (tmp_path / "argv").read_text().strip() == ""
 
@@ -66,7 +67,9 @@ async def test_a_program_that_lies_confirms_nothing(tmp_path: Path) -> None:
     agent = program(tmp_path, STATUS + "exit 0\n")
     result = await power_off([device(agent)], NODE)
     assert (result.confirmed, result.power) == (False, Power.ON)
-    assert "its status says that the power is on" in result.message
+    assert result.message == (
+        f'{agent}: it reported success for action "off" of n1, but its status says that the power is on'
+    )
 
 
 async def test_a_status_that_can_not_be_told_confirms_nothing(tmp_path: Path) -> None:
@@ -85,15 +88,15 @@ async def test_a_device_without_status_is_believed_when_the_operator_says_it_has
 
 
 async def test_a_power_supply_that_takes_a_moment_is_asked_again(tmp_path: Path) -> None:
-    slow = '[ "$action" = status ] && [ $(grep -c status "$dir/runs") -lt 2 ] && exit 0\n'
+    slow = '[ "$action" = status ] && [ $(grep -c status "$dir/runs") -lt 3 ] && exit 0\n'
     agent = program(tmp_path, slow + STATUS + SWITCH)
     result = await power_off([device(agent, retries=2)], NODE)
     assert result.confirmed
-    assert runs(tmp_path) == ["off", "status", "status"]
+    assert runs(tmp_path) == ["status", "off", "status", "status"]
 
 
 async def test_a_program_that_needs_two_tries_gets_them(tmp_path: Path) -> None:
-    agent = program(tmp_path, '[ "$(wc -l < "$dir/runs")" -lt 2 ] && exit 1\n' + STATUS + SWITCH)
+    agent = program(tmp_path, '[ "$(wc -l < "$dir/runs")" -lt 3 ] && exit 1\n' + STATUS + SWITCH)
     result = await power_off([device(agent, retries=1)], NODE)
     assert (result.confirmed, result.attempts) == (True, 2)
 
@@ -102,14 +105,15 @@ async def test_a_program_that_fails_is_a_result_with_its_words(tmp_path: Path) -
     agent = program(tmp_path, 'echo "Connection timed out" >&2\nexit 1\n')
     result = await power_off([device(agent, retries=2)], NODE)
     assert (result.confirmed, result.attempts) == (False, 3)
-    assert result.message == f"{agent}: exit code 1: Connection timed out"
+    said = "exit code 1: Connection timed out (action off of n1, expected exit code: 0)"
+    assert result.message == f"{agent}: {said}"
 
 
 async def test_a_program_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
     agent = program(tmp_path, 'sleep 1000 & echo $! > "$dir/child"; echo $$ > "$dir/parent"; wait\n')
-    result = await power_off([device(agent, timeout_s=3.0)], NODE)
+    result = await power_off([device(agent, timeout_s=2.0)], NODE)
     assert not result.confirmed
-    assert "did not answer within 3 s and was ended" in result.message
+    assert "did not answer to action off of n1 within 2 s and was ended" in result.message
     for name in ("parent", "child"):
         await gone(int((tmp_path / name).read_text()))
 
@@ -138,7 +142,7 @@ async def test_garbage_is_bounded_and_printable(tmp_path: Path) -> None:
     result = await power_off([device(agent)], NODE)
     assert not result.confirmed
     assert "exit code 7" in result.message
-    assert result.message.endswith("the end")
+    assert "the end (action off of n1" in result.message
     assert len(result.message) < 1000
     assert result.message.isprintable()
 
@@ -189,6 +193,69 @@ async def test_devices_are_tried_in_order_until_one_confirms(tmp_path: Path) -> 
     assert (result.confirmed, result.agent) == (True, good)
     assert f"{bad}: exit code 1" in result.message
     assert not (tmp_path / "c" / "runs").exists()
+
+
+async def test_power_that_was_off_already_is_confirmed_and_said_so(tmp_path: Path) -> None:
+    agent = program(tmp_path, STATUS + SWITCH)
+    (tmp_path / "power").write_text("off\n")
+    result = await power_off([device(agent)], NODE)
+    assert (result.confirmed, result.message) == (True, f"{agent}: power was off already")
+    assert runs(tmp_path) == ["status", "off", "status"]  # it may just be booting: it is switched all the same
+
+
+async def test_a_program_that_is_ended_by_a_signal_is_a_result_with_words(tmp_path: Path) -> None:
+    agent = program(tmp_path, "kill -SEGV $$\n")
+    result = await power_off([device(agent)], NODE)
+    assert not result.confirmed
+    assert result.message == f"{agent}: ended by signal 11 (action off of n1, expected exit code: 0)"
+
+
+async def test_a_witness_that_sees_power_refutes_a_program_that_lies_about_its_status_too(tmp_path: Path) -> None:
+    liar = program(tmp_path / "liar", '[ "$action" = status ] && exit 2\nexit 0\n')
+    witness = program(tmp_path / "witness", STATUS)
+    eye = device(witness, role=FenceRole.VERIFY)
+    result = await power_off([device(liar), eye], NODE)
+    assert not result.confirmed
+    assert f"but {witness}, which verifies, says of n1: power is on (expected: off)" in result.message
+    assert runs(tmp_path / "witness") == ["status"]  # it is only asked, never told to switch
+    (tmp_path / "witness" / "power").write_text("off\n")
+    result = await power_off([device(liar), eye], NODE)
+    assert result.confirmed
+    assert result.message.endswith(f"{witness} verified it")
+
+
+async def test_a_witness_that_does_not_answer_confirms_nothing(tmp_path: Path) -> None:
+    good = program(tmp_path / "good", STATUS + SWITCH)
+    blind = program(tmp_path / "blind", "echo no route >&2; exit 1\n")
+    result = await power_off([device(good), device(blind, role=FenceRole.VERIFY)], NODE)
+    assert not result.confirmed
+    assert "no route" in result.message
+
+
+async def test_a_device_that_cuts_storage_says_so_and_needs_no_witness_of_power(tmp_path: Path) -> None:
+    scsi = program(tmp_path / "scsi", STATUS + SWITCH)
+    witness = program(tmp_path / "witness", STATUS)
+    result = await power_off([device(scsi, role=FenceRole.STORAGE), device(witness, role=FenceRole.VERIFY)], NODE)
+    assert (result.confirmed, result.role) == (True, FenceRole.STORAGE)
+    assert result.message == f"{scsi}: storage access was on, is off"
+
+
+async def test_nothing_is_switched_any_more_once_the_caller_says_so(tmp_path: Path) -> None:
+    """A node that came back while the first attempt hung must not be hit by the second, nor by the next device."""
+    bad = program(tmp_path / "a", "exit 1\n")
+    unused = program(tmp_path / "b", STATUS + SWITCH)
+    asked = 0
+
+    async def halt() -> str:
+        nonlocal asked
+        asked += 1
+        return "" if asked == 1 else "n1 has committed a beat since"
+
+    result = await power_off([device(bad, retries=5), device(unused)], NODE, halt=halt)
+    assert not result.confirmed
+    assert "called off: n1 has committed a beat since" in result.message
+    assert runs(tmp_path / "a") == ["status", "off"]
+    assert not (tmp_path / "b" / "runs").exists()
 
 
 async def test_without_a_device_nothing_is_confirmed() -> None:

@@ -6,11 +6,12 @@ import pytest
 
 from tests.support.clusters import KEYS, LOST_S, SUSPECT_S, TIMING, Book, cluster
 from vmha.model.ids import NodeName, SessionId
-from vmha.model.records import ArmedLevel, Phase
+from vmha.model.records import ArmedLevel, FenceAttempt, FenceStage, Phase
 from vmha.model.settings import ClusterConfig, Fencing, Profile, Proof
+from vmha.model.vm import FenceDeviceSpec, FenceRole
 from vmha.policy.membership import Condition
 from vmha.policy.plan import judge_all
-from vmha.policy.steps import EvictSession, FenceNode, Step
+from vmha.policy.steps import EvictSession, FenceNode, GiveBackStorage, Step
 
 N1 = NodeName("n1")
 BLINK_S = 0.01
@@ -167,6 +168,67 @@ def test_power_that_the_operator_does_not_accept_as_proof_is_not_cut() -> None:
     assert against_n1(lost(fence=True, config=config), silence_s={"n1": SUSPECT_S}) == []
 
 
+def test_guard_that_holds_a_watchdog_is_a_guard_where_only_that_is_accepted() -> None:
+    accept = Fencing(accept=(Proof.GUARD_ELAPSED, Proof.OPERATOR_CONFIRMED))
+    config = ClusterConfig(profile=Profile.TUNED, fencing=accept)
+    (step,) = against_n1(lost(armed=ArmedLevel.WATCHDOG, config=config), silence_s={"n1": LOST_S})
+    assert isinstance(step, EvictSession)
+    assert step.proof is Proof.GUARD_ELAPSED
+
+
+def test_guard_alone_is_no_watchdog_where_only_that_is_accepted() -> None:
+    accept = Fencing(accept=(Proof.WATCHDOG_ELAPSED, Proof.OPERATOR_CONFIRMED))
+    config = ClusterConfig(profile=Profile.TUNED, fencing=accept)
+    assert against_n1(lost(config=config), silence_s={"n1": 10 * LOST_S}) == []
+
+
+def test_time_gives_its_proof_while_a_fence_agent_is_still_at_work() -> None:
+    at_work = {"fencing": frozenset({SessionId("s-n1")}), "silence_s": {"n1": LOST_S}}
+    (step,) = against_n1(lost(fence=True), **at_work)
+    assert isinstance(step, EvictSession)
+
+
+@pytest.mark.parametrize(
+    ("role", "accept", "is_asked"),
+    [
+        (FenceRole.POWER, Proof.POWER_OFF_CONFIRMED, True),
+        (FenceRole.POWER, Proof.STORAGE_FENCED, False),
+        (FenceRole.STORAGE, Proof.POWER_OFF_CONFIRMED, False),
+        (FenceRole.STORAGE, Proof.STORAGE_FENCED, True),
+        (FenceRole.VERIFY, Proof.POWER_OFF_CONFIRMED, False),
+    ],
+)
+def test_agent_is_asked_only_where_what_it_proves_is_accepted(role: FenceRole, accept: Proof, is_asked: bool) -> None:
+    config = ClusterConfig(profile=Profile.TUNED, fencing=Fencing(accept=(accept, Proof.OPERATOR_CONFIRMED)))
+    book = lost(config=config, spec={"fence": (FenceDeviceSpec(agent="fence_test", role=role),)})
+    assert any(isinstance(step, FenceNode) for step in against_n1(book, silence_s={"n1": SUSPECT_S})) is is_asked
+
+
+def cut_off_its_storage(**n1: Any) -> Book:
+    book = cluster("n2").node("n1", session="s-new", **n1)
+    attempt = FenceAttempt(
+        node=N1,
+        session=SessionId("s-old"),
+        stage=FenceStage.STORAGE_CUT,
+        attempts=0,
+        at=book.clock.wall(),
+        by=NodeName("n2"),
+    )
+    book.put(KEYS.fence_attempt(N1), attempt)
+    return book
+
+
+def test_node_that_was_fenced_by_its_disks_receives_nothing_before_it_has_them_back() -> None:
+    book = cut_off_its_storage()
+    assert condition(book) is Condition.UNFIT
+    assert GiveBackStorage(node=N1, beat_created=book.snapshot().nodes[N1].beat.created) in book.plan().steps  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("n1", [{"status": False}, {"armed": ArmedLevel.NONE}])
+def test_disks_are_given_back_only_to_a_session_that_is_armed_and_has_shown_what_runs(n1: dict[str, Any]) -> None:
+    assert not any(isinstance(step, GiveBackStorage) for step in cut_off_its_storage(**n1).plan().steps)
+
+
 # --- the brake
 
 
@@ -193,6 +255,11 @@ def test_brake_holds_when_more_than_half_fall_silent_at_once(nodes: int, gone: i
     made = book.plan(**silent(*names[-gone:]))
     assert made.braked is braked
     assert any(isinstance(step, EvictSession) for step in made.steps) is not braked
+
+
+def test_node_that_is_being_fenced_counts_as_silent_for_the_brake() -> None:
+    book = cluster("n1", "n2", "n3")
+    assert book.plan(**silent("n2", "n3"), fencing=frozenset({SessionId("s-n2")})).braked
 
 
 def test_offline_nodes_do_not_count_for_the_brake() -> None:
