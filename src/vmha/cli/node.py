@@ -60,6 +60,24 @@ def show_node(ctx: typer.Context, name: NodeArgument, as_json: Json = False) -> 
         show(["", *table(("VM", "STATE", "REASON"), rows, screen())])
 
 
+@app.command("why")
+def why_node(ctx: typer.Context, name: NodeArgument, as_json: Json = False) -> None:
+    """Say why a node is what it is, how its fencing goes, and which proof its vms wait for."""
+    from vmha.operator.node_why import as_plain, sentences
+    from vmha.operator.node_why import why_node as why
+
+    async def work(client: "OperatorClient") -> tuple[dict[str, Any], list[str]]:
+        wall = client.clock.wall()
+        told = why(await client.read(), name, wall=wall)
+        return as_plain(told), sentences(told, wall=wall)
+
+    plain, lines = do(ctx, work)
+    if as_json:
+        show_json(plain)
+    else:
+        show(lines)
+
+
 @app.command()
 def drain(
     ctx: typer.Context,

@@ -57,7 +57,7 @@ def node_table(nodes: "tuple[NodeLine, ...]", on: Screen) -> list[str]:
             str(node.vms),
             f"{node.memory_used_mib}/{node.memory_mib}" if node.memory_mib else str(node.memory_used_mib or "-"),
             node.address or "-",
-            "; ".join((*((node.why_not,) if node.why_not else ()), *node.notes)),
+            "; ".join(said for said in (node.why_not, node.fencing, *node.notes) if said),
         )
         for node in nodes
     ]

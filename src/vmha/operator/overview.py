@@ -8,6 +8,7 @@ from vmha.model.ids import NodeName, Revision, SessionId, Term, VmName
 from vmha.model.records import ArmedLevel, Phase, SeenState
 from vmha.policy.explain import VmState, VmSummary, summarize
 from vmha.policy.membership import Condition, Verdict, is_mass_loss, judge, moment_of_one_reading
+from vmha.policy.proofs import in_full
 from vmha.policy.snapshot import NodeView, Snapshot, VmView
 
 
@@ -41,6 +42,7 @@ class NodeLine:
     maintenance_why: str
     since: float
     notes: tuple[str, ...] = ()
+    fencing: str = ""  # how its fencing goes, in words, while there is any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +66,7 @@ def overview(snapshot: Snapshot, *, cluster: str, wall: float) -> Overview:
     vms = tuple(summarize(snapshot.vms[name], snapshot, verdicts) for name in sorted(snapshot.vms))
     loads = _loads(snapshot)
     nodes = tuple(
-        _node_line(view, verdicts[name], loads.get(name, (0, 0))) for name, view in sorted(snapshot.nodes.items())
+        _node_line(view, verdicts[name], loads.get(name, (0, 0)), wall) for name, view in sorted(snapshot.nodes.items())
     )
     warnings = _warnings(
         snapshot, nodes, vms, braked=snapshot.config.fencing.mass_loss_brake and is_mass_loss(verdicts)
@@ -123,7 +125,7 @@ def _loads(snapshot: Snapshot) -> dict[NodeName, tuple[int, int]]:
     return loads
 
 
-def _node_line(view: NodeView, verdict: Verdict, load: tuple[int, int]) -> NodeLine:
+def _node_line(view: NodeView, verdict: Verdict, load: tuple[int, int], wall: float) -> NodeLine:
     status, spec = view.current_status, view.spec.value if view.spec else None
     session = view.session.value if view.session else None
     is_here = verdict.condition is not Condition.OFFLINE
@@ -146,6 +148,9 @@ def _node_line(view: NodeView, verdict: Verdict, load: tuple[int, int]) -> NodeL
         maintenance_why=spec.maintenance_why if spec else "",
         since=session.since if session else 0.0,
         notes=status.notes if status else (),
+        fencing=in_full(view.fencing.value, wall)
+        if view.fencing and (view.attempt or view.is_cut_off_its_storage)
+        else "",
     )
 
 
@@ -162,7 +167,11 @@ def _warnings(
         said.append("there is no leader: nothing is started, moved or recovered until one is elected")
     if braked:
         said.append("most nodes fell silent at once: waiting for the network before anything is recovered")
-    said += [f"node {node.name} {node.why_not}" for node in nodes if node.condition in _ALARMING]
+    said += [
+        f"node {node.name} {node.why_not}{f'; fencing: {node.fencing}' if node.fencing else ''}"
+        for node in nodes
+        if node.condition in _ALARMING
+    ]
     said += [f"vm {vm.name} has departed: {vm.reason}" for vm in vms if vm.state is VmState.DEPARTED]
     said += [f"vm {vm.name} runs unmanaged on {vm.node}" for vm in vms if vm.state is VmState.UNMANAGED]
     joined = set(map(str, snapshot.nodes))

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vmha.model.ids import Epoch, NodeName, VmName
-from vmha.model.records import Candidate, Phase, SeenState
+from vmha.model.records import Candidate, Phase, Placement, SeenState
 from vmha.model.vm import Desired
 from vmha.policy.membership import Condition, Verdict
+from vmha.policy.proofs import proofs_awaited
 from vmha.policy.snapshot import Snapshot, VmView
 
 WAITING_RULES = ("no-node-can-take-it", "its-whereabouts-are-unknown", "it-ends-again-and-again")
@@ -65,7 +66,7 @@ def summarize(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict])
         target=placement.target if placement else None,
         last_node=placement.last_node if placement else None,
         epoch=placement.epoch if placement else Epoch(0),
-        reason=_reason(vm, state, verdicts),
+        reason=_reason(vm, state, verdicts, snapshot),
         rule=placement.reason.rule if placement else "",
         cause=placement.reason.cause if placement else "",
         since=placement.since if placement else 0.0,
@@ -130,7 +131,12 @@ def _held_state(seen: SeenState | None) -> VmState:
             return VmState.STARTING
 
 
-def _reason(vm: VmView, state: VmState, verdicts: dict[NodeName, Verdict]) -> str:
+def _by(placement: Placement, snapshot: Snapshot) -> str:
+    view = snapshot.nodes.get(placement.node) if placement.node else None
+    return f", by {'; or '.join(proofs_awaited(view, placement.session, snapshot))}" if view else ""
+
+
+def _reason(vm: VmView, state: VmState, verdicts: dict[NodeName, Verdict], snapshot: Snapshot) -> str:
     placement = vm.placement.value if vm.placement else None
     match state:
         case VmState.UNMANAGED:
@@ -141,11 +147,10 @@ def _reason(vm: VmView, state: VmState, verdicts: dict[NodeName, Verdict]) -> st
         case VmState.RECOVERING if placement and placement.reason.rule != "no-node-can-take-it":
             verdict = verdicts.get(placement.node) if placement.node else None
             said = verdict.refusal if verdict and verdict.refusal else "has a new session"
-            return f"{placement.node} {said}: waiting for proof that it does not run there"
+            return f"{placement.node} {said}: waiting for proof that it does not run there{_by(placement, snapshot)}"
         case VmState.UNKNOWN if placement:
-            return (
-                f"{placement.node} is suspected to be lost: waiting for a beat, or for proof that it does not run there"
-            )
+            waits = "waiting for a beat, or for proof that it does not run there"
+            return f"{placement.node} is suspected to be lost: {waits}{_by(placement, snapshot)}"
         case VmState.DEPARTED if placement:
             return placement.ended_why
         case _:

@@ -6,9 +6,13 @@ import pytest
 
 from tests.unit.operator.cluster import Cluster, xml_of
 from vmha.model.ids import NodeName, SessionId
-from vmha.model.records import Phase, SeenState
+from vmha.model.records import FenceAttempt, FenceStage, Phase, SeenState
+from vmha.model.vm import FenceDeviceSpec, NodeSpec
 from vmha.operator import nodes, vms
 from vmha.operator.errors import UnknownName
+from vmha.operator.node_why import as_plain as node_as_plain
+from vmha.operator.node_why import sentences as node_sentences
+from vmha.operator.node_why import why_node
 from vmha.operator.overview import Overview, as_plain, overview
 from vmha.operator.why import as_plain as why_as_plain
 from vmha.operator.why import sentences, why
@@ -79,6 +83,66 @@ async def test_the_loss_of_most_nodes_at_once_is_named(cluster: Cluster) -> None
     cluster.lose_lease("h2")
     cluster.lose_lease("h3")
     assert any("most nodes fell silent" in warning for warning in (await shown(cluster)).warnings)
+
+
+async def fencing_that_failed(cluster: Cluster) -> None:
+    """h2 holds web and is silent; its fence agent failed for the third time at 95 and is due again at 100."""
+    cluster.elect()
+    cluster.join("h1", "h2", "h3")
+    await vms.add_vm(cluster.client, "web", xml_of("web"), start=True)
+    cluster.run("web", "h2")
+    device = FenceDeviceSpec(agent="fence_ipmilan")
+    cluster.put(cluster.keys.node_spec(NodeName("h2")), NodeSpec(name="h2", fence=(device,)))
+    cluster.lose_lease("h2")
+    session = (await cluster.client.read()).nodes[NodeName("h2")].session_id
+    assert session
+    attempt = FenceAttempt(
+        node=NodeName("h2"),
+        session=session,
+        stage=FenceStage.FAILED,
+        attempts=3,
+        message="fence_ipmilan: exit code 1: Connection timed out (action off of h2, expected exit code: 0)",
+        at=95.0,
+        next_at=100.0,
+        by=NodeName("h1"),
+    )
+    cluster.put(cluster.keys.fence_attempt(NodeName("h2")), attempt)
+
+
+async def test_fencing_that_fails_is_shown_with_what_was_said_and_the_next_try(cluster: Cluster) -> None:
+    await fencing_that_failed(cluster)
+    seen = overview(await cluster.client.read(), cluster="test", wall=97.0)
+    (line,) = [node.fencing for node in seen.nodes if node.name == "h2"]
+    assert line.startswith("attempt 3 failed: fence_ipmilan: exit code 1: Connection timed out")
+    assert line.endswith("; the next is in 3 s")
+    assert any(line in warning for warning in seen.warnings)
+    (reason,) = [vm.reason for vm in seen.vms]
+    assert "waiting for a beat, or for proof that it does not run there, by its fence agent fence_ipmilan" in reason
+    assert "or its guard, which has acted" in reason
+    assert "or your word: vmha node confirm-off h2" in reason
+
+
+async def test_why_of_a_node_tells_what_is_armed_what_was_tried_and_what_is_waited_for(cluster: Cluster) -> None:
+    await fencing_that_failed(cluster)
+    told = why_node(await cluster.client.read(), "h2", wall=100.0)
+    text = "\n".join(node_sentences(told, wall=100.0))
+    assert "h2 is suspect: it is suspected to be lost." in text
+    assert "It holds web." in text
+    assert "its guard ends its guests" in text
+    assert "Fence agents: fence_ipmilan." in text
+    assert "Fencing: attempt 3 failed: fence_ipmilan" in text
+    assert "the next is due." in text
+    assert "Its vms wait for a proof, by its fence agent fence_ipmilan" in text
+    assert json.loads(json.dumps(node_as_plain(told)))["attempt"]["attempts"] == 3
+
+
+async def test_why_of_a_healthy_node_waits_for_nothing(cluster: Cluster) -> None:
+    cluster.elect()
+    cluster.join("h1")
+    told = why_node(await cluster.client.read(), "h1", wall=100.0)
+    assert (told.condition, told.refusal, told.waits_for, told.proofs) == ("online", "", (), ())
+    with pytest.raises(UnknownName, match="did you mean h1"):
+        why_node(await cluster.client.read(), "h11", wall=100.0)
 
 
 async def test_a_drained_node_is_no_warning(cluster: Cluster) -> None:

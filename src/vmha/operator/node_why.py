@@ -1,0 +1,93 @@
+"""Why a node is what it is: what it said last, what would end its guests, and which proof its vms wait for."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vmha.model.ids import NodeName, SessionId
+from vmha.model.records import ArmedLevel, FenceAttempt, FenceRecord
+from vmha.model.vm import FenceRole
+from vmha.operator.nodes import find_node, vms_on
+from vmha.policy.membership import Condition, devices_of, judge, moment_of_one_reading
+from vmha.policy.proofs import in_full, proofs_awaited
+from vmha.policy.snapshot import NodeView, Snapshot
+
+_WAITING = (Condition.SUSPECT, Condition.LOST, Condition.FENCING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeWhy:
+    """``waits_for`` is empty while nobody has to prove anything; ``proofs`` are on record for sessions of it."""
+
+    name: NodeName
+    condition: Condition
+    refusal: str
+    session: SessionId | None
+    armed: ArmedLevel
+    hold_s: float
+    vms: tuple[str, ...]
+    agents: tuple[str, ...]
+    attempt: FenceAttempt | None
+    waits_for: tuple[str, ...]
+    proofs: tuple[FenceRecord, ...]
+
+
+def why_node(snapshot: Snapshot, name: str, *, wall: float) -> NodeWhy:
+    """Raises: UnknownName."""
+    view = find_node(snapshot, name)
+    verdict = judge(view, snapshot, moment_of_one_reading(snapshot, wall=wall))
+    vms = tuple(vms_on(snapshot, name))
+    session = view.session_id if verdict.condition in _WAITING else None
+    waits = vms and (session or _has_unproven_claims(view, snapshot))
+    proofs = sorted((one for one in snapshot.fenced.values() if one.node == name), key=lambda one: one.at)
+    return NodeWhy(
+        name=view.name,
+        condition=verdict.condition,
+        refusal=verdict.refusal,
+        session=view.session_id,
+        armed=view.beat.value.armed if view.beat else ArmedLevel.NONE,
+        hold_s=view.beat.value.hold_s if view.beat else 0.0,
+        vms=vms,
+        agents=tuple(_agent(one.agent, one.role) for one in devices_of(view, snapshot)),
+        attempt=view.fencing.value if view.fencing else None,
+        waits_for=tuple(proofs_awaited(view, session, snapshot)) if waits else (),
+        proofs=tuple(proofs),
+    )
+
+
+def sentences(told: NodeWhy, *, wall: float) -> list[str]:
+    """For people. Times are left to whoever prints them."""
+    lines = [f"{told.name} is {told.condition}" + (f": it {told.refusal}." if told.refusal else ".")]
+    lines.append(f"It holds {', '.join(told.vms)}." if told.vms else "It holds no vm.")
+    if told.session is not None:
+        ends = "nothing is armed to end its guests" if told.armed is ArmedLevel.NONE else _ends(told)
+        lines.append(f"If it can not commit any more, {ends}.")
+    lines.append(f"Fence agents: {', '.join(told.agents)}." if told.agents else "No fence agent is set for it.")
+    if told.attempt:
+        lines.append(f"Fencing: {in_full(told.attempt, wall)}.")
+    if told.waits_for:
+        lines.append(f"Its vms wait for a proof, by {'; or '.join(told.waits_for)}.")
+    lines += [f"On record for session {one.session}: {one.proof}, {one.how}." for one in told.proofs]
+    return lines
+
+
+def as_plain(told: NodeWhy) -> dict[str, Any]:
+    """For programs."""
+    return asdict(told)
+
+
+def _ends(told: NodeWhy) -> str:
+    by = "its guard" if told.armed is ArmedLevel.GUARD else "its guard, or its watchdog by a reset,"
+    return f"{by} ends its guests {told.hold_s:g} s after the last beat that it could commit"
+
+
+def _agent(agent: str, role: FenceRole) -> str:
+    return agent if role is FenceRole.POWER else f"{agent} ({role})"
+
+
+def _has_unproven_claims(view: NodeView, snapshot: Snapshot) -> bool:
+    return any(
+        vm.placement
+        and vm.placement.value.node == view.name
+        and vm.placement.value.session not in (None, view.session_id, *snapshot.fenced)
+        for vm in snapshot.vms.values()
+    )
