@@ -19,6 +19,7 @@ from typing import Any, Self
 from tests.support.certificates import Authority
 
 ETCD = shutil.which("etcd") or "/usr/bin/etcd"
+ETCDCTL = shutil.which("etcdctl") or "/usr/bin/etcdctl"
 START_TIMEOUT_S = 20.0
 _POLL_S = 0.02
 
@@ -47,14 +48,18 @@ def _is_stopped(pid: int) -> bool:
 class RealEtcd:
     """A cluster of one or three members. Use as a context manager, or ``start`` and ``stop``."""
 
-    def __init__(self, members: int = 1, *, tls: Authority | None = None) -> None:
+    def __init__(
+        self, members: int = 1, *, tls: Authority | None = None, options: dict[str, str] | None = None
+    ) -> None:
         """Nothing runs yet.
 
         Args:
             members: One or three.
             tls: Clients must then show a certificate of this authority. ``leader`` and ``compact`` are for plain ones.
+            options: More of etcd's own, without the dashes.
         """
         self._tls = tls
+        self._options = options or {}
         self._folder = Path(tempfile.mkdtemp(prefix="vmha-etcd-"))
         ports = free_ports(3 * members)
         self._client_ports, self._peer_ports = ports[:members], ports[members : 2 * members]
@@ -76,7 +81,7 @@ class RealEtcd:
         """Starts one member, new or with the data it had, and does not wait for it."""
         if self._processes[index] is not None:
             return
-        cluster = ",".join(f"m{at}=http://127.0.0.1:{port}" for at, port in enumerate(self._peer_ports))
+        cluster = self._initial_cluster()
         client = f"{'https' if self._tls else 'http'}://127.0.0.1:{self._client_ports[index]}"
         peer = f"http://127.0.0.1:{self._peer_ports[index]}"
         options = {
@@ -91,6 +96,7 @@ class RealEtcd:
             "election-timeout": "200",
             "listen-metrics-urls": f"http://127.0.0.1:{self._health_ports[index]}",
             "logger": "zap",
+            **self._options,
         }
         if self._tls:
             cert, key = self._tls.issue("server", usage="serverAuth")
@@ -149,6 +155,51 @@ class RealEtcd:
             if process and self._ask(index, "/v3/kv/compaction", {"revision": str(revision)}) is not None:
                 return
         raise RealEtcdError("no member compacts")
+
+    def revoke_all_leases(self) -> int:
+        """What a leader that was paused for too long does to leases that are being kept alive. Returns how many."""
+        for index, process in enumerate(self._processes):
+            found = self._ask(index, "/v3/lease/leases") if process else None
+            if found is not None:
+                leases = [lease["ID"] for lease in found.get("leases", ())]
+                return sum(self._ask(index, "/v3/lease/revoke", {"ID": lease}) is not None for lease in leases)
+        raise RealEtcdError("no member names its leases")
+
+    def ctl(self, *arguments: str, user: str = "", timeout_s: float = 30.0) -> str:
+        """``etcdctl`` with all endpoints; returns what it printed."""
+        command = [ETCDCTL, f"--endpoints={','.join(self.endpoints)}", *arguments]
+        command += [f"--user={user}"] if user else []
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout_s, check=False, env={"ETCDCTL_API": "3"}
+        )
+        if done.returncode:
+            raise RealEtcdError(f"{arguments}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def back_up(self) -> Path:
+        """A snapshot, as an administrator takes it."""
+        path = self._folder / "backup.db"
+        path.unlink(missing_ok=True)
+        command = [ETCDCTL, f"--endpoints={self.endpoints[0]}", "snapshot", "save", str(path)]
+        subprocess.run(command, capture_output=True, timeout=30, check=True, env={"ETCDCTL_API": "3"})
+        return path
+
+    def restore(self, backup: Path) -> None:
+        """Every member is killed and begins anew with the snapshot; returns without waiting for them."""
+        for index, process in enumerate(self._processes):
+            if process is not None:
+                self.kill(index)
+            folder = self._folder / f"m{index}"
+            shutil.rmtree(folder, ignore_errors=True)
+            command = [ETCDCTL, "snapshot", "restore", str(backup), f"--name=m{index}", f"--data-dir={folder}"]
+            command += [f"--initial-cluster={self._initial_cluster()}"]
+            command += [f"--initial-advertise-peer-urls=http://127.0.0.1:{self._peer_ports[index]}"]
+            subprocess.run(command, capture_output=True, timeout=30, check=True, env={"ETCDCTL_API": "3"})
+        for index in range(len(self._processes)):
+            self.launch(index)
+
+    def _initial_cluster(self) -> str:
+        return ",".join(f"m{at}=http://127.0.0.1:{port}" for at, port in enumerate(self._peer_ports))
 
     def watchers(self, index: int) -> int:
         """How many watches one member serves."""

@@ -1,0 +1,187 @@
+"""What faults of etcd do to the guests of a cluster: nothing, while the members that are left can answer in time.
+
+The members are the product's own, on a real etcd of three; their guests are simulated.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TypeVar
+
+import pytest
+
+from tests.support.etcd import RealEtcd
+from tests.support.members import TIMING, RealCluster, real_cluster
+from tests.support.until import until
+from vmha.model.ids import VmName
+from vmha.model.records import Progress, Verb
+from vmha.operator.requests import submit
+from vmha.operator.vms import edit
+from vmha.store.port import Ambiguous
+
+pytestmark = pytest.mark.real
+
+T = TypeVar("T")
+
+
+@pytest.fixture
+def three() -> Iterator[RealEtcd]:
+    with RealEtcd(3) as etcd:
+        yield etcd
+
+
+@pytest.fixture
+async def cluster(three: RealEtcd) -> AsyncIterator[RealCluster]:
+    """Three nodes, ``web`` at home on n1 and ``db`` on n2."""
+    async with real_cluster(three) as running:
+        await running.add_running("web", "n1")
+        yield running
+
+
+def sessions(cluster: RealCluster) -> dict[str, object]:
+    return {name: node.session for name, node in cluster.nodes.items()}
+
+
+async def fenced(cluster: RealCluster) -> set[str]:
+    return set(map(str, (await cluster.operator.read(timeout_s=10.0)).fenced))
+
+
+async def test_etcd_leader_paused_for_longer_than_the_leases_fences_nobody_and_ends_no_guest(
+    cluster: RealCluster,
+) -> None:
+    """It comes back and revokes leases that were kept alive elsewhere: suspicion, and never more."""
+    before = sessions(cluster)
+    for _ in range(2):
+        leader = cluster.etcd.leader()
+        cluster.etcd.freeze(leader)
+        await cluster.stays(lambda: cluster.where("web") == ["n1"], TIMING.lease_ttl_s + 2.0, "web on n1")
+        cluster.etcd.thaw(leader)
+        await cluster.until_online()
+    assert sessions(cluster) == before
+    assert await fenced(cluster) == set()
+    assert cluster.starts("web") == 1
+
+
+async def test_all_leases_vanish_at_once_and_are_taken_anew(cluster: RealCluster) -> None:
+    before = sessions(cluster)
+    assert cluster.etcd.revoke_all_leases() >= 3
+    await cluster.until_online()
+    await cluster.until_leader()
+    await cluster.stays(lambda: cluster.where("web") == ["n1"], TIMING.dead_after_s, "web on n1")
+    assert sessions(cluster) == before
+    assert await fenced(cluster) == set()
+
+
+async def test_killed_or_frozen_member_is_left_by_whoever_used_it_and_nobody_loses_its_session(
+    cluster: RealCluster,
+) -> None:
+    before = sessions(cluster)
+    for index in range(3):
+        (cluster.etcd.kill if index == 0 else cluster.etcd.freeze)(index)
+        await cluster.stays(lambda: cluster.where("web") == ["n1"], TIMING.hold_s / 2, "web on n1")
+        if index == 0:
+            cluster.etcd.launch(index)
+            cluster.etcd.wait_healthy(index)
+        else:
+            cluster.etcd.thaw(index)
+    await cluster.until_online()
+    assert sessions(cluster) == before
+    assert await fenced(cluster) == set()
+
+
+async def test_all_members_down_for_a_moment_end_no_guest(cluster: RealCluster) -> None:
+    before = sessions(cluster)
+    for index in range(3):
+        cluster.etcd.kill(index)
+    await asyncio.sleep(0.5)  # much less than hold
+    cluster.etcd.start()
+    await cluster.until_online()
+    assert sessions(cluster) == before
+    assert cluster.starts("web") == 1
+
+
+async def test_compaction_while_a_node_can_not_watch_costs_it_a_listing_and_no_change(cluster: RealCluster) -> None:
+    node = cluster.nodes["n3"]
+    for relay in node.relays:
+        relay.cut()
+    await edit(cluster.operator, "web", priority=7)
+    cluster.etcd.compact((await cluster.operator.read()).revision)
+    for relay in node.relays:
+        relay.heal()
+
+    def caught_up() -> bool:
+        spec = node.snapshot().vms[VmName("web")].spec
+        return spec is not None and spec.value.priority == 7
+
+    await until(caught_up, what="n3 knows what was written and compacted meanwhile")
+    await cluster.until_online()
+    assert await fenced(cluster) == set()
+
+
+WRITES = {
+    "vm add": b'"recovery":"restart"',
+    "assignment": b'"kind":"assign"',
+    "claim": b'"kind":"claimed"',
+    "observation": b'"state":"running"',
+    "beat": b'"boot_id":',
+    "lease": b'"pid":',
+    "request": b'"verb":"restart"',
+    "answer": b'"kind":"request-done"',
+    "stop": b'"kind":"stopped"',
+    "node status": b'"eligible":true',
+}
+"""A piece of the request that each kind of write makes, and nobody else's."""
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["done", "not-done"])
+async def test_every_kind_of_write_whose_answer_is_lost_is_done_once(three: RealEtcd, done: bool) -> None:
+    """Whether it was done or not the client can not know: nothing may be done twice, and nothing forgotten."""
+    async with real_cluster(three) as cluster:
+        await cluster.put_operator_behind_relays()
+        for node in cluster.nodes.values():
+            await node.stop_agent()
+        losses = {what: cluster.lose(piece, done=done) for what, piece in WRITES.items()}
+        for node in cluster.nodes.values():
+            node.start_agent()
+        await cluster.until_online()
+        domain = await cluster.prefer("n1", "n2")
+        await until_clear(lambda: cluster.add_vm("web", failover_domain=domain))
+        await cluster.until_runs("web", "n1")
+        request = await until_clear(lambda: submit(cluster.operator, Verb.RESTART, vm="web"))
+
+        async def is_answered() -> bool:
+            outcome = (await cluster.operator.read()).outcomes.get(request.id)
+            return outcome is not None and outcome.progress is Progress.DONE
+
+        await until(is_answered, what="an answer")
+        await cluster.until_runs("web", "n1")
+        assert [what for what, loss in losses.items() if not loss.has_happened] == []
+        assert cluster.starts("web") == 2
+        assert [len(await cluster.journal(kind)) for kind in ("assign", "claimed", "stopped")] == [2, 2, 1]
+        assert len((await cluster.operator.read()).requests) == 1
+        assert await fenced(cluster) == set()
+
+
+async def until_clear(ask: Callable[[], Awaitable[T]]) -> T:
+    """As a person does who is told that a write may or may not be done: ask again."""
+    for _ in range(3):
+        try:
+            return await ask()
+        except Ambiguous as unclear:
+            said = str(unclear)
+        assert "may or may not be done" in said
+    raise AssertionError("it never got clear")
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["done", "not-done"])
+async def test_eviction_whose_answer_is_lost_recovers_once(cluster: RealCluster, done: bool) -> None:
+    session = cluster.nodes["n1"].session
+    loss = cluster.lose(b'"kind":"fenced"', done=done)
+    recovery = cluster.lose(b'"kind":"recover"', done=done)
+    for relay in cluster.nodes["n1"].relays:
+        relay.cut()
+    await cluster.until_runs("web", "n2", timeout_s=30.0)
+    assert loss.has_happened
+    assert recovery.has_happened
+    assert await fenced(cluster) == {session}
+    assert [len(await cluster.journal(kind)) for kind in ("fenced", "recover", "claimed")] == [1, 1, 2]
+    assert cluster.starts("web") == 2
