@@ -19,7 +19,7 @@ from vmha.policy.membership import MASS_LOSS_PATIENCE, Verdict, fence_and_evict,
 from vmha.policy.placement import Field, survey
 from vmha.policy.requests import decide_request, open_requests, tidy
 from vmha.policy.snapshot import Moment, Snapshot, VmView
-from vmha.policy.steps import Plan, Step, Waiting
+from vmha.policy.steps import EvictSession, Plan, Step, Waiting
 
 
 def plan(snapshot: Snapshot, moment: Moment) -> Plan:
@@ -37,8 +37,11 @@ def plan(snapshot: Snapshot, moment: Moment) -> Plan:
     steps: list[Step] = [*fence_steps, *tidy(ground, moment)]
     waiting: list[Waiting] = []
     wakes = [] if fence_wake is None else [fence_wake]
+    evicted = {step.session for step in fence_steps if isinstance(step, EvictSession)}
     for request in about_nodes:
-        steps.extend(_steps_of(decide_request(request, None, ground, moment)))
+        asked = _steps_of(decide_request(request, None, ground, moment))
+        # Confirmed off while its silence is proof enough: once is right, the second would only lose its compare.
+        steps.extend(step for step in asked if not (isinstance(step, EvictSession) and step.session in evicted))
     for name, request in by_vm.items():
         if name not in snapshot.vms:
             steps.extend(_steps_of(decide_request(request, None, ground, moment)))
