@@ -17,6 +17,7 @@ _MODULES = {
     "domain": "vmha.cli.domain",
     "apply": "vmha.cli.apply",
     "export": "vmha.cli.export",
+    "import": "vmha.cli.import_conf",
     "events": "vmha.cli.events",
     "requests": "vmha.cli.requests",
     "config": "vmha.cli.config",

@@ -2,5 +2,5 @@
 
 Nothing here prints or reads arguments. Reading order: ``client`` (one reading, guarded writes), ``vms``, ``nodes``,
 ``domains`` and ``requests`` (the verbs), ``follow`` (waiting by watching), ``overview`` and ``why`` (what is shown),
-``document``, ``apply`` and ``export`` (the YAML document).
+``document``, ``apply`` and ``export`` (the YAML document), ``rgmanager`` (such a document out of a cluster.conf).
 """

@@ -19,6 +19,11 @@ def export(snapshot: Snapshot) -> str:
         "nodes": [_told(node) for node in nodes],
         "vms": [_vm(spec) for spec in specs],
     }
+    return to_yaml(document)
+
+
+def to_yaml(document: dict[str, Any]) -> str:
+    """A document's text, for people to read and edit."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
