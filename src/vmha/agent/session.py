@@ -18,6 +18,7 @@ from typing import Protocol
 import structlog
 
 from vmha import __version__
+from vmha.agent.guard_watch import rest, watch_guard
 from vmha.fencing.port import Guard, GuardRefused, GuardStatus, GuardUnavailable, Level, SessionExpired, State
 from vmha.model.clock import Clock
 from vmha.model.errors import Rejected, VmhaError
@@ -60,6 +61,7 @@ class Session:
     lease_ttl_s: int = 0
     guard: GuardStatus | None = None
     armed_with: Timing | None = None  # what the guard counts with
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)  # a beat is due before its time
     over: asyncio.Event = field(default_factory=asyncio.Event)
     why_over: str = ""
 
@@ -282,7 +284,12 @@ class SessionKeeper:
         async with asyncio.TaskGroup() as tasks:
             beating = tasks.create_task(self._beat_on(session), name="beat")
             leasing = tasks.create_task(self._lease_on(session), name="lease")
+            watching = tasks.create_task(
+                watch_guard(session, self._guard, tell=lambda: self._tell_guard(session), on_change=self._on_change),
+                name="guard-watch",
+            )
             await session.over.wait()
+            watching.cancel()
             beating.cancel()
             leasing.cancel()
 
@@ -292,13 +299,14 @@ class SessionKeeper:
             if sent_at >= session.sent_at + session.timing.hold_s:
                 session.end(f"no beat committed for {sent_at - session.sent_at:.1f} s")
                 return
+            session.hurry.clear()
             self._lengthen_hold(session)
             session.count += 1
             if await self._commit_beat(session, sent_at):
                 await self._tell_guard(session)
                 await self._shorten_hold(session)
             pause = session.timing.beat_s if session.sent_at == sent_at else RETRY_S / 5
-            await asyncio.sleep(max(0.0, sent_at + pause - self._clock.now()))
+            await rest(max(0.0, sent_at + pause - self._clock.now()), session.hurry)
 
     def _lengthen_hold(self, session: Session) -> None:
         """Settings changed. The guard must never hold longer than the beat that others have read promises: a longer

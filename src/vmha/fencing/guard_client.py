@@ -1,10 +1,11 @@
 """The guard process behind the port ``Guard``: one short connection to its unix socket per call.
 
-A connection is never kept: a guard that was killed and started anew is found again without any thought, and an answer
-that came too late can not be taken for that of the next question.
+None of them is kept: a guard that was killed and started anew is found again without any thought, and an answer that
+came too late can not be taken for that of the next question. One more is held only to notice when the guard ends.
 """
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Collection
 from pathlib import Path
@@ -15,6 +16,9 @@ from vmha.fencing.guard_protocol import MAX_LINE_BYTES, encode
 from vmha.fencing.guard_state import restore_kill
 from vmha.fencing.port import Check, GuardStatus, GuardUnavailable, Level, refusal
 from vmha.model.ids import SessionId
+
+PING_EVERY_S = 0.5
+PING_ANSWER_S = 1.0
 
 
 class GuardClient:
@@ -69,6 +73,39 @@ class GuardClient:
     async def status(self, *, timeout_s: float = 0.5) -> GuardStatus:
         """See ``Guard.status``."""
         return await self._ask({"op": "status"}, timeout_s)
+
+    async def gone(self) -> None:
+        """See ``Guard.gone``. The one connection that is kept: the kernel closes it in the instant the guard ends."""
+        while await self._is_held():
+            with contextlib.suppress(GuardUnavailable):
+                await self.status(timeout_s=PING_ANSWER_S)
+                continue  # it was this process that stood still, or the guard has begun anew
+            return
+
+    async def _is_held(self) -> bool:
+        """Hold a connection until it breaks (False) or a ping on it is not answered (True)."""
+        try:
+            async with asyncio.timeout(PING_ANSWER_S):
+                reader, writer = await asyncio.open_unix_connection(self._path, limit=MAX_LINE_BYTES)
+        except (OSError, TimeoutError):
+            return False
+        try:
+            while True:
+                writer.write(encode({"op": "ping"}))
+                async with asyncio.timeout(PING_ANSWER_S):
+                    line = await reader.readline()
+                if not line.endswith(b"\n"):
+                    return False
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(PING_EVERY_S):
+                        if not await reader.read(1):
+                            return False
+        except TimeoutError:
+            return True
+        except (OSError, ValueError):
+            return False
+        finally:
+            writer.close()
 
     async def _ask(self, request: dict[str, Any], timeout_s: float) -> GuardStatus:
         try:

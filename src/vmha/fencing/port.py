@@ -168,6 +168,9 @@ class Guard(Protocol):
             GuardUnavailable
         """
 
+    async def gone(self) -> None:
+        """Return as soon as no guard answers: at once when its process ends, within about 2 s when it hangs."""
+
 
 def refusal(verdict: Verdict, message: str) -> Refused | Rejected:
     """The error for a verdict that is not OK."""

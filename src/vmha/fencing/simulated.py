@@ -42,11 +42,13 @@ class SimulatedGuard:
         self._deadline = Deadline()
         self._last_kill: KillRecord | None = None
         self._is_stopped = False
+        self._gone = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
         """The host lost its power."""
         self._is_stopped = True
+        self._gone.set()
         if self._task:
             self._task.cancel()
 
@@ -104,6 +106,10 @@ class SimulatedGuard:
         """See ``Guard.status``."""
         self._catch_up()
         return self._status()
+
+    async def gone(self) -> None:
+        """See ``Guard.gone``."""
+        await self._gone.wait()
 
     def _catch_up(self) -> Deadline:
         if self._is_stopped:
