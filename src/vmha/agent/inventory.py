@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from vmha.agent.session import Session, SessionKeeper
+from vmha.agent.session import SessionKeeper
+from vmha.agent.session_state import Session
 from vmha.hypervisor.port import DomainEvent, DomainState, DomainView, Hypervisor
 from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError

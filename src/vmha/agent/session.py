@@ -3,29 +3,35 @@
     open: take up the session that the guard still counts and etcd still knows, else begin a new one
     then: beat every beat_s by transaction (compare: our beat key is the one we created) --committed--> guard.beat
           renew the lease; a lease that is gone is granted anew: it says nothing about us
+          while no beat commits: ask the peers (policy/failsafe.py) --all promised--> guard.beat with that send time
     over: the compare failed (evicted), or the guard says expired --> the guard ends the guests, then: open
 
-The deadline counts from the instant at which the last committed beat was *sent*. This process only mirrors it; the
-guard keeps it, and acts on it when this process can not.
+The deadline counts from the instant at which the last committed beat, or the last question to which all peers said
+yes, was *sent*. This process only mirrors it; the guard keeps it, and acts on it when this process can not.
+
+A beat compares the revision of the one before. One that was sent long ago and lay about in a member of the store can
+then not be committed after a later one, with times and promisers that do not hold any more.
 """
 
 import asyncio
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
 from typing import Protocol
 
 import structlog
 
 from vmha import __version__
 from vmha.agent.guard_watch import rest, watch_guard
-from vmha.fencing.port import Guard, GuardRefused, GuardStatus, GuardUnavailable, Level, SessionExpired, State
+from vmha.agent.outlive import NoPeers, Outliving, outlive
+from vmha.agent.session_state import Session
+from vmha.fencing.port import Guard, GuardRefused, GuardStatus, GuardUnavailable, SessionExpired, State
 from vmha.model.clock import Clock
 from vmha.model.errors import Rejected, VmhaError
-from vmha.model.ids import LeaseId, NodeName, Revision, SessionId
+from vmha.model.ids import NodeName, Revision, SessionId
 from vmha.model.keys import Keys, decode, encode
 from vmha.model.records import ArmedLevel, BeatRecord, FenceRecord, SessionRecord
 from vmha.model.settings import ClusterConfig, Proof, Timing
+from vmha.policy.failsafe import LATE_BEATS
 from vmha.store.port import Compare, Created, Delete, KeyValue, LeaseGone, Modified, Op, Put, Store
 
 log = structlog.get_logger(__name__)
@@ -46,38 +52,6 @@ class Identity(Protocol):
     def new_session(self) -> SessionId: ...
 
 
-@dataclass(slots=True, kw_only=True)
-class Session:
-    """One session while it lasts. ``over`` is set once, with the reason."""
-
-    id: SessionId
-    beat_created: Revision
-    count: int
-    sent_at: float
-    timing: Timing
-    live_since: float
-    resumed: bool = False
-    lease: LeaseId | None = None
-    lease_ttl_s: int = 0
-    guard: GuardStatus | None = None
-    armed_with: Timing | None = None  # what the guard counts with
-    hurry: asyncio.Event = field(default_factory=asyncio.Event)  # a beat is due before its time
-    over: asyncio.Event = field(default_factory=asyncio.Event)
-    why_over: str = ""
-
-    @property
-    def armed(self) -> ArmedLevel:
-        return _LEVELS[self.guard.level] if self.guard and self.guard.state is State.ARMED else ArmedLevel.NONE
-
-    def end(self, why: str) -> None:
-        if not self.over.is_set():
-            self.why_over = why
-            self.over.set()
-
-
-_LEVELS = {Level.NONE: ArmedLevel.NONE, Level.GUARD: ArmedLevel.GUARD, Level.WATCHDOG: ArmedLevel.WATCHDOG}
-
-
 class SessionKeeper:
     """Opens a session and keeps it. ``current`` is None between two sessions."""
 
@@ -93,7 +67,10 @@ class SessionKeeper:
         list_managed: Callable[[], Collection[str]],
         is_at_rest: Callable[[], bool],
         on_change: Callable[[], None],
+        peers: Outliving | None = None,
+        on_bridged: Callable[[float], None] = lambda _: None,
     ) -> None:
+        self._peers, self._on_bridged = peers or NoPeers(), on_bridged
         self._store, self._keys, self._clock, self._guard = store, keys, clock, guard
         self._identity, self._read_config = identity, read_config
         self._list_managed, self._is_at_rest, self._on_change = list_managed, is_at_rest, on_change
@@ -111,12 +88,28 @@ class SessionKeeper:
             return 0.0
         return self._clock.now() - session.live_since
 
+    def store_answers(self) -> bool:
+        """Our own beats commit: the last one is not late."""
+        session = self.current
+        return session is not None and self._clock.now() < session.sent_at + session.timing.beat_s * LATE_BEATS
+
+    def is_alive(self) -> bool:
+        """We have a session, and the guard has not come to its deadline."""
+        session = self.current
+        if session is None or session.over.is_set():
+            return False
+        return self._clock.now() < session.held_at + session.timing.hold_s - session.timing.kill_lead_s
+
+    def why_no_failsafe(self) -> str:
+        """Why guests here would end with the store; '' when they would go on by the peers' promises."""
+        return self._peers.terms().why_none
+
     def may_start(self) -> bool:
         """Is there time left before the guard would end what is started now?"""
         session = self.current
         if session is None or session.over.is_set() or session.armed is ArmedLevel.NONE:
             return False
-        kill_at = session.sent_at + session.timing.hold_s - session.timing.kill_lead_s
+        kill_at = session.held_at + session.timing.hold_s - session.timing.kill_lead_s
         return self._clock.now() < kill_at - min(MAY_START_RESERVE_S, session.timing.hold_s / 8)
 
     async def run(self) -> None:
@@ -194,6 +187,7 @@ class SessionKeeper:
         return Session(
             id=beat.session,
             beat_created=known.create_revision,
+            beat_modified=known.mod_revision,
             count=beat.count,
             sent_at=status.deadline - beat.hold_s,
             timing=timing,
@@ -241,16 +235,18 @@ class SessionKeeper:
         session = Session(
             id=self._identity.new_session(),
             beat_created=Revision(0),
+            beat_modified=Revision(0),
             count=1,
             sent_at=sent_at,
             timing=timing,
             live_since=sent_at,
+            began_at=sent_at,
         )
         key = self._keys.beat(self.node)
         result = await self._store.txn([Created(key, Revision(0))], [Put(key, self._beat(session))])
         if not result.succeeded:
             raise NotYetError("another session of this node was just begun")
-        session.beat_created = result.revision
+        session.beat_created = session.beat_modified = result.revision
         await self._arm(session, timing)
         return session
 
@@ -259,13 +255,16 @@ class SessionKeeper:
             session.id,
             hold_s=timing.hold_s,
             kill_lead_s=timing.kill_lead_s,
-            sent_at=session.sent_at,
+            sent_at=session.held_at,
             watchdog_s=timing.watchdog_s,
             managed=self._list_managed(),
         )
         session.armed_with = timing
 
     def _beat(self, session: Session) -> bytes:
+        terms = self._peers.terms()
+        if session.said[-1:] != [terms]:
+            session.said.append(terms)
         return encode(
             BeatRecord(
                 session=session.id,
@@ -275,6 +274,9 @@ class SessionKeeper:
                 armed=session.armed,
                 hold_s=session.timing.hold_s,
                 dead_after_s=session.timing.dead_after_s,
+                peers_address=self._peers.address,
+                promisers=terms.promisers,
+                failsafe_s=terms.at_most_s if terms.promisers else 0.0,
             )
         )
 
@@ -288,16 +290,20 @@ class SessionKeeper:
                 watch_guard(session, self._guard, tell=lambda: self._tell_guard(session), on_change=self._on_change),
                 name="guard-watch",
             )
+            outliving = tasks.create_task(
+                outlive(session, self._peers, self._guard, self._clock, self._list_managed), name="outlive"
+            )
             await session.over.wait()
             watching.cancel()
             beating.cancel()
             leasing.cancel()
+            outliving.cancel()
 
     async def _beat_on(self, session: Session) -> None:
         while not session.over.is_set():
             sent_at = self._clock.now()
-            if sent_at >= session.sent_at + session.timing.hold_s:
-                session.end(f"no beat committed for {sent_at - session.sent_at:.1f} s")
+            if sent_at >= session.held_at + session.timing.hold_s:
+                session.end(f"no beat committed, and nothing promised, for {sent_at - session.held_at:.1f} s")
                 return
             session.hurry.clear()
             self._lengthen_hold(session)
@@ -327,22 +333,31 @@ class SessionKeeper:
                 session.timing = wanted
 
     async def _commit_beat(self, session: Session, sent_at: float) -> bool:
-        key = self._keys.beat(self.node)
+        key, beat = self._keys.beat(self.node), self._beat(session)
+        sent = len(session.said)
         try:
             result = await self._store.txn(
-                [Created(key, session.beat_created)],
-                [Put(key, self._beat(session))],
+                [Modified(key, session.beat_modified)],
+                [Put(key, beat)],
                 timeout_s=max(1.0, session.timing.beat_s),
                 idempotent=True,
             )
         except VmhaError as error:
             log.warning("beat not committed", why=str(error))
             return False
-        if not result.succeeded:
+        found = result.found.get(key)
+        if not result.succeeded and (found is None or found.create_revision != session.beat_created):
             session.end("evicted: the beat key is gone or another's")
             return False
+        session.beat_modified = found.mod_revision if found else result.revision
+        if found and found.value != beat:
+            return False  # an earlier beat of ours, whose answer was lost, is on record: the next goes on from there
+        del session.said[: sent - 1]
         if sent_at - session.sent_at > session.timing.beat_s * 2 + 1.0:
             session.live_since = self._clock.now()
+        if session.promised_at > session.sent_at:
+            log.info("the store answers again", silent_s=round(sent_at - session.sent_at, 1))
+            self._on_bridged(sent_at - session.sent_at)
         session.sent_at = sent_at
         return True
 
@@ -353,7 +368,7 @@ class SessionKeeper:
                 await self._arm_again(session, session.timing)
             else:
                 session.guard = await self._guard.beat(
-                    session.id, sent_at=session.sent_at, managed=self._list_managed()
+                    session.id, sent_at=session.held_at, managed=self._list_managed()
                 )
         except SessionExpired as error:
             session.end(f"the guard: {error}")

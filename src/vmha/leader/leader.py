@@ -22,8 +22,9 @@ from vmha.model.errors import VmhaError
 from vmha.model.ids import LeaseId, NodeName, Revision, SessionId, Term, VmName
 from vmha.model.keys import Keys, decode, encode
 from vmha.model.records import LeaderRecord, Phase
+from vmha.policy.failsafe import who_should_lead
 from vmha.policy.plan import judge_all, plan
-from vmha.policy.snapshot import Moment, Snapshot
+from vmha.policy.snapshot import Moment, PeersSay, Snapshot
 from vmha.policy.steps import FenceNode, GiveBackStorage, Plan
 from vmha.store.journal import Journal
 from vmha.store.mirror import Mirror
@@ -34,6 +35,8 @@ log = structlog.get_logger(__name__)
 CAMPAIGN_RETRY_S = 0.5
 LONGEST_WAIT_S = 10.0
 SHORTEST_WAIT_S = 0.02
+RESIGN_PATIENCE = 10
+"""A leader that gave its office away in vain keeps it for this many times ``dead_after_s``."""
 PLANS_OFF_LOOP_FROM = 2000
 """From this many vms on a plan is made in a thread, so that beats are not late for it."""
 
@@ -43,6 +46,7 @@ class Standing(Protocol):
 
     id: SessionId
     lease: LeaseId | None
+    began_at: float  # no silence is counted from before that, when this process began the session
 
     @property
     def over(self) -> asyncio.Event: ...
@@ -60,17 +64,21 @@ class Leader:
         power: PowerSwitch,
         read_session: Callable[[], Standing | None],
         store_live_s: Callable[[], float],
+        peers_say: Callable[[], PeersSay] = PeersSay,
         think: Callable[[Snapshot, Moment], Plan] = plan,
         threads: bool = True,
     ) -> None:
         self._store, self._keys, self._clock, self._mirror = store, keys, clock, mirror
         self._node = node
         self._read_session, self._store_live_s = read_session, store_live_s
+        self._peers_say = peers_say
         self._think, self._threads = think, threads
         self._wake = asyncio.Event()
         self.cuts = PowerCuts(node=node, power=power, clock=clock, wake=self.look_again)
         self._braked_since: float | None = None
         self._unclaimed: dict[VmName, tuple[Revision, float]] = {}
+        self._vacant_since: float | None = None
+        self._resigned_at = float("-inf")
         self.term: Term | None = None
         self._unwell: frozenset[NodeName] = frozenset()
         mirror.subscribe(self._keys_changed)
@@ -120,7 +128,10 @@ class Leader:
             return None
         leader = self._mirror.snapshot().leader
         if leader is not None:
+            self._vacant_since = None
             return Term(leader.created) if leader.value.session == session.id else None
+        if self._leaves_it_to_another():
+            return None
         record = LeaderRecord(node=self._node, session=session.id, since=self._clock.wall())
         try:
             result = await self._store.txn(
@@ -139,6 +150,15 @@ class Leader:
         if kv and decode(LeaderRecord, kv.value, where=kv.key).session == session:
             return Term(kv.create_revision)
         return None
+
+    def _leaves_it_to_another(self) -> bool:
+        """Another could conclude what we may not (policy/failsafe.py): it is given the time to step forward."""
+        now = self._clock.now()
+        if self._vacant_since is None:
+            self._vacant_since = now
+        snapshot = self._mirror.snapshot()
+        is_its_turn = now - self._vacant_since < snapshot.config.clockwork.dead_after_s
+        return is_its_turn and who_should_lead(snapshot, self._moment()) is not None
 
     def _still_leads(self, term: Term) -> bool:
         session = self._read_session()
@@ -176,6 +196,11 @@ class Leader:
     async def _once(self, executor: Executor) -> float:
         """One plan, carried out. Returns for how long nothing but a change can matter, in seconds."""
         snapshot, moment = self._mirror.snapshot(), self._moment()
+        if other := self._find_better_leader(snapshot, moment):
+            log.warning("giving the office away: another may conclude what this node may not", to=other)
+            self._resigned_at = moment.now
+            await self.resign()
+            raise Deposed("resigned")
         verdicts = judge_all(snapshot, moment)
         self._unwell = frozenset(name for name, verdict in verdicts.items() if not verdict.is_alive)
         await self.cuts.look(snapshot, executor)
@@ -197,6 +222,13 @@ class Leader:
             self._wake.set()
         return max(SHORTEST_WAIT_S, min(LONGEST_WAIT_S, made.wake_in_s if made.wake_in_s is not None else 1e9))
 
+    def _find_better_leader(self, snapshot: Snapshot, moment: Moment) -> NodeName | None:
+        """Once in a while only: if nobody else steps forward, leading without that conclusion is better than nobody."""
+        patience_s = RESIGN_PATIENCE * snapshot.config.clockwork.dead_after_s
+        if self.cuts.sessions or moment.now - self._resigned_at < patience_s:
+            return None
+        return who_should_lead(snapshot, moment)
+
     async def _plan(self, snapshot: Snapshot, moment: Moment) -> Plan:
         if self._threads and len(snapshot.vms) >= PLANS_OFF_LOOP_FROM:
             return await asyncio.to_thread(self._think, snapshot, moment)
@@ -204,10 +236,14 @@ class Leader:
 
     def _moment(self) -> Moment:
         self._watch_assignments()
+        session = self._read_session()
+        longest = self._clock.now() - session.began_at if session else 0.0
         return Moment(
             now=self._clock.now(),
             wall=self._clock.wall(),
-            silence_s=self._mirror.silence_s(),
+            observer=self._node,
+            peers=self._peers_say(),
+            silence_s={node: min(silence, longest) for node, silence in self._mirror.silence_s().items()},
             store_live_s=self._store_live_s(),
             fencing=self.cuts.sessions,
             fence_failed_at=dict(self.cuts.failed_at),

@@ -51,6 +51,9 @@ class BeatRecord:
     """``nodes/<node>/beat``, no lease: rewritten by transaction every ``beat_s``; deleted by an eviction.
 
     It carries what its reader must know when nobody answers any more: what ends the guests, and when.
+
+    ``promisers`` (policy/failsafe.py): with the promise of all of these, and for ``failsafe_s`` at most, the guests go
+    on although no beat is committed. Only one of them may conclude from silence alone that they have ended.
     """
 
     schema: int = SCHEMA
@@ -61,6 +64,9 @@ class BeatRecord:
     armed: ArmedLevel
     hold_s: float
     dead_after_s: float
+    peers_address: str = ""  # where this agent answers its peers; "": it has no channel
+    promisers: tuple[NodeName, ...] = ()
+    failsafe_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ The timing rules (docs/explanation/safety.md draws them):
 * Whoever takes over has seen no beat for ``dead_after_s = hold_s + margin_s`` on its own clock. The margin covers
   clock drift, and the watchdog: a host that froze right after it was last petted is reset ``watchdog_s`` later.
 * The lease (``lease_ttl_s``) only raises suspicion and elects the leader; it proves nothing.
+* Agents that have a channel to each other ping every ``ping_s``. A host that gives no sign of life there for
+  ``suspect_by_peers_s`` while a beat of it is late is suspected at once; that, too, proves nothing.
 """
 
 from enum import StrEnum
@@ -49,6 +51,8 @@ class Timing(Document):
     margin_s: Seconds = 5.0
     watchdog_s: Annotated[int, Field(ge=1, le=600)] = 5
     suspect_s: Seconds = 5.0
+    ping_s: Seconds = 0.5
+    suspect_by_peers_s: Seconds = 1.5
 
     @property
     def dead_after_s(self) -> float:
@@ -70,6 +74,9 @@ class Timing(Document):
             refuse("lease_ttl_s", self.lease_ttl_s, "must end before the hold", f"below {self.hold_s:g}")
         if self.suspect_s < self.beat_s * 2:
             refuse("suspect_s", self.suspect_s, "one late beat would raise suspicion", f"at least {self.beat_s * 2:g}")
+        if self.suspect_by_peers_s < self.ping_s * 3:
+            accepted = f"at least {self.ping_s * 3:g}"
+            refuse("suspect_by_peers_s", self.suspect_by_peers_s, "two pings in a row may get lost", accepted)
         if self.margin_s < DRIFT_S:
             refuse("margin_s", self.margin_s, "two clocks may run apart", f"at least {DRIFT_S:g}")
         longest_watchdog = self.margin_s + self.kill_lead_s - DRIFT_S
@@ -86,7 +93,15 @@ class Timing(Document):
 PROFILES: dict[Profile, Timing] = {
     Profile.DEFAULT: Timing(),
     Profile.TUNED: Timing(
-        beat_s=0.5, lease_ttl_s=2, hold_s=4.0, kill_lead_s=0.5, margin_s=2.0, watchdog_s=2, suspect_s=1.2
+        beat_s=0.5,
+        lease_ttl_s=2,
+        hold_s=4.0,
+        kill_lead_s=0.5,
+        margin_s=2.0,
+        watchdog_s=2,
+        suspect_s=1.2,
+        ping_s=0.2,
+        suspect_by_peers_s=0.7,
     ),
 }
 
@@ -126,6 +141,8 @@ class ClusterConfig(Document):
     fencing: Fencing = Fencing()
     limits: Limits = Limits()
     journal_days: Annotated[int, Field(ge=1, le=365)] = 7
+    failsafe: bool = Field(default=True, description="While etcd is down, agents that all see each other go on.")
+    failsafe_at_most_s: Annotated[float, Field(gt=0, le=30 * 86400)] = 86400.0
 
     @property
     def clockwork(self) -> Timing:

@@ -5,16 +5,18 @@
        +-------------- a beat again --------------------+--no beat for dead_after_s--> fenced (guard/watchdog_elapsed)
 
 A lease that is gone is suspicion only: an etcd leader that paused revokes leases of living nodes. And while our own
-beats did not commit, nobody's silence says anything: it may be the store that was silent.
+beats did not commit, nobody's silence says anything: it may be the store that was silent. What the channel between
+the agents shows makes suspicion faster (a host that vanished) or slower (an agent that answers), and proves nothing.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 from vmha.model.ids import CauseId, NodeName, SessionId, VmName
-from vmha.model.records import ArmedLevel, FenceStage, Phase, Reason
+from vmha.model.records import ArmedLevel, BeatRecord, FenceStage, Phase, Reason
 from vmha.model.settings import Proof
 from vmha.model.vm import FenceDeviceSpec, FenceRole
+from vmha.policy.failsafe import LATE_BEATS, elapsed_after_s
 from vmha.policy.snapshot import Moment, NodeView, Snapshot
 from vmha.policy.steps import EvictSession, FenceNode, GiveBackStorage, Step
 
@@ -69,10 +71,10 @@ def judge(view: NodeView, snapshot: Snapshot, moment: Moment) -> Verdict:
     if beat.value.session in moment.fencing:
         return verdict(Condition.FENCING, "is being fenced")
     silence = moment.silence_s.get(view.name, 0.0)
-    if silence >= beat.value.dead_after_s:
+    if silence >= elapsed_after_s(beat.value, moment.observer):
         return verdict(Condition.LOST, f"has been silent for {silence:.0f} s")
     if is_suspect(view, snapshot, moment):
-        return verdict(Condition.SUSPECT, "is suspected to be lost")
+        return verdict(Condition.SUSPECT, _why_suspect(beat.value, silence, moment))
     status = view.current_status
     if status is None:
         return verdict(Condition.JOINING, "has not published its inventory yet")
@@ -90,14 +92,43 @@ def judge(view: NodeView, snapshot: Snapshot, moment: Moment) -> Verdict:
     return verdict(Condition.ONLINE, "")
 
 
+def _why_suspect(beat: BeatRecord, silence: float, moment: Moment) -> str:
+    if moment.observer is None or silence < beat.dead_after_s:
+        return "is suspected to be lost"
+    left = elapsed_after_s(beat, moment.observer) - silence
+    return (
+        f"is suspected to be lost; its last beat does not know {moment.observer}, and it may go on by the promise of "
+        f"{', '.join(beat.promisers)} for {left:.0f} s more: power it off, and say so with vmha node confirm-off"
+    )
+
+
 def is_suspect(view: NodeView, snapshot: Snapshot, moment: Moment) -> bool:
-    """Both the lease and the beats must be missing, or the beats for long, and the store must have been alive."""
+    """Both the lease and the beats must be missing, or the beats for long, and the store must have been alive.
+
+    A host that its peers do not hear any more is suspected as soon as a beat is late. An agent that answers its peers
+    is not: it only can not commit, which its own guard deals with; after an outage of the store it may be the last one
+    to get through.
+    """
     if view.beat is None:
         return False
     timing = snapshot.config.clockwork
     silence = min(moment.silence_s.get(view.name, 0.0), moment.store_live_s)
+    if silence >= timing.beat_s * LATE_BEATS and has_vanished(view.name, snapshot, moment):
+        return True
     lease_gone = view.session is None or view.session.value.session != view.beat.value.session
-    return silence >= (timing.suspect_s if lease_gone else max(timing.suspect_s, timing.hold_s))
+    is_quick = lease_gone and view.name not in moment.peers.answering
+    return silence >= (timing.suspect_s if is_quick else max(timing.suspect_s, timing.hold_s))
+
+
+def has_vanished(name: NodeName, snapshot: Snapshot, moment: Moment) -> bool:
+    """The channel shows no sign of life of the host: to us, and to one more peer where there are more than two nodes.
+
+    An observer that hears nobody at all is rather cut off itself.
+    """
+    if moment.peers.unheard_s.get(name, 0.0) < snapshot.config.clockwork.suspect_by_peers_s:
+        return False
+    others = [view for view in snapshot.nodes.values() if view.beat and view.name not in (name, moment.observer)]
+    return not others or any(name in unheard for unheard in moment.peers.witnesses.values())
 
 
 def moment_of_one_reading(snapshot: Snapshot, *, wall: float) -> Moment:
@@ -136,18 +167,19 @@ def fence_and_evict(
         if view.beat is None:
             continue
         silence = moment.silence_s.get(name, 0.0)
-        wakes.extend(_wakes(view, snapshot, silence))
+        wakes.extend(_wakes(view, snapshot, moment, silence))
         if may_get_its_storage_back(view, verdict):
             steps.append(GiveBackStorage(node=name, beat_created=view.beat.created))
         if braked or verdict.condition not in (Condition.SUSPECT, Condition.LOST, Condition.FENCING):
             continue
         # Also while a fence agent is at work: one that hangs must not keep the clock's own proof waiting.
-        if silence >= view.beat.value.dead_after_s and (evict := _evict_elapsed(view, snapshot, silence)):
+        is_over = silence >= elapsed_after_s(view.beat.value, moment.observer)
+        if is_over and (evict := _evict_elapsed(view, snapshot, silence)):
             steps.append(evict)
         elif verdict.condition is Condition.FENCING:
             continue
         elif name in burdened and _power_may_be_cut(view, snapshot, moment):
-            steps.append(_fence(view, burdened[name], silence))
+            steps.append(_fence(view, burdened[name], silence, vanished=has_vanished(name, snapshot, moment)))
     return steps, min(wakes, default=None)
 
 
@@ -159,11 +191,14 @@ def may_get_its_storage_back(view: NodeView, verdict: Verdict) -> bool:
     return view.session_id != view.fencing.value.session and view.current_status.armed is not ArmedLevel.NONE
 
 
-def _wakes(view: NodeView, snapshot: Snapshot, silence: float) -> list[float]:
+def _wakes(view: NodeView, snapshot: Snapshot, moment: Moment, silence: float) -> list[float]:
     """Instants at which silence alone will change the verdict."""
     assert view.beat
-    timing = snapshot.config.clockwork
-    marks = (timing.suspect_s, max(timing.suspect_s, timing.hold_s), view.beat.value.dead_after_s)
+    timing, beat = snapshot.config.clockwork, view.beat.value
+    is_unheard = moment.peers.unheard_s.get(view.name, 0.0) >= timing.suspect_by_peers_s
+    late = (timing.beat_s * LATE_BEATS,) if is_unheard else ()
+    slow = max(timing.suspect_s, timing.hold_s)
+    marks = (*late, timing.suspect_s, slow, beat.dead_after_s, elapsed_after_s(beat, moment.observer))
     return [mark - silence for mark in marks if mark > silence] or [snapshot.config.fencing.retry_s]
 
 
@@ -250,9 +285,10 @@ def devices_of(view: NodeView, snapshot: Snapshot) -> tuple[FenceDeviceSpec, ...
     return tuple(one for one in devices if one.role is FenceRole.VERIFY or needs[one.role] in accept)
 
 
-def _fence(view: NodeView, vms: list[VmName], silence: float) -> FenceNode:
+def _fence(view: NodeView, vms: list[VmName], silence: float, *, vanished: bool) -> FenceNode:
     assert view.beat
-    text = f"{view.name} lost its lease, has sent no beat for {silence:.1f} s and holds {counted(len(vms), 'vm')}"
+    sign = "gives its peers no sign of life" if vanished else "lost its lease"
+    text = f"{view.name} {sign}, has sent no beat for {silence:.1f} s and holds {counted(len(vms), 'vm')}"
     return FenceNode(
         node=view.name,
         session=view.beat.value.session,

@@ -1,6 +1,7 @@
 """How long each node has been silent, counted on the observer's own clock from the last new beat it saw.
 
-Every agent keeps this book from its own mirror, so a new leader need not begin to count.
+Every agent keeps this book from its own mirror, so a new leader need not begin to count. A promise that this process
+gave to a node (policy/failsafe.py) counts as a beat of that node: whoever promised waits as long as after a beat.
 """
 
 from vmha.model.ids import NodeName, Revision
@@ -15,6 +16,12 @@ class SilenceBook:
         known = self._last.get(node)
         if known is None or known[0] != modified:
             self._last[node] = (modified, now)
+
+    def promised(self, node: NodeName, now: float) -> None:
+        """The node's guests go on by our word, given just now: the count begins anew."""
+        known = self._last.get(node)
+        if known is not None:
+            self._last[node] = (known[0], max(now, known[1]))
 
     def forget(self, node: NodeName) -> None:
         self._last.pop(node, None)

@@ -98,10 +98,25 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PeersSay:
+    """What the channel between the agents shows this observer. Empty without a channel. Never a proof of anything.
+
+    ``unheard_s``: for how long the *host* has given no sign of life (no answer, no acknowledgement, no refusal).
+    ``answering``: nodes whose agent has answered just now.
+    ``witnesses``: for each of these, the hosts that it does not hear either.
+    """
+
+    unheard_s: Mapping[NodeName, float] = field(default_factory=dict)
+    answering: frozenset[NodeName] = frozenset()
+    witnesses: Mapping[NodeName, frozenset[NodeName]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
     """The instant of a decision, as one observer's clock counts it.
 
-    ``silence_s``: for how long this observer has seen no new beat of a node, in seconds.
+    ``observer``: whose clock and whose mirror this is; None: nobody's who ever acts.
+    ``silence_s``: for how long this observer has seen no new beat of a node and has promised it nothing, in seconds.
     ``store_live_s``: for how long its own beats have been committing without a gap. Silence that is no older than this
     may be the store's, not the node's: it raises no suspicion.
     ``unclaimed_s``: for how long this observer has seen an assignment as it is now; clocks of others may differ.
@@ -116,3 +131,5 @@ class Moment:
     fence_failed_at: Mapping[SessionId, float] = field(default_factory=dict)
     braked_since: float | None = None
     unclaimed_s: Mapping[VmName, float] = field(default_factory=dict)
+    observer: NodeName | None = None
+    peers: PeersSay = PeersSay()

@@ -56,6 +56,10 @@ class Mirror:
     def silence_s(self) -> dict[NodeName, float]:
         return self._silence.silence_s(self._clock.now())
 
+    def promised(self, node: NodeName) -> None:
+        """This process promised ``node`` to wait, as if it had just seen a beat of it."""
+        self._silence.promised(node, self._clock.now())
+
     async def caught_up(self, revision: Revision, *, timeout_s: float = 2.0) -> bool:
         """Wait until this mirror has seen ``revision``. False when it does not within ``timeout_s``."""
         with contextlib.suppress(TimeoutError):

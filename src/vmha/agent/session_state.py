@@ -1,0 +1,58 @@
+"""What one session of this node is, while it lasts: the numbers that its keeper, its guard and its peers count with."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from vmha.fencing.port import GuardStatus, Level, State
+from vmha.model.ids import LeaseId, Revision, SessionId
+from vmha.model.records import ArmedLevel
+from vmha.model.settings import Timing
+from vmha.policy.failsafe import Terms
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """One session while it lasts. ``over`` is set once, with the reason.
+
+    Attributes:
+        sent_at: when the last committed beat was sent.
+        promised_at: when the last question was sent that all peers answered with yes.
+        said: the terms of the last committed beat, and of all that were sent since; empty: it is not known.
+        began_at: when this process began the session; a resumed one was begun by another.
+    """
+
+    id: SessionId
+    beat_created: Revision
+    beat_modified: Revision
+    count: int
+    sent_at: float
+    timing: Timing
+    live_since: float
+    promised_at: float = float("-inf")
+    said: list[Terms] = field(default_factory=list)
+    began_at: float = float("-inf")
+    resumed: bool = False
+    lease: LeaseId | None = None
+    lease_ttl_s: int = 0
+    guard: GuardStatus | None = None
+    armed_with: Timing | None = None  # what the guard counts with
+    hurry: asyncio.Event = field(default_factory=asyncio.Event)  # a beat is due before its time
+    over: asyncio.Event = field(default_factory=asyncio.Event)
+    why_over: str = ""
+
+    @property
+    def held_at(self) -> float:
+        """The guests may run until ``hold_s`` after this."""
+        return max(self.sent_at, self.promised_at)
+
+    @property
+    def armed(self) -> ArmedLevel:
+        return _LEVELS[self.guard.level] if self.guard and self.guard.state is State.ARMED else ArmedLevel.NONE
+
+    def end(self, why: str) -> None:
+        if not self.over.is_set():
+            self.why_over = why
+            self.over.set()
+
+
+_LEVELS = {Level.NONE: ArmedLevel.NONE, Level.GUARD: ArmedLevel.GUARD, Level.WATCHDOG: ArmedLevel.WATCHDOG}
