@@ -43,6 +43,8 @@ log = structlog.get_logger(__name__)
 RETRY_S = 1.0
 SWEEP_S = 10.0
 LEAVE_LOOK_S = 0.1
+UNSURE_ARRIVAL_S = 30.0
+"""A libvirtd that is stuck shows in its node's status only after its calls have timed out and the sweep has come by."""
 
 
 class Agent:
@@ -96,6 +98,7 @@ class Agent:
         self._leaving = False
         self._relist = True
         self._duplicate_since: dict[VmName, float] = {}
+        self._answers_since: dict[VmName, float] = {}
         mirror.subscribe(self._keys_changed)
 
     @property
@@ -218,6 +221,7 @@ class Agent:
         if session is None or reading is None or self.inventory.trouble or not self.inventory.is_published(session):
             return Action.NOTHING
         spec = view.spec.value if view and view.spec else None
+        handover = spec.migration.handover if spec else Handover.SAFE
         return reconcile(
             placement.value if placement else None,
             reading.local(vm),
@@ -226,7 +230,8 @@ class Agent:
             managed=spec is not None or snapshot.is_unreadable("vms", vm, "spec"),
             attempt=self._attempt(vm, placement),
             at_target=_find_at_target(view, placement, snapshot),
-            handover=spec.migration.handover if spec else Handover.SAFE,
+            target_answers=handover is Handover.SAFE or self._target_answers(vm, placement, snapshot),
+            handover=handover,
             duplicate=self._duplicate(vm, view, snapshot),
         )
 
@@ -236,6 +241,24 @@ class Agent:
             migration_tried=tried is not None and placement is not None and tried[0] == placement.modified,
             left_by_migration=self._hypervisor.find_ending(vm) is Ending.MIGRATED,
         )
+
+    def _target_answers(self, vm: VmName, placement: Stored[Placement] | None, snapshot: Snapshot) -> bool:
+        """Whether what the target of a migration does not show is known not to be there: it has been saying so with a
+        working hypervisor for ``UNSURE_ARRIVAL_S``, or its session is over.
+        """
+        target = placement.value.target if placement and placement.value.phase is Phase.MIGRATING else None
+        view = snapshot.nodes.get(target) if target else None
+        if view is None or view.beat is None:
+            self._answers_since.pop(vm, None)
+            return True
+        status = view.current_status
+        if view.session is None or status is None or not status.eligible:
+            self._answers_since.pop(vm, None)
+            return False
+        left = self._answers_since.setdefault(vm, self._clock.now()) + UNSURE_ARRIVAL_S - self._clock.now()
+        if left > 0:
+            asyncio.get_running_loop().call_later(left, self._mark, {vm})
+        return left <= 0
 
     async def _carry_out(self, vm: VmName, action: Action) -> None:
         snapshot = self._mirror.snapshot()

@@ -107,7 +107,7 @@ class Worker:
             case Action.KEEP:
                 await self._keep(read)
             case Action.RELEASE:
-                await self._release(read)
+                await self._release(read, spec)
             case Action.DEPART:
                 await self._depart(read)
             case Action.NOTHING | Action.WAIT:
@@ -230,9 +230,15 @@ class Worker:
         view = self.read_snapshot().vms.get(vm)
         return view is None or view.spec is None
 
-    async def _release(self, read: Stored[Placement]) -> None:
+    async def _release(self, read: Stored[Placement], spec: VmSpec | None) -> None:
         placement = read.value
         ending = self.hypervisor.find_ending(placement.vm) or Ending.UNKNOWN
+        if ending is Ending.UNKNOWN and await self._left_unseen(placement):
+            if placement.phase is Phase.MIGRATING:
+                await self._hand_over(read, spec)
+            else:
+                await self._depart(read)
+            return
         if placement.phase is Phase.HELD and ending is Ending.UNKNOWN:
             await self._wait_out(placement.vm)  # a former process of this agent may have asked for its start
         if (await self.inventory.refresh()).local(placement.vm) is not None:
@@ -243,6 +249,13 @@ class Worker:
         new = transitions.release(placement, ended, why, self.clock.wall())
         text = f"it does not run on {self.keeper.node} any more: {why}"
         await self.claims.write(read, new, kind="stopped", text=text, gone_here=True)
+
+    async def _left_unseen(self, placement: Placement) -> bool:
+        """It left by migration while no agent was here to see it. A note from before its claim is of an earlier run."""
+        left_at = await self.hypervisor.recall_migration(placement.vm)
+        if left_at is None or placement.phase is Phase.STOPPING:
+            return False
+        return placement.phase is Phase.MIGRATING or left_at >= placement.since
 
     async def _depart(self, read: Stored[Placement]) -> None:
         if (await self.inventory.refresh()).local(read.value.vm) is not None:
@@ -310,7 +323,15 @@ class Worker:
         await self.claims.write(read, new, kind="handed-over", text=text, gone_here=True, also_living=living)
 
     async def _keep(self, read: Stored[Placement]) -> None:
-        _, why = self.migrations_tried.get(read.value.vm, (0, "the migration did not happen"))
+        """Only when nothing can move it any more: a migration that went on would end with the guest cleared away at
+        its target, and nowhere else.
+        """
+        vm = read.value.vm
+        await self.hypervisor.abort_migration(vm)
+        here = (await self.inventory.refresh()).local(vm)
+        if here is None or here.migrating:
+            raise Lost("it is still on its way")
+        _, why = self.migrations_tried.get(vm, (0, "the migration did not happen"))
         new = transitions.keep(read.value, why, self.clock.wall())
         text = f"the migration to {read.value.target} failed, it stays on {self.keeper.node}: {why}"
         await self.claims.write(read, new, kind="migration-failed", text=text)

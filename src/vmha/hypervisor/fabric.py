@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from vmha.hypervisor import fabric_migration as course
+from vmha.hypervisor.answers import fail, promise, succeed
 from vmha.hypervisor.fabric_state import Deed, Fact, Guest, Host, Memory, Migration, Timing
 from vmha.hypervisor.lifecycle import Lifecycle, Shutdown, Started, Stopped, Suspended
-from vmha.hypervisor.port import DomainState, MigrationFailed, StartFailed, Tag
+from vmha.hypervisor.port import DomainState, StartFailed, Tag
 from vmha.hypervisor.states import Mark
 from vmha.model import domain_xml
 from vmha.model.clock import Clock
@@ -23,7 +25,8 @@ from vmha.model.errors import Broken, Refused
 
 T = TypeVar("T")
 
-RESUMED_UNPAUSED, RESUMED_MIGRATED = 0, 1  # libvirt's VIR_DOMAIN_EVENT_RESUMED_*
+_STANDING = (DomainState.PAUSED, DomainState.ARRIVED, DomainState.OUTGOING)
+RESUMED_UNPAUSED = 0  # libvirt's VIR_DOMAIN_EVENT_RESUMED_UNPAUSED
 
 
 class SimulatedFabric:
@@ -61,14 +64,15 @@ class SimulatedFabric:
     def power_off(self, host: str) -> None:
         """Every guest here ends at once; migrations in and out break."""
         machine = self.host(host)
-        machine.has_power = machine.is_frozen = False
+        machine.has_power = machine.is_frozen = machine.is_libvirtd_frozen = False
         machine.waiting.clear()
         for listener in tuple(machine.on_connection):
             listener(False)
         machine.listeners.clear()
         machine.on_connection.clear()
         for guest in list(machine.guests.values()):
-            self._remove(guest, Stopped.FAILED)
+            self.remove(guest, Stopped.FAILED)
+        machine.log.clear()
 
     def power_on(self, host: str) -> None:
         machine = self.host(host)
@@ -80,17 +84,16 @@ class SimulatedFabric:
         machine.is_frozen = True
         for guest in machine.guests.values():
             if guest.state is DomainState.RUNNING:
-                self._record(guest, Deed.STANDS)
+                self.record(guest, Deed.STANDS)
+        self._fall_silent(machine)
 
     def thaw(self, host: str) -> None:
         machine = self.host(host)
         machine.is_frozen = False
         for guest in machine.guests.values():
             if guest.state is DomainState.RUNNING:
-                self._record(guest, Deed.RUNS)
-        waiting, machine.waiting = machine.waiting, []
-        for go_on in waiting:
-            go_on()
+                self.record(guest, Deed.RUNS)
+        self._go_on(machine)
 
     def stop_libvirtd(self, host: str) -> None:
         """Guests live on; nobody can look at them, and their events are lost."""
@@ -98,14 +101,33 @@ class SimulatedFabric:
         machine.has_libvirtd = False
         for listener in tuple(machine.on_connection):
             listener(False)
-        for migration in [guest.migration for guest in machine.guests.values() if guest.migration is not None]:
-            self.break_migration(migration, "client socket is closed")
+        machine.is_libvirtd_frozen = False
+        for migration in _migrations_of(machine):
+            course.libvirtd_stopped(self, migration, machine)
 
     def start_libvirtd(self, host: str) -> None:
         machine = self.host(host)
         machine.has_libvirtd = True
+        for guest in list(machine.guests.values()):
+            if guest.ends_with_libvirtd:
+                self.remove(guest, Stopped.FAILED)
+            elif guest.runs_with_libvirtd:
+                guest.runs_with_libvirtd = False
+                self.run(guest, "migration_canceled")
         for listener in tuple(machine.on_connection):
             listener(True)
+
+    def freeze_libvirtd(self, host: str) -> None:
+        """SIGSTOP: connections stay open and say nothing. Guests go on."""
+        machine = self.host(host)
+        if machine.has_libvirtd:
+            machine.is_libvirtd_frozen = True
+            self._fall_silent(machine)
+
+    def thaw_libvirtd(self, host: str) -> None:
+        machine = self.host(host)
+        machine.is_libvirtd_frozen = False
+        self._go_on(machine)
 
     # ---------------------------------------------------------------- faults
 
@@ -132,19 +154,19 @@ class SimulatedFabric:
     def crash(self, name: str, *, host: str | None = None) -> None:
         """SIGKILL to its QEMU, on ``host`` or wherever it is."""
         for guest in self._instances(name, host):
-            self._remove(guest, Stopped.FAILED)
+            self.remove(guest, Stopped.FAILED)
 
     def power_off_guest(self, name: str) -> None:
         """The guest shuts itself down."""
         for guest in self._instances(name):
             if guest.state is DomainState.RUNNING:
-                self._remove(guest, Stopped.SHUTDOWN, Shutdown.GUEST)
+                self.remove(guest, Stopped.SHUTDOWN, Shutdown.GUEST)
 
     def kill_managed(self, host: str) -> tuple[str, ...]:
         """What a guard does: SIGKILL to every guest with a tag, without libvirt. Returns their names."""
         victims = [guest for guest in self.host(host).guests.values() if guest.tag is not None]
         for guest in victims:
-            self._remove(guest, Stopped.FAILED)
+            self.remove(guest, Stopped.FAILED)
         return tuple(guest.name for guest in victims)
 
     # ---------------------------------------------------------------- an operator's virsh
@@ -154,7 +176,7 @@ class SimulatedFabric:
 
     def virsh_destroy(self, name: str, host: str | None = None) -> None:
         for guest in self._instances(name, host):
-            self._remove(guest, Stopped.DESTROYED, Shutdown.HOST)
+            self.remove(guest, Stopped.DESTROYED, Shutdown.HOST)
 
     def virsh_suspend(self, name: str, host: str | None = None) -> None:
         for guest in self._instances(name, host):
@@ -167,7 +189,7 @@ class SimulatedFabric:
     def virsh_migrate(self, name: str, source: str, target: str) -> None:
         """As by hand: no tag changed, the guest resumes by itself. A target never heard of is outside the cluster."""
         guest = self.host(source).guests[name]
-        self.begin_migration(guest, self.host(target), tag=guest.tag, is_paused_at_target=False)
+        self.begin_migration(guest, self.host(target), tag=guest.tag, is_live=True, is_paused_at_target=False)
 
     # ---------------------------------------------------------------- the truth
 
@@ -199,82 +221,63 @@ class SimulatedFabric:
             memory=Memory(obeys_acpi=facts.name not in self._ignores_acpi),
             is_starting=True,
         )
-        done: asyncio.Future[Guest] = asyncio.get_running_loop().create_future()
-        done.add_done_callback(_heed)
+        done: asyncio.Future[Guest] = promise(asyncio.get_running_loop())
         times, message = self._start_faults.get((guest.name, host.name), (0, ""))
         if times > 0:
             self._start_faults[guest.name, host.name] = (times - 1, message)
-            self._later(host, self.timing.refusal_s, lambda: _fail(done, StartFailed(f"start {guest.name}: {message}")))
+            self.later(host, self.timing.refusal_s, lambda: fail(done, StartFailed(f"start {guest.name}: {message}")))
             return done
         host.guests[guest.name] = guest
 
         def finish() -> None:
-            if not self._is_alive(guest):
-                _fail(done, StartFailed(f"start {guest.name}: its QEMU ended at once"))
+            if not self.is_alive(guest):
+                fail(done, StartFailed(f"start {guest.name}: its QEMU ended at once"))
                 return
             guest.is_starting = False
-            self._run(guest, "booted")
-            self._emit(guest, Lifecycle.RESUMED, RESUMED_UNPAUSED)
-            self._emit(guest, Lifecycle.STARTED, Started.BOOTED)
-            _succeed(done, guest)
+            self.run(guest, "booted")
+            self.emit(guest, Lifecycle.RESUMED, RESUMED_UNPAUSED)
+            self.emit(guest, Lifecycle.STARTED, Started.BOOTED)
+            succeed(done, guest)
 
-        self._later(host, self.timing.start_s, finish)
+        self.later(host, self.timing.start_s, finish)
         return done
 
     def begin_migration(
-        self, guest: Guest, target: Host, *, tag: Tag | None, is_paused_at_target: bool, mark: Mark = Mark.NONE
+        self,
+        guest: Guest,
+        target: Host,
+        *,
+        tag: Tag | None,
+        is_live: bool,
+        is_paused_at_target: bool,
+        mark: Mark = Mark.NONE,
     ) -> Migration:
-        """Send ``guest`` on its way; it goes on until it ends or breaks, whoever still waits for it."""
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[None] = loop.create_future()
-        outcome.add_done_callback(_heed)
-        migration = Migration(
-            source=guest,
-            target=None,
-            outcome=outcome,
-            is_paused_at_target=is_paused_at_target or guest.state is DomainState.PAUSED,
-            began=self.clock.now(),
-            duration_s=self._migration_s.get(guest.name, self.timing.migration_s),
-        )
-        refusal = self._why_not(guest, target)
-        if refusal:
-            error = MigrationFailed(f"migrate {guest.name} to {target.name}: {refusal}")
-            self._later(guest.host, self.timing.refusal_s, lambda: _fail(outcome, error))
-            return migration
-        arriving = Guest(
-            name=guest.name,
-            uuid=guest.uuid,
-            xml=guest.xml,
-            host=target,
-            state=DomainState.INCOMING,
-            reason="migration",
-            tag=tag,
-            memory=guest.memory,
-            mark=mark,
-            migration=migration,
-        )
-        migration.target = arriving
-        guest.migration = migration
-        target.guests[guest.name] = arriving
-        self._record(arriving, Deed.STANDS)
-        self._emit(arriving, Lifecycle.STARTED, Started.MIGRATED)
+        """Send ``guest`` on its way (see ``fabric_migration``)."""
+        duration_s = self._migration_s.get(guest.name, self.timing.migration_s)
         times, message = self._migration_faults.get(guest.name, (0, ""))
         if times > 0:
             self._migration_faults[guest.name] = (times - 1, message)
-            self._later(guest.host, migration.duration_s / 2, lambda: self.break_migration(migration, message))
-        else:
-            self._later(guest.host, migration.duration_s, lambda: self._finish_migration(migration))
-        return migration
+        return course.begin(
+            self,
+            guest,
+            target,
+            tag=tag,
+            is_live=is_live,
+            is_paused_at_target=is_paused_at_target,
+            mark=mark,
+            duration_s=duration_s,
+            fault=(duration_s / 2, message) if times > 0 else None,
+        )
 
     def break_migration(self, migration: Migration, message: str) -> None:
-        """The guest stays what it was at the source; the half that arrived goes."""
-        target = migration.target
-        if migration.outcome.done() or target is None:
-            return
-        migration.source.migration = target.migration = None
-        _fail(migration.outcome, MigrationFailed(f"migrate {target.name} to {target.host.name}: {message}"))
-        if self._is_alive(target):
-            self._remove(target, Stopped.FAILED)
+        """The guest goes on at its source; the half that arrived goes."""
+        course.Course(self, migration).break_off(message)
+
+    def takes_reply(self, name: str) -> bool:
+        """Whether the last reply of this migration of ``name`` gets lost; it is lost once."""
+        is_lost = name in self._lost_replies
+        self._lost_replies.discard(name)
+        return is_lost
 
     def call_off_start(self, host: Host, name: str) -> None:
         """End a guest that has not started yet."""
@@ -284,8 +287,8 @@ class SimulatedFabric:
 
     def suspend(self, guest: Guest) -> None:
         if guest.state is DomainState.RUNNING:
-            self._stand(guest, DomainState.PAUSED, "user")
-            self._emit(guest, Lifecycle.SUSPENDED, Suspended.PAUSED)
+            self.stand(guest, DomainState.PAUSED, "user")
+            self.emit(guest, Lifecycle.SUSPENDED, Suspended.PAUSED)
 
     def resume(self, guest: Guest) -> None:
         """Let it run, and end the hand-over of one that arrived."""
@@ -294,25 +297,24 @@ class SimulatedFabric:
         keeps_pause, guest.mark = guest.mark is Mark.PAUSED, Mark.NONE
         if guest.state is DomainState.ARRIVED and keeps_pause:
             guest.state = DomainState.PAUSED
-        elif guest.state in (DomainState.PAUSED, DomainState.ARRIVED) and not guest.is_starting:
-            self._run(guest, "unpaused")
-            self._emit(guest, Lifecycle.RESUMED, RESUMED_UNPAUSED)
+        elif guest.state in _STANDING and not guest.is_starting and guest.migration is None:
+            self.run(guest, "unpaused")
+            self.emit(guest, Lifecycle.RESUMED, RESUMED_UNPAUSED)
 
     def ask_shutdown(self, guest: Guest) -> None:
         """Press its power button: an obedient guest is off after ``shutdown_s``, wherever it is by then."""
         guest.memory.shutdown_asked = True
-        self._later(guest.host, self.timing.shutdown_s, lambda: self._obey_shutdown(guest.memory))
+        self.later(guest.host, self.timing.shutdown_s, lambda: self._obey_shutdown(guest.memory))
 
     def begin_destroy(self, guest: Guest) -> "asyncio.Future[None]":
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        done.add_done_callback(_heed)
+        done: asyncio.Future[None] = promise(asyncio.get_running_loop())
 
         def finish() -> None:
-            if self._is_alive(guest):
-                self._remove(guest, Stopped.DESTROYED, Shutdown.HOST)
-            _succeed(done, None)
+            if self.is_alive(guest):
+                self.remove(guest, Stopped.DESTROYED, Shutdown.HOST)
+            succeed(done, None)
 
-        self._later(guest.host, self.timing.destroy_s, finish)
+        self.later(guest.host, self.timing.destroy_s, finish)
         return done
 
     def find_host(self, uri: str) -> Host | None:
@@ -330,78 +332,68 @@ class SimulatedFabric:
             if uuid_or_name in (guest.name, guest.uuid) and host in (None, machine.name)
         ]
 
-    def _why_not(self, guest: Guest, target: Host) -> str:
-        if guest.migration is not None or guest.state not in (DomainState.RUNNING, DomainState.PAUSED):
-            return f"it is {guest.state} and cannot leave"
-        if target is guest.host:
-            return "attempt to migrate guest to the same host"
-        if not self._can_talk(guest.host, target):
-            return "unable to connect to server: no route to host"
-        if any(guest.name == other.name or guest.uuid == other.uuid for other in target.guests.values()):
-            return f"domain '{guest.name}' already exists there"
-        return ""
-
-    def _can_talk(self, source: Host, target: Host) -> bool:
+    def can_talk(self, source: Host, target: Host) -> bool:
         both_up = all(host.has_power and host.has_libvirtd for host in (source, target))
         return both_up and self.reachable(source.name, target.name)
 
-    def _finish_migration(self, migration: Migration) -> None:
-        guest, target = migration.source, migration.target
-        if migration.outcome.done() or target is None:
+    def _fall_silent(self, host: Host) -> None:
+        for migration in _migrations_of(host):
+            course.Course(self, migration).note_silence(host)
+
+    @staticmethod
+    def _go_on(host: Host) -> None:
+        if host.is_frozen or host.is_libvirtd_frozen:
             return
-        if target.host.is_frozen or not self._can_talk(guest.host, target.host):
-            noticed_s = self.timing.cut_noticed_s
-            self._later(guest.host, noticed_s, lambda: self.break_migration(migration, "client socket is closed"))
-            return
-        guest.migration = target.migration = None
-        is_reply_lost = guest.name in self._lost_replies
-        if is_reply_lost:
-            self._lost_replies.discard(guest.name)
-            _fail(migration.outcome, MigrationFailed(f"migrate {guest.name}: client socket is closed"))
-        else:
-            self._emit(guest, Lifecycle.SUSPENDED, Suspended.MIGRATED)
-            self._remove(guest, Stopped.MIGRATED)
-        if migration.is_paused_at_target:
-            is_handover = target.mark is not Mark.NONE
-            self._stand(target, DomainState.ARRIVED if is_handover else DomainState.PAUSED, "user")
-            self._emit(target, Lifecycle.SUSPENDED, Suspended.PAUSED)
-        else:
-            self._run(target, "migrated")
-            self._emit(target, Lifecycle.RESUMED, RESUMED_MIGRATED)
-        _succeed(migration.outcome, None)
+        waiting, host.waiting = host.waiting, []
+        for go_on in waiting:
+            go_on()
+
+    def end(self, guest: Guest, detail: Stopped) -> None:
+        """As ``remove``, for one that may have ended meanwhile."""
+        if self.is_alive(guest):
+            self.remove(guest, detail)
 
     def _obey_shutdown(self, memory: Memory) -> None:
         if not memory.shutdown_asked or not memory.obeys_acpi:
             return
         for guest in [each for host in self._hosts.values() for each in host.guests.values() if each.memory is memory]:
             if guest.state is DomainState.RUNNING and not guest.host.is_frozen:
-                self._remove(guest, Stopped.SHUTDOWN, Shutdown.GUEST)
+                self.remove(guest, Stopped.SHUTDOWN, Shutdown.GUEST)
 
-    def _run(self, guest: Guest, reason: str) -> None:
+    def run(self, guest: Guest, reason: str) -> None:
         guest.state, guest.reason, guest.since = DomainState.RUNNING, reason, self.clock.now()
-        self._record(guest, Deed.RUNS)
+        for other in self._instances(guest.name):
+            # What is still being copied follows the source; what is complete does not.
+            if other.memory is guest.memory and other is not guest and other.state is not DomainState.INCOMING:
+                other.is_stale = True
+        self.record(guest, Deed.RUNS)
         if guest.memory.shutdown_asked:
-            self._later(guest.host, self.timing.shutdown_s, lambda: self._obey_shutdown(guest.memory))
+            self.later(guest.host, self.timing.shutdown_s, lambda: self._obey_shutdown(guest.memory))
 
-    def _stand(self, guest: Guest, state: DomainState, reason: str) -> None:
+    def stand(self, guest: Guest, state: DomainState, reason: str) -> None:
         guest.state, guest.reason = state, reason
-        self._record(guest, Deed.STANDS)
+        self.record(guest, Deed.STANDS)
 
-    def _remove(self, guest: Guest, detail: Stopped, shutdown: Shutdown | None = None) -> None:
+    def remove(self, guest: Guest, detail: Stopped, shutdown: Shutdown | None = None) -> None:
         if guest.host.guests.pop(guest.name, None) is not guest:
             raise Broken(f"{guest.name} is not on {guest.host.name}")
-        self._record(guest, Deed.ENDS)
+        if guest.host.has_libvirtd and not guest.host.is_libvirtd_frozen:
+            guest.host.log[guest.name] = (detail.name.lower(), self.clock.wall())
+        self.record(guest, Deed.ENDS)
         if shutdown is not None:
-            self._emit(guest, Lifecycle.SHUTDOWN, shutdown)
-        self._emit(guest, Lifecycle.STOPPED, detail)
+            self.emit(guest, Lifecycle.SHUTDOWN, shutdown)
+        self.emit(guest, Lifecycle.STOPPED, detail)
         if guest.migration is not None:
-            self.break_migration(guest.migration, f"its QEMU on {guest.host.name} ended")
+            course.Course(self, guest.migration).end_died(guest)
 
-    def _record(self, guest: Guest, deed: Deed) -> None:
+    def record(self, guest: Guest, deed: Deed) -> None:
         epoch = None if guest.tag is None else int(guest.tag.epoch)
-        self.history.append(Fact(time=self.clock.now(), host=guest.host.name, vm=guest.name, deed=deed, epoch=epoch))
+        stale = guest.is_stale and deed is Deed.RUNS
+        self.history.append(
+            Fact(time=self.clock.now(), host=guest.host.name, vm=guest.name, deed=deed, epoch=epoch, stale=stale)
+        )
 
-    def _emit(self, guest: Guest, event: Lifecycle, detail: int) -> None:
+    def emit(self, guest: Guest, event: Lifecycle, detail: int) -> None:
         host = guest.host
         if not host.has_libvirtd or not host.has_power:
             return
@@ -411,13 +403,13 @@ class SimulatedFabric:
                 for listener in tuple(host.listeners):
                     listener(guest.name, event, detail)
 
-        self._later(host, 0.0, deliver)
+        self.later(host, 0.0, deliver)
 
-    def _later(self, host: Host, delay_s: float, work: Callable[[], None]) -> None:
+    def later(self, host: Host, delay_s: float, work: Callable[[], None]) -> None:
         """Do it on ``host`` after a while: at the thaw if it is frozen by then, never if its power went."""
 
         def due() -> None:
-            if host.is_frozen:
+            if host.is_frozen or host.is_libvirtd_frozen:
                 host.waiting.append(work)
             elif host.has_power:
                 work()
@@ -425,7 +417,7 @@ class SimulatedFabric:
         asyncio.get_running_loop().call_later(delay_s, due)
 
     @staticmethod
-    def _is_alive(guest: Guest) -> bool:
+    def is_alive(guest: Guest) -> bool:
         return guest.host.guests.get(guest.name) is guest
 
 
@@ -434,17 +426,5 @@ def tag_in(xml: str) -> Tag | None:
     return None if found is None else Tag(cluster=found[0], vm=found[1], epoch=found[2])
 
 
-def _succeed(future: "asyncio.Future[T]", result: T) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _fail(future: "asyncio.Future[T]", error: Exception) -> None:
-    if not future.done():
-        future.set_exception(error)
-
-
-def _heed(future: "asyncio.Future[T]") -> None:
-    """Look at an error that nobody may be left to look at, so that asyncio does not complain of it."""
-    if not future.cancelled():
-        future.exception()
+def _migrations_of(host: Host) -> list[Migration]:
+    return [guest.migration for guest in list(host.guests.values()) if guest.migration is not None]

@@ -16,7 +16,9 @@ class Timing:
     start_s: float = 0.3
     shutdown_s: float = 1.0
     destroy_s: float = 0.2
-    migration_s: float = 0.5
+    migration_s: float = 0.5  # all of it, the next two included
+    switch_s: float = 0.02  # the source stands, the target is not complete yet
+    reply_s: float = 0.02  # the target is complete, the source does not know
     refusal_s: float = 0.02
     cut_noticed_s: float = 8.0  # until libvirt's keepalive gives up a migration over a dead link
 
@@ -38,6 +40,7 @@ class Fact:
     vm: str
     deed: Deed
     epoch: int | None
+    stale: bool = False  # its memory is older than what another copy of it has done since
 
 
 @dataclass(slots=True, eq=False)
@@ -63,7 +66,19 @@ class Guest:
     mark: Mark = Mark.NONE
     since: float = 0.0
     is_starting: bool = False
+    is_stale: bool = False  # another copy of its memory ran after this one was made
+    ends_with_libvirtd: bool = False  # half arrived: the next libvirtd of its host ends it
+    runs_with_libvirtd: bool = False  # stopped by a migration that broke: the next libvirtd lets it run
     migration: "Migration | None" = None
+
+
+class Leg(StrEnum):
+    """How far a migration is."""
+
+    COPYING = "copying"
+    SWITCHING = "switching"  # all memory is sent, the source stands, the target does not know yet
+    ARRIVED = "arrived"  # the target is complete, the source does not know yet
+    OVER = "over"
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -73,9 +88,12 @@ class Migration:
     source: Guest
     target: Guest | None
     outcome: "asyncio.Future[None]"
+    is_live: bool
     is_paused_at_target: bool
     began: float
     duration_s: float
+    leg: Leg = Leg.COPYING
+    is_closed: bool = False  # the target's libvirtd has given the source up
 
 
 @dataclass(slots=True, eq=False)
@@ -87,6 +105,8 @@ class Host:
     has_power: bool = True
     is_frozen: bool = False
     has_libvirtd: bool = True
+    is_libvirtd_frozen: bool = False
+    log: dict[str, tuple[str, float]] = field(default_factory=dict)  # how each vm last ended here, and when
     guests: dict[str, Guest] = field(default_factory=dict)
     listeners: list[Callable[[str, int, int], None]] = field(default_factory=list)
     on_connection: list[Callable[[bool], None]] = field(default_factory=list)

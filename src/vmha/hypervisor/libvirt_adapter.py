@@ -13,6 +13,7 @@ import asyncio
 import contextlib
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from vmha.hypervisor import acting, events, migration, reading
@@ -31,6 +32,7 @@ from vmha.hypervisor.port import (
     StartFailed,
     Tag,
 )
+from vmha.hypervisor.qemu_log import read_last_ending
 from vmha.hypervisor.reading import RawDomain
 from vmha.hypervisor.states import (
     Job,
@@ -66,10 +68,11 @@ class LibvirtHypervisor:
         uri: libvirt's address, e.g. "qemu:///system".
         cluster: whose tags may be mended (see ``states``); other clusters' guests are shown and left alone.
         clock: for the words of errors.
+        log_dir: where libvirtd writes its guests' logs, on this host. None: what nobody saw is not known.
     """
 
-    def __init__(self, uri: str, *, cluster: str, clock: Clock) -> None:
-        self._cluster = cluster
+    def __init__(self, uri: str, *, cluster: str, clock: Clock, log_dir: Path | None = None) -> None:
+        self._cluster, self._log_dir = cluster, log_dir
         self._link = Link(uri, clock=clock, register=self._register, on_up=self._on_up, on_down=self._on_down)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[Callable[[DomainEvent], None]] = []
@@ -103,6 +106,12 @@ class LibvirtHypervisor:
 
     def find_ending(self, name: str) -> Ending | None:
         return self._endings.find(name)
+
+    async def recall_migration(self, name: str) -> float | None:
+        if self._log_dir is None:
+            return None
+        found = await asyncio.to_thread(read_last_ending, self._log_dir, name)
+        return found[1] if found is not None and found[0] == "migrated" else None
 
     # ---------------------------------------------------------------- looking
 
@@ -257,6 +266,8 @@ class LibvirtHypervisor:
         def work(connection: "libvirt.virConnect") -> None:
             import libvirt
 
+            if reading.read_job(connection, name) is Job.NONE:
+                return  # another job, somebody's save, is not ours to abort
             try:
                 connection.lookupByName(name).abortJob()
             except libvirt.libvirtError as error:

@@ -134,6 +134,12 @@ class Hypervisor(Protocol):
     def find_ending(self, name: str) -> Ending | None:
         """How the last run of ``name`` ended, if this adapter saw it. Forgotten when the domain starts again."""
 
+    async def recall_migration(self, name: str) -> float | None:
+        """When the last run of ``name`` here left by migration (wall clock), by what the hypervisor itself wrote down.
+
+        For the time in which no agent listened. None: it ended otherwise, or nobody knows.
+        """
+
     async def inventory(self) -> tuple[DomainView, ...]:
         """Every domain of this node with a QEMU, and persistent definitions without one (SHUTOFF)."""
 

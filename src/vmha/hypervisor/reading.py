@@ -107,10 +107,10 @@ def write_tag(domain: "libvirt.virDomain", tag: TagFacts | None) -> None:
 def read_jobs(connection: "libvirt.virConnect", names: tuple[str, ...], answers: dict[str, Job]) -> None:
     """Ask for the jobs of ``names``; each answer is put down as it comes, for whoever gives up waiting."""
     for name in names:
-        answers[name] = _read_job(connection, name)
+        answers[name] = read_job(connection, name)
 
 
-def _read_job(connection: "libvirt.virConnect", name: str) -> Job:
+def read_job(connection: "libvirt.virConnect", name: str) -> Job:
     import libvirt
 
     try:

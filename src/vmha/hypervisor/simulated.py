@@ -71,6 +71,10 @@ class SimulatedHypervisor:
     def find_ending(self, name: str) -> Ending | None:
         return self._endings.find(name)
 
+    async def recall_migration(self, name: str) -> float | None:
+        how, at = self._host.log.get(name, ("", 0.0))
+        return at if how == "migrated" and name not in self._host.guests else None
+
     async def inventory(self) -> tuple[DomainView, ...]:
         await self._answer()
         guests = self._host.guests
@@ -120,7 +124,12 @@ class SimulatedHypervisor:
         if target is None:
             raise MigrationFailed(f"{what}: unable to resolve address")
         migration = self._fabric.begin_migration(
-            guest, target, tag=order.tag, is_paused_at_target=order.paused_at_target, mark=_mark(guest, order)
+            guest,
+            target,
+            tag=order.tag,
+            is_live=order.live,
+            is_paused_at_target=order.paused_at_target,
+            mark=_mark(guest, order),
         )
         try:
             await self._wait(migration.outcome, order.timeout_s, what)
@@ -163,7 +172,7 @@ class SimulatedHypervisor:
     async def _answer(self) -> None:
         """Wait as long as the host is frozen, up to the deadline of any call."""
         self._require_power()
-        if self._host.is_frozen:
+        if self._host.is_frozen or self._host.is_libvirtd_frozen:
             thawed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._host.waiting.append(lambda: None if thawed.done() else thawed.set_result(None))
             await self._wait(thawed, ANSWER_TIMEOUT_S, "any call")

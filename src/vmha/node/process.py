@@ -69,7 +69,9 @@ async def _run(settings: NodeSettings) -> None:
     member = Member(
         Ports(
             store=store,
-            hypervisor=LibvirtHypervisor(settings.libvirt_uri, cluster=settings.cluster, clock=clock),
+            hypervisor=LibvirtHypervisor(
+                settings.libvirt_uri, cluster=settings.cluster, clock=clock, log_dir=settings.libvirt_log_dir
+            ),
             guard=GuardClient(settings.guard_socket),
             power=FenceAgents(),
             gate=GateFiles(settings.run_dir, settings.state_dir),

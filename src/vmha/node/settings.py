@@ -37,6 +37,9 @@ class NodeSettings(Document):
     migration_uri: str = Field(default="qemu+tcp://{address}/system", description="The target's libvirtd.")
     libvirt_uri: str = "qemu:///system"
     libvirt_run_dir: Path = Path("/run/libvirt/qemu")
+    libvirt_log_dir: Path = Field(
+        default=Path("/var/log/libvirt/qemu"), description="Guests' logs: how one ended while no agent ran."
+    )
     run_dir: Path = Path("/run/vmha")
     state_dir: Path = Field(default=Path("/var/lib/vmha"), description="What must outlive a reboot.")
     watchdog: str = Field(default="/dev/watchdog", description="Empty: none.")

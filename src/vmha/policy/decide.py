@@ -262,7 +262,9 @@ def decide_lost(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
     arrived, arriving = _on_their_way(vm, ground)
     if arriving:
         return Decision(waiting=Waiting(vm=vm.name, text=f"{arriving} is still receiving it"), retry_in_s=1.0)
-    choice = choose(vm.spec.value, ground, prefer=arrived)  # its memory is complete there: it goes on without a boot
+    # It boots anew even where it stands complete: its source may have run on, not having been told, so that what stands
+    # there is older than the disk. That node ends it before it starts it, and no lock of it is in the way of others.
+    choice = choose(vm.spec.value, ground, prefer=arrived)
     if choice.node is None:
         return wait(vm, "no-node-can-take-it", f"{in_words(proof)}; {in_short(choice)}", choice, moment=moment)
     reason = Reason(

@@ -72,10 +72,13 @@ def reconcile(
     managed: bool,
     attempt: Attempt,
     at_target: Observation | None = None,
+    target_answers: bool = True,
     handover: Handover = Handover.SAFE,
     duplicate: OnDuplicate | None = None,
 ) -> Action:
     """Args:
+    target_answers: what is not seen at the target of a migration is known not to be there. Only where libvirt lets
+        the target run by itself does it matter: a target that we left standing is no second instance.
     duplicate: the holder has been running it for a while, and it runs here as well; what to do then.
     managed: the vm is defined in the cluster.
     at_target: what the target of a migration, if its session lives, saw of the vm.
@@ -91,7 +94,7 @@ def reconcile(
             case Phase.STOPPING if placement.session == session:
                 return Action.STOP if local else Action.RELEASE
             case Phase.MIGRATING if placement.session == session:
-                return _migrating(placement, local, attempt, at_target, handover)
+                return _migrating(local, attempt, at_target, target_answers, handover)
             case Phase.DEPARTED:
                 return Action.NOTHING
     if duplicate is not None and local is not None and local.state is SeenState.RUNNING:
@@ -116,7 +119,8 @@ def _assigned(placement: Placement, local: Local | None) -> Action:
         return Action.START
     match local.state:
         case SeenState.ARRIVED:
-            return Action.RESUME_ARRIVAL if local.epoch == placement.epoch else Action.CLEAR
+            is_expected = placement.arrival and local.epoch == placement.epoch
+            return Action.RESUME_ARRIVAL if is_expected else Action.CLEAR
         case SeenState.CRASHED:
             return Action.CLEAR
         case SeenState.RUNNING | SeenState.PAUSED:
@@ -130,7 +134,7 @@ def _held(placement: Placement, local: Local | None, attempt: Attempt) -> Action
         return Action.DEPART if attempt.left_by_migration else Action.RELEASE
     match local.state:
         case SeenState.ARRIVED:
-            return Action.RESUME_ARRIVAL
+            return Action.RESUME_ARRIVAL if placement.arrival else Action.CLEAR
         case SeenState.CRASHED:
             return Action.CLEAR
         case SeenState.RUNNING | SeenState.PAUSED if local.epoch != placement.epoch and not local.migrating:
@@ -140,17 +144,24 @@ def _held(placement: Placement, local: Local | None, attempt: Attempt) -> Action
 
 
 def _migrating(
-    placement: Placement,
     local: Local | None,
     attempt: Attempt,
     at_target: Observation | None,
+    target_answers: bool,
     handover: Handover,
 ) -> Action:
-    at_target_complete = at_target is not None and at_target.state in (SeenState.ARRIVED, SeenState.RUNNING)
+    """A guest that stands complete at the target is handed over only if it is known to have left here by migration.
+
+    Else it may have run on here (libvirt lets it, when the target's last reply is lost) and ended after that: what
+    stands at the target is then older than the disk, and must never run.
+    """
+    runs_there = at_target is not None and at_target.state is SeenState.RUNNING
+    is_unknown = handover is Handover.LIBVIRT and not target_answers and not runs_there
     if local is None:
-        if attempt.left_by_migration or at_target_complete:
+        if attempt.left_by_migration or runs_there:
             return Action.HAND_OVER
-        return Action.WAIT if at_target and at_target.state is SeenState.INCOMING else Action.RELEASE
+        is_arriving = at_target is not None and at_target.state is SeenState.INCOMING
+        return Action.WAIT if is_arriving or is_unknown else Action.RELEASE
     if local.migrating:
         return Action.WAIT
     match local.state:
@@ -159,9 +170,9 @@ def _migrating(
         case SeenState.OUTGOING:
             # Stands still at the end of a migration whose outcome libvirt could not tell. With our hand-over the
             # target has not been resumed by anybody; with libvirt's own switch it may run there already.
-            if handover is Handover.SAFE:
+            if handover is Handover.SAFE or (at_target is None and target_answers):
                 return Action.RESUME_AND_KEEP
-            return Action.CLEAR if at_target and at_target.state is SeenState.RUNNING else Action.WAIT
+            return Action.CLEAR if runs_there else Action.WAIT
         case _:
             return Action.KEEP if attempt.migration_tried else Action.MIGRATE
 

@@ -17,8 +17,8 @@ class Gap:
     host_after: str | None
 
 
-def gaps_of(vm: str, history: Sequence[Fact], *, shortest_s: float = 0.0005) -> list[Gap]:
-    """Gaps after the vm's first run; those of a hand-over within one instant are none."""
+def gaps_of(vm: str, history: Sequence[Fact], *, shortest_s: float = 0.1) -> list[Gap]:
+    """Gaps after the vm's first run; a migration's switch, in which neither side runs for an instant, is none."""
     gaps: list[Gap] = []
     runs: set[str] = set()
     began: tuple[float, str] | None = None

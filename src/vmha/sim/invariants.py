@@ -3,6 +3,7 @@
 Checked at every instant, in the order in which things happened:
 
 * never two: one vm's processors run on one host at most;
+* a copy of a vm's memory does not go on after another copy of it has run;
 * epochs only grow, in the placements and in the guests that run; a new holder has a new epoch;
 * a guest that runs is not superseded: no placement names another node under a higher epoch;
 * an evicted session's guests do not run, at its eviction or later;
@@ -120,6 +121,9 @@ def _take_fact(state: _State, fact: Fact) -> None:
     ]
     for other in others:
         state.report(fact.time, "never-two", f"{fact.vm} runs on {other} and on {fact.host}")
+    if fact.stale:
+        text = f"{fact.vm} goes on from {fact.host}'s memory, which is older than its disk"
+        state.report(fact.time, "memory-is-as-new-as-the-disk", text)
     if instance.session_is_over:
         text = f"{fact.vm} runs on {fact.host} again, after session {instance.session_is_over} was evicted"
         state.report(fact.time, "evicted-guests-do-not-run", text)

@@ -18,7 +18,9 @@ TOUCHES_THE_GUEST = frozenset(set(Action) - {Action.NOTHING, Action.WAIT})
 MAY_RUN_IT = {Action.START, Action.RESUME_ARRIVAL, Action.RESUME_AND_KEEP}
 
 
-def placement(phase: Phase, node: NodeName | None = ME, session: SessionId | None = MINE) -> Placement:
+def placement(
+    phase: Phase, node: NodeName | None = ME, session: SessionId | None = MINE, *, arrival: bool = False
+) -> Placement:
     claimed = phase in (Phase.HELD, Phase.STOPPING, Phase.MIGRATING, Phase.DEPARTED)
     return Placement(
         vm=VmName("web"),
@@ -29,6 +31,7 @@ def placement(phase: Phase, node: NodeName | None = ME, session: SessionId | Non
         target=OTHER if phase is Phase.MIGRATING and node == ME else ME if phase is Phase.MIGRATING else None,
         reason=Reason(rule="r", text="t"),
         since=0.0,
+        arrival=arrival,
     )
 
 
@@ -59,7 +62,7 @@ TABLE: dict[Phase, dict[SeenState | None, Action]] = {
         S.RUNNING: Action.ADOPT,
         S.PAUSED: Action.ADOPT,
         S.INCOMING: Action.WAIT,
-        S.ARRIVED: Action.RESUME_ARRIVAL,
+        S.ARRIVED: Action.CLEAR,  # it is to be started here, not to go on
         S.OUTGOING: Action.WAIT,
         S.STOPPING: Action.WAIT,
         S.CRASHED: Action.CLEAR,
@@ -70,7 +73,7 @@ TABLE: dict[Phase, dict[SeenState | None, Action]] = {
         S.RUNNING: Action.NOTHING,
         S.PAUSED: Action.NOTHING,
         S.INCOMING: Action.NOTHING,
-        S.ARRIVED: Action.RESUME_ARRIVAL,
+        S.ARRIVED: Action.CLEAR,
         S.OUTGOING: Action.NOTHING,
         S.STOPPING: Action.NOTHING,
         S.CRASHED: Action.CLEAR,
@@ -163,8 +166,14 @@ def test_guest_from_a_later_agreement_than_the_one_read_is_left_standing() -> No
     assert decide(placement(Phase.HELD, node=OTHER), local(S.ARRIVED, epoch=7)) is Action.NOTHING
 
 
+@pytest.mark.parametrize("phase", [Phase.ASSIGNED, Phase.HELD])
+def test_guest_that_arrived_goes_on_only_where_it_was_handed_over_to(phase: Phase) -> None:
+    assert decide(placement(phase, arrival=True), local(S.ARRIVED)) is Action.RESUME_ARRIVAL
+    assert decide(placement(phase, arrival=False), local(S.ARRIVED)) is Action.CLEAR
+
+
 def test_arrival_of_another_epoch_than_assigned_is_cleared_away() -> None:
-    assert decide(placement(Phase.ASSIGNED), local(S.ARRIVED, epoch=4)) is Action.CLEAR
+    assert decide(placement(Phase.ASSIGNED, arrival=True), local(S.ARRIVED, epoch=4)) is Action.CLEAR
 
 
 @pytest.mark.parametrize("state", [S.RUNNING, S.PAUSED])
@@ -185,7 +194,7 @@ def test_held_guest_that_left_by_migration_has_departed() -> None:
     ("left", "target", "expected"),
     [
         (True, None, Action.HAND_OVER),
-        (False, S.ARRIVED, Action.HAND_OVER),
+        (False, S.ARRIVED, Action.RELEASE),  # it may have run on here after that, and ended: what stands there is old
         (False, S.RUNNING, Action.HAND_OVER),
         (False, S.INCOMING, Action.WAIT),
         (False, None, Action.RELEASE),
@@ -209,7 +218,7 @@ def test_migration_is_tried_once_and_then_the_guest_stays(state: SeenState) -> N
         (Handover.SAFE, S.ARRIVED, Action.RESUME_AND_KEEP),
         (Handover.LIBVIRT, S.RUNNING, Action.CLEAR),
         (Handover.LIBVIRT, S.ARRIVED, Action.WAIT),
-        (Handover.LIBVIRT, None, Action.WAIT),
+        (Handover.LIBVIRT, None, Action.RESUME_AND_KEEP),
     ],
 )
 def test_guest_left_standing_at_the_source_by_a_migration_of_unknown_end(
@@ -217,6 +226,23 @@ def test_guest_left_standing_at_the_source_by_a_migration_of_unknown_end(
 ) -> None:
     placed, here = placement(Phase.MIGRATING), local(S.OUTGOING)
     assert decide(placed, here, handover=handover, at_target=at_target(target)) is expected
+
+
+@pytest.mark.parametrize(
+    ("target", "answers", "gone", "standing"),
+    [
+        (None, False, Action.WAIT, Action.WAIT),  # unknown is never absent
+        (None, True, Action.RELEASE, Action.RESUME_AND_KEEP),
+        (S.RUNNING, False, Action.HAND_OVER, Action.CLEAR),
+        (S.INCOMING, True, Action.WAIT, Action.WAIT),
+    ],
+)
+def test_where_libvirt_switches_by_itself_a_silent_target_is_waited_for(
+    target: SeenState | None, answers: bool, gone: Action, standing: Action
+) -> None:
+    asked = {"handover": Handover.LIBVIRT, "at_target": at_target(target), "target_answers": answers}
+    assert decide(placement(Phase.MIGRATING), None, **asked) is gone
+    assert decide(placement(Phase.MIGRATING), local(S.OUTGOING), **asked) is standing
 
 
 @pytest.mark.parametrize("state", STATES)

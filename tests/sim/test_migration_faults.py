@@ -1,0 +1,280 @@
+"""Every fault at every instant of a migration, on either side, in every style: one runs in the end, never two.
+
+The instants are the ones between which somebody may die: before libvirt is asked, while memory is copied, at the switch
+(the source stands, the target is not told), right after it (the target is complete, the source is not told), when both
+know and nothing is on record, when the hand-over is on record and the target has not claimed it, and when it has
+claimed it and has not resumed the guest.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.sim.probes import add_running, placement, queue_one_start, restart_agent, see_at_once, starts
+from tests.support.until import until
+from tests.support.worlds import Cluster, in_cluster
+from vmha.hypervisor.fabric_state import Leg, Migration
+from vmha.hypervisor.port import DomainState
+from vmha.model.records import Phase
+from vmha.model.vm import Handover, MigrationStyle
+from vmha.model.vm import Migration as MigrationSpec
+
+SOURCE, TARGET = "n1", "n2"
+COPY_S = 2.0
+LASTS_S = 25.0
+"""How long a fault lasts that can be mended: longer than every deadline of the profile."""
+BUDGET_S = 60.0
+"""From the end of the fault: until the vm runs, and runs in peace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What strikes one side, and what mends it (None: it mends itself, or stays)."""
+
+    strike: Callable[[Cluster, str], Any]
+    mend: Callable[[Cluster, str], Any] | None = None
+
+
+def freeze_agent(cluster: Cluster, node: str) -> None:
+    """SIGSTOP to the agent alone: its guard is a process of its own and goes on."""
+    host = cluster.hands.host(node)
+    host._processors.close()
+
+    def guard_goes_on() -> None:
+        if host.guard and host.is_frozen:
+            host.guard._tick()
+            asyncio.get_running_loop().call_later(0.1, guard_goes_on)
+
+    guard_goes_on()
+
+
+def thaw_agent(cluster: Cluster, node: str) -> None:
+    cluster.hands.host(node)._processors.open()
+
+
+FAULTS = {
+    "agent killed": Fault(lambda c, n: (c.hands.host(n).stop_agent(), c.hands.host(n).start_agent())),
+    "agent dead": Fault(lambda c, n: c.hands.host(n).stop_agent(), lambda c, n: c.hands.host(n).start_agent()),
+    "agent frozen": Fault(freeze_agent, thaw_agent),
+    "libvirtd killed": Fault(
+        lambda c, n: (c.world.fabric.stop_libvirtd(n), c.world.fabric.start_libvirtd(n)),
+    ),
+    "libvirtd dead": Fault(lambda c, n: c.world.fabric.stop_libvirtd(n), lambda c, n: c.world.fabric.start_libvirtd(n)),
+    "libvirtd frozen": Fault(
+        lambda c, n: c.world.fabric.freeze_libvirtd(n), lambda c, n: c.world.fabric.thaw_libvirtd(n)
+    ),
+    "libvirtd and agent dead": Fault(
+        lambda c, n: (c.world.fabric.stop_libvirtd(n), c.hands.host(n).stop_agent()),
+        lambda c, n: (c.world.fabric.start_libvirtd(n), c.hands.host(n).start_agent()),
+    ),
+    "QEMU killed": Fault(lambda c, n: c.world.fabric.crash("web", host=n)),
+    "power cut": Fault(lambda c, n: c.hands.host(n).power_off()),
+    "power cut for a while": Fault(lambda c, n: c.hands.host(n).power_off(), lambda c, n: c.hands.host(n).power_on()),
+    "frozen until its watchdog": Fault(lambda c, n: c.hands.host(n).freeze()),
+    "frozen for an instant": Fault(
+        lambda c, n: (c.hands.host(n).freeze(), asyncio.get_running_loop().call_later(1.0, c.hands.host(n).thaw))
+    ),
+    "network cut": Fault(lambda c, n: c.hands.host(n).cut(), lambda c, n: c.hands.host(n).heal()),
+    "network cut for an instant": Fault(
+        lambda c, n: (c.hands.host(n).cut(), asyncio.get_running_loop().call_later(1.5, c.hands.host(n).heal))
+    ),
+    "etcd stopped": Fault(lambda c, n: c.world.etcd.stop(), lambda c, n: c.world.etcd.start()),
+    "last reply lost": Fault(lambda c, n: c.world.fabric.lose_migration_reply("web")),
+}
+
+
+def under_way(cluster: Cluster) -> Migration | None:
+    guest = cluster.world.fabric.host(SOURCE).guests.get("web")
+    return guest.migration if guest is not None else None
+
+
+def on_leg(cluster: Cluster, leg: Leg) -> bool:
+    migration = under_way(cluster)
+    return migration is not None and migration.leg is leg
+
+
+def is_copying(cluster: Cluster) -> bool:
+    migration = under_way(cluster)
+    return migration is not None and cluster.world.clock.now() - migration.began >= COPY_S / 2
+
+
+def has_left(cluster: Cluster) -> bool:
+    return [host for host, _ in cluster.world.fabric.instances("web")] == [TARGET]
+
+
+def in_phase(cluster: Cluster, phase: Phase, node: str) -> bool:
+    held = placement(cluster, "web")
+    return held is not None and held.phase is phase and held.node == node
+
+
+INSTANTS: dict[str, Callable[[Cluster], bool]] = {
+    "asked for": lambda c: in_phase(c, Phase.MIGRATING, SOURCE),
+    "copying": is_copying,
+    "at the switch": lambda c: on_leg(c, Leg.SWITCHING),
+    "after the switch": lambda c: on_leg(c, Leg.ARRIVED),
+    "before the hand-over": has_left,
+    "handed over": lambda c: in_phase(c, Phase.ASSIGNED, TARGET),
+    "claimed": lambda c: in_phase(c, Phase.HELD, TARGET),
+}
+
+UNTIL_THE_SWITCH = ("copying", "at the switch")
+CASES = [
+    case
+    for case in itertools.product(FAULTS, (SOURCE, TARGET), INSTANTS, (MigrationStyle.LIVE, MigrationStyle.PAUSE))
+    if not (case[0] in ("etcd stopped", "last reply lost") and case[1] == TARGET)
+    if case[3] is MigrationStyle.LIVE or case[2] in UNTIL_THE_SWITCH  # from then on the styles do the same
+]
+
+
+async def play(cluster: Cluster, fault: Fault, side: str, instant: str, style: MigrationStyle) -> None:
+    await migrating(cluster, instant, style=style)
+    fault.strike(cluster, side)
+    if fault.mend:
+        await asyncio.sleep(LASTS_S)
+        fault.mend(cluster, side)
+    await one_instance(cluster)
+
+
+@pytest.mark.parametrize(("fault", "side", "instant", "style"), CASES)
+def test_one_runs_in_the_end_and_never_two(fault: str, side: str, instant: str, style: MigrationStyle) -> None:
+    in_cluster(lambda cluster: play(cluster, FAULTS[fault], side, instant, style), watchdog_s=2)
+
+
+async def migrating(cluster: Cluster, instant: str, **migration: Any) -> None:
+    """``web`` on its way from the source to the target, at this instant."""
+    await add_running(cluster, "web", on=(SOURCE, "n3", TARGET), migration=MigrationSpec(**migration))
+    cluster.world.fabric.set_migration_time("web", COPY_S)
+    await cluster.hands.migrate("web", TARGET)
+    await see_at_once(lambda: INSTANTS[instant](cluster) or None)
+
+
+async def one_instance(cluster: Cluster, *, timeout_s: float = BUDGET_S) -> None:
+    def is_one() -> bool:
+        held = placement(cluster, "web")
+        running = [(held.node, DomainState.RUNNING)] if held else []
+        return held is not None and held.phase is Phase.HELD and cluster.world.fabric.instances("web") == running
+
+    await until(is_one, what="one instance, running and held", timeout_s=timeout_s)
+    await cluster.rest()
+    assert is_one()
+    assert cluster.violations() == []
+
+
+def test_guest_left_standing_at_the_target_does_not_go_on_after_its_source_ran_on_and_was_lost() -> None:
+    """libvirt lets the source run again when the target's libvirtd dies at the switch. Its agent is not there to put
+    that on record, and then its host is lost: what stands at the target is older than the disk.
+    """
+
+    async def scene(cluster: Cluster) -> None:
+        await migrating(cluster, "copying")
+        cluster.hands.host(SOURCE).stop_agent()
+        await see_at_once(lambda: on_leg(cluster, Leg.ARRIVED) or None)
+        cluster.world.fabric.stop_libvirtd(TARGET)
+        cluster.world.fabric.start_libvirtd(TARGET)
+        await asyncio.sleep(1.0)
+        assert cluster.where("web") == [SOURCE]
+        cluster.hands.host(SOURCE).power_off()
+        await one_instance(cluster)
+
+    in_cluster(scene)
+
+
+def test_guest_that_ran_on_at_its_source_and_crashed_there_does_not_go_on_from_what_stands_at_the_target() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await migrating(cluster, "copying")
+        cluster.hands.host(SOURCE).stop_agent()
+        await see_at_once(lambda: on_leg(cluster, Leg.ARRIVED) or None)
+        cluster.world.fabric.stop_libvirtd(TARGET)
+        cluster.world.fabric.start_libvirtd(TARGET)
+        await asyncio.sleep(1.0)
+        cluster.world.fabric.crash("web", host=SOURCE)
+        cluster.hands.host(SOURCE).start_agent()
+        await one_instance(cluster)
+
+    in_cluster(scene)
+
+
+def test_migration_that_ended_while_no_agent_was_at_its_source_is_handed_over_by_the_next_one() -> None:
+    """libvirt's own note says that it left by migration: its memory goes on at the target."""
+
+    async def scene(cluster: Cluster) -> None:
+        await migrating(cluster, "copying")
+        cluster.hands.host(SOURCE).stop_agent()
+        await see_at_once(lambda: has_left(cluster) or None)
+        cluster.hands.host(SOURCE).start_agent()
+        await one_instance(cluster)
+        assert cluster.where("web") == [TARGET]
+        assert [fact.host for fact in starts(cluster, "web")] == [SOURCE, TARGET]  # resumed there, never booted
+
+    in_cluster(scene)
+
+
+def test_guest_taken_out_of_the_cluster_by_hand_while_its_agent_was_down_is_not_started_again() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web", on=(SOURCE, "n3", TARGET))
+        cluster.hands.host(SOURCE).stop_agent()
+        cluster.hands.virsh_migrate("web", "elsewhere")
+        await asyncio.sleep(1.5)
+        cluster.hands.host(SOURCE).start_agent()
+        await cluster.rest()
+        held = placement(cluster, "web")
+        assert held is not None
+        assert held.phase is Phase.DEPARTED
+        assert cluster.where("web") == ["elsewhere"]
+
+    in_cluster(scene)
+
+
+def test_note_of_an_earlier_migration_is_not_taken_for_the_end_of_a_start_that_never_happened() -> None:
+    """It left this node by migration once; later its agent claims it, and is killed before it starts it."""
+
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web", on=(SOURCE, TARGET))
+        cluster.hands.virsh_migrate("web", TARGET)
+        await until(lambda: in_phase(cluster, Phase.HELD, TARGET), what="adopted")
+        came_out = queue_one_start(cluster, SOURCE, 60.0)
+        await cluster.hands.relocate("web", SOURCE)
+        await until(lambda: in_phase(cluster, Phase.HELD, SOURCE), what="a claim")
+        restart_agent(cluster, SOURCE)
+        await one_instance(cluster)
+        assert not came_out()
+
+    in_cluster(scene)
+
+
+@pytest.mark.parametrize("fault", ["agent dead", "libvirtd dead", "libvirtd and agent dead"])
+def test_silent_target_of_libvirts_own_switch_is_waited_for_before_anybody_starts_it_again(fault: str) -> None:
+    """It may run there: nobody can tell until that node answers, or is fenced."""
+
+    async def scene(cluster: Cluster) -> None:
+        await migrating(cluster, "after the switch", handover=Handover.LIBVIRT)
+        cluster.world.fabric.crash("web", host=SOURCE)
+        FAULTS[fault].strike(cluster, TARGET)
+        await asyncio.sleep(LASTS_S)
+        mend = FAULTS[fault].mend
+        assert mend
+        mend(cluster, TARGET)
+        await one_instance(cluster)
+
+    in_cluster(scene, watchdog_s=2)
+
+
+def test_target_without_an_agent_is_waited_for_when_libvirt_switched_by_itself_and_the_source_died() -> None:
+    """That agent never lived to show what came in; the guest runs there until its guard ends it."""
+
+    async def scene(cluster: Cluster) -> None:
+        how = MigrationSpec(handover=Handover.LIBVIRT)
+        await add_running(cluster, "web", on=(SOURCE, TARGET, "n3"), migration=how)
+        cluster.world.fabric.set_migration_time("web", COPY_S)
+        await cluster.hands.drain(SOURCE)
+        await see_at_once(lambda: INSTANTS["asked for"](cluster) or None)
+        cluster.hands.host(TARGET).stop_agent()
+        await see_at_once(lambda: on_leg(cluster, Leg.ARRIVED) or None)
+        cluster.world.fabric.crash("web", host=SOURCE)
+        await one_instance(cluster)
+
+    in_cluster(scene, watchdog_s=2)
