@@ -268,11 +268,13 @@ def test_target_without_an_agent_is_waited_for_when_libvirt_switched_by_itself_a
 
     async def scene(cluster: Cluster) -> None:
         how = MigrationSpec(handover=Handover.LIBVIRT)
-        await add_running(cluster, "web", on=(SOURCE, TARGET, "n3"), migration=how)
+        await add_running(cluster, "web", on=(SOURCE, "n3", TARGET), migration=how)
         cluster.world.fabric.set_migration_time("web", COPY_S)
+        await cluster.hands.drain("n3")
         await cluster.hands.drain(SOURCE)
         await see_at_once(lambda: INSTANTS["asked for"](cluster) or None)
         cluster.hands.host(TARGET).stop_agent()
+        await cluster.hands.undrain("n3")  # the next best, and free to take it
         await see_at_once(lambda: on_leg(cluster, Leg.ARRIVED) or None)
         cluster.world.fabric.crash("web", host=SOURCE)
         await one_instance(cluster)
