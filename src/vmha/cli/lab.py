@@ -5,23 +5,24 @@ was done. ``exec`` ends with the exit code of the command it ran.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from vmha.cli.lab_chaos import chaos
+from vmha.cli.lab_errors import plain_errors
 from vmha.lab import client, launch, teardown
 from vmha.lab.events import describe, follow
 from vmha.lab.guests import add_witness, find_witness, list_witnesses, remove_witness, verdict_of
 from vmha.lab.layout import LabDir, Link
 from vmha.model.clock import SystemClock
-from vmha.model.errors import Refused, Rejected, VmhaError
+from vmha.model.errors import Refused, Rejected
 
 app = typer.Typer(help="Real hosts on one Linux machine: build a cluster, pull its plugs.", no_args_is_help=True)
 vm_app = typer.Typer(help="Witness guests: tiny vms whose disk proves what happened to them.", no_args_is_help=True)
 app.add_typer(vm_app, name="vm")
+app.command()(chaos)
 
 _START_TIMEOUT_S = 90.0
 _JOIN_TIMEOUT_S = 20.0
@@ -38,19 +39,6 @@ Timeout = Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the c
 
 def _tell(words: str) -> None:
     typer.echo(f"  {words}")
-
-
-@contextmanager
-def _plain_errors() -> Iterator[None]:
-    """One line on standard error and the exit code of the family, instead of a traceback."""
-    try:
-        yield
-    except (Rejected, Refused) as error:
-        typer.echo(f"vmha lab: {error}", err=True)
-        raise typer.Exit(2) from error
-    except (VmhaError, OSError) as error:
-        typer.echo(f"vmha lab: {error}", err=True)
-        raise typer.Exit(1) from error
 
 
 def _lab(path: Path | None) -> LabDir:
@@ -74,7 +62,7 @@ def up(
 
     clock = SystemClock()
     began_s = clock.now()
-    with _plain_errors():
+    with plain_errors():
         lab = _lab(directory)
         chosen = lab_cluster.find_profile(profile)
         spec = launch.make_spec(lab.path, hosts=nodes, etcd=etcd, profile=profile, agents=agents)
@@ -110,7 +98,7 @@ def down(
     keep: Annotated[bool, typer.Option("--keep", help="Keep the logs.")] = False,
 ) -> None:
     """Take the lab down and remove everything of it, whatever state it is in."""
-    with _plain_errors():
+    with plain_errors():
         lab = _lab(directory)
         if teardown.down(lab, keep_logs=keep):
             typer.echo(f"lab down; logs are in {lab.path}" if keep else "lab down")
@@ -121,7 +109,7 @@ def down(
 @app.command()
 def status(*, directory: Dir = None, as_json: Json = False) -> None:
     """Show the machines, their power, cables and watchdogs, and who writes to which disk."""
-    with _plain_errors():
+    with plain_errors():
         found = client.ask(_lab(directory), "status")
     if as_json:
         typer.echo(json.dumps(found, indent=1))
@@ -150,7 +138,7 @@ def _verb(op: str, done: str, help_text: str, timeout_s: float = 30.0) -> None:
     def run(node: Node, *, directory: Dir = None) -> None:
         clock = SystemClock()
         began_s = clock.now()
-        with _plain_errors():
+        with plain_errors():
             client.ask(_lab(directory), op, node=node, timeout_s=timeout_s)
         typer.echo(f"{node} {done} ({clock.now() - began_s:.2f} s)")
 
@@ -170,7 +158,7 @@ def _link_verb(op: str, done: str, help_text: str) -> None:
         link: Annotated[Link, typer.Option(help="Which cable.")] = Link.LAN,
         directory: Dir = None,
     ) -> None:
-        with _plain_errors():
+        with plain_errors():
             client.ask(_lab(directory), op, node=node, link=link)
         typer.echo(f"{node}: {link} {done}")
 
@@ -191,7 +179,7 @@ def execute(
     """Run a command inside a machine; ends with its exit code."""
     from vmha.lab.enter import run_in
 
-    with _plain_errors():
+    with plain_errors():
         words = command[1:] if command and command[0] == "--" else command
         code = run_in(_lab(directory), node, words or ["bash"])
     raise typer.Exit(code)
@@ -205,7 +193,7 @@ def events(
     as_json: Json = False,
 ) -> None:
     """Tell what happened in the lab, oldest first."""
-    with _plain_errors():
+    with plain_errors():
         for event in follow(_lab(directory), keep_on=keep_on):
             typer.echo(json.dumps(event) if as_json else describe(event))
 
@@ -219,7 +207,7 @@ def verdict(
     mark: Annotated[bool, typer.Option("--mark", help="Measure the longest gap anew from now on.")] = False,
 ) -> None:
     """Judge a witness guest by its disk: boots, ticks, the longest gap, and whether it ever ran twice."""
-    with _plain_errors():
+    with plain_errors():
         found = verdict_of(_lab(directory), name, mark=mark)
     typer.echo(json.dumps(found.to_dict(), indent=1) if as_json else found.sentence())
 
@@ -238,7 +226,7 @@ def vm_add(
     """Make a witness guest: its disk, its definition, and a vm of the cluster."""
     from vmha.cli import lab_cluster
 
-    with _plain_errors():
+    with plain_errors():
         lab = _lab(directory)
         witness = add_witness(lab, name, memory_mib=memory)
         try:
@@ -254,7 +242,7 @@ def vm_add(
 @vm_app.command("list")
 def vm_list(*, directory: Dir = None, as_json: Json = False) -> None:
     """List the witness guests by their disks."""
-    with _plain_errors():
+    with plain_errors():
         names = list_witnesses(_lab(directory))
     typer.echo(json.dumps(names) if as_json else "\n".join(names) or "no witness guests: `vmha lab vm add NAME`")
 
@@ -269,7 +257,7 @@ def vm_remove(
     """Stop a witness guest, take it out of the cluster and remove its disk."""
     from vmha.cli import lab_cluster
 
-    with _plain_errors():
+    with plain_errors():
         lab = _lab(directory)
         find_witness(lab, name)
         lab_cluster.remove_vm(lab, name, timeout_s=timeout, tell=_tell)

@@ -7,15 +7,18 @@ never finish dying while its last process waits for a frozen parent to reap it.
 
 import os
 import signal
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from vmha.lab import linux
 from vmha.lab.boxplan import HOME, box_environment
 from vmha.lab.client import ask_with_fds
 from vmha.lab.layout import LabDir, LabSpec, Tier
+from vmha.model.errors import VmhaError
 
 _PASSED_ON = ("TERM", "COLORTERM", "COLUMNS", "LINES", "NO_COLOR")
-_NOT_FOUND, _NOT_EXECUTABLE = 127, 126
+_NOT_FOUND, _NOT_EXECUTABLE, _NO_ENTRANCE = 127, 126, 125
 _REST = linux.BOX_NAMESPACES & ~linux.CLONE_NEWPID
 
 
@@ -64,3 +67,13 @@ def _become(spec: LabSpec, machine: int, freezer: list[int], argv: Sequence[str]
     except OSError as error:
         os.write(2, f"{argv[0]}: {error.strerror}\n".encode())
     return _NOT_EXECUTABLE
+
+
+def main() -> int:
+    """``LABDIR NODE COMMAND ...``: for programs of the lab's own, in an interpreter that starts in no time."""
+    directory, node, *argv = sys.argv[1:]
+    try:
+        return run_in(LabDir(Path(directory)), node, argv)
+    except (VmhaError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return _NO_ENTRANCE

@@ -1,0 +1,216 @@
+"""One round after the other: strike, heal, wait until the cluster has come to rest, judge.
+
+::
+
+    strikes of the round ----> heal ----> look every 0.2 s until every guest ticks and the cluster ----> judge
+    (each at its instant)                 says the same twice, or the budget is used up
+
+A round that the lab itself could not carry out counts as a violation: what was not played proves nothing.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vmha.lab import client
+from vmha.lab.chaos.cluster import Cluster
+from vmha.lab.chaos.evidence import keep_evidence
+from vmha.lab.chaos.judge import Facts, GuestFacts, Outcome, Traces, judge, judge_unplayed
+from vmha.lab.chaos.recovery import Recovery, budget_s
+from vmha.lab.chaos.schedule import Fault, Round, Shape, draw_preferences, draw_round
+from vmha.lab.chaos.strikes import Strikes
+from vmha.lab.guests import add_witness
+from vmha.lab.layout import LabDir
+from vmha.lab.witness.verdict import read_disk
+from vmha.model.clock import Clock
+from vmha.model.errors import Retryable, VmhaError
+from vmha.policy.decide import LONGEST_RESTART_REST_S
+
+FIRST_REST_S = 90.0
+_LOOK_S = 0.2
+_QUIET_LOOKS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """What was asked for. ``slack``: the budget of a recovery is multiplied by it, for a slow machine."""
+
+    seed: int
+    first_round: int
+    rounds: int
+    shape: Shape
+    profile: str
+    slack: float = 1.0
+
+    def draw(self, number: int) -> Round:
+        return draw_round(self.seed, number, self.shape)
+
+    @property
+    def schedule(self) -> tuple[Round, ...]:
+        return tuple(self.draw(number) for number in range(self.first_round, self.first_round + self.rounds))
+
+    def replay_command(self, played: Round, fence: bool) -> str:
+        """Plays this round alone."""
+        shape = self.shape
+        return (
+            f"vmha lab chaos --seed {played.seed} --first-round {played.number} --rounds 1 --hosts {len(shape.hosts)} "
+            f"--vms {len(shape.vms)} --etcd {len(shape.members)} --profile {self.profile} "
+            f"{'--fence' if fence else '--no-fence'}"
+        )
+
+
+async def play(
+    run: Run, lab: LabDir, clock: Clock, *, evidence: Callable[[Round], Path]
+) -> AsyncGenerator[tuple[Outcome, Path | None], None]:
+    """Add the guests, then yield the outcome of each round and, for a bad one, where its evidence is.
+
+    Raises:
+        Retryable: the guests did not come up at all.
+    """
+    async with Cluster(lab, clock) as cluster:
+        player = _Player(run, lab, cluster, clock)
+        await player.add_guests()
+        for played in run.schedule:
+            try:
+                outcome = await player.play(played)
+            except (VmhaError, OSError, TimeoutError) as error:
+                outcome = judge_unplayed(played, str(error) or type(error).__name__)
+            where = None
+            if not outcome.is_good:
+                where = evidence(played)
+                await keep_evidence(where, lab, cluster, player.strikes.inside, outcome)
+            yield outcome, where
+
+
+class _Player:
+    def __init__(self, run: Run, lab: LabDir, cluster: Cluster, clock: Clock) -> None:
+        self._run = run
+        self._lab = lab
+        self._cluster = cluster
+        self._clock = clock
+        self._vms = run.shape.vms
+        self._budget_s = budget_s(run.shape.timing) * run.slack
+        self.strikes = Strikes(lab, run.shape, cluster, clock)
+
+    async def add_guests(self) -> None:
+        for preference in draw_preferences(self._run.seed, self._run.shape):
+            witness = await asyncio.to_thread(add_witness, self._lab, preference.vm)
+            await self._cluster.add_guest(witness, preference)
+        pending, _ = await self._await_rest(self._clock.now(), FIRST_REST_S * self._run.slack, {})
+        if pending:
+            raise Retryable(f"the guests did not come up: {pending}")
+
+    async def play(self, played: Round) -> Outcome:
+        before = await self._traces()
+        began_s = self._clock.now()
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(self.strikes.play(strike, began_s), name=strike.words) for strike in played.strikes
+            ]
+        struck_s = self._clock.now() - began_s
+        await self.strikes.mend_machines()
+        healed_s = self._clock.now()
+        await self.strikes.take_orders_back([s.target.name for s in played.strikes if s.fault is Fault.VIRSH_SUSPEND])
+        beats = await self._beats()
+        pending, recovery = await self._await_rest(healed_s, self._budget_s, beats)
+        rest_s = self._clock.now() - healed_s
+        facts = Facts(
+            done=tuple(task.result() for task in tasks),
+            guests=await self._guest_facts(before, recovery),
+            pending=pending,
+            rest_s=round(rest_s, 2),
+            budget_s=round(self._budget_s, 2),
+            struck_s=round(struck_s, 2),
+            healing_s=round(healed_s - began_s - struck_s, 2),
+        )
+        return judge(played, facts)
+
+    async def _beats(self) -> dict[str, int]:
+        """As soon as the store answers: it may still be electing its leader."""
+        end_s = self._clock.now() + self._budget_s
+        while True:
+            try:
+                return await self._cluster.beats()
+            except VmhaError:
+                if self._clock.now() > end_s:
+                    raise
+            await asyncio.sleep(_LOOK_S)
+
+    async def _await_rest(self, healed_s: float, within_s: float, beats: dict[str, int]) -> tuple[str, Recovery]:
+        """What is still pending in the end ('' nothing), and when the guests were back.
+
+        A guest that vmha lets rest, because it ended again and again, is given that time too.
+        """
+        recovery = Recovery(healed_at_s=healed_s)
+        quiet = 0
+        while True:
+            recovery.see(self._clock.now(), await self._silences())
+            pending = await self._pending(beats)
+            silent = [vm for vm in self._vms if not recovery.is_ticking(vm)]
+            quiet = 0 if pending or silent else quiet + 1
+            if quiet >= _QUIET_LOOKS:
+                return "", recovery
+            rest_s = LONGEST_RESTART_REST_S if any(self._cluster.says(vm).is_resting for vm in self._vms) else 0.0
+            if self._clock.now() > healed_s + within_s + rest_s:
+                return pending or f"{', '.join(silent)} not ticking", recovery
+            await asyncio.sleep(_LOOK_S)
+
+    async def _pending(self, beats: dict[str, int]) -> str:
+        try:
+            return await self._cluster.pending(beats)
+        except VmhaError as error:
+            return str(error)
+
+    # -- facts ---------------------------------------------------------------------------------------------------------
+
+    async def _storage(self) -> dict[str, Any]:
+        found: dict[str, Any] = await asyncio.to_thread(client.ask, self._lab, "storage")
+        return found
+
+    async def _silences(self) -> dict[str, float | None]:
+        storage = await self._storage()
+        return {vm: storage.get(vm, {}).get("since_last_write_s") for vm in self._vms}
+
+    async def _traces(self) -> dict[str, Traces]:
+        storage = await self._storage()
+        found = {}
+        for vm in self._vms:
+            disk = await asyncio.to_thread(read_disk, self._lab.image(vm))
+            found[vm] = Traces(
+                boots=disk.boots,
+                ticks=disk.ticks,
+                returns=disk.returns,
+                tick_breaks=disk.tick_breaks,
+                foreign=disk.foreign,
+                double_writers=storage.get(vm, {}).get("double_writers", 0),
+            )
+        return found
+
+    async def _guest_facts(self, before: dict[str, Traces], recovery: Recovery) -> tuple[GuestFacts, ...]:
+        after, qemus = await self._traces(), await self._qemus()
+        facts = []
+        for vm in self._vms:
+            says = self._cluster.says(vm)
+            facts.append(
+                GuestFacts(
+                    vm=vm,
+                    before=before[vm],
+                    after=after[vm],
+                    back_s=recovery.back_s(vm),
+                    state=says.state,
+                    reason=says.reason,
+                    qemus=tuple(host for host, there in qemus.items() if vm in there),
+                )
+            )
+        return tuple(facts)
+
+    async def _qemus(self) -> dict[str, Sequence[str]]:
+        """The guests that have a QEMU, on each host, by its processes' own command lines."""
+        hosts = self._run.shape.hosts
+        said = await asyncio.gather(*(self.strikes.inside.run(host, _QEMUS) for host in hosts))
+        return {host: each.text.split() for host, each in zip(hosts, said, strict=True) if each.code == 0}
+
+
+_QEMUS = r"ps -eo args | sed -n 's/^[^ ]*qemu-system.* guest=\([^,]*\),.*/\1/p'"
