@@ -3,11 +3,12 @@
 VMHA   := .venv/bin/vmha
 PYTHON := .venv/bin/python
 PYTEST := $(PYTHON) -m pytest
+CHAOS_ARGS ?= --seed 1 --rounds 20
 # A test that hangs says where, and ends the run, instead of holding it up for ever. $(PYTEST_ARGS) is yours.
 LIMITS := -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test fmt lint lab bench lock run-ready dev-ready
+.PHONY: help demo check test fmt lint lab chaos bench lock run-ready dev-ready
 
 help:
 	@echo 'make demo    a true story on this machine in two minutes: three hosts, one vm, one power cut'
@@ -17,6 +18,7 @@ help:
 	@echo 'make fmt     put the code into shape'
 	@echo 'make lint    say what is not'
 	@echo 'make lab     only the tests that build hosts'
+	@echo 'make chaos   break a cluster of real hosts, round after round: $(CHAOS_ARGS)'
 	@echo 'make bench   measure, and print ratios'
 	@echo
 	@echo 'Each installs what it needs first (as root; otherwise it says what is missing).'
@@ -40,6 +42,9 @@ lint: dev-ready
 
 lab: dev-ready
 	@$(PYTEST) -m lab $(LIMITS) $(PYTEST_ARGS)
+
+chaos: run-ready
+	@$(VMHA) lab chaos $(CHAOS_ARGS)
 
 bench: dev-ready
 	@$(PYTHON) -m bench

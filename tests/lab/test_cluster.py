@@ -162,6 +162,16 @@ def test_stop_start_and_restart_do_what_they_say(cluster: Cluster):
     assert cluster.vm("web")["node"] == "h1"
 
 
+def test_vm_whose_qemu_stands_still_is_stopped_by_force_and_starts_again(cluster: Cluster):
+    cluster.vmha("vm", "edit", "web", "--stop-timeout", "1")
+    (pid,) = cluster.qemu_pids("h1")
+    cluster.lab.sh("h1", f"kill -STOP {pid}")
+    cluster.vmha("vm", "stop", "web", "--timeout", "60")
+    assert cluster.qemu_pids("h1") == []
+    cluster.vmha("vm", "start", "web")
+    cluster.await_ticks("web")
+
+
 def test_relocate_stops_it_here_and_starts_it_there(cluster: Cluster):
     cluster.vmha("vm", "relocate", "web", "--to", "h3")
     assert cluster.vm("web")["node"] == "h3"

@@ -29,8 +29,9 @@ class Said:
         """'' when it succeeded, else its last line."""
         if self.code == 0:
             return ""
-        lines = [line for line in self.text.splitlines() if line.strip()]
-        return lines[-1].strip() if lines else f"exit code {self.code}"
+        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
+        # libvirt quotes the whole command line of a hook before what the hook said.
+        return lines[-1].rpartition("unexpected exit status 1: ")[2] if lines else f"exit code {self.code}"
 
 
 class Inside:

@@ -42,12 +42,16 @@ class Traces:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GuestFacts:
-    """One guest at the end of a round. ``back_s`` None: it does not tick. ``qemus``: hosts with a QEMU of it."""
+    """One guest at the end of a round. ``back_s`` None: it does not tick. ``qemus``: hosts with a QEMU of it.
+
+    ``outage_s``: the longest time in this round in which nobody ran it.
+    """
 
     vm: str
     before: Traces
     after: Traces
     back_s: float | None
+    outage_s: float
     state: str
     reason: str
     qemus: tuple[str, ...]
@@ -102,11 +106,17 @@ class Outcome:
         return None if None in times else max((s for s in times if s is not None), default=0.0)
 
     @property
+    def outage_s(self) -> float:
+        """The longest of any guest."""
+        return max((guest.outage_s for guest in self.facts.guests), default=0.0)
+
+    @property
     def boots(self) -> int:
         return sum(guest.after.boots - guest.before.boots for guest in self.facts.guests)
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"good": self.is_good, "back_s": self.back_s, "boots": self.boots}
+        sums = {"good": self.is_good, "back_s": self.back_s, "outage_s": self.outage_s, "boots": self.boots}
+        return asdict(self) | sums
 
 
 HARMLESS = frozenset(

@@ -28,6 +28,7 @@ class Result:
     violations: tuple[str, ...]
     remarks: tuple[str, ...]
     back_s: float | None
+    outage_s: float
     rest_s: float
     boots: int
     budget_s: float
@@ -47,6 +48,7 @@ class Result:
             violations=tuple(f"{violation.kind}: {violation.text}" for violation in outcome.violations),
             remarks=outcome.remarks,
             back_s=None if outcome.back_s is None else round(outcome.back_s, 2),
+            outage_s=outcome.outage_s,
             rest_s=outcome.facts.rest_s,
             boots=outcome.boots,
             budget_s=outcome.facts.budget_s,
@@ -80,8 +82,9 @@ def outcome_line(outcome: Outcome) -> str:
     verdict = "good" if outcome.is_good else "VIOLATION"
     facts = outcome.facts
     return (
-        f"{outcome.round.number:4d}  {verdict}, {back}, at rest after {facts.rest_s:4.1f} s, {outcome.boots} boots "
-        f"(struck {facts.struck_s:.1f} s, healed in {facts.healing_s:.1f} s): {outcome.round.words}"
+        f"{outcome.round.number:4d}  {verdict}, {back}, at rest after {facts.rest_s:4.1f} s, {outcome.boots} boots, "
+        f"longest outage {outcome.outage_s:.1f} s (struck {facts.struck_s:.1f} s, healed in {facts.healing_s:.1f} s): "
+        f"{outcome.round.words}"
     )
 
 
@@ -100,6 +103,8 @@ class Totals:
     boots: int
     back_median_s: float
     back_max_s: float
+    outage_median_s: float
+    outage_max_s: float
     rest_median_s: float
     rest_max_s: float
     budget_s: float
@@ -107,6 +112,7 @@ class Totals:
 
 def total(results: Sequence[Result]) -> Totals:
     backs = [result.back_s for result in results if result.back_s is not None] or [0.0]
+    outages = [result.outage_s for result in results] or [0.0]
     rests = [result.rest_s for result in results] or [0.0]
     return Totals(
         rounds=len(results),
@@ -114,6 +120,8 @@ def total(results: Sequence[Result]) -> Totals:
         boots=sum(result.boots for result in results),
         back_median_s=round(median(backs), 2),
         back_max_s=max(backs),
+        outage_median_s=round(median(outages), 2),
+        outage_max_s=max(outages),
         rest_median_s=round(median(rests), 2),
         rest_max_s=max(rests),
         budget_s=max((result.budget_s for result in results), default=0.0),
@@ -136,13 +144,15 @@ def fault_rows(results: Sequence[Result]) -> list[tuple[str, ...]]:
                     str(undone),
                     f"{sums.back_median_s:.1f}",
                     f"{sums.back_max_s:.1f}",
+                    f"{sums.outage_median_s:.1f}",
+                    f"{sums.outage_max_s:.1f}",
                     str(sums.bad),
                 )
             )
     return rows
 
 
-FAULT_HEADERS = ("fault", "drawn", "not possible", "back median s", "max s", "violations")
+FAULT_HEADERS = ("fault", "drawn", "not possible", "back: median", "max", "outage: median", "max s", "violations")
 
 
 def summary_lines(results: Sequence[Result]) -> list[str]:
@@ -152,6 +162,7 @@ def summary_lines(results: Sequence[Result]) -> list[str]:
         f"guests back after healing: median {sums.back_median_s:.1f} s, longest {sums.back_max_s:.1f} s "
         f"(budget {sums.budget_s:.0f} s); cluster at rest: median {sums.rest_median_s:.1f} s, "
         f"longest {sums.rest_max_s:.1f} s",
+        f"longest outage of a guest in a round: median {sums.outage_median_s:.1f} s, longest {sums.outage_max_s:.1f} s",
     ]
 
 
@@ -180,7 +191,9 @@ def record(results: Sequence[Result]) -> str:
         "",
         f"After healing every guest ticked again within {sums.back_max_s:.1f} s (median {sums.back_median_s:.1f} s; "
         f"0 for rounds in which none had stopped), the whole cluster was at rest within {sums.rest_max_s:.1f} s "
-        f"(median {sums.rest_median_s:.1f} s). The budget was {sums.budget_s:.0f} s.",
+        f"(median {sums.rest_median_s:.1f} s). The budget was {sums.budget_s:.0f} s. The longest outage of a guest in a "
+        f"round was {sums.outage_median_s:.1f} s in the median and {sums.outage_max_s:.1f} s at most, with the faults' own "
+        "durations and stops that were asked for.",
         "",
         *_table(FAULT_HEADERS, fault_rows(results)),
         "",

@@ -92,6 +92,7 @@ class _Player:
         self._clock = clock
         self._vms = run.shape.vms
         self._budget_s = budget_s(run.shape.timing) * run.slack
+        self._seen: dict[str, Traces] = {}
         self.strikes = Strikes(lab, run.shape, cluster, clock)
 
     async def add_guests(self) -> None:
@@ -101,9 +102,11 @@ class _Player:
         pending, _ = await self._await_rest(self._clock.now(), FIRST_REST_S * self._run.slack, {})
         if pending:
             raise Retryable(f"the guests did not come up: {pending}")
+        self._seen = await self._traces()
 
     async def play(self, played: Round) -> Outcome:
-        before = await self._traces()
+        for vm in self._vms:
+            await asyncio.to_thread(client.ask, self._lab, "mark", export=vm)
         began_s = self._clock.now()
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -118,7 +121,7 @@ class _Player:
         rest_s = self._clock.now() - healed_s
         facts = Facts(
             done=tuple(task.result() for task in tasks),
-            guests=await self._guest_facts(before, recovery),
+            guests=await self._guest_facts(recovery),
             pending=pending,
             rest_s=round(rest_s, 2),
             budget_s=round(self._budget_s, 2),
@@ -188,8 +191,11 @@ class _Player:
             )
         return found
 
-    async def _guest_facts(self, before: dict[str, Traces], recovery: Recovery) -> tuple[GuestFacts, ...]:
-        after, qemus = await self._traces(), await self._qemus()
+    async def _guest_facts(self, recovery: Recovery) -> tuple[GuestFacts, ...]:
+        """Between two rounds nothing goes unseen: what one ended with is what the next is compared with."""
+        before, qemus = self._seen, await self._qemus()
+        after = self._seen = await self._traces()
+        storage = await self._storage()
         facts = []
         for vm in self._vms:
             says = self._cluster.says(vm)
@@ -199,6 +205,7 @@ class _Player:
                     before=before[vm],
                     after=after[vm],
                     back_s=recovery.back_s(vm),
+                    outage_s=round(_outage_s(storage.get(vm)), 2),
                     state=says.state,
                     reason=says.reason,
                     qemus=tuple(host for host, there in qemus.items() if vm in there),
@@ -211,6 +218,11 @@ class _Player:
         hosts = self._run.shape.hosts
         said = await asyncio.gather(*(self.strikes.inside.run(host, _QEMUS) for host in hosts))
         return {host: each.text.split() for host, each in zip(hosts, said, strict=True) if each.code == 0}
+
+
+def _outage_s(report: dict[str, Any] | None) -> float:
+    """A gap that has not ended yet counts too."""
+    return max(report["longest_gap_s"], report["since_last_write_s"] or 0.0) if report else 0.0
 
 
 _QEMUS = r"ps -eo args | sed -n 's/^[^ ]*qemu-system.* guest=\([^,]*\),.*/\1/p'"

@@ -121,7 +121,7 @@ class Strikes:
                 return await self._virsh(vm, f"{fault} {vm}")
             case Fault.KILL_QEMU | Fault.STOP_QEMU:
                 number = "KILL" if fault is Fault.KILL_QEMU else "STOP"
-                return await self._virsh(vm, f"kill -{number} $(cat /run/libvirt/qemu/{vm}.pid)")
+                return await self._virsh(vm, f"pid=$(cat /run/libvirt/qemu/{vm}.pid) && kill -{number} $pid")
             case Fault.MIGRATE:
                 await self._cluster.ask(Verb.MIGRATE, vm, to)
             case Fault.RELOCATE:
