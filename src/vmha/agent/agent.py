@@ -102,6 +102,11 @@ class Agent:
         mirror.subscribe(self._keys_changed)
 
     @property
+    def status(self) -> NodeStatus | None:
+        """What this node has last published of itself."""
+        return self._status
+
+    @property
     def is_at_rest(self) -> bool:
         """No start is under way: nothing that an earlier session began can still come to life."""
         return not self._worker.starting

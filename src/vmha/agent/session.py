@@ -23,7 +23,7 @@ import structlog
 from vmha import __version__
 from vmha.agent.guard_watch import rest, watch_guard
 from vmha.agent.outlive import NoPeers, Outliving, outlive
-from vmha.agent.session_state import Session
+from vmha.agent.session_state import BeatCount, Session
 from vmha.fencing.port import Guard, GuardRefused, GuardStatus, GuardUnavailable, SessionExpired, State
 from vmha.model.clock import Clock
 from vmha.model.errors import Rejected, VmhaError
@@ -75,6 +75,7 @@ class SessionKeeper:
         self._identity, self._read_config = identity, read_config
         self._list_managed, self._is_at_rest, self._on_change = list_managed, is_at_rest, on_change
         self.current: Session | None = None
+        self.beats = BeatCount()
         self._has_left = False
 
     @property
@@ -308,7 +309,7 @@ class SessionKeeper:
             session.hurry.clear()
             self._lengthen_hold(session)
             session.count += 1
-            if await self._commit_beat(session, sent_at):
+            if self.beats.note(await self._commit_beat(session, sent_at)):
                 await self._tell_guard(session)
                 await self._shorten_hold(session)
             pause = session.timing.beat_s if session.sent_at == sent_at else RETRY_S / 5

@@ -56,3 +56,16 @@ class Session:
 
 
 _LEVELS = {Level.NONE: ArmedLevel.NONE, Level.GUARD: ArmedLevel.GUARD, Level.WATCHDOG: ArmedLevel.WATCHDOG}
+
+
+@dataclass(slots=True)
+class BeatCount:
+    """Since this process began."""
+
+    committed: int = 0
+    failed: int = 0
+
+    def note(self, committed: bool) -> bool:
+        self.committed += committed
+        self.failed += not committed
+        return committed

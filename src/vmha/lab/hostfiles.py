@@ -87,6 +87,7 @@ migration_address = "{address}"
 run_dir = "/run/vmha"
 watchdog = "/dev/watchdog"
 libvirt_uri = "qemu:///system"
+metrics_listen = "127.0.0.1:9590"
 log_level = "info"
 """
 

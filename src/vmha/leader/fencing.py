@@ -45,7 +45,7 @@ class PowerCuts:
         self._gifts: dict[NodeName, asyncio.Task[None]] = {}
         self._gift_failed_at: dict[NodeName, float] = {}
         self.failed_at: dict[SessionId, float] = {}
-        self.failures = 0  # since this process began, for the metrics
+        self.begun = self.failures = 0  # since this process began
 
     @property
     def sessions(self) -> frozenset[SessionId]:
@@ -56,6 +56,7 @@ class PowerCuts:
         if step.session in self._cuts:
             return
         log.warning("cutting power", node=step.node, why=step.reason.text)
+        self.begun += 1
         task = asyncio.create_task(self._cut(step, snapshot, executor), name=f"fence-{step.node}")
         self._cuts[step.session] = _Cut(step, task)
         task.add_done_callback(lambda _: self._ended(step.session))

@@ -87,6 +87,7 @@ async def _run(settings: NodeSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     log.info("agent starts", node=settings.node, cluster=settings.cluster, endpoints=list(settings.endpoints))
+    metrics = await _serve_metrics(settings, member, clock)
     living = asyncio.create_task(member.run(), name="member")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
@@ -99,8 +100,28 @@ async def _run(settings: NodeSettings) -> None:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await living
+        if metrics:
+            metrics.close()
         await store.close()
         log.info("agent ends; guests and session stay")
+
+
+async def _serve_metrics(settings: NodeSettings, member: Member, clock: SystemClock) -> asyncio.Server | None:
+    """Being seen is worth less than being there: an address that is taken is told, and the agent goes on."""
+    if not settings.metrics_listen:
+        return None
+    from prometheus_client.exposition import generate_latest
+
+    from vmha.node.metrics import MemberMetrics
+    from vmha.node.metrics_http import serve_metrics
+
+    registry = MemberMetrics(member, clock, cluster=settings.cluster).registry()
+    host, _, port = settings.metrics_listen.rpartition(":")
+    try:
+        return await serve_metrics(host.strip("[]"), int(port), lambda: generate_latest(registry))
+    except (OSError, OverflowError) as error:
+        log.error("no metrics", listen=settings.metrics_listen, why=str(error))
+        return None
 
 
 def _own_address(endpoints: tuple[str, ...]) -> str:
