@@ -76,11 +76,12 @@ def chaos(
             return
         tell: Callable[[str], None] = (lambda _: None) if as_json else typer.echo
         found: list[report.Result] = []
+        was_interrupted = False
         if rounds:
             session = _Session(
                 run, fence=has_fence, keep_going=keep_going, evidence=evidence, results=results, tell=tell
             )
-            found = session.play(directory)
+            found, was_interrupted = session.play(directory), session.was_interrupted
         if record is not None and results is not None:
             record.write_text(report.record(report.load_results(results)))
     if as_json:
@@ -89,6 +90,8 @@ def chaos(
         _show_totals(found)
     if any(result.violations for result in found):
         raise typer.Exit(1)
+    if was_interrupted:
+        raise typer.Exit(_INTERRUPTED)
 
 
 class _Session:
@@ -108,9 +111,10 @@ class _Session:
         self._evidence, self._results, self._tell = evidence, results, tell
         self._clock = SystemClock()
         self._found: list[Result] = []
+        self.was_interrupted = False
 
     def play(self, directory: Path | None) -> "list[Result]":
-        """The results of all rounds. The lab is gone afterwards, whatever happened.
+        """The results of all rounds played. The lab is gone afterwards, whatever happened.
 
         Raises:
             Rejected, Retryable: the lab, or its first guests, did not come up.
@@ -127,7 +131,7 @@ class _Session:
             asyncio.run(self._play_rounds(lab))
         except KeyboardInterrupt:
             typer.echo("interrupted: the lab is taken down", err=True)
-            raise typer.Exit(_INTERRUPTED) from None
+            self.was_interrupted = True
         finally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half a lab behind
             if is_ours:

@@ -76,7 +76,8 @@ class Facts:
     """``pending``: what kept the cluster from rest when the time was over; '' when it came to rest.
 
     ``struck_s`` and ``healing_s`` are how long the strikes and the mending of the machines took; ``rest_s`` counts
-    from then on, as the guests' ``back_s`` do.
+    from then on, as the guests' ``back_s`` do. ``fenced_late``: hosts that were powered off after the mending, for what
+    had been done before; chaos switches them on again, as an operator would.
     """
 
     done: tuple[Done, ...]
@@ -86,6 +87,7 @@ class Facts:
     budget_s: float
     struck_s: float
     healing_s: float
+    fenced_late: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +191,8 @@ def _remarks(played: Round, facts: Facts) -> Sequence[str]:
     faults: Mapping[Fault, int] = {strike.fault: 1 for strike in played.strikes}
     booted = [guest.vm for guest in facts.guests if guest.after.boots > guest.before.boots]
     damages = [fault for fault in faults if fault not in (Fault.MIGRATE, Fault.VIRSH_MIGRATE, Fault.DRAIN)]
+    if facts.fenced_late:
+        return [f"{', '.join(facts.fenced_late)} went off after healing, and was switched on again"]
     if booted and len(damages) <= 1 and all(fault in HARMLESS for fault in faults):
         return [f"{', '.join(booted)} booted anew, and nothing in this round should have ended a guest"]
     return []

@@ -93,6 +93,7 @@ class _Player:
         self._vms = run.shape.vms
         self._budget_s = budget_s(run.shape.timing) * run.slack
         self._seen: dict[str, Traces] = {}
+        self._fenced_late: list[str] = []
         self.strikes = Strikes(lab, run.shape, cluster, clock)
 
     async def add_guests(self) -> None:
@@ -107,6 +108,7 @@ class _Player:
     async def play(self, played: Round) -> Outcome:
         for vm in self._vms:
             await asyncio.to_thread(client.ask, self._lab, "mark", export=vm)
+        self._fenced_late = []
         began_s = self._clock.now()
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -127,6 +129,7 @@ class _Player:
             budget_s=round(self._budget_s, 2),
             struck_s=round(struck_s, 2),
             healing_s=round(healed_s - began_s - struck_s, 2),
+            fenced_late=tuple(self._fenced_late),
         )
         return judge(played, facts)
 
@@ -151,6 +154,8 @@ class _Player:
         while True:
             recovery.see(self._clock.now(), await self._silences())
             pending = await self._pending(beats)
+            if pending:
+                self._fenced_late += await self.strikes.switch_on()
             silent = [vm for vm in self._vms if not recovery.is_ticking(vm)]
             quiet = 0 if pending or silent else quiet + 1
             if quiet >= _QUIET_LOOKS:

@@ -188,6 +188,15 @@ class Strikes:
         end_s = self._clock.now() + HEAL_TIMEOUT_S
         await _all(self._heal_machine(name, end_s) for name in (*self._shape.members, *self._shape.hosts))
 
+    async def switch_on(self) -> list[str]:
+        """Switch on whatever is off, and say what was: a fence device leaves it off, a watchdog boots it itself."""
+        status = await asyncio.to_thread(client.ask, self._lab, "status", timeout_s=_LAB_TIMEOUT_S)
+        off = [node["name"] for node in status["nodes"] if node["power"] == "off"]
+        for name in off:
+            with suppress(VmhaError):
+                await self._ask("start", name)
+        return off
+
     async def take_orders_back(self, suspended: list[str]) -> None:
         """What operators did, and what was ``suspended`` by virsh. Raises: Retryable, as above."""
         end_s = self._clock.now() + HEAL_TIMEOUT_S
