@@ -4,6 +4,7 @@ A pidfd holds on to one process: after it is open, the process behind the number
 opened first, then the process is compared with the one that was found, then it is signalled. The pidfd becomes
 readable when the last thread has exited, with its files closed and its memory given back: that, and nothing earlier,
 is "gone". SIGKILL and not a polite stop: a guest that may be slow to stop may be running when its successor starts.
+What it had written over the network and was not sent yet dies with it (``unsent``).
 Standard library only: the guard imports this.
 """
 
@@ -14,6 +15,7 @@ import signal
 from dataclasses import dataclass
 
 from vmha.fencing.qemu_processes import Guest, QemuProcesses
+from vmha.fencing.unsent import forget_unsent
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Killing:
                 os.close(pidfd)
                 self._struck.pop(key, None)
                 return
+            forget_unsent(guest.pid, pidfd)
             signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         except ProcessLookupError:
             pass  # gone already; reap() notices
