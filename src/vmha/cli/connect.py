@@ -51,8 +51,7 @@ def find_place(
         Rejected: nothing names an endpoint (the message says what to set), or the configuration file is broken.
     """
     env = os.environ if environ is None else environ
-    path = Path(env.get("VMHA_CONFIG") or CONFIG_FILE)
-    file = _read_config(path, required=bool(env.get("VMHA_CONFIG")))
+    path, file = Path(env.get("VMHA_CONFIG") or CONFIG_FILE), settings_of(env)
     found, source, is_lab = _find_endpoints(endpoints, env, path, file)
     name = cluster or env.get("VMHA_CLUSTER") or ("lab" if is_lab else file.get("cluster")) or DEFAULT_CLUSTER
     tls = file.get("tls") if isinstance(file.get("tls"), dict) else {}
@@ -76,6 +75,12 @@ def find_place(
         cert=tls_file("VMHA_CERT", "cert"),
         key=tls_file("VMHA_KEY", "key"),
     )
+
+
+def settings_of(environ: Mapping[str, str] | None = None) -> Mapping[str, Any]:
+    """This node's settings file as it is written; nothing when there is none. Raises: Rejected when it is broken."""
+    env = os.environ if environ is None else environ
+    return _read_config(Path(env.get("VMHA_CONFIG") or CONFIG_FILE), required=bool(env.get("VMHA_CONFIG")))
 
 
 def lab_dir(environ: Mapping[str, str]) -> Path:

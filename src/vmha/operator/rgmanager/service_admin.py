@@ -1,0 +1,237 @@
+"""What clusvcadm did, done by vmha's own verbs, and answered as RGManager answered.
+
+Where vmha does better the better is done: a relocation that no node could take stops nothing, a start goes where the
+failover domain says, a disabled vm stays disabled whatever becomes of its node.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from vmha.model.ids import NodeName, VmName
+from vmha.model.records import Verb
+from vmha.model.vm import Desired
+from vmha.operator import vms
+from vmha.operator.client import OperatorClient
+from vmha.operator.errors import OperationFailed, RefusedByCluster, TimedOut, UnknownName, unknown_name
+from vmha.operator.follow import Goal, request_ended, vm_is, wait
+from vmha.operator.overview import Overview, overview
+from vmha.operator.requests import submit
+from vmha.operator.rgmanager.answers import Answer
+from vmha.policy.explain import VmState, VmSummary
+from vmha.policy.snapshot import Snapshot
+
+START_S = 300.0
+STOP_S = 300.0
+MOVE_S = 900.0
+"""How long an answer is waited for; the operation goes on after it, and the answer is "try again"."""
+
+PATIENCE_S = 10.0
+"""How long "no node can take it" is not believed: it may be the answer to an earlier question."""
+
+_NO_NODE = "no-node-can-take-it"
+
+Tell = Callable[[str], None]
+
+
+class Action(Enum):
+    """The verbs. The value is the option's letter."""
+
+    ENABLE = "e"
+    DISABLE = "d"
+    STOP = "s"
+    RELOCATE = "r"
+    RESTART = "R"
+    MIGRATE = "M"
+    FREEZE = "Z"
+    UNFREEZE = "U"
+    CONVALESCE = "c"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """``node``: where it runs now. ``detail``: what vmha has to say beyond RGManager's words."""
+
+    answer: Answer
+    node: NodeName | None = None
+    detail: str = ""
+
+
+async def carry_out(
+    client: OperatorClient, action: Action, vm: str, *, node: str | None = None, tell: Tell = lambda _: None
+) -> Reply:
+    """One verb on one vm, to its end.
+
+    Args:
+        client: The cluster.
+        action: What to do.
+        vm: The vm's name, bare.
+        node: A node that there is; needed for a migration, a wish for the others.
+        tell: Called with each piece of progress.
+
+    Raises:
+        Retryable: the cluster does not answer.
+    """
+    return await _Admin(client, vm, node, tell).do(action)
+
+
+@dataclass(frozen=True, slots=True)
+class _Admin:
+    client: OperatorClient
+    vm: str
+    node: str | None
+    tell: Tell
+
+    async def do(self, action: Action) -> Reply:
+        before = await self._look()
+        if before is None:
+            return await self._no_such_vm()
+        match action:
+            case Action.ENABLE:
+                return await self._enable(before)
+            case Action.DISABLE:
+                return await self._put_down(Desired.DISABLED)
+            case Action.STOP:
+                return await self._put_down(Desired.STOPPED)
+            case Action.RELOCATE | Action.RESTART:
+                return await self._start_again(action, before)
+            case Action.MIGRATE:
+                return await self._migrate(before)
+            case Action.FREEZE | Action.UNFREEZE:
+                return Reply(answer=Answer.INVALID, detail="vmha can not freeze a vm yet")
+            case Action.CONVALESCE:
+                if before.state is VmState.RUNNING:
+                    return Reply(answer=Answer.RUNNING, node=before.node)
+                return Reply(answer=Answer.INVALID, detail="a vm has no parts that could fail by themselves")
+
+    # --- verbs
+
+    async def _enable(self, before: VmSummary) -> Reply:
+        if before.state is VmState.RUNNING and before.desired is Desired.RUNNING:
+            return Reply(answer=Answer.RUNNING, node=before.node)
+        try:
+            await vms.enable(self.client, self.vm)
+        except UnknownName:
+            return await self._no_such_vm()
+        reply = await self._started()
+        if reply.answer is not Answer.SUCCESS or self.node in (None, reply.node):
+            return reply
+        return await self._there_too(reply)
+
+    async def _there_too(self, reply: Reply) -> Reply:
+        """Started where vmha places it; the node that was asked for gets it by live migration, if it can take it."""
+        moved = await self._ask(Verb.MIGRATE, self.node)
+        if moved.answer is Answer.SUCCESS:
+            return moved
+        return Reply(answer=Answer.SUCCESS, node=reply.node, detail=moved.detail)
+
+    async def _put_down(self, desired: Desired) -> Reply:
+        try:
+            spec = await vms.set_desired(self.client, self.vm, desired)
+        except UnknownName:
+            return await self._no_such_vm()
+        return await self._until(vm_is(self.client, self.vm, spec.desired), STOP_S)
+
+    async def _start_again(self, action: Action, before: VmSummary) -> Reply:
+        if before.desired is Desired.DISABLED:
+            return Reply(
+                answer=Answer.INVALID, detail=f"{self.vm} is disabled; enable it with: clusvcadm -e vm:{self.vm}"
+            )
+        if before.desired is Desired.STOPPED:
+            return await self._enable(before)
+        if action is Action.RESTART:
+            return await self._ask(Verb.RESTART, None)
+        return await self._ask(Verb.RELOCATE, self.node if await self._may_receive() else None)
+
+    async def _migrate(self, before: VmSummary) -> Reply:
+        if before.state is not VmState.RUNNING:
+            return Reply(answer=Answer.AGAIN, detail=f"{self.vm} is {before.state}; only a running vm migrates")
+        return await self._ask(Verb.MIGRATE, self.node)
+
+    # --- asking and waiting
+
+    async def _ask(self, verb: Verb, node: str | None) -> Reply:
+        try:
+            request = await submit(self.client, verb, vm=self.vm, node=node)
+            await wait(
+                self.client, request_ended(self.client, request.id, vm=self.vm), timeout_s=MOVE_S, tell=self.tell
+            )
+        except UnknownName as error:
+            return Reply(answer=Answer.NO_SERVICE, detail=str(error))
+        except TimedOut as error:
+            return Reply(answer=Answer.AGAIN, detail=str(error))
+        except RefusedByCluster as error:
+            return await self._refused(verb, node, str(error))
+        except OperationFailed as error:
+            return await self._stays(str(error), otherwise=Answer.FAIL)
+        now = await self._look()
+        return Reply(answer=Answer.SUCCESS, node=now.node if now else None)
+
+    async def _refused(self, verb: Verb, node: str | None, detail: str) -> Reply:
+        """Nothing was stopped. A target that may not have it was a rule of dependency to RGManager."""
+        if node is None:
+            return await self._stays(detail, otherwise=Answer.INVALID if verb is Verb.RESTART else Answer.FAIL)
+        shown = await self._overview()
+        alive = any(line.name == node and shown.verdicts[line.name].is_alive for line in shown.nodes)
+        return Reply(answer=Answer.DEPEND if alive else Answer.NO_NODE, detail=detail)
+
+    async def _stays(self, detail: str, *, otherwise: Answer) -> Reply:
+        now = await self._look()
+        if now is not None and now.state is VmState.RUNNING:
+            return Reply(answer=Answer.STAYS, node=now.node, detail=detail)
+        return Reply(answer=otherwise, detail=detail)
+
+    async def _started(self) -> Reply:
+        """Until it runs; or no node can take it, and that is not the answer to an earlier question."""
+        goal = vm_is(self.client, self.vm, Desired.RUNNING)
+        reply = await self._until(goal, PATIENCE_S)
+        waited_s = PATIENCE_S
+        while reply.answer is Answer.AGAIN:
+            now = await self._look()
+            if now is None:
+                return await self._no_such_vm()
+            if now.state is VmState.WAITING and now.rule == _NO_NODE:
+                text = f"{now.reason}; it goes on waiting for one, until clusvcadm -d vm:{self.vm}"
+                return Reply(answer=Answer.FAIL, detail=text)
+            if waited_s >= START_S:
+                break
+            reply = await self._until(goal, PATIENCE_S)
+            waited_s += PATIENCE_S
+        return reply
+
+    async def _until(self, goal: Goal, timeout_s: float) -> Reply:
+        try:
+            await wait(self.client, goal, timeout_s=timeout_s, tell=self.tell)
+        except TimedOut as error:
+            return Reply(answer=Answer.AGAIN, detail=str(error))
+        except OperationFailed as error:
+            return Reply(answer=Answer.FAIL, detail=str(error))
+        now = await self._look()
+        return Reply(answer=Answer.SUCCESS, node=now.node if now else None)
+
+    # --- looking
+
+    async def _look(self) -> VmSummary | None:
+        snapshot = await self.client.read()
+        view = snapshot.vms.get(VmName(self.vm))
+        if view is None or view.spec is None:
+            return None
+        shown = overview(snapshot, cluster=self.client.keys.cluster, wall=self.client.clock.wall())
+        return next(summary for summary in shown.vms if summary.name == self.vm)
+
+    async def _overview(self) -> Overview:
+        return overview(await self.client.read(), cluster=self.client.keys.cluster, wall=self.client.clock.wall())
+
+    async def _may_receive(self) -> bool:
+        if self.node is None:
+            return False
+        verdict = (await self._overview()).verdicts.get(NodeName(self.node))
+        return verdict is not None and verdict.may_receive
+
+    async def _no_such_vm(self) -> Reply:
+        snapshot = await self.client.read()
+        return Reply(answer=Answer.NO_SERVICE, detail=str(unknown_name("vm", self.vm, _managed(snapshot))))
+
+
+def _managed(snapshot: Snapshot) -> list[str]:
+    return [view.name for view in snapshot.vms.values() if view.spec]
