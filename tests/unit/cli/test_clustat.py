@@ -1,10 +1,12 @@
 """clustat's options, texts, XML and exit codes, on records such as agents and a leader write."""
 
+import asyncio
 from time import ctime
 from xml.etree.ElementTree import fromstring
 
 import pytest
 
+from tests.support.virtual_time import run_virtual
 from tests.unit.operator.cluster import Cluster, xml_of
 from vmha.cli import clustat
 from vmha.cli.clustat import Line, UsageError, look, parse, render
@@ -184,6 +186,24 @@ async def test_an_empty_cluster_has_members_and_no_services() -> None:
     text, code = await shown(made)
     assert code == 0
     assert "Service Name" not in text
+
+
+def test_it_is_shown_again_and_again(capsys: pytest.CaptureFixture[str]) -> None:
+    async def two_screens() -> str:
+        made = Cluster()
+        made.join("h1")
+        showing = asyncio.create_task(clustat._show(made.client, parse(["-i", "5"])), name="clustat -i")
+        await asyncio.sleep(1.0)
+        first = capsys.readouterr().out
+        made.join("h2")
+        await asyncio.sleep(5.0)
+        showing.cancel()
+        await asyncio.wait([showing])
+        return first + "=====" + capsys.readouterr().out
+
+    first, second = run_virtual(two_screens()).split("=====")
+    assert ("h1" in first, "h2" in first) == (True, False)
+    assert "h2" in second
 
 
 def test_every_state_of_a_vm_has_one_of_rgmanagers() -> None:

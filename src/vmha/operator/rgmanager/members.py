@@ -3,7 +3,8 @@
 RGManager's cluster tried a node's fence *methods* in order, and a method had succeeded only when *all* of its devices
 had: two power supplies, say. vmha's devices are alternatives, any one of which proves that the node is off. A method
 with several devices is therefore not taken: the first supply switched off would pass as a proof while the second one
-feeds the host. Neither are agents that do not cut power (storage and fabric fencing, a person's word).
+feeds the host. Neither are agents that do not cut power. Those that take the storage away prove something only where
+every host registered with it before (cman's ``<unfence>`` did that); a host that never did reads as "off" and writes.
 """
 
 from typing import Any
@@ -15,16 +16,19 @@ from vmha.model.vm import FenceDeviceSpec, NodeSpec
 from vmha.operator.rgmanager.findings import Findings
 from vmha.operator.rgmanager.source import Attribute, Element
 
+_BY_HAND = "leaves the host running; it can be set up by hand, as a fence device with role: storage"
+_STORAGE = f"takes the storage away and {_BY_HAND}"
+_PORT = f"closes a port of a network and {_BY_HAND}"
 NOT_POWER = {
-    "fence_scsi": "takes the storage away and leaves the host running",
-    "fence_mpath": "takes the storage away and leaves the host running",
+    "fence_scsi": _STORAGE,
+    "fence_mpath": _STORAGE,
     "fence_sanlock": "is the storage's lock, not a power switch",
-    "fence_brocade": "closes a port of the storage network and leaves the host running",
-    "fence_sanbox2": "closes a port of the storage network and leaves the host running",
-    "fence_mcdata": "closes a port of the storage network and leaves the host running",
-    "fence_vixel": "closes a port of the storage network and leaves the host running",
-    "fence_cisco_mds": "closes a port of the storage network and leaves the host running",
-    "fence_ifmib": "closes a port of a switch and leaves the host running",
+    "fence_brocade": _PORT,
+    "fence_sanbox2": _PORT,
+    "fence_mcdata": _PORT,
+    "fence_vixel": _PORT,
+    "fence_cisco_mds": _PORT,
+    "fence_ifmib": _PORT,
     "fence_kdump": "waits for a crash dump and switches nothing off",
     "fence_pcmk": "hands the work to Pacemaker",
     "fence_manual": "waits for a person: that is vmha node confirm-off NODE",

@@ -1,0 +1,52 @@
+"""Stopping a guest that does not listen."""
+
+from tests.support.worlds import Cluster, in_cluster
+from vmha.model.records import Phase
+from vmha.model.vm import Desired
+from vmha.operator import vms
+
+STOP_S = 20.0
+
+
+async def started_deaf(cluster: Cluster, *, no_kill: bool) -> None:
+    await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True, stop_timeout_s=STOP_S, no_kill=no_kill)
+    await cluster.rest()
+    guest = cluster.hands.find_guest("web")
+    assert guest is not None
+    guest.memory.obeys_acpi = False
+
+
+async def stopped(cluster: Cluster) -> None:
+    await vms.set_desired(cluster.hands.operator, "web", Desired.STOPPED)
+    await cluster.observer.settle(quiet_s=4.0, at_most_s=3 * STOP_S)
+
+
+def test_guest_that_ignores_its_shutdown_is_ended_by_force_when_its_time_is_over() -> None:
+    async def scene(cluster: Cluster) -> tuple[float, list[str]]:
+        await started_deaf(cluster, no_kill=False)
+        began = cluster.world.clock.now()
+        await stopped(cluster)
+        return cluster.world.fabric.history[-1].time - began, cluster.where("web")
+
+    took_s, where = in_cluster(scene)
+    assert where == []
+    assert took_s >= STOP_S
+
+
+def test_guest_that_must_not_be_killed_runs_on_and_holds_its_place_until_it_listens() -> None:
+    async def scene(cluster: Cluster) -> list[list[str]]:
+        await started_deaf(cluster, no_kill=True)
+        await stopped(cluster)
+        seen = [cluster.where("web")]
+        placement = (await cluster.hands.operator.read()).vms["web"].placement  # type: ignore[index]
+        assert placement is not None
+        assert placement.value.phase is Phase.STOPPING
+        guest = cluster.hands.find_guest("web")
+        assert guest is not None
+        guest.memory.obeys_acpi = True
+        await cluster.rest()
+        return [*seen, cluster.where("web")]
+
+    (before, after) = in_cluster(scene)
+    assert len(before) == 1
+    assert after == []
