@@ -1,11 +1,16 @@
 """clusvcadm's options, texts and exit codes, as far as they need no agents."""
 
+import tomllib
+from importlib import import_module
+from pathlib import Path
+
 import pytest
 
 from tests.unit.operator.cluster import Cluster, xml_of
 from vmha.cli import clusvcadm
 from vmha.cli.clusvcadm import Line, UsageError, execute, parse
 from vmha.model.ids import NodeName
+from vmha.model.records import Phase, SeenState
 from vmha.model.vm import Desired
 from vmha.operator import vms
 from vmha.operator.rgmanager.answers import Answer, find_vm
@@ -13,7 +18,7 @@ from vmha.operator.rgmanager.answers import Answer, find_vm
 
 @pytest.fixture
 async def cluster() -> Cluster:
-    """h1 and h2 are online, h3 is not; web runs on h1, off is stopped, gone is disabled."""
+    """h1 and h2 are online, h3 not; web runs on h1, off is stopped, gone disabled, still paused, away departed."""
     made = Cluster()
     made.join("h1", "h2", "h3")
     made.elect()
@@ -22,7 +27,12 @@ async def cluster() -> Cluster:
     for name, desired in (("web", Desired.RUNNING), ("off", Desired.STOPPED), ("gone", Desired.DISABLED)):
         await vms.add_vm(made.client, name, xml_of(name))
         await vms.set_desired(made.client, name, desired)
+    for name in ("still", "away"):
+        await vms.add_vm(made.client, name, xml_of(name), start=True)
     made.run("web", "h1")
+    made.place("still", "h1")
+    made.see("still", "h1", SeenState.PAUSED)
+    made.place("away", "h1", phase=Phase.DEPARTED, ended_why="it was migrated to elsewhere")
     return made
 
 
@@ -84,6 +94,7 @@ def test_a_line_that_can_not_be_meant_ends_with_1(args: str, text: str, capsys: 
         (Answer.INVALID, 248),
         (Answer.NO_NODE, 244),
         (Answer.STAYS, 239),
+        (Answer.WARNING, 237),
     ],
 )
 def test_exit_codes_are_rgmanagers(answer: Answer, code: int) -> None:
@@ -124,6 +135,14 @@ def test_a_vm_is_named_with_or_without_its_kind(group: str, vm: str | None) -> N
         ("-l", 1, "Lock operation failed", "no lock of all starts yet"),
         ("-u", 1, "Lock operation failed", "no lock of all starts yet"),
         ("-S", 0, "Resource groups unlocked", ""),
+        ("-e vm:still", 0, "Service is already running", ""),
+        ("-M vm:still -m h2", 250, "Temporary failure; try again", "still is paused"),
+        ("-e vm:away", 254, "vm:away...Aborted; service failed", "vmha vm confirm-gone away"),
+        ("-r vm:away", 254, "Aborted; service failed", "away has departed"),
+        ("-R vm:away", 254, "Aborted; service failed", "away has departed"),
+        ("-M vm:away -m h2", 250, "Temporary failure; try again", "away is departed"),
+        ("-d vm:away", 237, "Local machine disabling vm:away...Warning; see system logs", "may run outside"),
+        ("-s vm:away", 237, "Warning; see system logs", "vmha vm confirm-gone away"),
     ],
 )
 async def test_texts_and_exit_codes(
@@ -163,6 +182,13 @@ def test_a_cluster_that_does_not_answer_is_told_as_ever(
     told = capsys.readouterr()
     assert told.out == "Could not connect to cluster service\n"
     assert "127.0.0.1:1" in told.err
+
+
+def test_the_commands_are_installed_under_their_old_names() -> None:
+    scripts = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]["scripts"]
+    for name in ("clusvcadm", "clustat"):
+        module, _, function = scripts[name].partition(":")
+        assert callable(getattr(import_module(module), function))
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:

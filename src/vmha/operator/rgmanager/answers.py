@@ -21,6 +21,7 @@ class Answer(Enum):
     INVALID = (-8, "Invalid operation for resource")
     RUNNING = (-10, "Service is already running")
     NO_NODE = (-12, "Target node dead / nonexistent")
+    WARNING = (-19, "Warning; see system logs")
     STAYS = (-17, "Failed; service running on original owner")
 
     @property

@@ -29,6 +29,9 @@ MOVE_S = 900.0
 PATIENCE_S = 10.0
 """How long "no node can take it" is not believed: it may be the answer to an earlier question."""
 
+_RUNS = (VmState.RUNNING, VmState.PAUSED, VmState.MIGRATING)
+"""To RGManager a paused vm was running, and so was one that moves."""
+
 _NO_NODE = "no-node-can-take-it"
 
 Tell = Callable[[str], None]
@@ -86,13 +89,15 @@ class _Admin:
         before = await self._look()
         if before is None:
             return await self._no_such_vm()
+        if before.state is VmState.DEPARTED and action in (Action.ENABLE, Action.RELOCATE, Action.RESTART):
+            return Reply(answer=Answer.ABORT, detail=f"{self.vm} has departed: {before.reason}. {self._confirm()}")
         match action:
             case Action.ENABLE:
                 return await self._enable(before)
             case Action.DISABLE:
-                return await self._put_down(Desired.DISABLED)
+                return await self._put_down(Desired.DISABLED, before)
             case Action.STOP:
-                return await self._put_down(Desired.STOPPED)
+                return await self._put_down(Desired.STOPPED, before)
             case Action.RELOCATE | Action.RESTART:
                 return await self._start_again(action, before)
             case Action.MIGRATE:
@@ -107,7 +112,7 @@ class _Admin:
     # --- verbs
 
     async def _enable(self, before: VmSummary) -> Reply:
-        if before.state is VmState.RUNNING and before.desired is Desired.RUNNING:
+        if before.state in _RUNS and before.desired is Desired.RUNNING:
             return Reply(answer=Answer.RUNNING, node=before.node)
         try:
             await vms.enable(self.client, self.vm)
@@ -125,11 +130,14 @@ class _Admin:
             return moved
         return Reply(answer=Answer.SUCCESS, node=reply.node, detail=moved.detail)
 
-    async def _put_down(self, desired: Desired) -> Reply:
+    async def _put_down(self, desired: Desired, before: VmSummary) -> Reply:
         try:
             spec = await vms.set_desired(self.client, self.vm, desired)
         except UnknownName:
             return await self._no_such_vm()
+        if before.state is VmState.DEPARTED:
+            text = f"it is {spec.desired} here, and may run outside the cluster: {before.reason}. {self._confirm()}"
+            return Reply(answer=Answer.WARNING, detail=text)
         return await self._until(vm_is(self.client, self.vm, spec.desired), STOP_S)
 
     async def _start_again(self, action: Action, before: VmSummary) -> Reply:
@@ -147,6 +155,9 @@ class _Admin:
         if before.state is not VmState.RUNNING:
             return Reply(answer=Answer.AGAIN, detail=f"{self.vm} is {before.state}; only a running vm migrates")
         return await self._ask(Verb.MIGRATE, self.node)
+
+    def _confirm(self) -> str:
+        return f"If it runs nowhere any more: vmha vm confirm-gone {self.vm}"
 
     # --- asking and waiting
 

@@ -10,12 +10,13 @@ TRUE_WORDS = ("yes", "true", "1", "YES", "TRUE", "on", "ON")
 """What vm.sh took for true."""
 
 DURATION = "seconds, or numbers with s, m, h, d, w or y: 3600, 10m, 1h30m"
+_LONGEST_DURATION = 32
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "y": 365 * 86400}
 
 
 def atoi(text: str) -> int:
     """As C: blanks, a sign, digits; whatever follows is ignored; 0 when there are no digits."""
-    match = re.match(r"[ \t\n\r\f\v]*([+-]?[0-9]+)", text)
+    match = re.match(r"[ \t\n\r\f\v]*([+-]?[0-9]{1,18})", text)
     return int(match.group(1)) if match else 0
 
 
@@ -51,6 +52,6 @@ def find_number(text: str) -> int | None:
 def find_seconds(text: str) -> int | None:
     """A duration in seconds; None: it is none (RGManager then took 0)."""
     stripped = text.strip().lower()
-    if not re.fullmatch(r"(?:[0-9]{1,9}[smhdwy]?)+", stripped):
+    if not 0 < len(stripped) <= _LONGEST_DURATION or not re.fullmatch(r"(?:[0-9]+[smhdwy])*[0-9]*", stripped):
         return None
     return sum(int(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9]+)([smhdwy]?)", stripped))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.operator.rgmanager.conf import NODES, Files, definitions, imported
+from tests.unit.operator.rgmanager.conf import NODES, Files, conf, definitions, findings, imported
 from vmha.model.errors import Rejected
 from vmha.operator.rgmanager.report import as_lines, as_yaml
 from vmha.operator.rgmanager.source import MAX_BYTES, MAX_DEPTH
@@ -55,6 +55,14 @@ def test_no_value_breaks_a_line_of_the_report() -> None:
     result = imported(b'<cluster name="a&#10;b" config_version="&#127;[31m"/>')
     assert all(line.isprintable() for line in as_lines(result))
     assert as_yaml(result).splitlines()[0].startswith(r"# From cluster.conf, cluster a\nb, ")
+
+
+@pytest.mark.parametrize("attribute", ["max_restarts", "restart_expire_time", "autostart", "exclusive", "use_virsh"])
+@pytest.mark.parametrize("value", ["9" * 10_000, "9" * 10_000 + "x", "1s" * 5_000 + "-", " " * 10_000, "-" * 10_000])
+def test_numbers_without_end_are_told_like_any_other_nonsense(attribute: str, value: str) -> None:
+    result = imported(conf(f'<vm name="web" {attribute}="{value}"/>'))
+    assert findings(result, attribute)
+    assert max(map(len, as_lines(result))) < 1000
 
 
 _NAMES = st.sampled_from(["web", "db", "n1", "n2", "d", "", "0", "1", "yes", "é", "a:b", "vm:web", "\n", "-1", "10m"])
