@@ -1,6 +1,8 @@
 """``vmha import`` as it is typed: where document and report go, exit codes, and who may read what was written."""
 
+import io
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,7 +57,7 @@ def test_findings_are_data(conf: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert (told["cluster"], told["config_version"], told["complete"]) == ("c", "7", True)
     assert told["counts"]["vms"] == {"taken": 1, "found": 1, "left_out": []}
     (found,) = [finding for finding in told["findings"] if finding["attribute"] == "recovery"]
-    assert (found["kind"], found["line"], found["element"], found["value"]) == ("taken", 2, "rm/vm[web]", "relocate")
+    assert (found["kind"], found["line"], found["element"], found["value"]) == ("changed", 2, "rm/vm[web]", "relocate")
     assert "vms:" in told["document"]
 
 
@@ -95,3 +97,11 @@ def test_a_definition_that_is_too_large_or_no_text_is_told(conf: Path, capsys: p
     xml.write_bytes(b"<domain>" + b" " * (2 << 20))
     assert import_with_xml(conf) == ExitCode.FAILED
     assert "at most 1048576 bytes" in capsys.readouterr().err
+
+
+def test_a_file_may_come_by_standard_input(
+    conf: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(conf.read_bytes())))
+    assert run(["import", "-", "--xml-dir", str(conf.parent / "xml")]) == ExitCode.DONE
+    assert "<stdin>:2: rm/vm[web]" in capsys.readouterr().err

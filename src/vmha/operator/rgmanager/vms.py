@@ -24,6 +24,12 @@ from vmha.operator.rgmanager.values import (
     was_autostart,
 )
 
+_ENDED_DISABLED = "a guest that powers itself off, or is ended by hand, is stopped (on_guest_shutdown, on_outside_stop)"
+_ENDED_RESTARTED = (
+    "a guest that powers itself off, or is ended by hand, is started again (on_guest_shutdown: stop leaves it)"
+)
+"""RGManager could not tell these from a crash: its policy held for all of them."""
+
 RECOVERIES = ("restart", "relocate", "disable", "restart-disable")
 
 
@@ -96,14 +102,20 @@ def _exclusive(draft: Draft, at: Attribute) -> None:
 
 
 def _recovery(draft: Draft, at: Attribute) -> None:
-    if at.value in RECOVERIES:
-        draft.fields["recovery"] = at.value
-        draft.taken(at, f"recovery: {at.value}")
-    elif "disable" in at.value:
-        draft.fields["recovery"] = "restart-disable"
-        draft.changed(at, "recovery: restart-disable, as RGManager took it", accepted=", ".join(RECOVERIES))
-    else:
-        draft.left(at, "is no recovery policy: restart, the default, is in force", accepted=", ".join(RECOVERIES))
+    accepted = "" if at.value in RECOVERIES else ", ".join(RECOVERIES)
+    policy = "restart-disable" if accepted and "disable" in at.value else at.value
+    if policy not in RECOVERIES:
+        draft.left(at, "is no recovery policy: restart, the default, is in force", accepted=accepted)
+        return
+    draft.fields["recovery"] = policy
+    match policy:
+        case "restart":
+            draft.taken(at, "recovery: restart")
+        case "disable":
+            draft.fields |= {"on_guest_shutdown": "stop", "on_outside_stop": "stop"}
+            draft.changed(at, f"recovery: disable, for a crash; {_ENDED_DISABLED}")
+        case _:
+            draft.changed(at, f"recovery: {policy}, for a crash; {_ENDED_RESTARTED}", accepted=accepted)
 
 
 def _max_restarts(draft: Draft, at: Attribute) -> None:

@@ -50,7 +50,13 @@ def test_a_farm_is_taken_whole() -> None:
             "migration": {"style": "live"},
         },
         "web1": {"failover_domain": "prefer-kvm1", "recovery": "relocate", "migration": {"style": "live"}},
-        "build1": {"failover_domain": "any-of-two", "recovery": "disable", "migration": {"style": "pause"}},
+        "build1": {
+            "failover_domain": "any-of-two",
+            "recovery": "disable",
+            "on_guest_shutdown": "stop",
+            "on_outside_stop": "stop",
+            "migration": {"style": "pause"},
+        },
         "gpu1": {"recovery": "restart-disable", "max_restarts": 3, "restart_window_s": 3600},
         "appl1": {"failover_domain": "any-of-two"},
     }
@@ -137,7 +143,7 @@ def test_a_ref_stands_for_its_resource_and_what_is_written_beside_it_is_ignored(
     result = imported(conf(rm))
     vm = vm_of(result)
     assert (vm["recovery"], vm["stop_timeout_s"], vm.get("max_restarts")) == ("relocate", 60, None)
-    assert {f.kind for f in findings(result, "recovery")} == {Kind.TAKEN, Kind.NOT_TAKEN}
+    assert {f.kind for f in findings(result, "recovery")} == {Kind.CHANGED, Kind.NOT_TAKEN}
 
 
 def test_a_ref_to_nothing_is_told_with_the_resources_there_are() -> None:

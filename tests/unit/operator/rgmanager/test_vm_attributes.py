@@ -12,6 +12,9 @@ DOMAINS = """
   <failoverdomain name="home" ordered="1"><failoverdomainnode name="n1"/></failoverdomain>
 </failoverdomains>
 """
+ENDED_STAYS = {"on_guest_shutdown": "stop", "on_outside_stop": "stop"}
+"""RGManager disabled such a vm when its guest powered itself off, too."""
+
 TAKEN, CHANGED, LEFT = Kind.TAKEN, Kind.CHANGED, Kind.NOT_TAKEN
 
 
@@ -29,9 +32,9 @@ TAKEN, CHANGED, LEFT = Kind.TAKEN, Kind.CHANGED, Kind.NOT_TAKEN
         ("exclusive", "1", LEFT, {}),
         ("exclusive", "yes", LEFT, {}),
         ("recovery", "restart", TAKEN, {"recovery": "restart"}),
-        ("recovery", "relocate", TAKEN, {"recovery": "relocate"}),
-        ("recovery", "disable", TAKEN, {"recovery": "disable"}),
-        ("recovery", "restart-disable", TAKEN, {"recovery": "restart-disable"}),
+        ("recovery", "relocate", CHANGED, {"recovery": "relocate"}),
+        ("recovery", "disable", CHANGED, {"recovery": "disable", **ENDED_STAYS}),
+        ("recovery", "restart-disable", CHANGED, {"recovery": "restart-disable"}),
         ("recovery", "please-disable", CHANGED, {"recovery": "restart-disable"}),
         ("recovery", "reboot", LEFT, {}),
         ("recovery", "", LEFT, {}),
