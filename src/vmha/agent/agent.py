@@ -18,7 +18,7 @@ from vmha.hypervisor.port import Ending, HostCapacity, Hypervisor
 from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
 from vmha.model.ids import Revision, SessionId, VmName
-from vmha.model.keys import Keys, decode, encode
+from vmha.model.keys import Keys, decode, encode, split_key
 from vmha.model.records import (
     ArmedLevel,
     FenceRecord,
@@ -66,6 +66,7 @@ class Agent:
     ) -> None:
         self._store, self._keys, self._clock, self._mirror = store, keys, clock, mirror
         self._hypervisor, self._keeper, self._gate = hypervisor, keeper, gate
+        self._prefix = keys.prefix
         self._address, self._migration_address = address, migration_address
         self._journal = Journal(store, keys, clock, keeper.node, days=lambda: mirror.snapshot().config.journal_days)
         self._claims = Claims(store, keys, keeper, self._journal)
@@ -163,7 +164,7 @@ class Agent:
     def _keys_changed(self, keys: tuple[str, ...]) -> None:
         vms = set()
         for key in keys:
-            parts = key.removeprefix(self._keys.prefix).split("/")
+            parts = split_key(self._prefix, key)
             if parts[0] == "vms" and len(parts) == 3:
                 vms.add(VmName(parts[1]))
                 self._relist |= parts[-1] == "spec"

@@ -6,6 +6,7 @@ nothing it promised happens any more (and every call fails), and a host that com
 """
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
@@ -24,6 +25,7 @@ class SimulatedGuard:
         kill_managed: ends every managed guest of the host at once and returns the names of those it ended.
         list_managed: names of the managed guests that run on the host; without it none counts as left.
         watchdog_s: the timeout of the host's watchdog in seconds; 0: it has none.
+        context: whose process the counting task is; without it, that of whoever arms the guard.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class SimulatedGuard:
         *,
         list_managed: Callable[[], Collection[str]] = tuple,
         watchdog_s: int = 0,
+        context: contextvars.Context | None = None,
     ) -> None:
         self._clock = clock
         self._kill_managed = kill_managed
@@ -41,6 +44,7 @@ class SimulatedGuard:
         self._wanted_watchdog_s = 0
         self._deadline = Deadline()
         self._last_kill: KillRecord | None = None
+        self._context = context
         self._is_stopped = False
         self._gone = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -123,7 +127,8 @@ class SimulatedGuard:
         self._deadline = outcome.deadline
         self._tick()
         if self._deadline.state is not State.IDLE and (self._task is None or self._task.done()):
-            self._task = asyncio.get_running_loop().create_task(self._watch(), name="simulated guard")
+            loop = asyncio.get_running_loop()
+            self._task = loop.create_task(self._watch(), name="simulated guard", context=self._context)
         if outcome.verdict is not Verdict.OK:
             raise refusal(outcome.verdict, f"the guard says: {outcome.words}")
         return self._status()

@@ -9,6 +9,7 @@ Hands that reach past vmha are methods as well: an operator's virsh, a guard's S
 """
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -43,6 +44,7 @@ class SimulatedFabric:
         self.timing = timing or Timing()
         self.reachable = reachable
         self.history: list[Fact] = []
+        self._context = contextvars.Context()
         self._hosts: dict[str, Host] = {}
         self._start_faults: dict[tuple[str, str], tuple[int, str]] = {}
         self._migration_faults: dict[str, tuple[int, str]] = {}
@@ -414,7 +416,8 @@ class SimulatedFabric:
             elif host.has_power:
                 work()
 
-        asyncio.get_running_loop().call_later(delay_s, due)
+        # No process's timer: a libvirtd goes on whatever became of the agent that asked it.
+        asyncio.get_running_loop().call_later(delay_s, due, context=self._context)
 
     @staticmethod
     def is_alive(guest: Guest) -> bool:

@@ -20,7 +20,7 @@ from vmha.leader.fencing import PowerCuts
 from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.ids import LeaseId, NodeName, Revision, SessionId, Term, VmName
-from vmha.model.keys import Keys, decode, encode
+from vmha.model.keys import Keys, decode, encode, split_key
 from vmha.model.records import LeaderRecord, Phase
 from vmha.policy.failsafe import who_should_lead
 from vmha.policy.plan import judge_all, plan
@@ -73,6 +73,7 @@ class Leader:
         self._read_session, self._store_live_s = read_session, store_live_s
         self._peers_say = peers_say
         self._think, self._threads = think, threads
+        self._prefix = keys.prefix
         self._wake = asyncio.Event()
         self.cuts = PowerCuts(node=node, power=power, clock=clock, wake=self.look_again)
         self._braked_since: float | None = None
@@ -92,7 +93,7 @@ class Leader:
             self._wake.set()
 
     def _is_routine(self, key: str) -> bool:
-        parts = key.removeprefix(self._keys.prefix).split("/")
+        parts = split_key(self._prefix, key)
         if parts[0] == "journal":
             return True
         if len(parts) != 3 or parts[0] != "nodes" or parts[2] != "beat" or parts[1] in self._unwell:

@@ -125,9 +125,16 @@ KEY_TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
 _TYPES_BY_SHAPE = dict(KEY_TYPES)  # in every pattern the names stand at the odd places
 
 
+@lru_cache(maxsize=1 << 17)
 def find_type(parts: tuple[str, ...]) -> type | None:
     """The record type stored under a key, given the key's parts below the cluster's prefix."""
     return _TYPES_BY_SHAPE.get(tuple(part if at % 2 == 0 else "*" for at, part in enumerate(parts)))
+
+
+@lru_cache(maxsize=1 << 17)
+def split_key(prefix: str, key: str) -> tuple[str, ...]:
+    """A key's parts below the cluster's prefix. Remembered: every watcher asks it of every change of every beat."""
+    return tuple(key.removeprefix(prefix).split("/"))
 
 
 _ADAPTERS: dict[type, TypeAdapter[Any]] = {}

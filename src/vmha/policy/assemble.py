@@ -9,7 +9,7 @@ from typing import Any
 
 from vmha.model.errors import Rejected
 from vmha.model.ids import LeaseId, NodeName, RequestId, Revision, SessionId, VmName
-from vmha.model.keys import Keys, decode, find_type
+from vmha.model.keys import Keys, decode, find_type, split_key
 from vmha.model.records import FenceRecord, JournalEntry, LeaderRecord, Observation, Outcome, Request, Stored
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import FailoverDomain
@@ -76,7 +76,7 @@ class Assembler:
         return self._vms.get(name)
 
     def _parts(self, key: str) -> tuple[str, ...]:
-        return tuple(key.removeprefix(self._prefix).split("/"))
+        return split_key(self._prefix, key)
 
     def _set(self, parts: tuple[str, ...], stored: Stored[Any] | None) -> None:
         value = stored.value if stored else None
@@ -103,8 +103,14 @@ class Assembler:
                 assert value is None  # an entry of the journal that expired
 
     def _change_node(self, name: NodeName, part: str, stored: Stored[Any] | None) -> None:
-        change: dict[str, Any] = {part: stored}
-        view = replace(self._nodes.get(name) or NodeView(name=name), **change)
+        before = self._nodes.get(name) or NodeView(name=name)
+        view = NodeView(  # written out: this is done for every beat of every node
+            name=name,
+            spec=stored if part == "spec" else before.spec,
+            session=stored if part == "session" else before.session,
+            beat=stored if part == "beat" else before.beat,
+            status=stored if part == "status" else before.status,
+        )
         gone = view.spec is None and view.session is None and view.beat is None and view.status is None
         _put_or_drop(self._nodes, name, None if gone else view)
 

@@ -15,13 +15,14 @@ from vmha.hypervisor.simulated import SimulatedHypervisor
 from vmha.model.ids import NodeName, SessionId
 from vmha.node.member import Member, Ports
 from vmha.sim.gate import SimGate
-from vmha.sim.process import Gate
+from vmha.sim.process import Process
 from vmha.store.memory_store import MemoryStore
 
 if TYPE_CHECKING:
     from vmha.sim.world import World
 
 AGENT_RESTART_S = 0.5
+_FREEZE = "freeze"
 BOOT_S = 5.0
 """From a watchdog's reset until the host's services run again."""
 
@@ -50,7 +51,8 @@ class SimHost:
         self.guard: SimulatedGuard | None = None
         self.member: Member | None = None
         self.gate = SimGate()
-        self._processors = Gate()
+        self.agent_process, self.guard_process = Process(), Process()
+        self._is_frozen = False
         self._agent: asyncio.Task[None] | None = None
         self._store: MemoryStore | None = None
         self._closing: asyncio.Task[None] | None = None
@@ -60,7 +62,7 @@ class SimHost:
 
     @property
     def is_frozen(self) -> bool:
-        return not self._processors.is_open
+        return self._is_frozen
 
     @property
     def has_agent(self) -> bool:
@@ -81,6 +83,7 @@ class SimHost:
             lambda: self.world.fabric.kill_managed(self.name),
             list_managed=lambda: self.world.managed_on(self.name),
             watchdog_s=self.watchdog_s,
+            context=self.guard_process.context(),
         )
         self.start_agent()
 
@@ -95,7 +98,7 @@ class SimHost:
             self.guard.stop()
             self.guard = None
         self.world.fabric.power_off(self.name)
-        self._processors.open()
+        self._go_on()
 
     async def shut_down(self, timeout_s: float) -> bool:
         """An orderly shutdown of the host: its agent leaves, then the power goes. False: guests were left."""
@@ -109,7 +112,9 @@ class SimHost:
         """Everything stands still. An armed watchdog is not petted any more."""
         if not self.has_power or self.is_frozen:
             return
-        self._processors.close()
+        self._is_frozen = True
+        for process in (self.agent_process, self.guard_process):
+            process.stand(_FREEZE)
         self.world.fabric.freeze(self.name)
         watchdog_s = self.guard.petted_watchdog_s if self.guard else 0
         if watchdog_s:
@@ -120,7 +125,12 @@ class SimHost:
             return
         self._call_off_reset()
         self.world.fabric.thaw(self.name)
-        self._processors.open()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self._is_frozen = False
+        for process in (self.agent_process, self.guard_process):
+            process.go_on(_FREEZE)
 
     def _reset_now(self) -> None:
         self.power_off()
@@ -155,7 +165,7 @@ class SimHost:
         if self._agent is None and self.has_power:
             loop = asyncio.get_running_loop()
             self._agent = loop.create_task(
-                self._run_agent(), name=f"agent-{self.name}", context=self._processors.context()
+                self._run_agent(), name=f"agent-{self.name}", context=self.agent_process.context()
             )
 
     def stop_agent(self) -> None:

@@ -1,95 +1,98 @@
-"""Processes of a simulated host: tasks that stand still while their host is frozen, and go on where they were.
+"""Processes of a simulated host: tasks that stand still while their process does, and that can be struck at any step.
 
-A frozen machine runs nothing, its guard and its agent included, while everybody else's time goes on. Here every task
-is made by a factory that remembers on which host it was made (a context variable, inherited by the tasks it makes);
-between two steps of such a task its host's gate decides whether it may go on.
+A frozen machine runs nothing, its guard and its agent included, while everybody else's time goes on; a process that was
+sent SIGSTOP stands alone. A task belongs to the process in whose context it was made, and so do the tasks and timers
+that it makes. The loop asks before each step of such a task (``virtual.VirtualLoop``):
 
-The tasks count themselves and hash by that number: sets of tasks then iterate in the same order in every run.
+* a process that stands has its steps kept, in their order, until it goes on: nothing that reached it is lost;
+* a process with a fuse has something done to it right before its n-th step from now: a crash at any ``await``.
 """
 
 import asyncio
 import contextvars
-import itertools
-import types
-from collections.abc import Coroutine, Generator
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol, cast
 
-_gate: contextvars.ContextVar["Gate | None"] = contextvars.ContextVar("vmha_sim_gate", default=None)
+PROCESS: contextvars.ContextVar["Process"] = contextvars.ContextVar("vmha_sim_process")
 
 
-class Gate:
-    """One host's processors. Closed: none of its tasks makes a step."""
+class Process:
+    """Stands while there is a reason to: the machine's, its own, or both."""
 
     def __init__(self) -> None:
-        self._is_open = True
-        self._waiting: list[asyncio.Future[None]] = []
+        self._reasons: set[str] = set()
+        self._fuse: Callable[[], object] | None = None
+        self._steps_left = 0
+        self.kept: list[asyncio.Handle] = []
+        self.is_watched = False
+        """Does the loop have to ask (``may_step``) before a step?"""
 
     @property
-    def is_open(self) -> bool:
-        return self._is_open
+    def is_standing(self) -> bool:
+        return bool(self._reasons)
 
-    def close(self) -> None:
-        self._is_open = False
+    def stand(self, why: str = "") -> None:
+        self._reasons.add(why)
+        self.is_watched = True
 
-    def open(self) -> None:
-        self._is_open = True
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
-            if not future.done():
-                future.set_result(None)
+    def go_on(self, why: str = "") -> None:
+        """Takes back one reason. What was kept goes on with the loop's next step when it was the last."""
+        self._reasons.discard(why)
+        if not self._reasons:
+            kept, self.kept = self.kept, []
+            if kept:
+                cast(_TakesBack, asyncio.get_running_loop()).take_back(kept)
+            self._look()
 
-    def wait(self) -> "asyncio.Future[None]":
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        return future
+    def strike_at(self, step: int, fuse: Callable[[], object]) -> None:
+        """Call ``fuse`` right before this process makes its ``step``-th step from now (the first is 1)."""
+        self._steps_left, self._fuse = step, fuse
+        self._look()
+
+    def spare(self) -> None:
+        """Takes back ``strike_at``."""
+        self._fuse = None
+        self._look()
+
+    def may_step(self) -> bool:
+        """Called right before each step while ``is_watched``."""
+        if self._fuse is not None and not self._reasons:
+            self._steps_left -= 1
+            if self._steps_left <= 0:
+                fuse, self._fuse = self._fuse, None
+                self._look()
+                fuse()
+        return not self._reasons
 
     def context(self) -> contextvars.Context:
-        """A context whose tasks, and the tasks of those, run behind this gate."""
+        """A context whose tasks, and the tasks of those, are this process's."""
         context = contextvars.copy_context()
-        context.run(_gate.set, self)
+        context.run(PROCESS.set, self)
         return context
+
+    def _look(self) -> None:
+        self.is_watched = bool(self._reasons) or self._fuse is not None
+
+
+class _TakesBack(Protocol):
+    """The loop: it goes on with calls that it had to keep."""
+
+    def take_back(self, handles: Iterable[Any]) -> None: ...
 
 
 class _CountedTask(asyncio.Task[Any]):
-    _serials = itertools.count(1)
+    """Sets of tasks iterate in the order of their numbers: a task's address would differ from run to run."""
 
-    def __init__(self, coro: Coroutine[Any, Any, Any], **options: Any) -> None:
-        self._serial = next(_CountedTask._serials)
+    def __init__(self, number: int, coro: Coroutine[Any, Any, Any], **options: Any) -> None:
+        self._number = number
         super().__init__(coro, **options)
 
     def __hash__(self) -> int:
-        return self._serial
+        return self._number
 
     def __eq__(self, other: object) -> bool:
         return self is other
 
 
-def make_task(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> "asyncio.Task[Any]":
-    """For ``loop.set_task_factory``."""
-    context: contextvars.Context | None = options.get("context")
-    gate = context.get(_gate) if context is not None else _gate.get()
-    return _CountedTask(_gated(coro, gate) if gate is not None else coro, loop=loop, **options)
-
-
-@types.coroutine
-def _gated(coro: Coroutine[Any, Any, Any], gate: Gate) -> Generator[Any, Any, Any]:
-    """Drives ``coro`` step by step; what arrives while the gate is closed (a cancellation too) waits at the gate."""
-    thrown: BaseException | None = None
-    while True:
-        while not gate.is_open:
-            try:
-                yield from gate.wait()
-            except asyncio.CancelledError as error:
-                thrown = error
-        try:
-            waits_for = coro.send(None) if thrown is None else coro.throw(thrown)
-        except StopIteration as end:
-            return end.value
-        thrown = None
-        try:
-            yield waits_for
-        except GeneratorExit:
-            coro.close()
-            raise
-        except BaseException as error:
-            thrown = error
+def make_task(number: int, loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> "asyncio.Task[Any]":
+    return _CountedTask(number, coro, loop=loop, **options)

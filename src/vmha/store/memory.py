@@ -11,8 +11,10 @@ compacted, the space is used up. What it does not imitate: several members, thei
 """
 
 import asyncio
+import contextvars
 import math
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
@@ -86,14 +88,18 @@ class MemoryEtcd:
         self._running = True
         self._cut_off: set[str] = set()
         self._slow: dict[str, float] = {}
+        self._lag: dict[str, float] = {}
         self._answers_to_lose: dict[str, list[bool]] = {}
         self._pulse = asyncio.Event()
+        self._lines: list[WatchLine] = []
+        self._context = contextvars.Context()  # the server's timers are its own, whichever client set them off
 
     # --- faults
 
     def cut(self, client: str) -> None:
         """Nothing passes between the store and ``client`` any more, in either direction."""
         self._cut_off.add(client)
+        self.break_watches(client)
         self.wake()
 
     def heal(self, client: str) -> None:
@@ -111,6 +117,7 @@ class MemoryEtcd:
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
+        self.break_watches()
         self.wake()
 
     def start(self) -> None:
@@ -120,6 +127,16 @@ class MemoryEtcd:
             lease.expires_at_s = _now() + lease.ttl_s
         self._plan_sweep()
         self.wake()
+
+    def lag(self, client: str, delay_s: float) -> None:
+        """What watches of ``client`` deliver comes so much later from now on: others see the same change before it."""
+        self._lag[client] = delay_s
+
+    def break_watches(self, client: str | None = None) -> None:
+        """Their connections end (everybody's when no client is named); they connect again and go on."""
+        for line in self._lines:
+            if client is None or line.client == client:
+                line.end()
 
     def lose_answer(self, client: str, *, done: bool) -> None:
         """The next write of ``client`` gets no answer; ``done`` says whether it is committed. Calls add up."""
@@ -149,7 +166,7 @@ class MemoryEtcd:
 
     @property
     def pulse(self) -> asyncio.Event:
-        """Set when anything changes next: a commit, or who is reachable."""
+        """Set when who is reachable changes next."""
         return self._pulse
 
     def is_reachable_by(self, client: str) -> bool:
@@ -227,10 +244,31 @@ class MemoryEtcd:
                 return Commit(at_s=commit.at_s, batch=Batch(revision=commit.batch.revision, changes=changes))
         return None
 
+    def open_watch(self, client: str, prefix: str, wanted: int) -> "WatchLine":
+        """What was committed from ``wanted`` on is delivered at once, what is committed from now on as it comes.
+
+        Raises:
+            Compacted, WentBack: see ``check_watch``.
+        """
+        self.check_watch(wanted)
+        line = WatchLine(client, prefix)
+        for commit in self._history[self._find_commit(wanted) :]:
+            batch = _cut_down(commit.batch, prefix)
+            if batch is not None:
+                line.take(batch)
+        self._lines.append(line)
+        return line
+
+    def close_watch(self, line: "WatchLine") -> None:
+        line.end()
+        self._lines.remove(line)
+
     def wake(self) -> None:
-        """Makes everybody who waits look again."""
+        """Makes everybody who waits to reach the store look again."""
         pulse, self._pulse = self._pulse, asyncio.Event()
         pulse.set()
+        for line in self._lines:
+            line.wake()
 
     # --- inside
 
@@ -277,8 +315,25 @@ class MemoryEtcd:
                     assert_never(op)
         if changes:
             self._revision = revision
-            self._history.append(Commit(at_s=_now(), batch=Batch(revision=revision, changes=tuple(changes))))
-            self.wake()
+            batch = Batch(revision=revision, changes=tuple(changes))
+            self._history.append(Commit(at_s=_now(), batch=batch))
+            self._deliver(batch)
+
+    def _deliver(self, batch: Batch) -> None:
+        """One timer for all watches that hear of it at the same instant."""
+        loop, now = asyncio.get_running_loop(), _now()
+        cut_down: dict[str, Batch | None] = {}
+        due: dict[float, list[tuple[WatchLine, Batch]]] = {}
+        for line in self._lines:
+            if line.prefix not in cut_down:
+                cut_down[line.prefix] = _cut_down(batch, line.prefix)
+            mine = cut_down[line.prefix]
+            if mine is not None and not line.is_over:
+                # Never before what was sent earlier: a watch keeps its order.
+                line.last_due_s = max(line.last_due_s, now + self.delay_s(line.client) + self._lag.get(line.client, 0))
+                due.setdefault(line.last_due_s, []).append((line, mine))
+        for at_s, deliveries in due.items():
+            loop.call_at(at_s, _arrive, deliveries, context=self._context)
 
     def _find_commit(self, revision: int) -> int:
         return bisect_left(self._history, revision, key=lambda commit: commit.batch.revision)
@@ -291,7 +346,7 @@ class MemoryEtcd:
         if self._leases and self._running:
             earliest = min(lease.expires_at_s for lease in self._leases.values())
             at = math.ceil(max(earliest, _now() + 1e-6) / SWEEP_S) * SWEEP_S
-            self._sweep = asyncio.get_running_loop().call_at(at, self._sweep_now)
+            self._sweep = asyncio.get_running_loop().call_at(at, self._sweep_now, context=self._context)
 
     def _sweep_now(self) -> None:
         self._sweep = None
@@ -299,6 +354,55 @@ class MemoryEtcd:
         for lease in sorted(lease for lease, state in self._leases.items() if state.expires_at_s <= now):
             self.revoke(lease)
         self._plan_sweep()
+
+
+class WatchLine:
+    """One watch on its connection: what has arrived and was not read yet. ``is_over``: nothing more comes."""
+
+    def __init__(self, client: str, prefix: str) -> None:
+        self.client, self.prefix = client, prefix
+        self.is_over = False
+        self.last_due_s = 0.0
+        self._arrived: deque[Batch] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def take(self, batch: Batch) -> None:
+        if not self.is_over:
+            self._arrived.append(batch)
+            self.wake()
+
+    def read(self) -> Batch | None:
+        return self._arrived.popleft() if self._arrived else None
+
+    def end(self) -> None:
+        """What is on its way is lost with the connection."""
+        self.is_over = True
+        self.wake()
+
+    def wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def wait(self) -> None:
+        """For the next arrival, or the end."""
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+
+def _arrive(deliveries: Sequence[tuple[WatchLine, Batch]]) -> None:
+    for line, batch in deliveries:
+        line.take(batch)
+
+
+def _cut_down(batch: Batch, prefix: str) -> Batch | None:
+    """What of ``batch`` lies below ``prefix``; None: nothing."""
+    changes = tuple(change for change in batch.changes if change.key.startswith(prefix))
+    if len(changes) == len(batch.changes):
+        return batch
+    return Batch(revision=batch.revision, changes=changes) if changes else None
 
 
 def _now() -> float:

@@ -82,20 +82,18 @@ class MemoryStore:
             # Connecting, again after each time out of reach: only what was delivered counts as seen.
             if not await self._pass(_now() + self._watch_give_up_s):
                 raise Unavailable(f"no answer from etcd in memory to a watch for {self._watch_give_up_s:.1f} s")
-            cursor = wanted
-            while server.is_reachable_by(self._client):
-                server.check_watch(cursor)
-                pulse = server.pulse
-                commit = server.next_commit(cursor, prefix)
-                if commit is None:
-                    cursor = server.revision + 1
-                    await self._wait_for(pulse)
-                    continue
-                await asyncio.sleep(max(0.0, commit.at_s + server.delay_s(self._client) - _now()))
-                if not server.is_reachable_by(self._client):
-                    break  # cut off while it was on its way
-                cursor = wanted = commit.batch.revision + 1
-                yield commit.batch
+            line = server.open_watch(self._client, prefix, wanted)
+            try:
+                while not line.is_over:
+                    batch = line.read()
+                    if batch is None:
+                        await line.wait()
+                        self._check_open()
+                        continue
+                    wanted = batch.revision + 1
+                    yield batch
+            finally:
+                server.close_watch(line)
 
     async def _read(self, serve: Callable[[], _T], timeout_s: float) -> _T:
         end_at_s = _now() + timeout_s

@@ -12,7 +12,7 @@ import structlog
 from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName, Revision
-from vmha.model.keys import Keys
+from vmha.model.keys import Keys, split_key
 from vmha.policy.assemble import Assembler
 from vmha.policy.silence import SilenceBook
 from vmha.policy.snapshot import NodeView, Snapshot
@@ -29,6 +29,7 @@ class Mirror:
 
     def __init__(self, store: Store, keys: Keys, clock: Clock) -> None:
         self._store, self._keys, self._clock = store, keys, clock
+        self._prefix = keys.prefix
         self._assembler = Assembler(keys)
         self._known: dict[str, Revision] = {}
         self._silence = SilenceBook()
@@ -116,7 +117,7 @@ class Mirror:
         self._assembler.put(kv.key, kv.value, created=kv.create_revision, modified=kv.mod_revision, lease=kv.lease)
 
     def _mark_beat(self, change: Change) -> None:
-        parts = change.key.removeprefix(self._keys.prefix).split("/")
+        parts = split_key(self._prefix, change.key)
         if len(parts) == 3 and parts[0] == "nodes" and parts[2] == "beat":
             node = NodeName(parts[1])
             if change.kv is None:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from vmha.sim.process import Gate
+from vmha.sim.process import Process
 from vmha.sim.virtual import DeadlockError, VirtualLoop, run_virtual
 
 
@@ -24,7 +24,7 @@ def test_waiting_for_what_no_timer_brings_is_an_error_not_a_hang() -> None:
 
 def ticks_of(frozen_from: float, frozen_until: float, until: float) -> list[float]:
     loop = VirtualLoop()
-    gate = Gate()
+    process = Process()
     ticks: list[float] = []
 
     async def tick() -> None:
@@ -33,9 +33,9 @@ def ticks_of(frozen_from: float, frozen_until: float, until: float) -> list[floa
             await asyncio.sleep(1.0)
 
     async def scene() -> None:
-        task = loop.create_task(tick(), context=gate.context())
-        loop.call_at(frozen_from, gate.close)
-        loop.call_at(frozen_until, gate.open)
+        task = loop.create_task(tick(), context=process.context())
+        loop.call_at(frozen_from, process.stand)
+        loop.call_at(frozen_until, process.go_on)
         await asyncio.sleep(until)
         task.cancel()
 
@@ -48,7 +48,7 @@ def test_frozen_task_makes_no_step_and_goes_on_at_the_thaw() -> None:
 
 
 def test_tasks_made_by_a_frozen_host_are_frozen_as_well() -> None:
-    loop, gate = VirtualLoop(), Gate()
+    loop, process = VirtualLoop(), Process()
     ended: list[float] = []
 
     async def child() -> None:
@@ -59,9 +59,9 @@ def test_tasks_made_by_a_frozen_host_are_frozen_as_well() -> None:
         await asyncio.create_task(child())
 
     async def scene() -> None:
-        task = loop.create_task(parent(), context=gate.context())
-        loop.call_at(0.5, gate.close)
-        loop.call_at(5.0, gate.open)
+        task = loop.create_task(parent(), context=process.context())
+        loop.call_at(0.5, process.stand)
+        loop.call_at(5.0, process.go_on)
         await task
 
     run_virtual(scene(), loop)
@@ -69,7 +69,7 @@ def test_tasks_made_by_a_frozen_host_are_frozen_as_well() -> None:
 
 
 def test_deadline_that_comes_during_the_freeze_is_met_at_the_thaw() -> None:
-    loop, gate = VirtualLoop(), Gate()
+    loop, process = VirtualLoop(), Process()
     seen: list[float] = []
 
     async def wait() -> None:
@@ -80,9 +80,9 @@ def test_deadline_that_comes_during_the_freeze_is_met_at_the_thaw() -> None:
             seen.append(loop.time())
 
     async def scene() -> None:
-        task = loop.create_task(wait(), context=gate.context())
-        loop.call_at(1.0, gate.close)
-        loop.call_at(9.0, gate.open)
+        task = loop.create_task(wait(), context=process.context())
+        loop.call_at(1.0, process.stand)
+        loop.call_at(9.0, process.go_on)
         await task
 
     run_virtual(scene(), loop)
