@@ -5,13 +5,14 @@ with the command that the message names.
 import pytest
 
 from vmha.hypervisor.fabric import SimulatedFabric
-from vmha.sim.chaos import Life, Options, live
+from vmha.sim.chaos import Life, live
+from vmha.sim.draw import Options
 from vmha.sim.lives import replay_command, trace_of
 from vmha.sim.quiet import silence_logs
 
-SMALL = Options()
-ONE_NODE = Options(nodes=1, vms=2, steps=30)
-FIVE_NODES = Options(nodes=5, vms=8, steps=40)
+SMALL = Options(steps=100)
+ONE_NODE = Options(nodes=(1, 1), vms=(2, 2), steps=60)
+FIVE_NODES = Options(nodes=(5, 5), vms=(8, 8), steps=100)
 
 
 def lived(seed: int, options: Options) -> Life:

@@ -45,7 +45,7 @@ class SimulatedGuard:
         self._deadline = Deadline()
         self._last_kill: KillRecord | None = None
         self._context = context
-        self._is_stopped = False
+        self._is_stopped = self._is_down = False
         self._gone = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -56,10 +56,25 @@ class SimulatedGuard:
         if self._task:
             self._task.cancel()
 
+    def crash(self) -> None:
+        """Its process is killed. What it has to know again is in its file."""
+        self._is_down = True
+        self._gone.set()
+        if self._task:
+            self._task.cancel()
+
+    def restart(self) -> None:
+        """A new process reads the file and goes on counting."""
+        if self._is_down and not self._is_stopped:
+            self._is_down = False
+            self._gone.clear()
+            self._tick()
+            self._count()
+
     @property
     def petted_watchdog_s(self) -> int:
         """The timeout of the watchdog that this guard keeps from firing, in seconds; 0: it pets none."""
-        return 0 if self._is_stopped else self._status().watchdog_s
+        return 0 if self._is_stopped or self._is_down else self._status().watchdog_s
 
     async def arm(
         self,
@@ -118,6 +133,8 @@ class SimulatedGuard:
     def _catch_up(self) -> Deadline:
         if self._is_stopped:
             raise GuardUnavailable("the host of this guard is off")
+        if self._is_down:
+            raise GuardUnavailable("the guard does not answer")
         if self._task and self._task.done() and not self._task.cancelled() and (error := self._task.exception()):
             raise Broken("the simulated guard failed") from error
         self._tick()
@@ -126,12 +143,16 @@ class SimulatedGuard:
     def _settle(self, outcome: Outcome) -> GuardStatus:
         self._deadline = outcome.deadline
         self._tick()
-        if self._deadline.state is not State.IDLE and (self._task is None or self._task.done()):
-            loop = asyncio.get_running_loop()
-            self._task = loop.create_task(self._watch(), name="simulated guard", context=self._context)
+        self._count()
         if outcome.verdict is not Verdict.OK:
             raise refusal(outcome.verdict, f"the guard says: {outcome.words}")
         return self._status()
+
+    def _count(self) -> None:
+        is_counting = self._task is not None and not self._task.done() and not self._task.cancelling()
+        if self._deadline.state is not State.IDLE and not is_counting:
+            loop = asyncio.get_running_loop()
+            self._task = loop.create_task(self._watch(), name="simulated guard", context=self._context)
 
     async def _watch(self) -> None:
         while self._deadline.state is not State.IDLE:

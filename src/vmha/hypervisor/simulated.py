@@ -58,6 +58,10 @@ class SimulatedHypervisor:
         self._resync()
 
     async def close(self) -> None:
+        self.sever()
+
+    def sever(self) -> None:
+        """Its process is gone: nothing that is left of it can ask for anything any more."""
         self._is_open = False
         self._listeners.clear()
         with contextlib.suppress(ValueError):

@@ -148,8 +148,7 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
 
 def encode(record: Any) -> bytes:
     """JSON as ``etcdctl get`` shows it: one line, keys in the order of the record."""
-    plain = _adapter(type(record)).dump_python(record, mode="json", by_alias=True, exclude_defaults=False)
-    return json.dumps(plain, separators=(",", ":"), ensure_ascii=False).encode()
+    return _adapter(type(record)).dump_json(record, by_alias=True)
 
 
 @lru_cache(maxsize=512)

@@ -1,53 +1,48 @@
 """Seeded faults: a random cluster, a random life, then everything mended and one question: do all vms run again?
 
-    safety phase: random faults and operations, at random instants, several at once
+    safety phase: random faults and operations, at random instants, many at once
     healing:      power, cables, daemons, store, switches: all as they should be
     liveness:     the cluster comes to rest within ``LIVENESS_S`` and every vm that is wanted running runs
 
-The same seed and options give the same life, to the last byte. Violations name the laws of ``invariants``.
+A life is drawn as data first (``draw``), then played; the same schedule gives the same life, to the last byte.
+Violations name the laws of ``invariants``.
 """
 
 import asyncio
-import random  # noqa: TID251 (the one place that draws: the seed is part of the command line)
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 
 from vmha.hypervisor.port import DomainState
 from vmha.model.errors import VmhaError
-from vmha.model.settings import ClusterConfig, Profile
-from vmha.model.vm import AfterShutdown, FailoverDomain, FailoverDomainMember, Recovery
-from vmha.sim.faults import KINDS, Fate, choices
+from vmha.model.settings import ClusterConfig
+from vmha.sim.draw import Options, draw
+from vmha.sim.faults import by_name
+from vmha.sim.faults_of_vms import MEMORY_MIB
 from vmha.sim.hands import Hands
 from vmha.sim.invariants import Blocked, Violation, check_liveness, check_safety
 from vmha.sim.journal import JournalLine, read_journal
 from vmha.sim.rest import Observer
+from vmha.sim.schedule import Schedule, Step
+from vmha.sim.stage import Stage
 from vmha.sim.virtual import VirtualLoop, run_virtual
 from vmha.sim.world import World
 
 LIVENESS_S = 300.0
 QUIET_S = 4.0
 FIRST_REST_S = 60.0
-MEMORY_MIB = 65536
-_AT_ONCE, _IN_A_HANDOVER, _IN_A_HOLD, _AFTER_ALL = (0.0, 0.1), (0.1, 1.5), (1.0, 6.0), (5.0, 25.0)
-_PACES = (
-    (_AT_ONCE, _IN_A_HANDOVER, _IN_A_HANDOVER, _IN_A_HOLD, _IN_A_HOLD, _AFTER_ALL),
-    (_AT_ONCE, _IN_A_HANDOVER, _IN_A_HANDOVER, _IN_A_HANDOVER, _IN_A_HOLD),
-    (_AT_ONCE, _AT_ONCE, _AT_ONCE, _AFTER_ALL),
-)
-"""Pauses between two steps, in seconds, one line for each kind of life: mixed, hurried, in bursts."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    nodes: int = 3
-    vms: int = 4
-    steps: int = 40
+HOST_MEMORY_MIB = 65536
+TRIM_EVERY = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Life:
-    """What became of one seed."""
+    """What became of one schedule.
+
+    ``reached``: how often what happened: journal entries by kind, proofs, steps that struck ("struck") or found
+    nothing to do ("passed over").
+    """
 
     seed: int
     violations: tuple[Violation, ...]
@@ -57,6 +52,9 @@ class Life:
     """What was still pending when the liveness phase ran out; '' when the cluster came to rest."""
     done: tuple[str, ...]
     journal: tuple[JournalLine, ...]
+    reached: Mapping[str, int]
+    begin_s: float
+    """When the cluster had come to rest: steps count from there."""
     simulated_s: float
 
     @property
@@ -71,139 +69,132 @@ class Life:
             lines.append(f"no rest within {LIVENESS_S:g} s of healing: {self.restless}")
         return lines
 
+    def in_short(self) -> "Life":
+        """Without what fills the memory when there are a thousand of them."""
+        return replace(self, done=(), journal=())
+
+    def laws(self) -> frozenset[str]:
+        """What it breaks, in a word each: the same breach of a shorter schedule is the same failure."""
+        found = {violation.law for violation in self.violations}
+        found |= {"blocked"} if self.blocked else set()
+        found |= {"crashed"} if self.crashes else set()
+        return frozenset(found | ({"restless"} if self.restless else set()))
+
 
 def live(seed: int, options: Options) -> Life:
+    """The life that ``seed`` and ``options`` draw."""
+    return live_through(draw(seed, options))
+
+
+def live_through(schedule: Schedule) -> Life:
     loop = VirtualLoop()
-    return run_virtual(_Chaos(seed, options, loop).live(), loop)
+    return run_virtual(_Chaos(schedule, loop).live(), loop)
 
 
 class _Chaos:
-    def __init__(self, seed: int, options: Options, loop: VirtualLoop) -> None:
-        self._seed, self._options = seed, options
-        self._draw = random.Random(seed)
-        self._loop = loop
+    def __init__(self, schedule: Schedule, loop: VirtualLoop) -> None:
+        self._schedule, self._loop = schedule, loop
 
     async def live(self) -> Life:
         self._world = World(self._loop)
         self._hands = Hands(self._world)
         self._observer = Observer(self._world)
+        self._stage = Stage(self._world, self._hands, self._schedule)
         self._done: list[str] = []
+        self._reached: Counter[str] = Counter()
         self._observer.start()
         await self._build()
         await self._observer.settle(quiet_s=1.0, at_most_s=FIRST_REST_S)
-        self._fate = Fate(
-            world=self._world,
-            hands=self._hands,
-            draw=self._draw,
-            vms=self._vms,
-            temper={kind: self._draw.choice((0.2, 1.0, 1.0, 4.0)) for kind in KINDS},
-            moved_by_hand=frozenset(vm for vm in self._vms if self._draw.random() < 0.5),
-        )
-        pauses = self._draw.choice(_PACES)
-        for _ in range(self._options.steps):
-            low, high = self._draw.choice(pauses)
-            await asyncio.sleep(self._draw.uniform(low, high))
-            await self._strike()
-            self._world.record.catch_up()
+        self._observer.stop()
+        begin = self._begin_s = self._loop.time()
+        for number, step in enumerate(self._schedule.steps):
+            if number % TRIM_EVERY == 0:
+                self._world.trim_journal()
+            await asyncio.sleep(max(0.0, begin + step.at - self._loop.time()))
+            await self._strike(step)
         await self._heal()
+        self._observer.start()
         at_rest = await self._observer.settle(quiet_s=QUIET_S, at_most_s=LIVENESS_S)
         return self._judge("" if at_rest else self._observer.what_is_pending() or "something goes on changing")
 
-    # --- the cluster
-
     async def _build(self) -> None:
-        draw, hands = self._draw, self._hands
-        profile = draw.choice((Profile.TUNED, Profile.TUNED, Profile.DEFAULT))
-        await hands.configure(ClusterConfig(profile=profile))
-        watchdog_s = ClusterConfig(profile=profile).clockwork.watchdog_s
-        names = [f"n{number}" for number in range(1, self._options.nodes + 1)]
-        for name in names:
-            has_watchdog = draw.random() < 0.6
-            self._world.add_host(name, memory_mib=MEMORY_MIB, watchdog_s=watchdog_s if has_watchdog else 0)
-            await hands.register(name, fence=draw.random() < 0.5)
-        domains = [self._make_domain(f"d{number}", names) for number in (1, 2)]
-        for domain in domains:
+        schedule, hands = self._schedule, self._hands
+        await hands.configure(ClusterConfig(timing=schedule.timing))
+        for node in schedule.nodes:
+            watchdog_s = schedule.timing.watchdog_s if node.has_watchdog else 0
+            host = self._world.add_host(node.name, memory_mib=HOST_MEMORY_MIB, watchdog_s=watchdog_s)
+            host.clock.drift = node.drift
+            await hands.register(node.name, fence=node.has_switch)
+        for domain in schedule.domains:
             await hands.add_domain(domain)
-        self._vms = tuple(f"v{number}" for number in range(1, self._options.vms + 1))
-        for vm in self._vms:
-            await hands.add(
-                vm,
-                memory_mib=1024,
-                vcpus=1,
-                start=True,
-                failover_domain=draw.choice((None, "d1", "d2")),
-                recovery=draw.choice((Recovery.RESTART, Recovery.RESTART, Recovery.RELOCATE)),
-                on_guest_shutdown=draw.choice(tuple(AfterShutdown)),
-                stop_timeout_s=draw.choice((3.0, 10.0)),
-            )
+        for vm in schedule.vms:
+            self._world.fabric.set_migration_time(vm.name, vm.migration_s)
+            fields = vm.model_dump(exclude={"name", "migration_s", "migration"})
+            await hands.add(vm.name, memory_mib=MEMORY_MIB, vcpus=1, start=True, migration=vm.migration, **fields)
         for host in self._world.hosts.values():
             host.power_on()
 
-    def _make_domain(self, name: str, nodes: list[str]) -> FailoverDomain:
-        draw = self._draw
-        members = draw.sample(nodes, draw.randint(1, len(nodes)))
-        return FailoverDomain(
-            name=name,
-            ordered=draw.random() < 0.7,
-            restricted=draw.random() < 0.3,
-            nofailback=draw.random() < 0.3,
-            members=tuple(FailoverDomainMember(node=node, priority=rank) for rank, node in enumerate(members, start=1)),
-        )
-
-    # --- the life
-
-    async def _strike(self) -> None:
-        possible = choices(self._fate)
-        fault = self._draw.choices([each for each, _ in possible], weights=[weight for _, weight in possible])[0]
-        await self._do(fault.words, fault.do)
-
-    async def _do(self, words: str, do: Callable[[], Awaitable[object] | None]) -> None:
-        at = self._world.clock.now()
+    async def _strike(self, step: Step) -> None:
+        at = self._loop.time()
         try:
-            result = do()
-            if result is not None:
-                await result
-            outcome = ""
+            result = by_name(step.do, where="schedule").do(self._stage, step)
+            passed_over = result if result is None or isinstance(result, str) else await result
         except VmhaError as error:
-            outcome = f" (refused: {error})"
-        self._done.append(f"{at:9.3f} {words}{outcome}")
+            passed_over = f"refused: {error}"
+        self._world.record.catch_up()
+        self._reached["passed over" if passed_over else "struck"] += 1
+        self._done.append(f"{at:9.3f} {step}{f' ({passed_over})' if passed_over else ''}")
 
     async def _heal(self) -> None:
         """Everything that was broken is mended; what an operator did is taken back."""
         world, hands = self._world, self._hands
         self._done.append(f"{world.clock.now():9.3f} healing")
+        self._stage.end_all()
         if not world.etcd.is_running:
             world.etcd.start()
-        for name, host in world.hosts.items():
-            world.etcd.slow(name, 0.001)
-            hands.mend_switch(name)
+        for host in world.hosts.values():
             host.thaw()
             host.heal()
-            if host.has_power and not world.fabric.host(name).has_libvirtd:
+            host.start_guard()
+            host.agent_process.spare()
+            host.guard_process.spare()
+            if host.has_power and not world.fabric.host(host.name).has_libvirtd:
                 host.start_libvirtd()
-        await asyncio.sleep(self._fate.longest_shutdown_s())
+        await asyncio.sleep(self._stage.longest_shutdown_s())
         for name, host in world.hosts.items():
             host.power_on()
             host.start_agent()
-            await self._do(f"undrain {name}", partial(hands.undrain, name))
-        for vm in self._vms:
+            await self._quietly(f"undrain {name}", partial(hands.undrain, name))
+        for vm in self._stage.vms:
             guest = hands.find_guest(vm)
             if guest is not None and guest.state is DomainState.PAUSED and guest.reason == "user":
                 world.fabric.resume(guest)
-        await asyncio.sleep(30.0)
-        for vm in self._vms:
+        await asyncio.sleep(2 * self._schedule.timing.dead_after_s)
+        for vm in self._stage.vms:
             if not world.fabric.instances(vm):
-                await self._do(f"confirm-gone {vm}", partial(hands.confirm_gone, vm))
+                await self._quietly(f"confirm-gone {vm}", partial(hands.confirm_gone, vm))
+
+    async def _quietly(self, words: str, do: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await do()
+            self._done.append(f"{self._loop.time():9.3f} {words}")
+        except VmhaError as error:
+            self._done.append(f"{self._loop.time():9.3f} {words} (refused: {error})")
 
     def _judge(self, restless: str) -> Life:
         history, record = self._world.fabric.history, self._world.record.catch_up().lines
+        journal = tuple(read_journal(record))
+        self._reached.update(line.kind for line in journal)
+        self._reached.update(f"fenced: {line.text.partition(':')[0]}" for line in journal if line.kind == "fenced")
         return Life(
-            seed=self._seed,
+            seed=self._schedule.seed,
             violations=tuple(check_safety(history, record)),
             blocked=tuple(check_liveness(history, record)),
             crashes=tuple(self._world.crashes),
             restless=restless,
             done=tuple(self._done),
-            journal=tuple(read_journal(record)),
+            journal=journal,
+            reached=dict(sorted(self._reached.items())),
+            begin_s=self._begin_s,
             simulated_s=self._world.clock.now(),
         )

@@ -79,6 +79,7 @@ class Hands:
 
     def mend_switch(self, name: str) -> None:
         self.world.broken_switches.discard(NodeName(name))
+        self.world.switches.pop(NodeName(name), None)
 
     # --- an operator
 

@@ -5,6 +5,7 @@ petted resets it ``watchdog_s`` later, and it boots again.
 """
 
 import asyncio
+import contextvars
 import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from vmha.model.ids import NodeName, SessionId
 from vmha.node.member import Member, Ports
 from vmha.sim.gate import SimGate
 from vmha.sim.process import Process
+from vmha.sim.virtual import HostClock
 from vmha.store.memory_store import MemoryStore
 
 if TYPE_CHECKING:
@@ -51,6 +53,10 @@ class SimHost:
         self.guard: SimulatedGuard | None = None
         self.member: Member | None = None
         self.gate = SimGate()
+        self.clock = HostClock(world.clock)
+        self.is_guard_away = False
+        self._hypervisor: SimulatedHypervisor | None = None
+        self._nobody = contextvars.Context()  # of no process: goes on whatever becomes of the one that began it
         self.agent_process, self.guard_process = Process(), Process()
         self._is_frozen = False
         self._agent: asyncio.Task[None] | None = None
@@ -78,8 +84,9 @@ class SimHost:
         self.has_power = True
         self.world.fabric.power_on(self.name)
         self._identity = SimIdentity(self.name, self.name, f"b{self.boots}", f"machine-{self.name}")
+        self.is_guard_away = False
         self.guard = SimulatedGuard(
-            self.world.clock,
+            self.clock,
             lambda: self.world.fabric.kill_managed(self.name),
             list_managed=lambda: self.world.managed_on(self.name),
             watchdog_s=self.watchdog_s,
@@ -116,16 +123,36 @@ class SimHost:
         for process in (self.agent_process, self.guard_process):
             process.stand(_FREEZE)
         self.world.fabric.freeze(self.name)
-        watchdog_s = self.guard.petted_watchdog_s if self.guard else 0
-        if watchdog_s:
-            self._reset = asyncio.get_running_loop().call_later(watchdog_s, self._reset_now)
+        self._stop_petting(self.guard.petted_watchdog_s if self.guard else 0)
 
     def thaw(self) -> None:
         if not self.is_frozen:
             return
-        self._call_off_reset()
+        if not self.is_guard_away:
+            self._call_off_reset()
         self.world.fabric.thaw(self.name)
         self._go_on()
+
+    def kill_guard(self) -> None:
+        """Nobody pets an armed watchdog until ``start_guard``."""
+        if self.guard is None or self.is_guard_away:
+            return
+        self._stop_petting(self.guard.petted_watchdog_s)
+        self.is_guard_away = True
+        self.guard.crash()
+
+    def start_guard(self) -> None:
+        if self.guard is None or not self.is_guard_away:
+            return
+        self.is_guard_away = False
+        if not self.is_frozen:
+            self._call_off_reset()
+        self.guard.restart()
+
+    def _stop_petting(self, watchdog_s: int) -> None:
+        if watchdog_s and self._reset is None:
+            loop = asyncio.get_running_loop()
+            self._reset = loop.call_later(watchdog_s, self._reset_now, context=self._nobody)
 
     def _go_on(self) -> None:
         self._is_frozen = False
@@ -133,8 +160,10 @@ class SimHost:
             process.go_on(_FREEZE)
 
     def _reset_now(self) -> None:
+        self._reset = None
         self.power_off()
-        self._reset = asyncio.get_running_loop().call_later(BOOT_S, self.power_on)
+        loop = asyncio.get_running_loop()
+        self._reset = loop.call_later(BOOT_S, self.power_on, context=self._nobody)
 
     def _call_off_reset(self) -> None:
         if self._reset is not None:
@@ -172,10 +201,22 @@ class SimHost:
         """As ``kill -9``: nothing of it runs again, what it had asked of others goes on."""
         if self._agent is None:
             return
-        if self._store is not None:  # first of all, so that nothing is written on the way out
-            self._closing = asyncio.get_running_loop().create_task(self._store.close(), name=f"closing-{self.name}")
+        # First of all its hands are cut off: a task that is cancelled still runs its ``finally``.
+        loop = asyncio.get_running_loop()
+        if self._store is not None:
+            self._closing = loop.create_task(self._store.close(), name=f"closing-{self.name}", context=self._nobody)
+        if self._hypervisor is not None:
+            self._hypervisor.sever()
         self._agent.cancel()
-        self._agent = self._store = self.member = None
+        self.agent_process.go_on("SIGSTOP")
+        self._agent = self._store = self.member = self._hypervisor = None
+
+    def kill_agent(self) -> None:
+        """``kill -9``; systemd starts it again after ``AGENT_RESTART_S``, if nobody did before."""
+        if self._agent is None:
+            return
+        self.stop_agent()
+        asyncio.get_running_loop().call_later(AGENT_RESTART_S, self.start_agent, context=self._nobody)
 
     async def _run_agent(self) -> None:
         while True:
@@ -200,11 +241,12 @@ class SimHost:
 
     def _ports(self, guard: Guard) -> Ports:
         self._store = MemoryStore(self.world.etcd, self.name)
+        self._hypervisor = SimulatedHypervisor(self.world.fabric, self.name)
         return Ports(
             store=self._store,
-            hypervisor=SimulatedHypervisor(self.world.fabric, self.name),
+            hypervisor=self._hypervisor,
             guard=guard,
             power=self.world.power,
             gate=self.gate,
-            clock=self.world.clock,
+            clock=self.clock,
         )

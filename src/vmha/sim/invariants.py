@@ -246,13 +246,14 @@ class Blocked:
 
 def check_liveness(history: Sequence[Fact], record: Sequence[CommitLine]) -> list[Blocked]:
     """Vms that are wanted running at the end and do not run, each with what the store says about it."""
-    keys: dict[str, Json] = {}
+    raw: dict[str, bytes] = {}
     for line in record:
         for written in line.written:
             if written.value is None:
-                keys.pop(written.key, None)
+                raw.pop(written.key, None)
             elif not written.key.startswith("journal/"):
-                keys[written.key] = json.loads(written.value)
+                raw[written.key] = written.value
+    keys: dict[str, Json] = {key: json.loads(value) for key, value in raw.items()}
     running: dict[tuple[str, str], bool] = {}
     for fact in history:
         running[fact.vm, fact.host] = fact.deed is Deed.RUNS

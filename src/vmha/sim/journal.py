@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vmha.sim.record import CommitLine
-from vmha.sim.virtual import BEGIN_WALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalLine:
-    """``at_s``: the loop's time."""
+    """``at_s``: the loop's time, at which it was committed; the writer's own clock may be wrong."""
 
     at_s: float
     by: str
@@ -32,7 +31,7 @@ def read_journal(record: Sequence[CommitLine]) -> list[JournalLine]:
                 entry = written.read()
                 lines.append(
                     JournalLine(
-                        at_s=entry["at"] - BEGIN_WALL,
+                        at_s=commit.at_s,
                         by=entry["by"],
                         kind=entry["kind"],
                         vm=entry["vm"],

@@ -35,6 +35,12 @@ class Observer:
     def start(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._mirror.run(), name="observer")
 
+    def stop(self) -> None:
+        """Looks no more until it is started again: watching costs as much as another node does."""
+        if self._task is not None:
+            self._task.cancel()
+            self._task = None
+
     @property
     def snapshot(self) -> Snapshot:
         return self._mirror.snapshot()

@@ -150,6 +150,26 @@ class VirtualClock:
         return BEGIN_WALL + self._loop.time()
 
 
+class HostClock:
+    """One host's clocks: the wall clock may jump, and both may run a little fast or slow."""
+
+    def __init__(self, true: VirtualClock) -> None:
+        self._true = true
+        self._ahead_s = 0.0
+        self.drift = 0.0
+        """Seconds gained in each second."""
+
+    def jump(self, seconds: float) -> None:
+        """The wall clock is set."""
+        self._ahead_s += seconds
+
+    def now(self) -> float:
+        return self._true.now() * (1.0 + self.drift)
+
+    def wall(self) -> float:
+        return self._true.wall() + self._ahead_s
+
+
 def run_virtual(main: Coroutine[Any, Any, T], loop: VirtualLoop) -> T:
     """Run ``main`` to its end on ``loop`` and take down what is left."""
     try:

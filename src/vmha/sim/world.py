@@ -7,6 +7,7 @@ code. The truth of who ran where is the fabric's history; the store's commits ar
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from enum import StrEnum
 
 from vmha.fencing.power import Halt, PowerOff
 from vmha.hypervisor.fabric import SimulatedFabric
@@ -18,8 +19,18 @@ from vmha.sim.record import Record
 from vmha.sim.virtual import VirtualClock, VirtualLoop
 from vmha.store.memory import MemoryEtcd
 from vmha.store.memory_store import MemoryStore
+from vmha.store.port import Delete
 
 POWER_SWITCH_S = 0.3
+_JOURNAL_KEPT, _TRIMMED_AT_ONCE = 50, 100
+
+
+class Switch(StrEnum):
+    """What is wrong with a host's power switch."""
+
+    HANGS = "switch-hangs"
+    LIES = "switch-lies"  # done, it says; its status still says on
+    LOSES_ANSWER = "switch-loses-answer"  # the power is off, and nobody says so
 
 
 class SimPower:
@@ -29,14 +40,22 @@ class SimPower:
         self._world = world
 
     async def power_off(self, node: NodeName, devices: Sequence[FenceDeviceSpec], *, halt: Halt) -> PowerOff:
-        await asyncio.sleep(self._world.switch_takes_s.get(node, POWER_SWITCH_S))
-        if node in self._world.broken_switches or not devices:
+        world, trouble = self._world, self._world.switches.get(node)
+        await asyncio.sleep(world.switch_takes_s.get(node, POWER_SWITCH_S))
+        if node in world.broken_switches or not devices:
             return PowerOff(confirmed=False, how="the power switch does not answer")
+        if trouble is Switch.HANGS:
+            await asyncio.sleep(sum(device.timeout_s for device in devices))
+            return PowerOff(confirmed=False, how="the power switch did not answer in time")
         if why := await halt():
             return PowerOff(confirmed=False, how=f"called off: {why}")
-        if node not in self._world.lying_switches:
-            self._world.hosts[node].power_off()
-        await asyncio.sleep(self._world.switch_answers_after_s.get(node, 0.0))
+        if trouble is Switch.LIES:
+            return PowerOff(confirmed=False, how="the power switch says it is done, and its status says on")
+        if node not in world.lying_switches:
+            world.hosts[node].power_off()
+        if trouble is Switch.LOSES_ANSWER:
+            return PowerOff(confirmed=False, how="the power switch ended the connection")
+        await asyncio.sleep(world.switch_answers_after_s.get(node, 0.0))
         return PowerOff(confirmed=True, how=f"{devices[0].agent}: off, status off")
 
     async def give_back(self, node: NodeName, devices: Sequence[FenceDeviceSpec]) -> PowerOff:
@@ -55,6 +74,7 @@ class World:
         self.lying_switches: set[NodeName] = set()  # say "off" and have done nothing
         self.switch_takes_s: dict[NodeName, float] = {}  # before it switches; POWER_SWITCH_S when not given
         self.switch_answers_after_s: dict[NodeName, float] = {}  # when it has switched
+        self.switches: dict[NodeName, Switch] = {}
         self.crashes: list[str] = []
         self.power = SimPower(self)
         self.fabric = SimulatedFabric(self.clock, reachable=self._can_reach)
@@ -73,6 +93,13 @@ class World:
         """The store forgets its history; the record does not."""
         self.record.catch_up()
         self.etcd.compact()
+
+    def trim_journal(self) -> None:
+        """What an hour or a week does on real clusters: old entries expire. The record keeps them."""
+        if self.etcd.is_running:
+            old = [kv.key for kv in self.etcd.list(self.keys.journal("")).items[:-_JOURNAL_KEPT]]
+            for begin in range(0, len(old), _TRIMMED_AT_ONCE):
+                self.etcd.txn([], [Delete(key) for key in old[begin : begin + _TRIMMED_AT_ONCE]])
 
     def _can_reach(self, source: str, target: str) -> bool:
         ends = [self.hosts.get(NodeName(name)) for name in (source, target)]

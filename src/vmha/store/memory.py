@@ -13,7 +13,7 @@ compacted, the space is used up. What it does not imitate: several members, thei
 import asyncio
 import contextvars
 import math
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +45,7 @@ SWEEP_S: Final = 0.5
 """etcd looks for expired leases this often."""
 
 _MAX_OPS: Final = 128
+_REMEMBERED: Final = 32
 _MAX_REQUEST_BYTES: Final = 1_572_864
 
 
@@ -81,6 +82,7 @@ class MemoryEtcd:
         self._revision = 1  # where a new etcd starts
         self._compacted = 0
         self._keys: dict[str, KeyValue] = {}
+        self._names: list[str] = []  # of the keys, sorted
         self._history: list[Commit] = []
         self._leases: dict[LeaseId, _LeaseState] = {}
         self._last_lease = 0x1000
@@ -89,6 +91,7 @@ class MemoryEtcd:
         self._cut_off: set[str] = set()
         self._slow: dict[str, float] = {}
         self._lag: dict[str, float] = {}
+        self._deceived: set[str] = set()
         self._answers_to_lose: dict[str, list[bool]] = {}
         self._pulse = asyncio.Event()
         self._lines: list[WatchLine] = []
@@ -131,6 +134,16 @@ class MemoryEtcd:
     def lag(self, client: str, delay_s: float) -> None:
         """What watches of ``client`` deliver comes so much later from now on: others see the same change before it."""
         self._lag[client] = delay_s
+
+    def repeat(self, client: str, changes: int) -> None:
+        """Watches of ``client`` deliver their last ``changes`` batches a second time."""
+        for line in self._lines:
+            if line.client == client:
+                line.repeat(changes)
+
+    def deceive(self, client: str, is_deceived: bool) -> None:
+        """Renewals of ``client`` are acknowledged and count for nothing, as by an etcd leader that is none any more."""
+        (self._deceived.add if is_deceived else self._deceived.discard)(client)
 
     def break_watches(self, client: str | None = None) -> None:
         """Their connections end (everybody's when no client is named); they connect again and go on."""
@@ -184,8 +197,12 @@ class MemoryEtcd:
         return self._keys.get(key)
 
     def list(self, prefix: str) -> Listing:
-        items = tuple(self._keys[key] for key in sorted(self._keys) if key.startswith(prefix))
-        return Listing(revision=self.revision, items=items)
+        names, found = self._names, []
+        for at in range(bisect_left(names, prefix), len(names)):
+            if not names[at].startswith(prefix):
+                break
+            found.append(self._keys[names[at]])
+        return Listing(revision=self.revision, items=tuple(found))
 
     def txn(self, compares: Sequence[Compare], ops: Sequence[Op]) -> TxnResult:
         """All or nothing, in one revision."""
@@ -212,8 +229,10 @@ class MemoryEtcd:
         self._plan_sweep()
         return Lease(id=lease, ttl_s=granted_s)
 
-    def renew(self, lease: LeaseId) -> int:
+    def renew(self, lease: LeaseId, *, client: str = "") -> int:
         state = self._leases.get(lease)
+        if client in self._deceived:
+            return state.ttl_s if state else self._min_ttl_s
         if state is None:
             raise LeaseGone(f"etcd in memory: the lease {lease:x} is gone")
         state.expires_at_s = _now() + state.ttl_s
@@ -222,7 +241,7 @@ class MemoryEtcd:
     def revoke(self, lease: LeaseId) -> None:
         """Ends the lease and deletes all its keys in one revision."""
         if self._leases.pop(lease, None) is not None:
-            self._commit([Delete(key) for key in sorted(self._keys) if self._keys[key].lease == lease])
+            self._commit([Delete(key) for key in self._names if self._keys[key].lease == lease])
 
     def check_watch(self, wanted: int) -> None:
         """Whether a watch can begin at ``wanted``.
@@ -306,10 +325,13 @@ class MemoryEtcd:
                     created = old.create_revision if old else revision
                     kv = KeyValue(key=key, value=value, create_revision=created, mod_revision=revision, lease=lease)
                     self._keys[key] = kv
+                    if old is None:
+                        insort(self._names, key)
                     changes.append(Change(key, kv))
                 case Delete(key):
                     if old is not None:
                         del self._keys[key]
+                        del self._names[bisect_left(self._names, key)]
                         changes.append(Change(key, None))
                 case _:
                     assert_never(op)
@@ -364,12 +386,18 @@ class WatchLine:
         self.is_over = False
         self.last_due_s = 0.0
         self._arrived: deque[Batch] = deque()
+        self._latest: deque[Batch] = deque(maxlen=_REMEMBERED)
         self._waiter: asyncio.Future[None] | None = None
 
     def take(self, batch: Batch) -> None:
         if not self.is_over:
             self._arrived.append(batch)
+            self._latest.append(batch)
             self.wake()
+
+    def repeat(self, changes: int) -> None:
+        self._arrived.extend(tuple(self._latest)[-changes:])
+        self.wake()
 
     def read(self) -> Batch | None:
         return self._arrived.popleft() if self._arrived else None

@@ -63,7 +63,7 @@ class MemoryStore:
         return await self._write(lambda: self._server.grant(ttl_s), timeout_s, repeatable=True)
 
     async def keep_alive(self, lease: LeaseId, *, timeout_s: float = 1.5) -> int:
-        return await self._read(lambda: self._server.renew(lease), timeout_s)
+        return await self._read(lambda: self._server.renew(lease, client=self._client), timeout_s)
 
     async def revoke(self, lease: LeaseId, *, timeout_s: float = 3.0) -> None:
         await self._write(lambda: self._server.revoke(lease), timeout_s, repeatable=True)

@@ -30,6 +30,7 @@ class Mirror:
     def __init__(self, store: Store, keys: Keys, clock: Clock) -> None:
         self._store, self._keys, self._clock = store, keys, clock
         self._prefix = keys.prefix
+        self._journal = keys.journal("")
         self._assembler = Assembler(keys)
         self._known: dict[str, Revision] = {}
         self._silence = SilenceBook()
@@ -77,7 +78,8 @@ class Mirror:
                 listing = await self._store.list(self._keys.prefix)
                 self._take_listing(listing.revision, listing.items)
                 async for batch in self._store.watch(self._keys.prefix, start_revision=Revision(listing.revision + 1)):
-                    self._take(batch.revision, batch.changes)
+                    if batch.revision > self.revision:  # one delivered twice would take this reading back
+                        self._take(batch.revision, batch.changes)
             except (Compacted, WentBack) as error:
                 log.warning("mirror lists again", why=str(error))
                 if isinstance(error, WentBack):
@@ -88,14 +90,19 @@ class Mirror:
 
     def _take_listing(self, revision: Revision, items: tuple[KeyValue, ...]) -> None:
         """A listing is a difference to what is known: what did not change is not announced."""
-        here = {kv.key for kv in items}
-        changes = [Change(kv.key, kv) for kv in items if self._known.get(kv.key) != kv.mod_revision]
+        kept = [kv for kv in items if not kv.key.startswith(self._journal)]
+        here = {kv.key for kv in kept}
+        changes = [Change(kv.key, kv) for kv in kept if self._known.get(kv.key) != kv.mod_revision]
         changes += [Change(key, None) for key in sorted(self._known.keys() - here)]
         self._take(revision, tuple(changes))
         self.synced.set()
 
     def _take(self, revision: Revision, changes: tuple[Change, ...]) -> None:
+        changed = []
         for change in changes:
+            if change.key.startswith(self._journal):
+                continue  # nobody decides on it, and there is much of it
+            changed.append(change.key)
             if change.kv is None:
                 self._known.pop(change.key, None)
                 self._assembler.delete(change.key)
@@ -105,7 +112,9 @@ class Mirror:
         self.revision = revision
         self._moved.set()
         self._moved = asyncio.Event()
-        keys = tuple(change.key for change in changes)
+        if not changed:
+            return
+        keys = tuple(changed)
         for listener in list(self._listeners):
             try:
                 listener(keys)

@@ -1,0 +1,166 @@
+"""Draws a life from a seed: first a cluster, then the steps, as data (``schedule``).
+
+Faults come in storms, many in a second, with lulls between them: a cluster that is struck without pause recovers
+nothing and migrates nothing, and what never runs can not run twice. The same seed and options give the same schedule.
+"""
+
+import math
+import random  # noqa: TID251 (the one place that draws: the seed is part of the command line)
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from vmha.model.settings import PROFILES, Profile, Timing
+from vmha.model.vm import (
+    AfterShutdown,
+    FailoverDomain,
+    FailoverDomainMember,
+    Handover,
+    Migration,
+    MigrationStyle,
+    OnDuplicate,
+    Recovery,
+)
+from vmha.sim.faults import Fault, Takes, selected
+from vmha.sim.schedule import NodeDrawn, Schedule, Step, VmDrawn
+
+HASTY = Timing(beat_s=0.5, lease_ttl_s=1, hold_s=2.0, kill_lead_s=0.2, margin_s=1.5, watchdog_s=1, suspect_s=1.0)
+"""As quick as the rules allow: most recoveries in a simulated minute."""
+
+_TIMINGS = (HASTY, HASTY, PROFILES[Profile.TUNED], PROFILES[Profile.DEFAULT])
+_STORMS = ((0.005, 0.03), (0.01, 0.08), (0.02, 0.2))
+"""The mean pause between two steps of a storm lies between these, in seconds, one line for each kind of life."""
+_NODES_WEIGHTED = (12, 6, 4, 3, 2, 2, 1)
+"""How often clusters of the smallest number of nodes and of each greater one are drawn: small ones are no less cruel,
+and ten times cheaper."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What lives are drawn from. ``nodes`` and ``vms``: at least, at most."""
+
+    nodes: tuple[int, int] = (3, 3)
+    vms: tuple[int, int] = (4, 4)
+    steps: int = 40
+    faults: str = ""
+    """As ``--faults``; '' is every kind."""
+
+
+def draw(seed: int, options: Options) -> Schedule:
+    cluster = _draw_cluster(random.Random(f"cluster {seed}"), seed, options)
+    steps = _draw_steps(random.Random(f"steps {seed}"), cluster, options)
+    return cluster.with_steps(tuple(steps))
+
+
+# --- the cluster
+
+
+def _draw_cluster(dice: random.Random, seed: int, options: Options) -> Schedule:
+    low, high = options.nodes
+    counts = range(low, high + 1)
+    weights = [_NODES_WEIGHTED[min(at, len(_NODES_WEIGHTED) - 1)] for at in range(len(counts))]
+    names = [f"n{number}" for number in range(1, dice.choices(counts, weights)[0] + 1)]
+    return Schedule(
+        seed=seed,
+        timing=dice.choice(_TIMINGS),
+        nodes=tuple(_draw_node(dice, name) for name in names),
+        domains=tuple(_draw_domain(dice, f"d{number}", names) for number in (1, 2)),
+        vms=tuple(_draw_vm(dice, f"v{number}") for number in range(1, dice.randint(*options.vms) + 1)),
+    )
+
+
+def _draw_node(dice: random.Random, name: str) -> NodeDrawn:
+    return NodeDrawn(
+        name=name,
+        has_watchdog=dice.random() < 0.6,
+        has_switch=dice.random() < 0.5,
+        drift=round(dice.choice((0.0, 0.0, dice.uniform(-0.02, 0.02))), 4),
+    )
+
+
+def _draw_domain(dice: random.Random, name: str, nodes: list[str]) -> FailoverDomain:
+    members = dice.sample(nodes, dice.randint(1, len(nodes)))
+    return FailoverDomain(
+        name=name,
+        ordered=dice.random() < 0.7,
+        restricted=dice.random() < 0.3,
+        nofailback=dice.random() < 0.3,
+        members=tuple(FailoverDomainMember(node=node, priority=rank) for rank, node in enumerate(members, start=1)),
+    )
+
+
+def _draw_vm(dice: random.Random, name: str) -> VmDrawn:
+    return VmDrawn(
+        name=name,
+        failover_domain=dice.choice((None, "d1", "d2")),
+        recovery=dice.choice((Recovery.RESTART, Recovery.RESTART, Recovery.RELOCATE)),
+        on_guest_shutdown=dice.choice(tuple(AfterShutdown)),
+        on_duplicate=dice.choice(tuple(OnDuplicate)),
+        stop_timeout_s=dice.choice((3.0, 10.0)),
+        migration=Migration(
+            style=dice.choice(tuple(MigrationStyle)),
+            handover=dice.choice((Handover.SAFE, Handover.SAFE, Handover.SAFE, Handover.LIBVIRT)),
+        ),
+        migration_s=dice.choice((0.3, 0.5, 2.0)),
+    )
+
+
+# --- the steps
+
+
+def _draw_steps(dice: random.Random, cluster: Schedule, options: Options) -> Iterator[Step]:
+    faults = selected(options.faults)
+    temper = {fault.kind: dice.choice((0.3, 1.0, 1.0, 2.5)) for fault in faults}
+    weights = [fault.weight * (1.0 if fault.is_mild else temper[fault.kind]) for fault in faults]
+    if not faults:
+        return
+    at = 0.0
+    for pause in _pauses(dice, options.steps, cluster.timing):
+        at += pause
+        yield _draw_step(dice, cluster, dice.choices(faults, weights)[0], at)
+
+
+def _pauses(dice: random.Random, steps: int, timing: Timing) -> Iterator[float]:
+    """Storms of a dozen to a hundred steps, then a lull in which a lost node is recovered, with a few steps in it."""
+    low, high = dice.choice(_STORMS)
+    left = steps
+    while left > 0:
+        mean = dice.uniform(low, high)
+        storm = min(left, round(_log_uniform(dice, 8, 120)))
+        for _ in range(storm):
+            yield dice.expovariate(1 / mean)
+        left -= storm
+        lull_s = timing.dead_after_s * dice.uniform(0.5, 2.5)
+        few = min(left, dice.randint(0, 3))
+        for _ in range(few):
+            yield lull_s / few
+        left -= few
+        if not few and left:
+            yield lull_s
+            left -= 1
+
+
+def _draw_step(dice: random.Random, cluster: Schedule, fault: Fault, at: float) -> Step:
+    nodes = [node.name for node in cluster.nodes]
+    vms = [vm.name for vm in cluster.vms if fault.fits(vm)]
+    scale = cluster.timing.dead_after_s / PROFILES[Profile.TUNED].dead_after_s
+    takes = fault.takes
+    return Step(
+        at=round(at, 4),
+        do=fault.name,
+        node=dice.choice(nodes) if Takes.NODE in takes else "",
+        vm=dice.choice(vms) if Takes.VM in takes and vms else "",
+        to=dice.choice(nodes) if Takes.TO in takes else "",
+        for_s=round(_log_uniform(dice, *fault.for_s) * (scale if fault.scales else 1.0), 3) if fault.for_s else 0.0,
+        number=_draw_number(dice, fault),
+    )
+
+
+def _draw_number(dice: random.Random, fault: Fault) -> float:
+    if fault.number is None:
+        return 0.0
+    drawn = _log_uniform(dice, *fault.number)
+    return float(round(drawn)) if fault.counts else round(drawn, 4)
+
+
+def _log_uniform(dice: random.Random, low: float, high: float) -> float:
+    return math.exp(dice.uniform(math.log(low), math.log(high)))

@@ -1,0 +1,108 @@
+"""A life as data: the cluster, and every fault and operation with its instant. Drawn from a seed or read from a file.
+
+No step depends on another or on what became of them: what can not be done at its instant (a host that is off can not be
+frozen) is passed over. So any part of a schedule is a schedule, which is what makes a failing life shrink (``shrink``).
+A fault that lasts carries its own end; there are no steps that mend.
+"""
+
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from vmha.model.document import Document, in_words
+from vmha.model.errors import Rejected
+from vmha.model.settings import Timing
+from vmha.model.vm import AfterShutdown, FailoverDomain, Migration, Name, OnDuplicate, Recovery
+
+Seconds = Annotated[float, Field(ge=0, le=1e7)]
+
+
+class NodeDrawn(Document):
+    """One host."""
+
+    name: Name
+    has_watchdog: bool = False
+    has_switch: bool = Field(default=False, description="A power switch: the leader may cut this host's power.")
+    drift: float = Field(default=0.0, ge=-0.1, le=0.1, description="Its clock gains this many seconds in each second.")
+
+
+class VmDrawn(Document):
+    """One vm, wanted running."""
+
+    name: Name
+    failover_domain: Name | None = None
+    recovery: Recovery = Recovery.RESTART
+    on_guest_shutdown: AfterShutdown = AfterShutdown.RESTART
+    on_duplicate: OnDuplicate = OnDuplicate.PAUSE
+    stop_timeout_s: float = 10.0
+    migration: Migration = Migration()
+    migration_s: Seconds = 0.5
+
+
+class Step(Document):
+    """One thing that happens. ``at`` counts from when the cluster had come to rest. What the other fields mean, and
+    which are used, is said by ``do`` (``vmha sim --list-faults``)."""
+
+    at: Seconds
+    do: str
+    node: str = ""
+    vm: str = ""
+    to: str = ""
+    for_s: Seconds = 0.0
+    number: float = 0.0
+
+    def __str__(self) -> str:
+        parts = [self.do, self.vm, self.node, f"to {self.to}" if self.to else ""]
+        parts += [f"for {self.for_s:g} s" if self.for_s else "", f"({self.number:g})" if self.number else ""]
+        return " ".join(part for part in parts if part)
+
+
+class Schedule(Document):
+    """``seed``: what it was drawn from; nothing is drawn from it again."""
+
+    seed: int = 0
+    timing: Timing = Timing()
+    nodes: tuple[NodeDrawn, ...]
+    domains: tuple[FailoverDomain, ...] = ()
+    vms: tuple[VmDrawn, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+    def with_steps(self, steps: tuple[Step, ...]) -> "Schedule":
+        return self.model_copy(update={"steps": steps})
+
+
+_READER = TypeAdapter(Schedule)
+
+
+def to_json(schedule: Schedule) -> str:
+    """One step a line, so that a person can take lines out."""
+    plain = schedule.model_dump(mode="json", exclude_defaults=True)
+    import json
+
+    steps = plain.pop("steps", [])
+    head = json.dumps(plain, indent=1)[:-2]
+    lines = ",\n".join(f"  {json.dumps(step)}" for step in steps)
+    return f'{head},\n "steps": [\n{lines}\n ]\n}}\n'
+
+
+def from_text(text: str, *, file: str) -> Schedule:
+    """YAML or JSON.
+
+    Raises:
+        Rejected: naming every field that is wrong, and what is accepted.
+    """
+    import yaml
+
+    from vmha.sim.faults import by_name
+
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise Rejected(f"{file}: {' '.join(str(error).split())}") from error
+    try:
+        schedule = _READER.validate_python(found)
+    except ValidationError as error:
+        raise in_words(error, where=file) from error
+    for step in schedule.steps:
+        by_name(step.do, where=file)
+    return schedule
