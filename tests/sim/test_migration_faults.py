@@ -41,19 +41,11 @@ class Fault:
 
 def freeze_agent(cluster: Cluster, node: str) -> None:
     """SIGSTOP to the agent alone: its guard is a process of its own and goes on."""
-    host = cluster.hands.host(node)
-    host._processors.close()
-
-    def guard_goes_on() -> None:
-        if host.guard and host.is_frozen:
-            host.guard._tick()
-            asyncio.get_running_loop().call_later(0.1, guard_goes_on)
-
-    guard_goes_on()
+    cluster.hands.host(node).agent_process.stand("SIGSTOP")
 
 
 def thaw_agent(cluster: Cluster, node: str) -> None:
-    cluster.hands.host(node)._processors.open()
+    cluster.hands.host(node).agent_process.go_on("SIGSTOP")
 
 
 FAULTS = {

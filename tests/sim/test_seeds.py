@@ -11,6 +11,7 @@ from vmha.sim.lives import replay_command, trace_of
 from vmha.sim.quiet import silence_logs
 
 SMALL = Options(steps=100)
+CUT_OFF = Options(steps=60, faults="network,agent-stopped,start,migrate")
 ONE_NODE = Options(nodes=(1, 1), vms=(2, 2), steps=60)
 FIVE_NODES = Options(nodes=(5, 5), vms=(8, 8), steps=100)
 
@@ -52,7 +53,7 @@ def test_guard_that_ends_nothing_is_found_out(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(SimulatedFabric, "kill_managed", lambda self, host: ())
     wanted, found = {"never-two", "evicted-guests-do-not-run"}, set()
     for seed in range(1, 30):
-        found |= {violation.law for violation in lived(seed, SMALL).violations}
+        found |= {violation.law for violation in lived(seed, CUT_OFF).violations}
         if wanted <= found:
             return
     raise AssertionError(f"found only {sorted(found)}")

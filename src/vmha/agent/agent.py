@@ -17,7 +17,7 @@ from vmha.fencing.gate_files import Gate
 from vmha.hypervisor.port import Ending, HostCapacity, Hypervisor
 from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
-from vmha.model.ids import Revision, SessionId, VmName
+from vmha.model.ids import NodeName, Revision, SessionId, VmName
 from vmha.model.keys import Keys, decode, encode, split_key
 from vmha.model.records import (
     ArmedLevel,
@@ -228,15 +228,18 @@ class Agent:
             return Action.NOTHING
         spec = view.spec.value if view and view.spec else None
         handover = spec.migration.handover if spec else Handover.SAFE
+        attempt = self._attempt(vm, placement)
         return reconcile(
             placement.value if placement else None,
             reading.local(vm),
             me=self._keeper.node,
             session=session.id,
             managed=spec is not None or snapshot.is_unreadable("vms", vm, "spec"),
-            attempt=self._attempt(vm, placement),
+            attempt=attempt,
             at_target=_find_at_target(view, placement, snapshot),
             target_answers=handover is Handover.SAFE or self._target_answers(vm, placement, snapshot),
+            target_lacks_it=attempt.left_by_migration and self._target_lacks_it(vm, placement, snapshot),
+            seen_elsewhere=_is_seen_elsewhere(self._keeper.node, view, placement, snapshot),
             handover=handover,
             duplicate=self._duplicate(vm, view, snapshot),
         )
@@ -265,6 +268,14 @@ class Agent:
         if left > 0:
             asyncio.get_running_loop().call_later(left, self._mark, {vm})
         return left <= 0
+
+    def _target_lacks_it(self, vm: VmName, placement: Stored[Placement] | None, snapshot: Snapshot) -> bool | None:
+        """See ``reconcile``."""
+        target = placement.value.target if placement else None
+        view = snapshot.nodes.get(target) if target else None
+        if view is None or view.beat is None:
+            return False
+        return True if self._target_answers(vm, placement, snapshot) else None
 
     async def _carry_out(self, vm: VmName, action: Action) -> None:
         snapshot = self._mirror.snapshot()
@@ -407,6 +418,15 @@ def _former_sessions(snapshot: Snapshot, node: str, current: SessionId) -> list[
         if placement and placement.node == node and placement.session not in (None, current):
             found.add(placement.session)
     return sorted(found - snapshot.fenced.keys())
+
+
+def _is_seen_elsewhere(
+    me: NodeName, view: VmView | None, placement: Stored[Placement] | None, snapshot: Snapshot
+) -> bool:
+    if view is None or placement is None or placement.value.phase is not Phase.MIGRATING:
+        return False
+    ours = (me, placement.value.target)
+    return any(o.state is SeenState.RUNNING and o.node not in ours for o in snapshot.observations(view))
 
 
 def _find_at_target(view: VmView | None, placement: Stored[Placement] | None, snapshot: Snapshot) -> Observation | None:

@@ -4,7 +4,7 @@ A value that can not be read (put by hand with etcdctl, or written by a later ve
 and leaves the last good record in place; it never stops the cluster.
 """
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 from vmha.model.errors import Rejected
@@ -14,6 +14,8 @@ from vmha.model.records import FenceRecord, JournalEntry, LeaderRecord, Observat
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import FailoverDomain
 from vmha.policy.snapshot import NodeView, Snapshot, VmView
+
+_NODE_PARTS = tuple(field.name for field in fields(NodeView) if field.name != "name")
 
 
 class Assembler:
@@ -103,16 +105,13 @@ class Assembler:
                 assert value is None  # an entry of the journal that expired
 
     def _change_node(self, name: NodeName, part: str, stored: Stored[Any] | None) -> None:
-        before = self._nodes.get(name) or NodeView(name=name)
-        view = NodeView(  # written out: this is done for every beat of every node
-            name=name,
-            spec=stored if part == "spec" else before.spec,
-            session=stored if part == "session" else before.session,
-            beat=stored if part == "beat" else before.beat,
-            status=stored if part == "status" else before.status,
-        )
+        view = NodeView(name=name, **{**self._parts_of(name), part: stored})  # every beat of every node comes by here
         gone = view.spec is None and view.session is None and view.beat is None and view.status is None
         _put_or_drop(self._nodes, name, None if gone else view)
+
+    def _parts_of(self, name: NodeName) -> dict[str, Any]:
+        before = self._nodes.get(name)
+        return {part: getattr(before, part) for part in _NODE_PARTS} if before is not None else {}
 
     def _change_vm(self, name: VmName, part: str, stored: Stored[Any] | None) -> None:
         change: dict[str, Any] = {part: stored}

@@ -30,7 +30,7 @@ from vmha.policy.decision import (
     why_there,
 )
 from vmha.policy.membership import Condition
-from vmha.policy.placement import Choice, Field, choose
+from vmha.policy.placement import Choice, Field, choose, left_of
 from vmha.policy.snapshot import Moment, VmView
 from vmha.policy.steps import Change, PlacementStep, SettleDesired, Waiting
 
@@ -154,7 +154,7 @@ def _rest(vm: VmView, placement: Placement, moment: Moment) -> Decision | None:
     endings = transitions.recent_endings(placement, moment.wall)
     if placement.ended not in transitions.UNASKED or len(endings) <= RESTARTS_AT_ONCE:
         return None
-    left = placement.since + min(LONGEST_RESTART_REST_S, 2.0 ** (len(endings) - RESTARTS_AT_ONCE)) - moment.wall
+    left = left_of(min(LONGEST_RESTART_REST_S, 2.0 ** (len(endings) - RESTARTS_AT_ONCE)), placement.since, moment.wall)
     if left <= 0:
         return None
     text = f"it ended {len(endings)} times in a short while ({placement.ended_why}); it is started again after a rest"

@@ -83,6 +83,10 @@ def migrate(
 ) -> Decision:
     assert vm.spec
     assert held.node
+    if any(seen.node == target for seen in ground.snapshot.observations(vm)):
+        # What an earlier migration left there; libvirt would refuse, again and again, and its agent would not clear it
+        # away while another migration names that node.
+        return Decision(waiting=Waiting(vm=vm.name, text=f"something of it is still on {target}"))
     new = transitions.ask_migration(
         held,
         target,

@@ -14,6 +14,7 @@ from vmha.policy.snapshot import Snapshot
 FAILED_START_REST_S = 5.0
 """A node on which a start failed is passed over for this long, doubled by each further failure there."""
 LONGEST_REST_S = 300.0
+CLOCKS_DIFFER_S = 30.0
 NAMED_AT_MOST = 16
 """A choice names so many nodes. It is written into etcd with each placement: all of 500 would be 20 kB, for each vm."""
 
@@ -208,6 +209,16 @@ def _named(
     return tuple(sorted(named, key=lambda candidate: candidate.node))
 
 
+def left_of(rest_s: float, since: float, wall: float) -> float:
+    """How much is left of a rest that another host's wall clock began, in seconds; 0: nothing.
+
+    A clock that was set wrong by a day must not make a vm wait for a day: what lies in the future by more than
+    ``CLOCKS_DIFFER_S`` says nothing about how long ago it was.
+    """
+    left = since + rest_s - wall
+    return 0.0 if left <= 0 or since - wall > CLOCKS_DIFFER_S else left
+
+
 def _refusal(
     node: NodeName,
     spec: VmSpec,
@@ -237,7 +248,7 @@ def _refusal(
     here = [failure for failure in failures if failure.node == node]
     if here:
         rest = min(LONGEST_REST_S, FAILED_START_REST_S * 2 ** (len(here) - 1))
-        left = here[-1].at + rest - ground.wall
+        left = left_of(rest, here[-1].at, ground.wall)
         if left > 0:
             return f"failed to start it: {here[-1].error}", left
     return "", None

@@ -73,12 +73,17 @@ def reconcile(
     attempt: Attempt,
     at_target: Observation | None = None,
     target_answers: bool = True,
+    target_lacks_it: bool | None = False,
+    seen_elsewhere: bool = False,
     handover: Handover = Handover.SAFE,
     duplicate: OnDuplicate | None = None,
 ) -> Action:
     """Args:
     target_answers: what is not seen at the target of a migration is known not to be there. Only where libvirt lets
         the target run by itself does it matter: a target that we left standing is no second instance.
+    target_lacks_it: the target of a migration has been saying for a while that it shows nothing of the vm; None: it
+        has not said so for long enough yet; False: its session is over, it will say nothing any more.
+    seen_elsewhere: a member that is neither this one nor the target runs it.
     duplicate: the holder has been running it for a while, and it runs here as well; what to do then.
     managed: the vm is defined in the cluster.
     at_target: what the target of a migration, if its session lives, saw of the vm.
@@ -94,6 +99,10 @@ def reconcile(
             case Phase.STOPPING if placement.session == session:
                 return Action.STOP if local else Action.RELEASE
             case Phase.MIGRATING if placement.session == session:
+                if local is None and attempt.left_by_migration and at_target is None:
+                    by_hand = _left_by_hand(attempt, target_lacks_it, seen_elsewhere)
+                    if by_hand is not None:
+                        return by_hand
                 return _migrating(local, attempt, at_target, target_answers, handover)
             case Phase.DEPARTED:
                 return Action.NOTHING
@@ -141,6 +150,18 @@ def _held(placement: Placement, local: Local | None, attempt: Attempt) -> Action
             return Action.TAG
         case _:
             return Action.NOTHING
+
+
+def _left_by_hand(attempt: Attempt, target_lacks_it: bool | None, seen_elsewhere: bool) -> Action | None:
+    """It left by a migration, and the target does not show it: was it ours, or a hand's to another host?
+
+    Handed over to the target then, it would be started there while it runs where the hand has sent it. None: ours.
+    """
+    if seen_elsewhere:
+        return Action.DEPART
+    if attempt.migration_tried or target_lacks_it is False:
+        return None
+    return Action.DEPART if target_lacks_it else Action.WAIT
 
 
 def _migrating(

@@ -99,7 +99,9 @@ class Observer:
                 return f"a step is planned: {step}"
         for waiting in made.waiting:
             wanted = snapshot.vms[waiting.vm].spec
-            resting = any(candidate.refusal.startswith("failed to start") for candidate in waiting.candidates)
+            resting = "after a rest" in waiting.text or any(
+                candidate.refusal.startswith("failed to start") for candidate in waiting.candidates
+            )
             if resting and wanted and wanted.value.desired is Desired.RUNNING:
                 return f"{waiting.vm} is tried again soon"
         return ""
