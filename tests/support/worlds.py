@@ -33,13 +33,18 @@ class Cluster:
         return check_safety(self.world.fabric.history, self.world.record.catch_up().lines)
 
 
-def in_cluster(scene: Callable[[Cluster], Awaitable[T]], *, nodes: int = 3, watchdog_s: int = 0) -> T:
-    """Play ``scene`` in a cluster that has come to rest; returns what it returns."""
+def in_cluster(
+    scene: Callable[[Cluster], Awaitable[T]], *, nodes: int = 3, watchdog_s: int = 0, peers: bool = False
+) -> T:
+    """Play ``scene`` in a cluster that has come to rest; returns what it returns.
+
+    ``peers``: the agents have a channel to each other.
+    """
     silence_logs()
     loop = VirtualLoop()
 
     async def play() -> T:
-        world = World(loop)
+        world = World(loop, peers=peers)
         cluster = Cluster(world=world, hands=Hands(world), observer=Observer(world))
         cluster.observer.start()
         await cluster.hands.configure(ClusterConfig(profile=Profile.TUNED))

@@ -36,7 +36,7 @@ from vmha.policy.snapshot import Snapshot, VmView
 from vmha.policy.tracking import DUPLICATE_GRACE_S, find_rightful
 from vmha.store.journal import Journal
 from vmha.store.mirror import Mirror
-from vmha.store.port import Created, Put, Store
+from vmha.store.port import Created, Op, Put, Store
 
 log = structlog.get_logger(__name__)
 
@@ -98,6 +98,7 @@ class Agent:
         self._status: NodeStatus | None = None
         self._leaving = False
         self._relist = True
+        self._outage = ""
         self._duplicate_since: dict[VmName, float] = {}
         self._answers_since: dict[VmName, float] = {}
         mirror.subscribe(self._keys_changed)
@@ -347,14 +348,29 @@ class Agent:
         if session is None or session.over.is_set():
             return
         status = await self._make_status(session.id, session.armed)
-        if status == self._status:
+        outage = self._outage
+        if status == self._status and not outage:
             return
-        result = await self._store.txn(
-            [Created(self._keys.beat(self._keeper.node), session.beat_created)],
-            [Put(self._keys.node_status(self._keeper.node), encode(status))],
-        )
-        if result.succeeded:
+        ops: list[Op] = [Put(self._keys.node_status(self._keeper.node), encode(status))]
+        if outage:
+            await self._journal.refresh()
+            ops.append(self._journal.entry("failsafe", outage, node=self._keeper.node))
+        beat = Created(self._keys.beat(self._keeper.node), session.beat_created)
+        if (await self._store.txn([beat], ops)).succeeded:
             self._status = status
+            self._outage = "" if self._outage == outage else self._outage
+
+    def note_outage(self, silent_s: float) -> None:
+        """The store answers again, and the guests here went on meanwhile: that goes into the journal."""
+        self._outage = (
+            f"the store did not answer {self._keeper.node} for {silent_s:.0f} s; all its peers promised to take "
+            "nothing over, and no guest was ended"
+        )
+        self._wake.set()
+
+    def _failsafe_notes(self) -> tuple[str, ...]:
+        why = self._keeper.why_no_failsafe()
+        return (f"no failsafe: {why}",) if why else ()
 
     async def _make_status(self, session: SessionId, armed: ArmedLevel) -> NodeStatus:
         if self._capacity is None:
@@ -377,7 +393,7 @@ class Agent:
             address=self._address,
             migration_address=self._migration_address,
             leaving=self._leaving,
-            notes=guard.notes if guard else (),
+            notes=(*(guard.notes if guard else ()), *self._failsafe_notes()),
             looked_for=self.inventory.looked_for if self.inventory.is_published(self._keeper.current) else Revision(0),
         )
         if self._capacity is None:

@@ -26,7 +26,9 @@ RETRY_S = 0.1
 class Outliving(Protocol):
     """What keeps the guests running while the store does not answer anybody: the peers' promises."""
 
-    address: str  # where this agent's peers reach it; "": there is no channel
+    @property
+    def address(self) -> str:
+        """Where this agent's peers reach it; empty: there is no channel."""
 
     def terms(self) -> Terms:
         """What the next beat is to say."""

@@ -4,12 +4,13 @@ The same object runs on real hosts and in the simulation; only the ports it is g
 """
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import structlog
 
 from vmha.agent.agent import Agent
+from vmha.agent.failsafe import Failsafe
 from vmha.agent.session import Identity, SessionKeeper
 from vmha.fencing.gate_files import Gate
 from vmha.fencing.port import Guard
@@ -20,6 +21,10 @@ from vmha.model.clock import Clock
 from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName
 from vmha.model.keys import Keys
+from vmha.peers.heartbeat import Heartbeat
+from vmha.peers.port import Channel
+from vmha.policy.failsafe import Promiser
+from vmha.policy.snapshot import PeersSay
 from vmha.store.mirror import Mirror
 from vmha.store.port import Store
 
@@ -38,6 +43,7 @@ class Ports:
     power: PowerSwitch
     gate: Gate
     clock: Clock
+    peers: Channel | None = None  # None: no channel to the other agents, so no fast suspicion and no failsafe
 
 
 class Member:
@@ -54,6 +60,10 @@ class Member:
         self.node: NodeName = identity.node
         self._ports = ports
         self.mirror = Mirror(ports.store, keys, ports.clock)
+        self.failsafe: Failsafe | None = None
+        self.heartbeat: Heartbeat | None = None
+        if ports.peers:
+            self.failsafe, self.heartbeat = self._among_peers(ports.peers)
         self.keeper = SessionKeeper(
             store=ports.store,
             keys=keys,
@@ -64,6 +74,8 @@ class Member:
             list_managed=self._list_managed,
             is_at_rest=lambda: self.agent.is_at_rest,
             on_change=self._session_changed,
+            peers=self.failsafe,
+            on_bridged=self._bridged,
         )
         self.agent = Agent(
             store=ports.store,
@@ -86,7 +98,39 @@ class Member:
             power=ports.power,
             read_session=lambda: self.keeper.current,
             store_live_s=self.keeper.store_live_s,
+            peers_say=self.heartbeat.say if self.heartbeat else PeersSay,
             threads=threads,
+        )
+
+    def _among_peers(self, channel: Channel) -> tuple[Failsafe, Heartbeat]:
+        heartbeat = Heartbeat(
+            channel=channel,
+            clock=self._ports.clock,
+            read_peers=self._addresses,
+            read_timing=lambda: self.mirror.config.clockwork,
+            on_change=self._peers_changed,
+        )
+        failsafe = Failsafe(
+            channel=channel, mirror=self.mirror, node=self.node, read_self=self._as_promiser, pong=heartbeat.answer
+        )
+        return failsafe, heartbeat
+
+    def _addresses(self) -> Mapping[NodeName, str]:
+        return self.failsafe.addresses() if self.failsafe else {}
+
+    def _peers_changed(self) -> None:
+        self.leader.look_again()
+
+    def _bridged(self, silent_s: float) -> None:
+        self.agent.note_outage(silent_s)
+
+    def _as_promiser(self) -> Promiser:
+        return Promiser(
+            node=self.node,
+            has_session=self.keeper.is_alive(),
+            store_answers=self.keeper.store_answers(),
+            has_read=self.mirror.synced.is_set(),
+            fencing=self.leader.cuts.sessions,
         )
 
     def _list_managed(self) -> Collection[str]:
@@ -104,6 +148,9 @@ class Member:
                 tasks.create_task(self.mirror.run(), name="mirror")
                 tasks.create_task(self.agent.run(), name="agent")
                 tasks.create_task(self.leader.run(), name="leader")
+                if self._ports.peers and self.failsafe and self.heartbeat:
+                    tasks.create_task(self._ports.peers.run(self.failsafe.answer), name="peers")
+                    tasks.create_task(self.heartbeat.run(), name="heartbeat")
         except* Rejected as group:
             raise group.exceptions[0] from None  # no binding to libvirt: one line for whoever started the agent
         finally:

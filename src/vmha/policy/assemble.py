@@ -71,6 +71,10 @@ class Assembler:
             problems=dict(self._problems),
         )
 
+    @property
+    def config(self) -> ClusterConfig:
+        return self._config
+
     def node(self, name: NodeName) -> NodeView | None:
         return self._nodes.get(name)
 

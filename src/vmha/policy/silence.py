@@ -17,11 +17,12 @@ class SilenceBook:
         if known is None or known[0] != modified:
             self._last[node] = (modified, now)
 
-    def promised(self, node: NodeName, now: float) -> None:
-        """The node's guests go on by our word, given just now: the count begins anew."""
+    def promised(self, node: NodeName, now: float) -> bool:
+        """The node's guests go on by our word, given just now: the count begins anew. False: there is none."""
         known = self._last.get(node)
         if known is not None:
             self._last[node] = (known[0], max(now, known[1]))
+        return known is not None
 
     def forget(self, node: NodeName) -> None:
         self._last.pop(node, None)

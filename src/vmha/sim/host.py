@@ -50,6 +50,7 @@ class SimHost:
         self.boots = 0
         self.has_power = False
         self.is_cut = False
+        self.is_cut_from_peers = False
         self.guard: SimulatedGuard | None = None
         self.member: Member | None = None
         self.gate = SimGate()
@@ -180,6 +181,17 @@ class SimHost:
         self.is_cut = False
         self.world.etcd.heal(self.name)
 
+    def cut_from_store(self) -> None:
+        """Only etcd is out of reach: on another network, or behind a firewall's new rule. ``heal`` undoes it."""
+        self.world.etcd.cut(self.name)
+
+    def cut_from_peers(self) -> None:
+        """Only the other agents are out of reach."""
+        self.is_cut_from_peers = True
+
+    def heal_peers(self) -> None:
+        self.is_cut_from_peers = False
+
     def stop_libvirtd(self) -> None:
         if self.has_power:
             self.world.fabric.stop_libvirtd(self.name)
@@ -242,7 +254,9 @@ class SimHost:
     def _ports(self, guard: Guard) -> Ports:
         self._store = MemoryStore(self.world.etcd, self.name)
         self._hypervisor = SimulatedHypervisor(self.world.fabric, self.name)
+        hub = self.world.peers
         return Ports(
+            peers=hub.channel(self.name, self._processors.context) if hub else None,
             store=self._store,
             hypervisor=self._hypervisor,
             guard=guard,

@@ -14,6 +14,7 @@ from vmha.hypervisor.fabric import SimulatedFabric
 from vmha.model.ids import NodeName
 from vmha.model.keys import Keys
 from vmha.model.vm import FenceDeviceSpec
+from vmha.peers.simulated import PeersHub
 from vmha.sim.host import SimHost
 from vmha.sim.record import Record
 from vmha.sim.virtual import VirtualClock, VirtualLoop
@@ -65,8 +66,10 @@ class SimPower:
 class World:
     """The hosts, their storeroom of virtual machines, and one etcd beside them."""
 
-    def __init__(self, loop: VirtualLoop, *, cluster: str = "sim") -> None:
+    def __init__(self, loop: VirtualLoop, *, cluster: str = "sim", peers: bool = False) -> None:
+        """``peers``: the agents have a channel to each other."""
         self.clock = VirtualClock(loop)
+        self.peers = PeersHub(can_reach=self._hears, is_frozen=self._is_frozen) if peers else None
         self.keys = Keys(cluster)
         self.etcd = MemoryEtcd()
         self.hosts: dict[NodeName, SimHost] = {}
@@ -104,6 +107,13 @@ class World:
     def _can_reach(self, source: str, target: str) -> bool:
         ends = [self.hosts.get(NodeName(name)) for name in (source, target)]
         return all(host is None or not host.is_cut for host in ends)
+
+    def _hears(self, source: NodeName, target: NodeName) -> bool:
+        ends = [self.hosts[name] for name in (source, target)]
+        return all(host.has_power and not host.is_cut and not host.is_cut_from_peers for host in ends)
+
+    def _is_frozen(self, name: NodeName) -> bool:
+        return self.hosts[name].is_frozen
 
     async def shut_down(self) -> None:
         for host in self.hosts.values():

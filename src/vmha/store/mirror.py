@@ -13,6 +13,7 @@ from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName, Revision
 from vmha.model.keys import Keys, split_key
+from vmha.model.settings import ClusterConfig
 from vmha.policy.assemble import Assembler
 from vmha.policy.silence import SilenceBook
 from vmha.policy.snapshot import NodeView, Snapshot
@@ -51,6 +52,11 @@ class Mirror:
             self._snapshot = self._assembler.snapshot(self.revision)
         return self._snapshot
 
+    @property
+    def config(self) -> ClusterConfig:
+        """The cluster's settings at the newest revision seen, without building a snapshot."""
+        return self._assembler.config
+
     def node(self, name: NodeName) -> NodeView | None:
         """One node at the newest revision seen, without building a snapshot."""
         return self._assembler.node(name)
@@ -58,9 +64,9 @@ class Mirror:
     def silence_s(self) -> dict[NodeName, float]:
         return self._silence.silence_s(self._clock.now())
 
-    def promised(self, node: NodeName) -> None:
-        """This process promised ``node`` to wait, as if it had just seen a beat of it."""
-        self._silence.promised(node, self._clock.now())
+    def promise(self, node: NodeName) -> bool:
+        """From now on this process waits as if it had just seen a beat of ``node``. False: it has never seen one."""
+        return self._silence.promised(node, self._clock.now())
 
     async def caught_up(self, revision: Revision, *, timeout_s: float = 2.0) -> bool:
         """Wait until this mirror has seen ``revision``. False when it does not within ``timeout_s``."""

@@ -9,7 +9,7 @@ N1 = NodeName("n1")
 def test_promise_counts_as_a_beat() -> None:
     book = SilenceBook()
     book.saw(N1, Revision(5), 10.0)
-    book.promised(N1, 14.0)
+    assert book.promised(N1, 14.0)
     book.saw(N1, Revision(5), 15.0)  # a new listing shows the old beat
     assert book.silence_s(16.0) == {N1: 2.0}
     book.saw(N1, Revision(6), 17.0)
@@ -18,5 +18,5 @@ def test_promise_counts_as_a_beat() -> None:
 
 def test_promise_to_a_node_that_has_no_beat_counts_nothing() -> None:
     book = SilenceBook()
-    book.promised(N1, 14.0)
+    assert not book.promised(N1, 14.0)
     assert book.silence_s(16.0) == {}
