@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import signal
 import socket
 import sys
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,9 +19,11 @@ from vmha.fencing.gate_files import GateFiles
 from vmha.fencing.guard_client import GuardClient
 from vmha.hypervisor.libvirt_adapter import LibvirtHypervisor
 from vmha.model.clock import SystemClock
+from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName, SessionId
 from vmha.model.keys import Keys
 from vmha.node.member import Member, Ports
+from vmha.node.peers import open_channel
 from vmha.node.power import FenceAgents
 from vmha.node.settings import NodeSettings, read_settings
 from vmha.store.channels import TlsFiles
@@ -57,7 +61,25 @@ def run(config_path: Path) -> None:
     """Blocks until SIGTERM or SIGINT, which leave every guest and the session as they are."""
     settings = read_settings(config_path)
     set_up_logging(settings.log_level)
-    asyncio.run(_run(settings))
+    with only_agent(settings.run_dir):
+        asyncio.run(_run(settings))
+
+
+@contextlib.contextmanager
+def only_agent(run_dir: Path) -> Iterator[None]:
+    """One agent a node: two would take up the same session, and one could conclude from a silence that the other
+    promised to wait for. The kernel gives the lock back when the process is gone, however it ended.
+
+    Raises:
+        Rejected: another agent runs here.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    with (run_dir / "agent.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Rejected(f"{file.name}: another agent runs on this node") from error
+        yield
 
 
 async def _run(settings: NodeSettings) -> None:
@@ -76,6 +98,7 @@ async def _run(settings: NodeSettings) -> None:
             power=FenceAgents(),
             gate=GateFiles(settings.run_dir, settings.state_dir),
             clock=clock,
+            peers=open_channel(settings, address, clock),
         ),
         HostIdentity(NodeName(settings.node), address),
         Keys(settings.cluster),

@@ -46,6 +46,13 @@ class NodeSettings(Document):
     metrics_listen: Annotated[str, Field(pattern=r"^(\S+:\d{1,5})?$")] = Field(
         default="", description="Address and port of the Prometheus endpoint, 127.0.0.1:9590 say; empty: none."
     )
+    peers_secret_file: Path | None = Field(
+        default=None, description="Known to all agents of the cluster and to nobody else. None: no channel to them."
+    )
+    peers_listen: Annotated[str, Field(pattern=r"^\S+:\d{1,5}$")] = "0.0.0.0:7700"
+    peers_address: Annotated[str, Field(pattern=r"^(\S+:\d{1,5})?$")] = Field(
+        default="", description="Where the other agents reach this one; empty: address, at the port listened at."
+    )
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
 
     @property

@@ -39,12 +39,17 @@ _LAST_ACK_AT = 8 + 4 * 12
 """Where struct tcp_info (linux/tcp.h) keeps tcpi_last_ack_recv: milliseconds since the peer's kernel acknowledged."""
 
 
+def log_refusal(who: str, why: str, accepted: str) -> None:
+    log.warning("refused on the peers' channel", who=who, why=why, accepted=accepted)
+
+
 class TcpChannel:
     """``vmha.peers.port.Channel``.
 
     Args:
         listen: host and port to listen at; port 0: any.
         address: what peers are told; empty: host and port as listened at.
+        tell_refusal: who was refused, why, and what is accepted.
         make_nonce: fresh random bytes.
     """
 
@@ -57,8 +62,10 @@ class TcpChannel:
         listen: tuple[str, int],
         address: str,
         clock: Clock,
+        tell_refusal: Callable[[str, str, str], None] = log_refusal,
         make_nonce: Callable[[], bytes] = lambda: os.urandom(wire.NONCE_BYTES),
     ) -> None:
+        self._tell_refusal = tell_refusal
         self._node, self._cluster = node, cluster
         self._key = wire.cluster_key(secret, cluster)
         self._listen, self._address, self._clock, self._make_nonce = listen, address, clock, make_nonce
@@ -157,8 +164,7 @@ class TcpChannel:
         if now - self._told_at.get(who, float("-inf")) < TOLD_AGAIN_S:
             return
         self._told_at = {name: at for name, at in self._told_at.items() if now - at < TOLD_AGAIN_S} | {who: now}
-        accepted = f"agents of cluster {self._cluster} with its peers secret, asking for {self._node}"
-        log.warning("refused on the peers' channel", who=who, why=why, accepted=accepted)
+        self._tell_refusal(who, why, f"agents of cluster {self._cluster} with its secret, asking for {self._node}")
 
     # --- asking
 
