@@ -1,4 +1,4 @@
-"""All of etcd is gone for much longer than the hold: the guests tick on, by their disks; then a power cut is recovered."""
+"""All of etcd is gone for longer than the hold: guests tick on, by their disks; a power cut after that is recovered."""
 
 from collections.abc import Iterator
 

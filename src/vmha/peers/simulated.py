@@ -28,12 +28,17 @@ class PeersHub:
     Args:
         can_reach: does a packet from one node arrive at the other, and is that host switched on?
         is_frozen: does the host's kernel stand still?
+        is_standing: does its agent, with the host or alone (SIGSTOP)?
     """
 
     def __init__(
-        self, *, can_reach: Callable[[NodeName, NodeName], bool], is_frozen: Callable[[NodeName], bool]
+        self,
+        *,
+        can_reach: Callable[[NodeName, NodeName], bool],
+        is_frozen: Callable[[NodeName], bool] = lambda _: False,
+        is_standing: Callable[[NodeName], bool] = lambda _: False,
     ) -> None:
-        self.can_reach, self.is_frozen = can_reach, is_frozen
+        self.can_reach, self.is_frozen, self.is_standing = can_reach, is_frozen, is_standing
         self.endpoints: dict[NodeName, _Endpoint] = {}
 
     def channel(self, node: NodeName, context: Callable[[], Context | None] = lambda: None) -> "SimulatedChannel":
@@ -66,6 +71,8 @@ class SimulatedChannel:
             async with asyncio.timeout(timeout_s):
                 return await self._exchange(peer, request)
         except TimeoutError as error:
+            if self._hub.can_reach(self._node, peer.node) and not self._hub.is_frozen(peer.node):
+                raise AgentSilent(f"{peer.node}: its host lives, its agent does not answer") from error
             raise HostSilent(f"{peer.node} gives no sign of life") from error
 
     async def _exchange(self, peer: Peer, request: Request) -> Answer:
@@ -74,7 +81,7 @@ class SimulatedChannel:
         if there is None and not self._hub.is_frozen(peer.node):
             await self._travel(peer.node, self._node)
             raise AgentSilent(f"{peer.node}: no agent answers there")
-        if self._hub.is_frozen(peer.node):
+        if self._hub.is_frozen(peer.node) or self._hub.is_standing(peer.node):
             answer = await self._when_it_goes_on(there, request)
         else:
             assert there
@@ -89,7 +96,7 @@ class SimulatedChannel:
             await asyncio.sleep(0.1)
 
     async def _when_it_goes_on(self, there: _Endpoint | None, request: Request) -> Answer:
-        """The question lies at the frozen host, and is answered whether anybody still waits for it or not."""
+        """The question lies at the host whose agent stands, and is answered whether anybody still waits for it or not."""
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Answer] = loop.create_future()
 

@@ -96,7 +96,7 @@ class _Chaos:
         self._schedule, self._loop = schedule, loop
 
     async def live(self) -> Life:
-        self._world = World(self._loop)
+        self._world = World(self._loop, peers=self._schedule.peers)
         self._hands = Hands(self._world)
         self._observer = Observer(self._world)
         self._stage = Stage(self._world, self._hands, self._schedule)
@@ -155,6 +155,7 @@ class _Chaos:
         for host in world.hosts.values():
             host.thaw()
             host.heal()
+            host.heal_peers()
             host.start_guard()
             host.agent_process.spare()
             host.guard_process.spare()

@@ -65,6 +65,7 @@ def _draw_cluster(dice: random.Random, seed: int, options: Options) -> Schedule:
         nodes=tuple(_draw_node(dice, name) for name in names),
         domains=tuple(_draw_domain(dice, f"d{number}", names) for number in (1, 2)),
         vms=tuple(_draw_vm(dice, f"v{number}") for number in range(1, dice.randint(*options.vms) + 1)),
+        peers=dice.random() < 0.5,
     )
 
 

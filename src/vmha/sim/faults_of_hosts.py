@@ -59,6 +59,21 @@ def _cut(stage: Stage, step: Step) -> str | None:
     return None
 
 
+def _cut_from_peers(stage: Stage, step: Step) -> str | None:
+    if stage.world.peers is None:
+        return "its agent has no channel"
+    host = stage.host(step.node)
+    stage.hold(f"peers {step.node}", step.for_s, host.heal_peers)
+    host.cut_from_peers()
+    return None
+
+
+def _cut_from_store(stage: Stage, step: Step) -> None:
+    host = stage.host(step.node)
+    stage.hold(f"cable {step.node}", step.for_s, host.heal)
+    host.cut_from_store()
+
+
 def _freeze(stage: Stage, step: Step) -> str | None:
     host = stage.host(step.node)
     if not host.has_power or host.guard is None:
@@ -211,6 +226,24 @@ OF_HOSTS: tuple[Fault, ...] = (
         for_s=(0.2, 12),
         do=_cut,
         about="the network cable of a host is pulled",
+    ),
+    Fault(
+        name="peers-cut",
+        kind="network",
+        weight=0.7,
+        takes=_NODE,
+        for_s=(0.2, 15),
+        do=_cut_from_peers,
+        about="a host hears the other agents no more, and they do not hear it; all else goes on",
+    ),
+    Fault(
+        name="store-cut",
+        kind="network",
+        weight=0.7,
+        takes=_NODE,
+        for_s=(0.2, 15),
+        do=_cut_from_store,
+        about="a host reaches the store no more; all else goes on",
     ),
     Fault(
         name="freeze",

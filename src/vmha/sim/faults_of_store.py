@@ -13,6 +13,13 @@ def _stops(stage: Stage, step: Step) -> None:
     stage.hold("etcd", step.for_s, etcd.start)
 
 
+def _long_outage(stage: Stage, step: Step) -> str | None:
+    if stage.world.peers is None:
+        return "no guest would outlive it"
+    _stops(stage, step)
+    return None
+
+
 def _slow(stage: Stage, step: Step) -> None:
     etcd = stage.world.etcd
     etcd.slow(step.node, step.number)
@@ -94,6 +101,14 @@ OF_THE_STORE: tuple[Fault, ...] = (
         for_s=(0.1, 8),
         do=_stops,
         about="all members of the store are down for a while",
+    ),
+    Fault(
+        name="etcd-stops-for-long",
+        kind="store",
+        weight=0.5,
+        for_s=(5, 60),
+        do=_long_outage,
+        about="as etcd-stops, for much longer than the hold, where the agents' promises keep the guests",
     ),
     Fault(
         name="store-slow",

@@ -256,7 +256,7 @@ class SimHost:
         self._hypervisor = SimulatedHypervisor(self.world.fabric, self.name)
         hub = self.world.peers
         return Ports(
-            peers=hub.channel(self.name, self._processors.context) if hub else None,
+            peers=hub.channel(self.name, self.agent_process.context) if hub else None,
             store=self._store,
             hypervisor=self._hypervisor,
             guard=guard,

@@ -62,6 +62,7 @@ class Schedule(Document):
 
     seed: int = 0
     timing: Timing = Timing()
+    peers: bool = Field(default=False, description="The agents have a channel to each other.")
     nodes: tuple[NodeDrawn, ...]
     domains: tuple[FailoverDomain, ...] = ()
     vms: tuple[VmDrawn, ...] = ()

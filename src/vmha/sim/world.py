@@ -69,7 +69,9 @@ class World:
     def __init__(self, loop: VirtualLoop, *, cluster: str = "sim", peers: bool = False) -> None:
         """``peers``: the agents have a channel to each other."""
         self.clock = VirtualClock(loop)
-        self.peers = PeersHub(can_reach=self._hears, is_frozen=self._is_frozen) if peers else None
+        self.peers = (
+            PeersHub(can_reach=self._hears, is_frozen=self._is_frozen, is_standing=self._is_standing) if peers else None
+        )
         self.keys = Keys(cluster)
         self.etcd = MemoryEtcd()
         self.hosts: dict[NodeName, SimHost] = {}
@@ -114,6 +116,9 @@ class World:
 
     def _is_frozen(self, name: NodeName) -> bool:
         return self.hosts[name].is_frozen
+
+    def _is_standing(self, name: NodeName) -> bool:
+        return self.hosts[name].agent_process.is_standing
 
     async def shut_down(self) -> None:
         for host in self.hosts.values():

@@ -110,6 +110,9 @@ class MemoryEtcd:
         self._cut_off.discard(client)
         self.wake()
 
+    def is_cut(self, client: str) -> bool:
+        return client in self._cut_off
+
     def slow(self, client: str, delay_s: float) -> None:
         """Calls of ``client`` take ``delay_s`` from now on."""
         self._slow[client] = delay_s
