@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.support.etcd import RealEtcd
+from tests.support.etcd import RealEtcd, free_ports
 from tests.support.relay import Loss, Relay
 from tests.support.until import until
 from vmha.fencing.power import PowerOff
@@ -29,6 +29,7 @@ from vmha.node.member import Member, Ports
 from vmha.operator import vms
 from vmha.operator.client import OperatorClient
 from vmha.operator.domains import add_domain
+from vmha.peers.tcp import TcpChannel
 from vmha.policy.snapshot import Snapshot
 from vmha.sim.gate import SimGate
 from vmha.sim.hands import domain_xml
@@ -85,6 +86,7 @@ class Node:
             power=_NoPower(),
             gate=self.gate,
             clock=self.clock,
+            peers=self.cluster.open_channel(self.name),
         )
         self.member = Member(
             ports,
@@ -125,8 +127,11 @@ class Node:
 class RealCluster:
     """Nodes, the fabric that their guests run in, and an operator with a cable of his own."""
 
-    def __init__(self, etcd: RealEtcd, *, store_options: dict[str, Any] | None = None) -> None:
-        self.etcd = etcd
+    def __init__(
+        self, etcd: RealEtcd, *, store_options: dict[str, Any] | None = None, secret: bytes | None = None
+    ) -> None:
+        self.etcd, self._secret = etcd, secret
+        self._peer_ports: dict[str, int] = {}
         self.clock = SystemClock()
         self.keys = Keys("t")
         self.fabric = SimulatedFabric(self.clock)
@@ -138,6 +143,20 @@ class RealCluster:
 
     def open_store(self, endpoints: list[str], *, first: int = 0) -> EtcdStore:
         return EtcdStore(endpoints, first=first, **self._store_options)
+
+    def open_channel(self, name: str) -> TcpChannel | None:
+        """The agents' own, on loopback; None without a secret. A restarted agent listens where it did before."""
+        if self._secret is None:
+            return None
+        port = self._peer_ports.setdefault(name, free_ports(1)[0])
+        return TcpChannel(
+            node=NodeName(name),
+            cluster=self.keys.cluster,
+            secret=self._secret,
+            listen=("127.0.0.1", port),
+            address=f"127.0.0.1:{port}",
+            clock=self.clock,
+        )
 
     async def add_node(self, name: str, *, clock: Clock | None = None, start: bool = True) -> Node:
         self.fabric.add_host(name, addresses=(name,))
@@ -284,11 +303,14 @@ def port_of(endpoint: str) -> int:
 
 @asynccontextmanager
 async def real_cluster(
-    etcd: RealEtcd, *, nodes: int = 3, store_options: dict[str, Any] | None = None
+    etcd: RealEtcd, *, nodes: int = 3, store_options: dict[str, Any] | None = None, secret: bytes | None = None
 ) -> AsyncIterator[RealCluster]:
-    """Nodes that have joined, and a leader. At the end nothing may have run twice and no agent may have crashed."""
+    """Nodes that have joined, and a leader. At the end nothing may have run twice and no agent may have crashed.
+
+    ``secret``: the agents talk to each other, over TCP.
+    """
     silence_logs()
-    cluster = RealCluster(etcd, store_options=store_options)
+    cluster = RealCluster(etcd, store_options=store_options, secret=secret)
     try:
         await cluster.store.txn([], [Put(cluster.keys.config, encode(CONFIG))])
         for number in range(1, nodes + 1):
