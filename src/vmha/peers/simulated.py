@@ -96,7 +96,7 @@ class SimulatedChannel:
             await asyncio.sleep(0.1)
 
     async def _when_it_goes_on(self, there: _Endpoint | None, request: Request) -> Answer:
-        """The question lies at the host whose agent stands, and is answered whether anybody still waits for it or not."""
+        """The agent stands. The question lies there, and is answered whether anybody still waits for it or not."""
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[Answer] = loop.create_future()
 
