@@ -36,7 +36,7 @@ def test_a_round_played_alone_is_the_one_of_the_whole_run() -> None:
 
 
 def test_the_schedule_is_the_same_on_every_machine() -> None:
-    assert draw_round(1, 3, SHAPE).words == "migrate v3 to h3 at 0.0 s; freeze host of v3 at 1.4 s for 2.9 s"
+    assert draw_round(1, 2, SHAPE).words == "drain host of v3 at 0.0 s for 1.0 s; freeze h1 at 0.6 s for 6.4 s"
     assert [p.hosts for p in draw_preferences(1, SHAPE)] == [p.hosts for p in draw_preferences(1, SHAPE)]
 
 

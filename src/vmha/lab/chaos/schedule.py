@@ -91,7 +91,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strike:
-    """``at_s`` counts from the beginning of the round; ``lasts_s`` 0: it is over at once. ``to``: a host."""
+    """``at_s`` counts from the beginning of the round; ``lasts_s`` 0: it is over at once.
+
+    ``to``: a host: where something is to go (when it is there already, the next one), or, of a QEMU that is killed or
+    stopped, which of a migration's two it is; '' the one of the vm's holder.
+    """
 
     at_s: float
     fault: Fault
@@ -105,7 +109,7 @@ class Strike:
 
     @property
     def words(self) -> str:
-        to = f" to {self.to}" if self.to else ""
+        to = f" {'on' if self.fault in AT_QEMU else 'to'} {self.to}" if self.to else ""
         lasts = f" for {self.lasts_s:.1f} s" if self.lasts_s else ""
         return f"{self.fault} {self.target.words}{to} at {self.at_s:.1f} s{lasts}"
 
@@ -193,6 +197,8 @@ MOVES = {Fault.MIGRATE: 6, Fault.VIRSH_MIGRATE: 3, Fault.DRAIN: 3}
 NEEDS_WATCHDOG = frozenset({Fault.FREEZE, Fault.STOP_GUARD})
 """Longer than the hold these take away all that ends a node's guests, unless a watchdog is armed."""
 
+AT_QEMU = frozenset({Fault.KILL_QEMU, Fault.STOP_QEMU})
+
 _LASTING = frozenset(
     {
         Fault.POWER_CUT,
@@ -216,7 +222,8 @@ _LASTING = frozenset(
 )
 _WITH_DESTINATION = frozenset({Fault.MIGRATE, Fault.VIRSH_MIGRATE, Fault.RELOCATE, Fault.VIRSH_COPY})
 _A_MOVE_IS_UNDER_WAY = 0.5
-_TWO_FAULTS = 0.5
+_TWO_FAULTS = 0.6
+_HITS_THE_ARRIVING_QEMU = 0.5
 
 
 def draw_round(seed: int, number: int, shape: Shape) -> Round:
@@ -247,8 +254,9 @@ class _Draw:
         at_s = draw.uniform(0.0, 1.5) if strikes else 0.0
         strikes.append(self._fault(at_s, vm, to))
         if draw.random() < _TWO_FAULTS:
-            pause_s = draw.choice((draw.uniform(0.0, 0.1), draw.uniform(0.1, 1.5), draw.uniform(1.0, 4.0)))
-            strikes.append(self._fault(at_s + pause_s, vm, to))
+            takeover_s = self._shape.timing.dead_after_s
+            pauses = ((0.0, 0.1), (0.1, 1.5), (0.1, 1.5), (1.0, 4.0), (takeover_s - 0.5, takeover_s + 2.0))
+            strikes.append(self._fault(at_s + draw.uniform(*draw.choice(pauses)), vm, to))
         return Round(seed=seed, number=number, strikes=tuple(strikes))
 
     def _move(self) -> Strike:
@@ -261,7 +269,8 @@ class _Draw:
     def _fault(self, at_s: float, vm: str, to: str) -> Strike:
         fault = self._choose(AT_HOSTS | AT_ETCD | AT_VMS)
         if fault in AT_VMS:
-            return self._strike(at_s, fault, Target(role=Role.VM, name=vm))
+            arrives = to if fault in AT_QEMU and self._draw.random() < _HITS_THE_ARRIVING_QEMU else ""
+            return self._strike(at_s, fault, Target(role=Role.VM, name=vm), to=arrives)
         if fault in AT_ETCD:
             return self._strike(at_s, fault, self._etcd_target(fault))
         return self._strike(at_s, fault, self._host_target(vm, to))
@@ -280,13 +289,13 @@ class _Draw:
             return Target(role=Role.ETCD_LEADER)
         return Target(role=Role.MEMBER, name=self._draw.choice(self._shape.members))
 
-    def _strike(self, at_s: float, fault: Fault, target: Target) -> Strike:
+    def _strike(self, at_s: float, fault: Fault, target: Target, to: str = "") -> Strike:
         return Strike(
             at_s=round(at_s, 2),
             fault=fault,
             target=target,
             lasts_s=round(self._duration_s(), 2) if fault in _LASTING else 0.0,
-            to=self._draw.choice(self._shape.hosts) if fault in _WITH_DESTINATION else "",
+            to=self._draw.choice(self._shape.hosts) if fault in _WITH_DESTINATION else to,
         )
 
     def _duration_s(self) -> float:
@@ -295,7 +304,8 @@ class _Draw:
         around_the_guard = (timing.hold_s - timing.kill_lead_s - 1.0, timing.hold_s + 0.5)
         around_the_takeover = (timing.hold_s, timing.dead_after_s + 1.0)
         long = (timing.dead_after_s + 1.0, timing.dead_after_s + 3.0)
-        return self._draw.uniform(*self._draw.choice((unnoticed, around_the_guard, around_the_takeover, long)))
+        spans = (unnoticed, around_the_guard, around_the_takeover, long)
+        return self._draw.uniform(*self._draw.choices(spans, weights=(3, 3, 3, 1))[0])
 
     def _choose(self, weights: dict[Fault, int]) -> Fault:
         return self._draw.choices(list(weights), weights=list(weights.values()))[0]

@@ -116,16 +116,17 @@ class Strikes:
             case Fault.VIRSH_COPY:
                 return await self._start_a_copy(vm, to)
             case Fault.VIRSH_MIGRATE:
-                return await self._virsh(vm, _MOVE.format(vm=vm, to=to))
+                return await self._virsh(vm, _MOVE.format(vm=vm, to=self._elsewhere(vm, to)))
             case Fault.VIRSH_DESTROY | Fault.VIRSH_SUSPEND | Fault.VIRSH_SHUTDOWN:
                 return await self._virsh(vm, f"{fault} {vm}")
             case Fault.KILL_QEMU | Fault.STOP_QEMU:
                 number = "KILL" if fault is Fault.KILL_QEMU else "STOP"
-                return await self._virsh(vm, f"pid=$(cat /run/libvirt/qemu/{vm}.pid) && kill -{number} $pid")
+                script = f"pid=$(cat /run/libvirt/qemu/{vm}.pid) && kill -{number} $pid"
+                return await (self.inside.run(to, script) if to else self._virsh(vm, script))
             case Fault.MIGRATE:
-                await self._cluster.ask(Verb.MIGRATE, vm, to)
+                await self._cluster.ask(Verb.MIGRATE, vm, self._elsewhere(vm, to))
             case Fault.RELOCATE:
-                await self._cluster.ask(Verb.RELOCATE, vm, to)
+                await self._cluster.ask(Verb.RELOCATE, vm, self._elsewhere(vm, to))
             case Fault.RESTART:
                 await self._cluster.ask(Verb.RESTART, vm, "")
             case Fault.STOP:
@@ -158,6 +159,13 @@ class Strikes:
             case _:
                 await self.inside.run(name, _GO_ON)
 
+    def _elsewhere(self, vm: str, to: str) -> str:
+        """``to``, or the next host when the vm is there already."""
+        if self._cluster.holder(vm) != to:
+            return to
+        hosts = self._shape.hosts
+        return hosts[(hosts.index(to) + 1) % len(hosts)]
+
     async def _virsh(self, vm: str, script: str) -> Said:
         host = self._cluster.holder(vm)
         if not host:
@@ -172,8 +180,7 @@ class Strikes:
                 self._copied[vm] = shown.text
         if vm not in self._copied:
             raise NotPossible(f"{vm} shows its definition nowhere")
-        if to == host:
-            to = next(other for other in self._shape.hosts if other != host)
+        to = self._elsewhere(vm, to)
         said = await self.inside.run(to, _CREATE.format(xml=self._copied[vm]))
         return said if said.code else Said(code=0, text=to)
 
