@@ -16,6 +16,8 @@ import socket
 import struct
 from contextlib import suppress
 
+from vmha.fencing.qemu_processes import QemuProcesses
+
 _PIDFD_GETFD = 438  # the same on all architectures
 _FORGET = struct.pack("ii", 1, 0)
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -36,6 +38,30 @@ def forget_unsent(pid: int, pidfd: int) -> int:
         for name in os.listdir(f"/proc/{pid}/fd"):
             with suppress(OSError):
                 told += _tell(pid, pidfd, int(name))
+    return told
+
+
+def forget_unsent_of(processes: QemuProcesses, name: str) -> int:
+    """The same for the QEMU of a guest that is about to be ended by others; none is found: none is told.
+
+    Args:
+        processes: Where to look; a look of its own for each thread.
+        name: The guest.
+
+    Returns:
+        How many connections were told.
+    """
+    told = 0
+    for guest in processes.scan(frozenset({name})).guests:
+        if guest.name != name:
+            continue
+        with suppress(OSError):
+            pidfd = os.pidfd_open(guest.pid)
+            try:
+                if processes.still_runs(guest):
+                    told += forget_unsent(guest.pid, pidfd)
+            finally:
+                os.close(pidfd)
     return told
 
 

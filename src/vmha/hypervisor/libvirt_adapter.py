@@ -69,10 +69,19 @@ class LibvirtHypervisor:
         cluster: whose tags may be mended (see ``states``); other clusters' guests are shown and left alone.
         clock: for the words of errors.
         log_dir: where libvirtd writes its guests' logs, on this host. None: what nobody saw is not known.
+        before_destroy: called in a thread with the name of a guest whose QEMU is about to be ended by force.
     """
 
-    def __init__(self, uri: str, *, cluster: str, clock: Clock, log_dir: Path | None = None) -> None:
-        self._cluster, self._log_dir = cluster, log_dir
+    def __init__(
+        self,
+        uri: str,
+        *,
+        cluster: str,
+        clock: Clock,
+        log_dir: Path | None = None,
+        before_destroy: Callable[[str], object] = lambda _: None,
+    ) -> None:
+        self._cluster, self._log_dir, self._before_destroy = cluster, log_dir, before_destroy
         self._link = Link(uri, clock=clock, register=self._register, on_up=self._on_up, on_down=self._on_down)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[Callable[[DomainEvent], None]] = []
@@ -227,9 +236,11 @@ class LibvirtHypervisor:
         await _call(self._link.channels.act, work, f"shut down {name}", ACT_TIMEOUT_S)
 
     async def destroy(self, name: str, *, timeout_s: float = 30.0) -> None:
-        await _call(
-            self._link.channels.act, lambda connection: acting.destroy(connection, name), f"destroy {name}", timeout_s
-        )
+        def work(connection: "libvirt.virConnect") -> None:
+            self._before_destroy(name)
+            acting.destroy(connection, name)
+
+        await _call(self._link.channels.act, work, f"destroy {name}", timeout_s)
 
     async def set_tag(self, name: str, tag: Tag | None) -> None:
         def work(connection: "libvirt.virConnect") -> None:

@@ -17,6 +17,8 @@ import structlog
 
 from vmha.fencing.gate_files import GateFiles
 from vmha.fencing.guard_client import GuardClient
+from vmha.fencing.qemu_processes import QemuProcesses
+from vmha.fencing.unsent import forget_unsent_of
 from vmha.hypervisor.libvirt_adapter import LibvirtHypervisor
 from vmha.model.clock import SystemClock
 from vmha.model.errors import Rejected
@@ -92,7 +94,13 @@ async def _run(settings: NodeSettings) -> None:
         Ports(
             store=store,
             hypervisor=LibvirtHypervisor(
-                settings.libvirt_uri, cluster=settings.cluster, clock=clock, log_dir=settings.libvirt_log_dir
+                settings.libvirt_uri,
+                cluster=settings.cluster,
+                clock=clock,
+                log_dir=settings.libvirt_log_dir,
+                before_destroy=lambda name: forget_unsent_of(
+                    QemuProcesses(settings.cluster, str(settings.libvirt_run_dir)), name
+                ),
             ),
             guard=GuardClient(settings.guard_socket),
             power=FenceAgents(),
