@@ -122,19 +122,18 @@ class _Session:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # both interrupts end in the same tidying up
         made = None if directory else Path(tempfile.mkdtemp(prefix="vmha-chaos-", dir="/tmp"))
         lab = LabDir(made / "lab" if made else directory.resolve())  # type: ignore[union-attr]
-        is_ours = False
+        is_up = False
         try:
-            spec = self._spec(lab)
-            is_ours = not lab.marker.exists()
-            self._build(lab, spec)
-            is_ours = True
+            built = launch.up(self._spec(lab))  # takes everything down again itself when it fails or is interrupted
+            is_up = True
+            self._prepare(lab, built)
             asyncio.run(self._play_rounds(lab))
         except KeyboardInterrupt:
             typer.echo("interrupted: the lab is taken down", err=True)
             self.was_interrupted = True
         finally:
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half a lab behind
-            if is_ours:
+            if is_up:
                 teardown.down(lab)
             if made:
                 shutil.rmtree(made, ignore_errors=True)
@@ -147,10 +146,9 @@ class _Session:
             lab.path, hosts=len(shape.hosts), etcd=len(shape.members), profile=self._run.profile, agents=True
         )
 
-    def _build(self, lab: LabDir, spec: LabSpec) -> None:
+    def _prepare(self, lab: LabDir, built: launch.LabUp) -> None:
         from vmha.cli import lab_cluster
 
-        built = launch.up(spec)
         shape = self._run.shape
         lab_cluster.configure(
             lab, lab_cluster.find_profile(self._run.profile), fenced=shape.hosts if self._fence else ()

@@ -97,3 +97,25 @@ def test_status_does_without_the_command_line_library() -> None:
     environ = {"VMHA_ENDPOINTS": "127.0.0.1:1", "PATH": "/usr/bin"}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_chaos_prints_the_rounds_of_a_seed_without_building_anything(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["lab", "chaos", "--seed", "5", "--rounds", "3", "--first-round", "9", "--schedule", "--json"]) == 0
+    drawn = json.loads(capsys.readouterr().out)
+    assert [(played["seed"], played["number"]) for played in drawn] == [(5, 9), (5, 10), (5, 11)]
+    assert all(played["strikes"] for played in drawn)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        pytest.param(["--profile", "fast"], "no timing profile 'fast'", id="unknown profile"),
+        pytest.param(["--record", "x.md", "--rounds", "0"], "needs the file of results", id="record of nothing"),
+        pytest.param(["--hosts", "1"], "--hosts", id="nowhere to go"),
+    ],
+)
+def test_chaos_refuses_what_it_can_not_do_before_it_builds_anything(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["lab", "chaos", *arguments]) == 2
+    assert says in capsys.readouterr().err
