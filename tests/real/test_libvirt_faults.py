@@ -126,6 +126,18 @@ async def test_frozen_qemu_hides_neither_itself_nor_others_and_can_be_destroyed(
     assert await find(world.one, "web") is None
 
 
+async def test_frozen_qemu_can_be_destroyed_when_all_that_was_asked_of_it_hangs(world: RealWorld) -> None:
+    await world.one.start(guest_xml("web"))
+    world.hosts.one.signal_qemu("web", signal.SIGSTOP)
+    calls = [world.one.suspend("web") for _ in range(5)]  # more than a lane has slots
+    said = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(error, HypervisorUnavailable) for error in said)
+    await world.one.destroy("web")
+    assert await find(world.one, "web") is None
+    await world.one.start(guest_xml("db"))
+    await world.one.suspend("db")  # the lane is free again
+
+
 async def test_qemu_frozen_while_it_migrates_does_not_hide_the_others(world: RealWorld) -> None:
     await world.one.start(guest_xml("web"))
     await world.one.start(guest_xml("db"))

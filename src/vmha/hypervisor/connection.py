@@ -9,9 +9,10 @@ Calls go by purpose, so that slow work of one kind never stands in the way of an
 
     look      lists, states, capacity
     ask       questions that a frozen QEMU leaves unanswered: job statistics
-    act       destroy, shutdown, suspend, resume, metadata, abort
+    act       shutdown, suspend, resume, metadata, abort
     start     createXML, which waits for storage and hooks
     migrate   migrations, minutes each
+    end       destroy: what hangs at a QEMU in the others is freed by ending it
 
 One more connection carries the events, and nothing else. When it closes, everything is opened anew, with growing
 pauses, and the old set is abandoned, not waited for: calls still in it end in their daemon threads. On every new set
@@ -124,7 +125,8 @@ class Channels:
         self.act = Channel("act", uri)
         self.start = Channel("start", uri)
         self.migrate = Channel("migrate", uri)
-        self._every = (self.look, self.ask, self.act, self.start, self.migrate)
+        self.end = Channel("end", uri)
+        self._every = (self.look, self.ask, self.act, self.start, self.migrate, self.end)
 
     def fail_all(self, reason: str) -> None:
         """Whoever waits for a call on this set learns now that no answer will be worth waiting for."""

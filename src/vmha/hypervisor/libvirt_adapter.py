@@ -240,7 +240,7 @@ class LibvirtHypervisor:
             self._before_destroy(name)
             acting.destroy(connection, name)
 
-        await _call(self._link.channels.act, work, f"destroy {name}", timeout_s)
+        await _call(self._link.channels.end, work, f"destroy {name}", timeout_s)
 
     async def set_tag(self, name: str, tag: Tag | None) -> None:
         def work(connection: "libvirt.virConnect") -> None:
