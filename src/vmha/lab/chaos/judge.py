@@ -188,11 +188,12 @@ def _grown(before: Traces, after: Traces) -> str:
 
 def _remarks(played: Round, facts: Facts) -> Sequence[str]:
     """Not wrong by the laws of "never two" and "it comes back", but worth a look."""
+    remarks = []
+    if facts.fenced_late:
+        remarks.append(f"{', '.join(facts.fenced_late)} went off after healing, and was switched on again")
     faults: Mapping[Fault, int] = {strike.fault: 1 for strike in played.strikes}
     booted = [guest.vm for guest in facts.guests if guest.after.boots > guest.before.boots]
     damages = [fault for fault in faults if fault not in (Fault.MIGRATE, Fault.VIRSH_MIGRATE, Fault.DRAIN)]
-    if facts.fenced_late:
-        return [f"{', '.join(facts.fenced_late)} went off after healing, and was switched on again"]
     if booted and len(damages) <= 1 and all(fault in HARMLESS for fault in faults):
-        return [f"{', '.join(booted)} booted anew, and nothing in this round should have ended a guest"]
-    return []
+        remarks.append(f"{', '.join(booted)} booted anew, and nothing in this round should have ended a guest")
+    return remarks
