@@ -9,6 +9,7 @@ from vmha.agent.claims import Lost
 from vmha.model.errors import Refused
 from vmha.model.ids import Epoch, NodeName, Revision
 from vmha.model.records import Phase, Placement, Reason, Stored, Verb
+from vmha.model.settings import ClusterConfig, GateMode, Profile
 from vmha.model.vm import Desired
 from vmha.operator.requests import submit
 from vmha.policy.reconcile import Action
@@ -65,6 +66,25 @@ def test_second_copy_started_by_hand_is_refused_by_the_start_gate() -> None:
         other = "n2" if cluster.where("web") == ["n1"] else "n1"
         with pytest.raises(Refused, match="managed by vmha"):
             cluster.hands.virsh_start(domain_xml("web", memory_mib=1024, vcpus=1), other)
+
+    in_cluster(scene)
+
+
+def test_migration_by_hand_is_refused_under_a_strict_gate_and_adopted_under_an_ordinary_one() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await cluster.hands.configure(ClusterConfig(profile=Profile.TUNED, gate=GateMode.STRICT))
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True)
+        await cluster.rest()
+        home = cluster.where("web")[0]
+        other = next(name for name in cluster.world.hosts if name != home)
+        with pytest.raises(Refused, match="not expected here by migration"):
+            cluster.hands.virsh_migrate("web", other)
+        await cluster.hands.configure(ClusterConfig(profile=Profile.TUNED))
+        await cluster.rest()
+        cluster.hands.virsh_migrate("web", other)
+        await cluster.rest()
+        assert cluster.where("web") == [other]
+        assert cluster.violations() == []
 
     in_cluster(scene)
 

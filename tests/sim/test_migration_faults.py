@@ -19,6 +19,7 @@ from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.hypervisor.fabric_state import Leg, Migration
 from vmha.hypervisor.port import DomainState
+from vmha.model.ids import LeaseId, NodeName
 from vmha.model.records import Phase
 from vmha.model.vm import Handover, MigrationStyle
 from vmha.model.vm import Migration as MigrationSpec
@@ -96,6 +97,12 @@ def is_copying(cluster: Cluster) -> bool:
 
 def has_left(cluster: Cluster) -> bool:
     return [host for host, _ in cluster.world.fabric.instances("web")] == [TARGET]
+
+
+def session_lease(cluster: Cluster, node: str) -> LeaseId:
+    view = cluster.observer.snapshot.nodes[NodeName(node)]
+    assert view.session
+    return view.session.lease
 
 
 def in_phase(cluster: Cluster, phase: Phase, node: str) -> bool:
@@ -269,6 +276,23 @@ def test_target_without_an_agent_is_waited_for_when_libvirt_switched_by_itself_a
         await cluster.hands.undrain("n3")  # the next best, and free to take it
         await see_at_once(lambda: on_leg(cluster, Leg.ARRIVED) or None)
         cluster.world.fabric.crash("web", host=SOURCE)
+        await one_instance(cluster)
+
+    in_cluster(scene, watchdog_s=2)
+
+
+def test_target_without_an_agent_is_waited_for_when_libvirt_switched_by_itself_and_the_source_was_fenced() -> None:
+    async def scene(cluster: Cluster) -> None:
+        how = MigrationSpec(handover=Handover.LIBVIRT)
+        await add_running(cluster, "web", on=(SOURCE, "n3", TARGET), migration=how)
+        cluster.world.fabric.set_migration_time("web", 0.6)
+        await cluster.hands.register(SOURCE, fence=True)
+        await cluster.hands.migrate("web", TARGET)
+        await see_at_once(lambda: INSTANTS["asked for"](cluster) or None)
+        cluster.hands.host(TARGET).stop_agent()
+        await see_at_once(lambda: on_leg(cluster, Leg.ARRIVED) or None)
+        cluster.hands.host(SOURCE).power_off()
+        cluster.world.etcd.expire(session_lease(cluster, SOURCE))  # so that its switch is asked without delay
         await one_instance(cluster)
 
     in_cluster(scene, watchdog_s=2)

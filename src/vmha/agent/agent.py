@@ -17,7 +17,7 @@ from vmha.fencing.gate_files import Gate
 from vmha.hypervisor.port import Ending, HostCapacity, Hypervisor
 from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
-from vmha.model.ids import NodeName, Revision, SessionId, VmName
+from vmha.model.ids import Epoch, NodeName, Revision, SessionId, VmName
 from vmha.model.keys import Keys, decode, encode, split_key
 from vmha.model.records import (
     ArmedLevel,
@@ -29,7 +29,7 @@ from vmha.model.records import (
     SeenState,
     Stored,
 )
-from vmha.model.settings import Proof
+from vmha.model.settings import GateMode, Proof
 from vmha.model.vm import Handover, OnDuplicate
 from vmha.policy.reconcile import Action, Attempt, needs_fresh_reading, reconcile
 from vmha.policy.snapshot import Snapshot, VmView
@@ -100,7 +100,9 @@ class Agent:
         self._relist = True
         self._outage = ""
         self._duplicate_since: dict[VmName, float] = {}
+        self._alarmed: set[VmName] = set()
         self._answers_since: dict[VmName, float] = {}
+        self._arrivals: dict[VmName, tuple[str, Epoch]] = {}  # uuid and epoch of what is being sent here
         mirror.subscribe(self._keys_changed)
 
     @property
@@ -171,6 +173,9 @@ class Agent:
                 self._relist |= parts[-1] == "spec"
             elif parts[0] == "nodes" and len(parts) == 4:
                 vms.add(VmName(parts[3]))
+            elif parts in (["config"], ["nodes", self._keeper.node, "spec"]):
+                self._relist = True
+                self._wake.set()
         if vms:
             self._mark(vms)
             if self.inventory.newest_definition() > self.inventory.looked_for:
@@ -190,6 +195,7 @@ class Agent:
             self._wake.clear()
             try:
                 self._list_managed()
+                self._expect_arrivals()
                 await self._publish_status()
                 await self._answer_for_predecessors()
             except VmhaError as error:
@@ -204,8 +210,31 @@ class Agent:
         """Tell the start gate which vms are the cluster's, whenever that has changed."""
         if self._relist:
             specs = [vm.spec.value for vm in self._mirror.snapshot().vms.values() if vm.spec]
-            self._gate.list_managed(self._keys.cluster, [one for spec in specs for one in (spec.uuid, spec.name)])
+            identities = [one for spec in specs for one in (spec.uuid, spec.name)]
+            self._gate.list_managed(self._keys.cluster, identities, mode=self._gate_mode())
             self._relist = False
+
+    def _gate_mode(self) -> GateMode:
+        snapshot = self._mirror.snapshot()
+        view = snapshot.nodes.get(self._keeper.node)
+        own = view.spec.value.gate if view and view.spec else None
+        return own or snapshot.config.gate
+
+    def _expect_arrivals(self) -> None:
+        """Tell the start gate which migrations come in by the cluster's own doing; only what changed is looked at."""
+        session = self._keeper.current
+        if session is None or session.over.is_set():
+            return
+        snapshot = self._mirror.snapshot()
+        for vm in self._dirty:
+            view = snapshot.vms.get(vm)
+            placement = view.placement.value if view and view.placement else None
+            known = self._arrivals.pop(vm, None)
+            if placement is None or placement.phase is not Phase.MIGRATING or placement.target != self._keeper.node:
+                continue
+            uuid = view.spec.value.uuid if view and view.spec else known[0] if known else ""
+            self._arrivals[vm] = (uuid.lower(), Epoch(placement.epoch + 1))
+        self._gate.expect(dict(self._arrivals.values()), session=session.id)
 
     def _begin(self, vm: VmName, tasks: asyncio.TaskGroup) -> None:
         snapshot = self._mirror.snapshot()
@@ -292,6 +321,8 @@ class Agent:
                 return  # the record that this task reads may be a later one: it may name another node by now
             log.info("doing", action=str(action), vm=vm)
             await self._worker.do(action, read, vm, view.spec.value if view and view.spec else None)
+            if action is Action.ALARM_DUPLICATE:
+                self._alarmed.add(vm)
             self.inventory.look_again()
             await self._settle(vm)
         except Refused as error:
@@ -305,7 +336,10 @@ class Agent:
         """What to do with a second copy here, once it has been one for longer than a migration's switch."""
         if view is None or view.spec is None or find_rightful(view, self._keeper.node, snapshot) is None:
             self._duplicate_since.pop(vm, None)
+            self._alarmed.discard(vm)
             return None
+        if vm in self._alarmed:
+            return None  # said once, and to be left
         since = self._duplicate_since.setdefault(vm, self._clock.now())
         left = since + DUPLICATE_GRACE_S - self._clock.now()
         if left > 0:
@@ -328,7 +362,10 @@ class Agent:
         if session is None:
             return False
         beat = Created(self._keys.beat(self._keeper.node), session.beat_created)
-        return (await self._store.txn([beat], [entry])).succeeded
+        if not (await self._store.txn([beat], [entry])).succeeded:
+            return False
+        log.warning("a second copy runs here", vm=vm, holder=rightful.node)
+        return True
 
     async def _settle(self, vm: VmName) -> None:
         """Let the mirror see what was written, so that the next look is not at the past."""

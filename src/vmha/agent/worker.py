@@ -12,6 +12,7 @@ import structlog
 from vmha.agent.claims import Claims, Lost
 from vmha.agent.inventory import Inventory
 from vmha.agent.session import SessionKeeper
+from vmha.fencing.gate import NOT_EXPECTED
 from vmha.fencing.gate_files import Gate, GateUnavailable
 from vmha.hypervisor.calls import CallOverdue
 from vmha.hypervisor.port import (
@@ -41,6 +42,8 @@ log = structlog.get_logger(__name__)
 STOP_LOOK_S = 0.5
 PROGRESS_S = 1.0
 UNSURE_START_S = 5.0
+ARRIVAL_PATIENCE_S = 5.0
+ARRIVAL_RETRY_S = 0.25
 
 _ENDED = {
     Ending.GUEST_SHUTDOWN: (RunEnd.GUEST_SHUTDOWN, "its guest powered itself off"),
@@ -79,6 +82,8 @@ class Worker:
             case Action.CLEAR:
                 await self.hypervisor.destroy(vm)
                 return
+            case Action.ALARM_DUPLICATE:
+                return  # it is on record by now
             case Action.PAUSE_DUPLICATE:
                 await self.hypervisor.suspend(vm)
                 return
@@ -295,7 +300,7 @@ class Worker:
         )
         watching = asyncio.create_task(self._show_progress(placement.vm), name=f"progress-{placement.vm}")
         try:
-            await self.hypervisor.migrate(order)
+            await self._send(order)
         except (MigrationFailed, HypervisorUnavailable, DomainMissing) as error:
             self.migrations_tried[placement.vm] = (read.modified, str(error))
             log.warning("migration failed", vm=placement.vm, target=placement.target, why=str(error))
@@ -304,6 +309,19 @@ class Worker:
             watching.cancel()
             self.inventory.show_progress(placement.vm, "")
         await self._hand_over(read, spec)
+
+    async def _send(self, order: MigrationOrder) -> None:
+        """A strict gate refuses at once what its agent has not read of yet: nothing has happened then, so again."""
+        give_up_at = self.clock.now() + ARRIVAL_PATIENCE_S
+        while True:
+            try:
+                await self.hypervisor.migrate(order)
+            except MigrationFailed as error:
+                if NOT_EXPECTED not in str(error) or self.clock.now() >= give_up_at:
+                    raise
+                await asyncio.sleep(ARRIVAL_RETRY_S)
+            else:
+                return
 
     async def _show_progress(self, vm: VmName) -> None:
         while True:

@@ -7,6 +7,8 @@ the domain's XML on standard input; any exit code but 0 refuses, with the words 
     start of a managed vm, granted by the agent now   let through, if the session's deadline has not come
     any other start of a managed vm                   refused: somebody's hand, or a start that comes too late
     a managed vm coming in by migration               let in: it is vmha's own, or it is adopted where it arrives
+    the same under ``gate: strict``                   let in if this node's agent expects it under that epoch
+    anything under ``gate: off``                      let through: somebody else sees to it
 
 A grant is a file that the agent makes right before its start and takes away right after it. So a second copy started
 by hand is refused before it can hurt, and a libvirtd that stood still with a start in its queue refuses it when it
@@ -25,6 +27,9 @@ from vmha.fencing.names import GUARD_STATE, TAG_NAMESPACE
 
 GRANTS = "grants"
 MANAGED = "managed.json"
+EXPECTED = "expected.json"
+STRICT, OFF = "strict", "off"
+NOT_EXPECTED = "is not expected here by migration"
 COMING_IN = "coming-in"
 COMING_IN_FOR_S = 60.0
 START = ("start", "begin")
@@ -41,7 +46,10 @@ class Asked(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What this node knows: the managed vms, the grant for this one, and until when its session may start guests."""
+    """What this node knows: the managed vms, the grant for this one, and until when its session may start guests.
+
+    ``expected_epoch``: of the migration that vmha itself sends here.
+    """
 
     cluster: str = ""
     managed: frozenset[str] = frozenset()  # uuids and names
@@ -50,6 +58,9 @@ class Known(NamedTuple):
     armed_session: str = ""
     kill_at: float = 0.0
     coming_in: bool = False
+    mode: str = ""
+    expected_epoch: int | None = None
+    expected_session: str = ""
 
 
 def judge(operation: tuple[str, str], asked: Asked, known: Known, now: float) -> str:
@@ -57,6 +68,10 @@ def judge(operation: tuple[str, str], asked: Asked, known: Known, now: float) ->
     ours = asked.tag_cluster == known.cluster if asked.tag_cluster else False
     if not known.cluster or not (ours or asked.uuid in known.managed or asked.name in known.managed):
         return ""
+    if known.mode == OFF:
+        return ""
+    if operation == MIGRATE and known.mode == STRICT:
+        return _judge_arrival(asked, known, now)
     if operation != START or known.coming_in:
         return ""
     if known.granted_epoch is None:
@@ -65,6 +80,18 @@ def judge(operation: tuple[str, str], asked: Asked, known: Known, now: float) ->
         return f"{asked.name} carries epoch {asked.tag_epoch}, granted is {known.granted_epoch}: not this start"
     if known.granted_session != known.armed_session or now >= known.kill_at:
         return f"{asked.name} comes too late: this node's session is over, and another may run it already"
+    return ""
+
+
+def _judge_arrival(asked: Asked, known: Known, now: float) -> str:
+    """A migration of vmha's own carries the epoch that its target is to hold; one made by hand the epoch it had."""
+    if known.expected_epoch is None or asked.tag_epoch != known.expected_epoch:
+        return (
+            f"{asked.name} is managed by vmha and {NOT_EXPECTED} (gate: strict): "
+            f"use 'vmha vm migrate {asked.name} --to NODE'"
+        )
+    if known.expected_session != known.armed_session or now >= known.kill_at:
+        return f"{asked.name} comes too late: this node's session is over"
     return ""
 
 
@@ -113,6 +140,9 @@ def read_known(run_dir: str, state_dir: str, asked: Asked) -> Known:
     deadline = _read(run_dir, GUARD_STATE).get("deadline") or {}
     armed = deadline.get("state") == "armed"
     epoch = grant.get("epoch")
+    expected = _read(run_dir, EXPECTED)
+    arrivals = expected.get("epochs")
+    arrival = arrivals.get(asked.uuid) if isinstance(arrivals, dict) else None
     return Known(
         cluster=str(managed.get("cluster", asked.tag_cluster)),
         managed=frozenset(str(one) for one in managed.get("vms", ())),
@@ -121,6 +151,9 @@ def read_known(run_dir: str, state_dir: str, asked: Asked) -> Known:
         armed_session=str(deadline.get("session", "")) if armed else "",
         kill_at=deadline["sent_at"] + deadline["hold_s"] - deadline["kill_lead_s"] if armed else 0.0,
         coming_in=_is_fresh(os.path.join(run_dir, COMING_IN, asked.uuid or asked.name)),
+        mode=str(managed.get("gate", "")),
+        expected_epoch=arrival if isinstance(arrival, int) else None,
+        expected_session=str(expected.get("session", "")),
     )
 
 

@@ -14,7 +14,7 @@ The timing rules (docs/explanation/safety.md draws them):
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from vmha.model.document import Document
 
@@ -125,6 +125,21 @@ class Fencing(Document):
         return self
 
 
+class GateMode(StrEnum):
+    """What libvirt's hook lets through of a managed vm that vmha did not ask for (docs/explanation/safety.md)."""
+
+    ADOPT = "adopt"  # no start by hand; a migration by hand between members is let in and adopted
+    STRICT = "strict"  # nor a migration by hand
+    OFF = "off"  # everything
+
+
+def _gate_word(value: object) -> object:
+    return GateMode.OFF if value is False else value  # YAML takes a plain off for "no"
+
+
+Gate = Annotated[GateMode, BeforeValidator(_gate_word)]
+
+
 class Limits(Document):
     """How much may happen at once."""
 
@@ -140,6 +155,7 @@ class ClusterConfig(Document):
     timing: Timing | None = Field(default=None, description="Replaces the profile's values as a whole.")
     fencing: Fencing = Fencing()
     limits: Limits = Limits()
+    gate: Gate = Field(default=GateMode.ADOPT, description="What may be done by hand with a managed vm on a host.")
     journal_days: Annotated[int, Field(ge=1, le=365)] = 7
     failsafe: bool = Field(default=True, description="While etcd is down, agents that all see each other go on.")
     failsafe_at_most_s: Annotated[float, Field(gt=0, le=30 * 86400)] = 86400.0

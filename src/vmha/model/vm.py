@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from vmha.model.document import NAME_PATTERN, Document
+from vmha.model.settings import Gate
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
 Percentage = Annotated[int, Field(ge=0, le=100)]
@@ -142,3 +143,4 @@ class NodeSpec(Document):
     fence: tuple[FenceDeviceSpec, ...] = ()
     migration_address: str | None = Field(default=None, description="Overrides the address the agent reports.")
     memory_mib: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Overrides what the host reports.")
+    gate: Gate | None = Field(default=None, description="Overrides the cluster's start gate on this node.")

@@ -14,7 +14,7 @@ from vmha.model.records import (
     SeenState,
     Stored,
 )
-from vmha.model.vm import AfterShutdown, Desired, Recovery, VmSpec
+from vmha.model.vm import AfterShutdown, Desired, Handover, Recovery, VmSpec
 from vmha.policy import transitions
 from vmha.policy.decision import (
     NOTHING,
@@ -256,6 +256,8 @@ def decide_lost(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
     running = seen_running(vm, ground)
     if running:
         return adopt(vm, running[0], ground, moment, why=f"{held.node} lost it and it was found running there")
+    if unsure := _may_run_at_target(vm, held, ground):
+        return Decision(waiting=Waiting(vm=vm.name, text=unsure), retry_in_s=1.0)
     if vm.spec.value.desired in (Desired.STOPPED, Desired.DISABLED):
         new = transitions.forget_holder(held, in_words(proof), moment.wall)
         return change(vm, Change.RELEASE, new, fenced=held.session)
@@ -276,6 +278,21 @@ def decide_lost(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
     lost = transitions.forget_holder(held, in_words(proof), moment.wall)
     new = transitions.assign(vm.name, lost, choice.node, reason, moment.wall, operation=held.operation)
     return place(vm, Change.RECOVER, new, vm.spec.value, ground, fenced=held.session)
+
+
+def _may_run_at_target(vm: VmView, held: Placement, ground: Field) -> str:
+    """Where libvirt switches by itself, the target may run it without having said so yet: unknown is not absent."""
+    assert vm.spec
+    if held.phase is not Phase.MIGRATING or vm.spec.value.migration.handover is not Handover.LIBVIRT:
+        return ""
+    target = ground.snapshot.nodes.get(held.target) if held.target else None
+    if target is None or target.beat is None:
+        return ""  # its session is over, and what ran in it with it
+    verdict, status = ground.verdicts[target.name], target.current_status
+    if verdict.is_alive and status is not None and status.eligible:
+        return ""
+    why = verdict.refusal or "has not said what runs on it"
+    return f"{held.node} is fenced, and {target.name} {why}: libvirt may have let it run there"
 
 
 def _on_their_way(vm: VmView, ground: Field) -> tuple[NodeName | None, NodeName | None]:

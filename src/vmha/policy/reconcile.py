@@ -28,12 +28,21 @@ class Action(StrEnum):
     RELEASE = "release"  # it does not run here any more
     DEPART = "depart"  # it was migrated away by hand
     CLEAR = "clear"  # end what is left of a guest that nobody may run here
+    ALARM_DUPLICATE = "alarm-duplicate"  # ...: say so, and leave it
     PAUSE_DUPLICATE = "pause-duplicate"  # a second copy, while the holder's runs: make it stand still
     UNTAG = "untag"  # no longer managed: take our mark off, touch nothing else
 
 
 DESTRUCTIVE = frozenset(
-    {Action.PAUSE_DUPLICATE, Action.CLEAR, Action.RESUME_ARRIVAL, Action.RESUME_AND_KEEP, Action.RELEASE, Action.DEPART}
+    {
+        Action.ALARM_DUPLICATE,
+        Action.PAUSE_DUPLICATE,
+        Action.CLEAR,
+        Action.RESUME_ARRIVAL,
+        Action.RESUME_AND_KEEP,
+        Action.RELEASE,
+        Action.DEPART,
+    }
 )
 
 
@@ -114,7 +123,7 @@ def reconcile(
 _DUPLICATE = {
     OnDuplicate.PAUSE: Action.PAUSE_DUPLICATE,
     OnDuplicate.DESTROY: Action.CLEAR,
-    OnDuplicate.ALARM: Action.NOTHING,
+    OnDuplicate.ALARM: Action.ALARM_DUPLICATE,
 }
 
 

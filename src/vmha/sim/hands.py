@@ -123,6 +123,9 @@ class Hands:
 
     def virsh_migrate(self, vm: str, to: str) -> None:
         guest = self._guest(vm)
+        host = self.world.hosts.get(NodeName(to))
+        if host is not None and (refusal := host.gate.refusal(vm, guest.uuid, comes_in=True)):
+            raise Refused(f"hook script execution failed: {refusal}")
         self.world.fabric.virsh_migrate(vm, guest.host.name, to)
 
     def virsh_destroy(self, vm: str) -> None:

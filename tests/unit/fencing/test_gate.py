@@ -11,6 +11,7 @@ import pytest
 from vmha.fencing.gate import Asked, Known, judge
 from vmha.fencing.gate_files import GateFiles
 from vmha.model.ids import Epoch, SessionId
+from vmha.model.settings import GateMode
 
 UUID = "11111111-2222-3333-4444-555555555555"
 START, MIGRATE = ("start", "begin"), ("migrate", "begin")
@@ -54,6 +55,35 @@ def test_managed_vm_may_come_in_by_migration_and_everything_else_is_none_of_its_
     assert judge(("stopped", "end"), OURS, shut, 50.0) == ""
     assert judge(("prepare", "begin"), OURS, shut, 50.0) == "", "the start that follows is the one that is judged"
     assert judge(("reconnect", "begin"), OURS, shut, 50.0) == ""
+
+
+STRICT = GRANTED._replace(
+    granted_epoch=None, mode="strict", expected_epoch=3, expected_session="s", armed_session="s", kill_at=100.0
+)
+
+
+@pytest.mark.parametrize(
+    ("asked", "known", "now", "words"),
+    [
+        (OURS, STRICT, 50.0, ""),
+        (OURS._replace(tag_epoch=2), STRICT, 50.0, "is not expected here by migration (gate: strict)"),
+        (OURS._replace(tag_cluster="", tag_epoch=None), STRICT, 50.0, "is not expected here"),
+        (OURS, STRICT._replace(expected_epoch=None), 50.0, "use 'vmha vm migrate web --to NODE'"),
+        (OURS, STRICT, 100.0, "too late"),
+        (OURS, STRICT._replace(expected_session="another"), 50.0, "too late"),
+        (OURS, STRICT._replace(armed_session="", kill_at=0.0), 50.0, "too late"),
+        (OURS, STRICT._replace(mode="off", expected_epoch=None), 50.0, ""),
+        (Asked(name="mine", uuid="x"), STRICT._replace(expected_epoch=None), 50.0, ""),
+    ],
+)
+def test_migration_under_a_strict_gate_is_let_in_only_as_vmhas_own(asked: Asked, known: Known, now: float, words: str):
+    said = judge(MIGRATE, asked, known, now)
+    assert words in said
+    assert bool(said) is bool(words)
+
+
+def test_open_gate_lets_everything_through():
+    assert judge(START, OURS, GRANTED._replace(granted_epoch=None, mode="off"), 50.0) == ""
 
 
 def _xml(*, tag: str = "") -> str:
@@ -122,6 +152,30 @@ def test_hook_lets_a_migration_in_and_the_start_that_belongs_to_it_only(hook: Ho
     assert hook.ask("migrate", _xml())[0] == 0
     assert hook.ask("start", _xml())[0] == 0
     assert hook.ask("start", _xml())[0] == 1
+
+
+def test_strict_hook_lets_in_the_migration_that_its_agent_expects_and_the_start_that_belongs_to_it(hook: Hook):
+    hook.files.list_managed("c", [UUID], mode=GateMode.STRICT)
+    hook.arm("s", hold_s=60.0)
+    assert hook.ask("migrate", _xml(tag=TAG))[0] == 1
+    assert hook.ask("start", _xml(tag=TAG))[0] == 1, "a refused migration opens nothing"
+    hook.files.expect({UUID: Epoch(3)}, session=SessionId("s"))
+    assert hook.ask("migrate", _xml(tag=TAG.replace('"3"', '"2"')))[0] == 1, "made by hand: it has the epoch it had"
+    assert hook.ask("migrate", _xml(tag=TAG))[0] == 0
+    assert hook.ask("start", _xml(tag=TAG))[0] == 0
+    hook.files.expect({}, session=SessionId("s"))
+    assert hook.ask("migrate", _xml(tag=TAG))[0] == 1
+    hook.files.expect({UUID: Epoch(3)}, session=SessionId("s"))
+    hook.files.clear()
+    assert hook.ask("migrate", _xml(tag=TAG))[0] == 1, "nothing is expected by an agent that has just begun"
+
+
+def test_hook_loads_nothing_that_could_call_libvirt_or_cost_time():
+    code = "import vmha.fencing.gate, sys; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True)
+    ours = {name for name in loaded.stdout.split() if name.startswith("vmha.")}
+    assert ours == {"vmha.fencing", "vmha.fencing.gate", "vmha.fencing.names"}
+    assert not {"libvirt", "asyncio", "socket"} & set(loaded.stdout.split())
 
 
 def test_hook_knows_a_tagged_guest_without_any_list(hook: Hook):

@@ -262,7 +262,7 @@ def test_managed_vm_without_a_placement_is_left_as_it_is(state: SeenState | None
     [
         (OnDuplicate.PAUSE, Action.PAUSE_DUPLICATE),
         (OnDuplicate.DESTROY, Action.CLEAR),
-        (OnDuplicate.ALARM, Action.NOTHING),
+        (OnDuplicate.ALARM, Action.ALARM_DUPLICATE),
     ],
 )
 def test_second_copy_is_treated_as_its_policy_says(policy: OnDuplicate, expected: Action) -> None:
@@ -278,5 +278,6 @@ def test_what_ends_or_resumes_a_guest_is_decided_on_a_fresh_reading() -> None:
         Action.RELEASE,
         Action.DEPART,
         Action.PAUSE_DUPLICATE,
+        Action.ALARM_DUPLICATE,
     }
     assert all(needs_fresh_reading(action) for action in ends_or_resumes)
