@@ -296,3 +296,22 @@ def test_target_without_an_agent_is_waited_for_when_libvirt_switched_by_itself_a
         await one_instance(cluster)
 
     in_cluster(scene, watchdog_s=2)
+
+
+def test_style_asked_for_holds_for_that_migration_only() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web", on=(SOURCE, "n3", TARGET))
+        cluster.world.fabric.set_migration_time("web", COPY_S)
+        await cluster.hands.migrate("web", TARGET, style=MigrationStyle.PAUSE)
+        await see_at_once(lambda: is_copying(cluster) or None)
+        assert cluster.where("web") == []  # it stands still
+        await one_instance(cluster)
+        held = placement(cluster, "web")
+        assert held is not None
+        assert (held.node, held.style) == (TARGET, None)
+        await cluster.hands.migrate("web", SOURCE)
+        await until(lambda: len(cluster.world.fabric.instances("web")) == 2, what="it is being copied")
+        assert cluster.where("web") == [TARGET]  # live, as it is defined
+        await one_instance(cluster)
+
+    in_cluster(scene)

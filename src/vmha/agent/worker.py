@@ -291,7 +291,7 @@ class Worker:
             target_uri=self.migration_uri.format(address=address),
             data_uri=f"tcp://{address}",
             tag=Tag(cluster=self.cluster, vm=placement.vm, epoch=Epoch(placement.epoch + 1)),
-            live=spec.migration.style is MigrationStyle.LIVE,
+            live=(placement.style or spec.migration.style) is MigrationStyle.LIVE,
             paused_at_target=safe,
             timeout_s=spec.migration.timeout_s,
             bandwidth_mib_s=spec.migration.bandwidth_mib_s,

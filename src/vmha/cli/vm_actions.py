@@ -52,13 +52,17 @@ def migrate(
     ctx: typer.Context,
     name: VmArgument,
     to: Annotated[str, typer.Option("--to", help="The node to migrate to.", show_default=False)],
+    style: Annotated[
+        str | None,
+        typer.Option(help="live, or pause (it stands still while its memory is copied once); else as it is defined."),
+    ] = None,
     wait: Wait = True,
     timeout: Timeout = 660.0,
 ) -> None:
     """Move it to another node without stopping the guest."""
     from vmha.model.records import Verb
 
-    _ask(ctx, Verb.MIGRATE, name, to, wait=wait, timeout_s=timeout)
+    _ask(ctx, Verb.MIGRATE, name, to, wait=wait, timeout_s=timeout, style=style)
 
 
 def relocate(
@@ -122,14 +126,29 @@ def _settle(
     show(do(ctx, work))
 
 
-def _ask(ctx: typer.Context, verb: "Verb", vm: str, node: str | None, *, wait: bool, timeout_s: float) -> None:
+def _ask(
+    ctx: typer.Context,
+    verb: "Verb",
+    vm: str,
+    node: str | None,
+    *,
+    wait: bool,
+    timeout_s: float,
+    style: str | None = None,
+) -> None:
+    from vmha.model.errors import Rejected
+    from vmha.model.vm import MigrationStyle
     from vmha.operator.follow import request_ended
     from vmha.operator.requests import submit
+
+    if style is not None and style not in tuple(MigrationStyle):
+        raise Rejected(f"--style {style}", accepted=", ".join(MigrationStyle))
+    chosen = MigrationStyle(style) if style is not None else None
 
     async def work(client: "OperatorClient") -> str:
         from vmha.cli.waiting import wait_shown
 
-        request = await submit(client, verb, vm=vm, node=node)
+        request = await submit(client, verb, vm=vm, node=node, style=chosen)
         if not wait:
             return f"asked for (request {request.id}); see: vmha requests"
         return await wait_shown(client, request_ended(client, request.id, vm=vm), timeout_s=timeout_s)

@@ -19,6 +19,7 @@ from typing import Generic, TypeVar
 
 from vmha.model.ids import CauseId, Epoch, LeaseId, NodeName, RequestId, Revision, SessionId, VmName
 from vmha.model.settings import Proof
+from vmha.model.vm import MigrationStyle
 
 SCHEMA = 1
 
@@ -182,6 +183,7 @@ class Placement:
     session: SessionId | None = None  # the holder's session, from the claim on
     target: NodeName | None = None
     arrival: bool = False  # assigned by a hand-over: resume what has arrived; boot only if nothing has
+    style: MigrationStyle | None = None  # of the migration under way, where it was asked for in another than the vm's
     operation: RequestId | None = None
     last_node: NodeName | None = None
     ended: RunEnd | None = None
@@ -211,6 +213,7 @@ class Request:
     verb: Verb
     vm: VmName | None = None
     node: NodeName | None = None  # the target of a migration; the node that is confirmed off
+    style: MigrationStyle | None = None  # of a migration; None: as the vm's definition says
     author: str = ""
     asked_at: float = 0.0
     expires_at: float = 0.0

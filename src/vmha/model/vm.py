@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from vmha.model.document import NAME_PATTERN, Document
 from vmha.model.settings import Gate
@@ -31,8 +31,8 @@ class Recovery(StrEnum):
 
 
 class MigrationStyle(StrEnum):
-    LIVE = "live"
-    PAUSE = "pause"
+    LIVE = "live"  # copied while it runs, as often as it takes
+    PAUSE = "pause"  # it stands still while its memory is copied once (RGManager's)
 
 
 class Handover(StrEnum):
@@ -55,8 +55,17 @@ class OnDuplicate(StrEnum):
     ALARM = "alarm"
 
 
+def _no_post_copy(value: object) -> object:
+    if value == "post-copy":
+        raise ValueError(
+            "libvirt lets a post-copy guest run at its target before its memory is there, and can not leave it "
+            "standing until that is on record; and a broken link would cost the guest"
+        )
+    return value
+
+
 class Migration(Document):
-    style: MigrationStyle = MigrationStyle.LIVE
+    style: Annotated[MigrationStyle, BeforeValidator(_no_post_copy)] = MigrationStyle.LIVE
     handover: Handover = Handover.SAFE
     timeout_s: Annotated[float, Field(ge=5, le=86400)] = 600.0
     bandwidth_mib_s: Annotated[int, Field(ge=1)] | None = None

@@ -4,7 +4,7 @@ from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName, VmName
 from vmha.model.keys import encode
 from vmha.model.records import Candidate, Request, Verb
-from vmha.model.vm import Desired
+from vmha.model.vm import Desired, MigrationStyle
 from vmha.operator.client import Edit, OperatorClient, Reading
 from vmha.operator.errors import RefusedByCluster, unknown_name
 from vmha.policy.membership import moment_of_one_reading
@@ -17,7 +17,13 @@ EXPIRES_S = 3600.0
 
 
 async def submit(
-    client: OperatorClient, verb: Verb, *, vm: str | None = None, node: str | None = None, expires_s: float = EXPIRES_S
+    client: OperatorClient,
+    verb: Verb,
+    *,
+    vm: str | None = None,
+    node: str | None = None,
+    style: MigrationStyle | None = None,
+    expires_s: float = EXPIRES_S,
 ) -> Request:
     """Ask the leader. What can be seen to be impossible is not asked for: nothing is written then.
 
@@ -26,6 +32,7 @@ async def submit(
         verb: What to do.
         vm: The vm it is about (all but ``confirm-off``).
         node: Where to migrate or relocate to, or which node is off.
+        style: How to migrate, this once; as the vm's definition says if left out.
         expires_s: When to give up if it could not even begin, in seconds.
 
     Raises:
@@ -37,6 +44,7 @@ async def submit(
         verb=verb,
         vm=VmName(vm) if vm is not None else None,
         node=NodeName(node) if node is not None else None,
+        style=style,
         author=client.author,
         asked_at=client.clock.wall(),
         expires_at=client.clock.wall() + expires_s,

@@ -94,6 +94,7 @@ def migrate(
         moment.wall,
         operation=request.id if request else None,
         failback_after=ground.snapshot.revision if request else None,
+        style=request.style if request else None,
     )
     ground.loads[held.node].migrating += 1
     ground.loads[target].migrating += 1

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from vmha.model.ids import Epoch, NodeName, RequestId, Revision, SessionId, VmName
 from vmha.model.records import Failure, Phase, Placement, Reason, RunEnd
+from vmha.model.vm import MigrationStyle
 
 REMEMBERED_FAILURES = 16
 ENDINGS_COUNT_FOR_S = 600.0
@@ -91,6 +92,7 @@ def ask_migration(
     *,
     operation: RequestId | None = None,
     failback_after: Revision | None = None,
+    style: MigrationStyle | None = None,
 ) -> Placement:
     assert placement.phase is Phase.HELD
     assert placement.node != target
@@ -98,6 +100,7 @@ def ask_migration(
         placement,
         phase=Phase.MIGRATING,
         target=target,
+        style=style,
         reason=reason,
         since=wall,
         operation=operation,
@@ -121,6 +124,7 @@ def hand_over(placement: Placement, wall: float, *, already_running_in: SessionI
         node=placement.target,
         session=already_running_in,
         target=None,
+        style=None,
         arrival=True,
         since=wall,
         last_node=placement.node,
@@ -135,6 +139,7 @@ def keep(placement: Placement, why: str, wall: float) -> Placement:
         placement,
         phase=Phase.HELD,
         target=None,
+        style=None,
         since=wall,
         ended_why=why,
         failures=(*placement.failures, failure)[-REMEMBERED_FAILURES:],
@@ -150,6 +155,7 @@ def release(placement: Placement, ended: RunEnd, why: str, wall: float, *, failu
         node=None,
         session=None,
         target=None,
+        style=None,
         arrival=False,
         since=wall,
         last_node=placement.node,

@@ -16,7 +16,7 @@ from vmha.model.ids import NodeName
 from vmha.model.keys import encode
 from vmha.model.records import Request, Verb
 from vmha.model.settings import ClusterConfig
-from vmha.model.vm import Desired, FailoverDomain, FenceDeviceSpec, NodeSpec
+from vmha.model.vm import Desired, FailoverDomain, FenceDeviceSpec, MigrationStyle, NodeSpec
 from vmha.operator import nodes, vms
 from vmha.operator.client import OperatorClient
 from vmha.operator.domains import add_domain
@@ -107,8 +107,8 @@ class Hands:
     async def remove(self, vm: str) -> None:
         await vms.remove_vm(self.operator, vm)
 
-    async def migrate(self, vm: str, to: str) -> Request:
-        return await submit(self.operator, Verb.MIGRATE, vm=vm, node=to)
+    async def migrate(self, vm: str, to: str, *, style: MigrationStyle | None = None) -> Request:
+        return await submit(self.operator, Verb.MIGRATE, vm=vm, node=to, style=style)
 
     async def relocate(self, vm: str, to: str | None) -> Request:
         return await submit(self.operator, Verb.RELOCATE, vm=vm, node=to)

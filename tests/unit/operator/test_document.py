@@ -156,3 +156,9 @@ def test_the_schema_knows_every_section() -> None:
     assert "xml_file" in vm["properties"]
     assert not {"uuid", "memory_mib"} & set(vm["properties"])
     assert vm["additionalProperties"] is False
+
+
+def test_post_copy_is_refused_with_its_reason():
+    (said,) = refusal("vms:\n  - name: web\n    xml: x\n    migration:\n      style: post-copy\n")
+    assert said.startswith("c.yaml:5: vms[web].migration.style: ")
+    assert "can not leave it standing" in said

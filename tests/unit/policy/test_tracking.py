@@ -81,7 +81,7 @@ def test_the_holder_itself_is_never_the_copy():
     [
         (OnDuplicate.PAUSE, Action.PAUSE_DUPLICATE),
         (OnDuplicate.DESTROY, Action.CLEAR),
-        (OnDuplicate.ALARM, Action.NOTHING),
+        (OnDuplicate.ALARM, Action.ALARM_DUPLICATE),
         (None, Action.NOTHING),
     ],
 )

@@ -1,0 +1,329 @@
+"""Migrations that break on real libvirt and QEMU, on storage without locks: one runs in the end, never two.
+
+The guest carries a payload, so that its migration at 1 MiB/s takes some seconds. Whatever was done, the witness's disk
+and the storage server give the verdict.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.cluster import Cluster, running_cluster
+from tests.lab.conftest import wait_until
+from vmha.lab.guests import add_witness
+from vmha.lab.layout import LabDir
+
+pytestmark = pytest.mark.lab
+
+PAYLOAD = "/usr/lib/x86_64-linux-gnu/libcrypto.so.3"
+LOADER = f"""<qemu:commandline>
+    <qemu:arg value='-device'/><qemu:arg value='loader,file={PAYLOAD},addr=0x400000,force-raw=on'/>
+  </qemu:commandline>
+</domain>"""
+DEAF_PORT = "16510"
+ADDRESSES = {"h1": "10.97.0.1", "h2": "10.97.0.2", "h3": "10.97.0.3"}
+
+
+def document(
+    xml: str,
+    *,
+    profile: str = "tuned",
+    gate: str = "adopt",
+    open_gate: str = "",
+    on_duplicate: str = "pause",
+    **migration: object,
+) -> str:
+    """The cluster's settings and ``web`` with its migration settings, as one document."""
+    settings = "\n".join(f"      {name}: {value}" for name, value in migration.items())
+    lines = "\n".join(f"      {line}" for line in xml.splitlines())
+    gates = {host: "off" if host == open_gate else gate for host in ADDRESSES}
+    nodes = "".join(f"  - name: {host}\n    gate: {mode}\n" for host, mode in gates.items())
+    return (
+        f"config:\n  profile: {profile}\n  gate: {gate}\n"
+        f"nodes:\n{nodes}"
+        f"vms:\n  - name: web\n    desired: running\n    failover_domain: pref\n    on_duplicate: {on_duplicate}\n"
+        f"    migration:\n      timeout_s: 60\n{settings}\n    xml: |\n{lines}\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def shared_cluster() -> Iterator[Cluster]:
+    yield from running_cluster()
+
+
+@pytest.fixture(scope="module")
+def web_xml(shared_cluster: Cluster) -> str:
+    xml = add_witness(LabDir(shared_cluster.lab.path), "web").xml
+    named = xml.replace("<domain ", "<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0' ", 1)
+    return named.replace("</domain>", LOADER)
+
+
+class Moving:
+    """``web`` at home on h1, and what is done to it."""
+
+    def __init__(self, cluster: Cluster, xml: str) -> None:
+        self.cluster, self.xml = cluster, xml
+
+    def settle(self, **settings: object) -> None:
+        """As wanted, at home, ticking."""
+        path = self.cluster.file("web.yaml", document(self.xml, **settings))  # type: ignore[arg-type]
+        self.cluster.vmha("apply", str(path), "--yes")
+        self.cluster.await_running("web")
+        if self.cluster.vm("web")["node"] != "h1":
+            self.cluster.vmha("vm", "relocate", "web", "--to", "h1", code=None)  # it may be coming home by itself
+        self.cluster.await_running("web", on="h1")
+        self.cluster.await_ticks("web")
+
+    def begin(self, to: str = "h2") -> None:
+        """On its way, its memory being copied."""
+        self.cluster.vmha("vm", "migrate", "web", "--to", to, "--no-wait")
+        self.await_arriving(to)
+
+    def await_arriving(self, to: str = "h2") -> None:
+        def is_arriving() -> bool:
+            return "paused" in self.sh(to, "virsh domstate web --reason 2>/dev/null", None)
+
+        wait_until("it is coming in", is_arriving)
+
+    def sh(self, host: str, script: str, code: int | None = 0) -> str:
+        return self.cluster.lab.sh(host, script, code=code)
+
+    def await_peace(self) -> str:
+        """One instance, running where it is held, its disk growing. Returns where."""
+
+        def look() -> str | None:
+            vm = self.cluster.vm("web")
+            if vm["state"] != "running":
+                return None
+            states = {
+                host: self.sh(host, "virsh domstate web 2>/dev/null", None)
+                for host in ADDRESSES
+                if self.cluster.lab.node(host)["power"] == "on" and not self.cluster.lab.node(host)["frozen"]
+            }
+            there = {host for host, state in states.items() if state}
+            return vm["node"] if there == {vm["node"]} and states[vm["node"]] == "running" else None
+
+        where: str = wait_until("one instance runs, where it is held", look, 60.0)
+        self.cluster.await_ticks("web")
+        return where
+
+    def agent_pid(self, host: str) -> str:
+        return "".join(self.sh(host, "pgrep -f '[v]mha agent'", None).split()[:1])
+
+    def restart_agent(self, host: str) -> None:
+        old = self.agent_pid(host)
+        self.sh(host, f"kill -9 {old}")
+        wait_until("a new agent runs", lambda: self.agent_pid(host) not in ("", old))
+        self.cluster.await_all_online()
+
+    def duplicates(self) -> list[object]:
+        return [entry for entry in self.cluster.journal("web") if entry["kind"] == "duplicate"]
+
+    def boots(self) -> int:
+        return int(self.cluster.lab.verdict("web")["boots"])
+
+
+@pytest.fixture
+def moving(shared_cluster: Cluster, web_xml: str) -> Iterator[Moving]:
+    shared_cluster.lab.switch_everything_on()
+    shared_cluster.await_all_online()
+    moving = Moving(shared_cluster, web_xml)
+    yield moving
+    verdict = shared_cluster.lab.verdict("web")
+    assert verdict["ran_twice"] is False, verdict
+    assert verdict["double_writers"] == 0, verdict
+
+
+def test_source_libvirtd_killed_in_mid_copy_leaves_the_guest_running_at_home(moving: Moving):
+    moving.settle(bandwidth_mib_s=1)
+    boots = moving.boots()
+    moving.begin()
+    moving.sh("h1", "kill -9 $(pidof libvirtd)")
+    assert moving.await_peace() == "h1"
+    assert moving.boots() == boots
+
+
+def test_target_qemu_killed_in_mid_copy_of_a_paused_guest_lets_it_go_on_at_home(moving: Moving):
+    moving.settle(bandwidth_mib_s=1, style="pause")
+    boots = moving.boots()
+    moving.begin()
+    wait_until("it stands still", lambda: "paused" in moving.sh("h1", "virsh domstate web"))
+    moving.sh("h2", "kill -9 $(pidof qemu-system-x86_64)")
+    assert moving.await_peace() == "h1"
+    assert moving.boots() == boots
+    assert "stays on h1" in moving.cluster.vmha("events", "--vm", "web")
+
+
+def test_network_cut_in_mid_copy_ends_with_one_instance(moving: Moving):
+    moving.settle(bandwidth_mib_s=1)
+    moving.begin()
+    moving.cluster.lab.run("cut", "h2")
+    assert moving.await_peace() == "h1"
+    moving.cluster.lab.run("heal", "h2")
+    moving.cluster.await_all_online()
+    assert moving.await_peace() == "h1"
+
+
+def test_source_without_power_in_mid_copy_is_recovered_once(moving: Moving):
+    moving.settle(bandwidth_mib_s=1)
+    moving.begin(to="h3")
+    moving.cluster.lab.run("kill", "h1")
+    assert moving.await_peace() != "h1"
+
+
+def test_target_agent_frozen_as_the_guest_arrives_resumes_it_when_it_goes_on(moving: Moving):
+    moving.settle(profile="default")  # it holds longer than this takes
+    boots = moving.boots()
+    target = "h3" if moving.cluster.leader() == "h2" else "h2"
+    pid = moving.agent_pid(target)
+    moving.sh(target, f"kill -STOP {pid}")
+    moving.cluster.vmha("vm", "migrate", "web", "--to", target, "--no-wait")
+    wait_until("it has left", lambda: not moving.sh("h1", "virsh domstate web 2>/dev/null", None))
+    moving.sh(target, f"kill -CONT {pid}")
+    assert (moving.await_peace(), moving.boots()) == (target, boots)
+
+
+def test_target_without_power_after_the_switch_is_recovered_once(moving: Moving):
+    moving.settle(bandwidth_mib_s=1)
+    moving.begin()
+    wait_until("it has left", lambda: not moving.sh("h1", "virsh domstate web 2>/dev/null", None))
+    moving.cluster.lab.run("kill", "h2")
+    assert moving.await_peace() != "h2"
+
+
+@pytest.fixture
+def deaf(shared_cluster: Cluster) -> Iterator[str]:
+    """The port of h2 at which its libvirtd answers everything but the Finish of a migration."""
+    source = Path(__file__).with_name("deaf_proxy.py").read_text()
+    process = shared_cluster.lab.spawn("h2", source.replace("sys.argv[1]", DEAF_PORT))
+    assert process.stdout
+    pid = process.stdout.readline().strip()
+    assert pid.isdigit()
+    try:
+        yield DEAF_PORT
+    finally:
+        shared_cluster.lab.sh("h2", f"kill {pid}")
+        process.kill()
+        process.wait()
+
+
+def test_last_reply_lost_makes_libvirt_run_both_sides_by_itself(shared_cluster: Cluster, deaf: str):
+    """The control: plain virsh, a guest that vmha does not know, and storage without locks. Both oracles say so."""
+    lab = shared_cluster.lab
+    shared_cluster.await_all_online()
+    xml = add_witness(LabDir(lab.path), "plain").xml
+    lab.sh("h1", f"cat > /tmp/plain.xml <<'XML'\n{xml}\nXML\nvirsh create /tmp/plain.xml")
+    try:
+        wait_until("it ticks", lambda: lab.verdict("plain")["ticks"] > 5)
+        target = ADDRESSES["h2"]
+        command = f"virsh migrate --live --p2p plain qemu+tcp://{target}:{deaf}/system tcp://{target}"
+        assert "client socket is closed" in lab.sh("h1", f"{command} 2>&1", code=1)
+        wait_until("it runs twice", lambda: lab.verdict("plain")["ran_twice"])
+        assert lab.verdict("plain")["double_writers"] > 0
+    finally:
+        for host in ("h1", "h2"):
+            lab.sh(host, "virsh destroy plain", code=None)
+
+
+def test_last_reply_lost_leaves_one_instance_where_the_handover_is_vmhas(moving: Moving, deaf: str):
+    moving.settle()
+    boots = moving.boots()
+    settings = "/etc/vmha/vmha.toml"
+    moving.sh("h1", f"""sed -i '1i migration_uri = "qemu+tcp://{{address}}:{deaf}/system"' {settings}""")
+    try:
+        moving.restart_agent("h1")
+        said = moving.cluster.vmha("vm", "migrate", "web", "--to", "h2", code=None)
+        assert "stays on h1" in said
+        assert moving.await_peace() == "h1"
+        assert moving.boots() == boots
+    finally:
+        moving.sh("h1", f"sed -i 1d {settings}")
+        moving.restart_agent("h1")
+
+
+def without_disk(xml: str) -> str:
+    """A second copy that a hand may start without spoiling the first one's disk."""
+    return re.sub(r"<disk .*?</disk>", "", xml, flags=re.DOTALL)
+
+
+@pytest.mark.parametrize("policy", ["pause", "destroy", "alarm"])
+def test_second_copy_that_runs_past_an_open_gate_is_alarmed_and_treated_as_the_vm_says(moving: Moving, policy: str):
+    moving.settle(on_duplicate=policy, open_gate="h2")
+    wait_until("its gate is open", lambda: '"off"' in moving.sh("h2", "cat /var/lib/vmha/managed.json"))
+    copy = without_disk(moving.sh("h1", "virsh dumpxml web"))
+    before = len(moving.duplicates())
+    moving.sh("h2", f"cat > /tmp/copy.xml <<'XML'\n{copy}\nXML\nvirsh create /tmp/copy.xml")
+    try:
+        wait_until("the journal tells of it", lambda: len(moving.duplicates()) > before)
+        state = {"pause": "paused", "destroy": "", "alarm": "running"}[policy]
+        wait_until(f"it is {state}", lambda: moving.sh("h2", "virsh domstate web 2>/dev/null", None) == state)
+        assert moving.sh("h1", "virsh domstate web") == "running"
+        warned = {"pause": "a second copy of vm web stands on h2", "destroy": "", "alarm": "vm web RUNS TWICE"}[policy]
+        wait_until("the status says so", lambda: warned in "\n".join(moving.cluster.status()["warnings"]))
+        assert "a second copy runs here" in moving.sh("h2", "cat /var/log/vmha/agent.log")
+    finally:
+        moving.sh("h2", "virsh destroy web", None)
+    assert moving.await_peace() == "h1"
+
+
+def test_locks_and_leases_of_a_definition_come_through_to_qemu(moving: Moving):
+    """QEMU's own image lock refuses a second writer of one file; a lease in the definition is in the domain's."""
+    path = "/var/tmp/locked.img"
+    moving.sh("h1", f"truncate -s 1M {path}")
+    disk = f"<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='{path}'/>"
+    disk += "<target dev='hdb' bus='ide'/></disk>"
+    lease = "<lease><lockspace>vmha</lockspace><key>web</key><target path='/var/tmp/web.lease'/></lease>"
+    moving.settle()
+    moving.cluster.vmha("vm", "stop", "web")
+    plain, moving.xml = moving.xml, moving.xml.replace("</devices>", f"{disk}{lease}</devices>")
+    try:
+        moving.settle()
+        assert "<key>web</key>" in moving.sh("h1", "virsh dumpxml web")
+        command = moving.sh("h1", "tr '\\0' ' ' < /proc/$(pidof qemu-system-x86_64)/cmdline")
+        assert path in command
+        assert "locking" not in command
+        other = re.sub(
+            r"<metadata>.*</metadata>|<uuid>.*?</uuid>", "", moving.sh("h1", "virsh dumpxml web"), flags=re.S
+        )
+        other = re.sub(r"<disk type='network'.*?</disk>|<lease>.*?</lease>", "", other, flags=re.DOTALL)
+        other = other.replace("<name>web</name>", "<name>thief</name>")
+        said = moving.sh("h1", f"cat > /tmp/thief.xml <<'XML'\n{other}\nXML\nvirsh create /tmp/thief.xml 2>&1", code=1)
+        assert 'Failed to get "write" lock' in said
+    finally:
+        moving.cluster.vmha("vm", "stop", "web")
+        moving.xml = plain
+        moving.settle()
+
+
+def test_hand_made_migration_is_refused_under_a_strict_gate_and_vmhas_own_passes(moving: Moving):
+    moving.settle(gate="strict")
+    command = "virsh migrate --live --p2p web qemu+tcp://10.97.0.2/system tcp://10.97.0.2"
+    wait_until("the gate is strict", lambda: '"strict"' in moving.sh("h2", "cat /var/lib/vmha/managed.json"))
+    said = moving.sh("h1", f"{command} 2>&1", code=1)
+    assert "is not expected here by migration" in said
+    assert "use 'vmha vm migrate web --to NODE'" in said
+    assert moving.await_peace() == "h1"
+    boots = moving.boots()
+    moving.cluster.vmha("vm", "migrate", "web", "--to", "h2")
+    assert moving.await_peace() == "h2"
+    assert moving.boots() == boots
+
+
+def test_gate_of_a_node_whose_agent_is_dead_refuses_starts_of_managed_vms_and_of_no_others(moving: Moving):
+    moving.settle()
+    xml = moving.sh("h1", "virsh dumpxml web")
+    other = re.sub(r"<metadata>.*</metadata>", "", xml, flags=re.DOTALL)
+    other = other.replace("<name>web</name>", "<name>mine</name>")
+    other = re.sub(r"<uuid>.*</uuid>", "", other)
+    other = re.sub(r"<disk .*?</disk>", "", other, flags=re.DOTALL)
+    pid = moving.agent_pid("h3")
+    moving.sh("h3", f"kill -STOP {pid}")
+    try:
+        said = moving.sh("h3", f"cat > /tmp/web.xml <<'XML'\n{xml}\nXML\nvirsh create /tmp/web.xml 2>&1", code=1)
+        assert "use 'vmha vm start web'" in said
+        moving.sh("h3", f"cat > /tmp/mine.xml <<'XML'\n{other}\nXML\nvirsh create /tmp/mine.xml")
+        moving.sh("h3", "virsh destroy mine")
+    finally:
+        moving.sh("h3", f"kill -CONT {pid}")
