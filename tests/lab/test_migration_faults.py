@@ -68,8 +68,11 @@ class Moving:
 
     def settle(self, **settings: object) -> None:
         """As wanted, at home, ticking."""
-        path = self.cluster.file("web.yaml", document(self.xml, **settings))  # type: ignore[arg-type]
-        self.cluster.vmha("apply", str(path), "--yes")
+        text = document(self.xml, **settings)  # type: ignore[arg-type]
+        path = self.cluster.lab.path.parent / "web.yaml"
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+            self.cluster.vmha("apply", str(path), "--yes")
         self.cluster.await_running("web")
         if self.cluster.vm("web")["node"] != "h1":
             self.cluster.vmha("vm", "relocate", "web", "--to", "h1", code=None)  # it may be coming home by itself
@@ -196,6 +199,8 @@ def test_target_without_power_after_the_switch_is_recovered_once(moving: Moving)
 @pytest.fixture
 def deaf(shared_cluster: Cluster) -> Iterator[str]:
     """The port of h2 at which its libvirtd answers everything but the Finish of a migration."""
+    shared_cluster.lab.switch_everything_on()
+    shared_cluster.await_all_online()
     source = Path(__file__).with_name("deaf_proxy.py").read_text()
     process = shared_cluster.lab.spawn("h2", source.replace("sys.argv[1]", DEAF_PORT))
     assert process.stdout
@@ -212,7 +217,6 @@ def deaf(shared_cluster: Cluster) -> Iterator[str]:
 def test_last_reply_lost_makes_libvirt_run_both_sides_by_itself(shared_cluster: Cluster, deaf: str):
     """The control: plain virsh, a guest that vmha does not know, and storage without locks. Both oracles say so."""
     lab = shared_cluster.lab
-    shared_cluster.await_all_online()
     xml = add_witness(LabDir(lab.path), "plain").xml
     lab.sh("h1", f"cat > /tmp/plain.xml <<'XML'\n{xml}\nXML\nvirsh create /tmp/plain.xml")
     try:
