@@ -173,7 +173,7 @@ class Agent:
                 self._relist |= parts[-1] == "spec"
             elif parts[0] == "nodes" and len(parts) == 4:
                 vms.add(VmName(parts[3]))
-            elif parts in (["config"], ["nodes", self._keeper.node, "spec"]):
+            elif parts in (("config",), ("nodes", self._keeper.node, "spec")):
                 self._relist = True
                 self._wake.set()
         if vms:
@@ -278,7 +278,8 @@ class Agent:
         tried = self._worker.migrations_tried.get(vm)
         return Attempt(
             migration_tried=tried is not None and placement is not None and tried[0] == placement.modified,
-            left_by_migration=self._hypervisor.find_ending(vm) is Ending.MIGRATED,
+            left_by_migration=self._hypervisor.find_ending(vm) is Ending.MIGRATED
+            or (placement is not None and self._worker.left_unseen.get(vm) == placement.modified),
         )
 
     def _target_answers(self, vm: VmName, placement: Stored[Placement] | None, snapshot: Snapshot) -> bool:

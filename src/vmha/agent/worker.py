@@ -59,7 +59,9 @@ _ENDED = {
 
 @dataclass(slots=True, kw_only=True)
 class Worker:
-    """The hands of an agent. ``migrations_tried`` tells the next decision what this process has already done."""
+    """The hands of an agent. ``migrations_tried`` tells the next decision what this process has already done;
+    ``left_unseen``, which vms left by migration while it was not there to see it, under which placement's revision.
+    """
 
     hypervisor: Hypervisor
     inventory: Inventory
@@ -72,6 +74,7 @@ class Worker:
     read_snapshot: Callable[[], Snapshot]
     starting: set[VmName] = field(default_factory=set)
     migrations_tried: dict[VmName, tuple[Revision, str]] = field(default_factory=dict)
+    left_unseen: dict[VmName, Revision] = field(default_factory=dict)
 
     async def do(self, action: Action, read: Stored[Placement] | None, vm: VmName, spec: VmSpec | None) -> None:
         """Raises ``VmhaError`` when it could not be done; the next look decides again."""
@@ -113,7 +116,7 @@ class Worker:
             case Action.KEEP:
                 await self._keep(read)
             case Action.RELEASE:
-                await self._release(read, spec)
+                await self._release(read)
             case Action.DEPART:
                 await self._depart(read)
             case Action.NOTHING | Action.WAIT:
@@ -243,14 +246,11 @@ class Worker:
         view = self.read_snapshot().vms.get(vm)
         return view is None or view.spec is None
 
-    async def _release(self, read: Stored[Placement], spec: VmSpec | None) -> None:
+    async def _release(self, read: Stored[Placement]) -> None:
         placement = read.value
         ending = self.hypervisor.find_ending(placement.vm) or Ending.UNKNOWN
-        if ending is Ending.UNKNOWN and await self._left_unseen(placement):
-            if placement.phase is Phase.MIGRATING:
-                await self._hand_over(read, spec)
-            else:
-                await self._depart(read)
+        if ending is Ending.UNKNOWN and await self._has_left_unseen(placement):
+            self.left_unseen[placement.vm] = read.modified  # the next look decides what follows from it
             return
         if placement.phase is Phase.HELD and ending is Ending.UNKNOWN:
             await self._wait_out(placement.vm)  # a former process of this agent may have asked for its start
@@ -263,7 +263,7 @@ class Worker:
         text = f"it does not run on {self.keeper.node} any more: {why}"
         await self.claims.write(read, new, kind="stopped", text=text, gone_here=True)
 
-    async def _left_unseen(self, placement: Placement) -> bool:
+    async def _has_left_unseen(self, placement: Placement) -> bool:
         """It left by migration while no agent was here to see it. A note from before its claim is of an earlier run."""
         left_at = await self.hypervisor.recall_migration(placement.vm)
         if left_at is None or placement.phase is Phase.STOPPING:
