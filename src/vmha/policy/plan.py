@@ -41,7 +41,9 @@ def plan(snapshot: Snapshot, moment: Moment) -> Plan:
     for request in about_nodes:
         asked = _steps_of(decide_request(request, None, ground, moment))
         # Confirmed off while its silence is proof enough: once is right, the second would only lose its compare.
+        # So it is when two people confirm it.
         steps.extend(step for step in asked if not (isinstance(step, EvictSession) and step.session in evicted))
+        evicted |= {step.session for step in asked if isinstance(step, EvictSession)}
     for name, request in by_vm.items():
         if name not in snapshot.vms:
             steps.extend(_steps_of(decide_request(request, None, ground, moment)))

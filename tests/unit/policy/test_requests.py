@@ -244,6 +244,14 @@ def test_silent_node_that_is_confirmed_off_is_evicted_and_its_vm_recovered(silen
     assert book.answered().progress is Progress.DONE
 
 
+def test_node_that_two_people_confirm_off_is_evicted_once_and_both_are_answered() -> None:
+    book = cluster("n2", "n3").node("n1", lease=False).running("web", "n1")
+    book.request(Verb.CONFIRM_OFF, node="n1").request(Verb.CONFIRM_OFF, name="r2", node="n1")
+    assert len([step for step in book.plan(silence_s={"n1": SUSPECT_S}).steps if isinstance(step, EvictSession)]) == 1
+    book.lead(silence_s={"n1": SUSPECT_S})
+    assert (book.answered().progress, book.answered("r2").progress) == (Progress.DONE, Progress.DONE)
+
+
 def test_confirmation_also_ends_the_claims_of_sessions_before() -> None:
     book = cluster("n2").offline("n1").vm("web").placed("web", "n1", session=SessionId("s-older"))
     book.request(Verb.CONFIRM_OFF, node="n1").lead()
