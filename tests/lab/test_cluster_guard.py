@@ -170,6 +170,26 @@ def test_guard_ends_guests_without_a_libvirtd_that_answers(cluster: Cluster):
     cluster.lab.sh("h1", f"kill -CONT {libvirtd}")
 
 
+def test_host_fenced_by_its_storage_gets_it_back_with_its_next_session(cluster: Cluster):
+    """Its guest goes on until its guard ends it, and writes nothing: the other one may start before that."""
+    accept = "[storage_fenced, guard_elapsed, watchdog_elapsed, operator_confirmed]"
+    settings = cluster.file("accept.yaml", f"config: {{profile: tuned, fencing: {{accept: {accept}}}}}\n")
+    cluster.vmha("apply", str(settings), "--yes")
+    fence_h1_with(
+        cluster, {"agent": "fence_vmha_lab", "role": "storage", "options": {"plug": "h1", "method": "storage"}}
+    )
+    cluster.lab.run("cut", "h1")
+    cluster.await_running("web", on="h2")
+    assert "storage_fenced" in cluster.vm("web")["reason"]
+    cluster.await_ticks("web")
+    assert cluster.lab.node("h1")["power"] == "on"
+    cluster.lab.run("heal", "h1")
+    cluster.await_running("web", on="h1")  # home again: so it was let in
+    assert any(entry["kind"] == "storage-given-back" for entry in cluster.journal())
+    settings.write_text("config: {profile: tuned}\n")
+    cluster.vmha("apply", str(settings), "--yes")
+
+
 def test_fence_agent_that_lies_about_the_power_is_refuted_by_another_that_looks(cluster: Cluster):
     """Its lie would start the vm elsewhere while h1, cut off, still runs it."""
     fence_h1_with(cluster, {"agent": LIAR}, {**POWER_SWITCH, "role": "verify"})

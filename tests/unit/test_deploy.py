@@ -51,6 +51,13 @@ def test_a_unit_comes_back_and_keeps_what_it_had_in_run(name: str) -> None:
     assert "StartLimitIntervalSec=0" in UNITS[name].read_text()
 
 
+def test_the_guards_unit_leaves_it_what_it_needs_to_kill_for_good() -> None:
+    allowed = unit("vmha-guard")["CapabilityBoundingSet"].split()
+    assert {"CAP_KILL", "CAP_SYS_PTRACE", "CAP_IPC_LOCK", "CAP_SYS_NICE", "CAP_SYS_RESOURCE"} <= set(allowed)
+    assert unit("vmha-guard")["LimitMEMLOCK"] == "infinity"
+    assert unit("vmha-guard")["OOMScoreAdjust"] == "-1000"
+
+
 def test_the_etcd_sample_sets_what_is_no_matter_of_taste() -> None:
     lines = (DEPLOY / "etcd" / "etcd.default").read_text()
     values = dict(re.findall(r'^(ETCD_\w+)="(.*)"$', lines, re.MULTILINE))

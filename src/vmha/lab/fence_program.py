@@ -15,6 +15,7 @@ DEFAULT_ADDRESS = "10.97.0.254"
 DEFAULT_PORT = 24410
 _TIMEOUT_S = 20.0
 _OK, _FAILED, _OFF = 0, 1, 2
+_METHODS = ("power", "storage")
 # Old and new names of one option, and the letters of the command line.
 _ALIASES = {
     "ip": "ip",
@@ -29,6 +30,7 @@ _ALIASES = {
     "action": "action",
     "option": "action",
     "o": "action",
+    "method": "method",
     "timeout": "timeout",
     "power_timeout": "timeout",
 }
@@ -53,6 +55,10 @@ _METADATA = """\
   <parameter name="plug" unique="1" required="1" obsoletes="port">
     <getopt mixed="-n, --plug=[name]"/><content type="string"/>
     <shortdesc lang="en">Name of the host, e.g. h2</shortdesc>
+  </parameter>
+  <parameter name="method" unique="0" required="0">
+    <getopt mixed="--method=[method]"/><content type="string" default="power"/>
+    <shortdesc lang="en">What is switched: power, or storage (the host's access to it)</shortdesc>
   </parameter>
 </parameters>
 <actions>
@@ -117,9 +123,11 @@ def act(options: dict[str, str]) -> int:
     plug = options.get("plug")
     if not plug:
         raise FenceError("plug is missing: which host?")
+    if options.get("method", "power") not in _METHODS:
+        raise FenceError(f"unknown method {options['method']!r} (accepted: {', '.join(_METHODS)})")
     match action:
         case "status":
-            state = _ask(options, "status", plug)[1]
+            state = _ask(options, _verb(options, "status"), plug)[1]
             print(f"Status: {state.upper()}")
             return _OK if state == "on" else _OFF
         case "on" | "off":
@@ -134,9 +142,13 @@ def act(options: dict[str, str]) -> int:
 
 
 def _switch(options: dict[str, str], action: str, plug: str) -> None:
-    state = _ask(options, action, plug)[1]
+    state = _ask(options, _verb(options, action), plug)[1]
     if state != action:
         raise FenceError(f"{plug} is {state} after {action}")
+
+
+def _verb(options: dict[str, str], action: str) -> str:
+    return action if options.get("method", "power") == "power" else f"storage-{action}"
 
 
 def _ask(options: dict[str, str], *words: str) -> list[str]:

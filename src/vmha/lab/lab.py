@@ -70,7 +70,7 @@ class Lab:
             host_name=lambda address: names.get(address, address),
         )
         self._forwarder = Forwarder(self._etcd_targets)
-        self._switch = PowerSwitch({node.name: self._machines[node.name] for node in spec.host_specs})
+        self._switch = PowerSwitch({node.name: self._machines[node.name] for node in spec.host_specs}, self._storage)
         self._control = ControlServer(self._handle)
         self._stop = asyncio.Event()
         self._stalls = 0

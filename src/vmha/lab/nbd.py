@@ -13,6 +13,7 @@ import errno
 import os
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -54,11 +55,31 @@ class StorageServer:
         self._host_name = host_name
         self._exports: dict[str, _Export] = {}
         self._connections = 0
+        self._shut_out: set[str] = set()
+        self._under_way: Counter[str] = Counter()
+        self._open_writers: dict[asyncio.StreamWriter, str] = {}
         # Off the event loop: a slow disk must not stop the clock of the hosts' watchdogs, which live there too.
         self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="storage")
 
     async def start(self, address: str, port: int) -> None:
         self._server = await asyncio.start_server(self._serve, address, port, limit=4 << 20)
+
+    async def shut_out(self, host: str) -> None:
+        """Serve a host no more. Returns when nothing of it is under way: no write of it comes after that."""
+        self._shut_out.add(host)
+        for writer, of in list(self._open_writers.items()):
+            if of == host:
+                writer.transport.abort()
+        while self._under_way[host]:  # noqa: ASYNC110 (a write takes a millisecond)
+            await asyncio.sleep(0.002)
+        self._journal.note("storage-shut-out", node=host)
+
+    def let_in(self, host: str) -> None:
+        self._shut_out.discard(host)
+        self._journal.note("storage-let-in", node=host)
+
+    def is_shut_out(self, host: str) -> bool:
+        return host in self._shut_out
 
     def reports(self) -> dict[str, WriterReport]:
         """What is known of every export that was opened since the lab came up."""
@@ -78,14 +99,16 @@ class StorageServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections += 1
         connection = Connection(number=self._connections, host=self._host_name(writer.get_extra_info("peername")[0]))
+        self._open_writers[writer] = connection.host
         writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            name = await self._negotiate(reader, writer)
+            name = None if connection.host in self._shut_out else await self._negotiate(reader, writer)
             if name is not None:
                 await self._transmit(name, connection, reader, writer)
         except (asyncio.IncompleteReadError, OSError):
             pass  # the client is gone
         finally:
+            del self._open_writers[writer]
             writer.close()
 
     async def _negotiate(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str | None:
@@ -147,14 +170,17 @@ class StorageServer:
                 return
             data = await reader.readexactly(length) if command == _WRITE else b""
             export = self._exports.get(name)
-            if export is None:
+            if export is None or connection.host in self._shut_out:
                 return
             if command in (_WRITE, _TRIM, _WRITE_ZEROES):
                 self._note_write(name, export, connection, offset, data)
+            self._under_way[connection.host] += 1
             try:
                 reply, code = await self._carry_out(export, command, flags, offset, length, data), 0
             except OSError as error:
                 reply, code = b"", error.errno or errno.EIO
+            finally:
+                self._under_way[connection.host] -= 1
             writer.write(struct.pack(">IIQ", _REPLY_MAGIC, code, handle) + reply)
             await writer.drain()
 

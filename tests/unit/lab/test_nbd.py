@@ -131,3 +131,16 @@ async def test_a_forgotten_export_serves_no_more(served: Served) -> None:
     with pytest.raises(asyncio.IncompleteReadError):
         await client.write(0, b"a")
     assert served.server.reports() == {}
+
+
+async def test_a_host_that_is_shut_out_writes_nothing_until_it_is_let_in_again(served: Served) -> None:
+    client = await served.connect()
+    assert await client.write(0, b"before") == 0
+    await served.server.shut_out("h1")
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await client.write(0, b"behind")
+    with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+        await served.connect()
+    assert (served.directory / "disk.img").read_bytes()[:6] == b"before"
+    served.server.let_in("h1")
+    assert await (await served.connect()).write(0, b"anew..") == 0
