@@ -110,6 +110,15 @@ def undrain(ctx: typer.Context, name: NodeArgument) -> None:
     show(f"{name} may receive vms again")
 
 
+@app.command()
+def remove(ctx: typer.Context, name: NodeArgument) -> None:
+    """Forget a node that is gone for good: offline, without vms, named by no failover domain."""
+    from vmha.operator.nodes import remove as remove_node
+
+    do(ctx, lambda client: remove_node(client, name))
+    show(f"{name} is forgotten; an agent of that name would join anew")
+
+
 @app.command("confirm-off")
 def confirm_off(
     ctx: typer.Context,

@@ -141,6 +141,7 @@ class FenceDeviceSpec(Document):
     options: dict[str, str] = Field(default_factory=dict)
     timeout_s: Annotated[float, Field(ge=1, le=600)] = 20.0
     retries: Annotated[int, Field(ge=0, le=10)] = 1
+    has_status: bool = Field(default=True, description="false: it can not tell the state; its word for off suffices.")
 
 
 class NodeSpec(Document):

@@ -36,5 +36,10 @@ class FenceAgents:
 
 def _device(spec: FenceDeviceSpec) -> FenceDevice:
     return FenceDevice(
-        agent=spec.agent, role=spec.role, options=spec.options, timeout_s=spec.timeout_s, retries=spec.retries
+        agent=spec.agent,
+        role=spec.role,
+        options=spec.options,
+        timeout_s=spec.timeout_s,
+        retries=spec.retries,
+        has_status=spec.has_status,
     )

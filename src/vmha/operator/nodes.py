@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName
 from vmha.model.keys import encode
 from vmha.model.records import Phase, Request, Verb
@@ -10,7 +11,7 @@ from vmha.operator.client import Edit, OperatorClient, Reading
 from vmha.operator.errors import unknown_name
 from vmha.operator.requests import submit
 from vmha.policy.snapshot import NodeView, Snapshot
-from vmha.store.port import Put
+from vmha.store.port import Delete, Put
 
 
 async def drain(client: OperatorClient, name: str, *, why: str = "") -> NodeSpec:
@@ -27,6 +28,41 @@ async def undrain(client: OperatorClient, name: str) -> NodeSpec:
 async def confirm_off(client: OperatorClient, name: str) -> Request:
     """An operator's word that a node is powered off: its vms are recovered on it. Wrong, it makes vms run twice."""
     return await submit(client, Verb.CONFIRM_OFF, node=name)
+
+
+async def remove(client: OperatorClient, name: str) -> None:
+    """Forget a node that is gone for good: what is said of it, and what it last said of itself.
+
+    Raises:
+        Rejected: it has a session, or a vm may still run on it, or a failover domain names it.
+    """
+
+    def decide(reading: Reading) -> Edit[None]:
+        view = find_node(reading.snapshot, name)
+        if why := _why_not_removed(view, reading.snapshot):
+            raise Rejected(f"{name} can not be removed: {why[0]}", accepted=why[1])
+        keys = client.keys
+        known = [keys.node_spec(view.name), keys.node_status(view.name), keys.fence_attempt(view.name)]
+        # A beat that is there by now is a session: whoever has one may be given vms, and has not gone.
+        compares = [reading.unchanged(key) for key in (*known, keys.beat(view.name))]
+        said = [keys.observation(view.name, vm.name) for vm in reading.snapshot.vms.values() if view.name in vm.seen]
+        return Edit(result=None, ops=[Delete(key) for key in (*known, *said)], compares=compares)
+
+    await client.change(decide)
+
+
+def _why_not_removed(view: NodeView, snapshot: Snapshot) -> tuple[str, str] | None:
+    """What stands in the way, and what would do."""
+    if view.beat is not None or view.session is not None:
+        return "it has a session", "a node that is offline: stop its agent and its guard, or wait for its fencing"
+    if held := vms_on(snapshot, view.name):
+        return f"it holds {', '.join(held)}", f"vms that run elsewhere; if it is off: vmha node confirm-off {view.name}"
+    if view.is_cut_off_its_storage:
+        return "its storage access is cut off and not given back yet", "a node that has it again"
+    domains = [one.name for one in snapshot.domains.values() if any(m.node == view.name for m in one.members)]
+    if domains:
+        return f"failover domain {', '.join(domains)} names it", "a node that none names: vmha domain add --replace"
+    return None
 
 
 def find_node(snapshot: Snapshot, name: str) -> NodeView:

@@ -1,12 +1,14 @@
 """Draining nodes, and failover domains."""
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.unit.operator.cluster import Cluster, xml_of
 from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName
 from vmha.model.records import Phase
-from vmha.model.vm import FailoverDomain
+from vmha.model.vm import FailoverDomain, FailoverDomainMember
 from vmha.operator import domains, nodes, vms
 from vmha.operator.errors import UnknownName
 
@@ -77,3 +79,43 @@ async def test_a_failover_domain_that_a_vm_names_is_not_removed(cluster: Cluster
     await vms.remove_vm(cluster.client, "web")
     await domains.remove_domain(cluster.client, "home")
     assert (await cluster.client.read()).domains == {}
+
+
+async def test_a_node_that_is_gone_for_good_leaves_nothing_behind(cluster: Cluster) -> None:
+    cluster.join("h1", "h2")
+    await nodes.drain(cluster.client, "h1", why="scrapped")
+    cluster.see("stray", "h1")
+    for key in (cluster.keys.beat(NodeName("h1")), cluster.keys.session(NodeName("h1"))):
+        cluster.delete(key)
+    await nodes.remove(cluster.client, "h1")
+    assert not any("nodes/h1/" in key for key in cluster.contents())
+    assert list((await cluster.client.read()).nodes) == ["h2"]
+
+
+@pytest.mark.parametrize(
+    ("hinder", "words"),
+    [
+        (lambda cluster: None, "it has a session"),
+        (lambda cluster: offline_with(cluster, vm="web"), "it holds web.*confirm-off h1"),
+        (lambda cluster: offline_with(cluster, domain="pref"), "failover domain pref names it"),
+    ],
+)
+async def test_a_node_that_may_still_matter_is_not_removed(
+    cluster: Cluster, hinder: Callable[[Cluster], None], words: str
+) -> None:
+    cluster.join("h1", "h2")
+    hinder(cluster)
+    before = cluster.contents()
+    with pytest.raises(Rejected, match=words):
+        await nodes.remove(cluster.client, "h1")
+    assert cluster.contents() == before
+
+
+def offline_with(cluster: Cluster, *, vm: str = "", domain: str = "") -> None:
+    for key in (cluster.keys.beat(NodeName("h1")), cluster.keys.session(NodeName("h1"))):
+        cluster.delete(key)
+    if vm:
+        cluster.place(vm, "h1")
+    if domain:
+        members = (FailoverDomainMember(node="h1"),)
+        cluster.put(cluster.keys.domain(domain), FailoverDomain(name=domain, members=members))
