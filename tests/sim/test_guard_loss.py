@@ -40,3 +40,54 @@ def test_node_whose_guard_is_gone_is_not_eligible_from_that_instant_on_and_promi
         assert cluster.violations() == []
 
     in_cluster(scene)
+
+
+def test_guard_that_is_back_makes_its_node_eligible_again_at_once() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web", on=("n1", "n2", "n3"))
+        host = cluster.hands.host("n1")
+        host.kill_guard()
+        await until(lambda: condition(cluster) is Condition.UNFIT, what="not eligible", timeout_s=AT_ONCE_S)
+        await asyncio.sleep(1.0)
+        host.start_guard()
+        await until(lambda: condition(cluster) is Condition.ONLINE, what="eligible", timeout_s=1.0)
+        await until(lambda: promised(cluster) is ArmedLevel.GUARD, what="a beat that promises it", timeout_s=1.0)
+        assert cluster.where("web") == ["n1"]
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def test_guard_that_comes_back_too_late_ends_the_guests_of_a_node_that_is_cut_off() -> None:
+    """While it is away nothing ends them, so nobody may conclude from silence: the beats have said so."""
+
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web", on=("n1", "n2", "n3"))
+        host = cluster.hands.host("n1")
+        host.kill_guard()
+        await until(lambda: promised(cluster) is ArmedLevel.NONE, what="a beat that says so", timeout_s=AT_ONCE_S)
+        host.cut()
+        await asyncio.sleep(30.0)
+        assert cluster.where("web") == ["n1"]  # it runs there and nowhere else, however long the silence
+        host.start_guard()
+        await until(lambda: cluster.where("web") == [], what="the guard ends it", timeout_s=1.0)
+        await asyncio.sleep(10.0)
+        assert cluster.where("web") == []  # nobody knows yet
+        host.heal()
+        await until(lambda: len(cluster.where("web")) == 1, what="it runs again", timeout_s=30.0)
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def test_watchdog_resets_a_node_whose_guard_does_not_come_back() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web", on=("n1", "n2", "n3"))
+        host = cluster.hands.host("n1")
+        host.kill_guard()
+        host.stop_agent()
+        await until(lambda: host.boots == 2, what="it was reset and has booted", timeout_s=15.0)
+        await until(lambda: len(cluster.where("web")) == 1, what="web runs again", timeout_s=30.0)
+        assert cluster.violations() == []
+
+    in_cluster(scene, watchdog_s=2)
