@@ -172,7 +172,10 @@ async def metadata(device: FenceDevice, node: NodeName) -> FenceResult:
 async def _power_off_with(device: FenceDevice, node: NodeName, halt: Halt) -> FenceResult:
     cut = "storage access" if device.role is FenceRole.STORAGE else "power"
     before = await power_status(device, node) if device.has_status else None
-    result = await _act(device, node, "off", halt)
+    # A device that could not even tell its state has used up an attempt: the next device may be waiting for its turn.
+    is_blind = before is not None and before.power is Power.UNKNOWN
+    one_less = replace(device, retries=max(0, device.retries - 1)) if is_blind else device
+    result = await _act(one_less, node, "off", halt)
     if not result.confirmed:
         return result
     if before is None:

@@ -96,15 +96,17 @@ async def test_a_power_supply_that_takes_a_moment_is_asked_again(tmp_path: Path)
 
 
 async def test_a_program_that_needs_two_tries_gets_them(tmp_path: Path) -> None:
-    agent = program(tmp_path, '[ "$(wc -l < "$dir/runs")" -lt 3 ] && exit 1\n' + STATUS + SWITCH)
+    once = '[ "$action" = off ] && [ $(grep -c off "$dir/runs") -lt 2 ] && exit 1\n'
+    agent = program(tmp_path, once + STATUS + SWITCH)
     result = await power_off([device(agent, retries=1)], NODE)
     assert (result.confirmed, result.attempts) == (True, 2)
 
 
 async def test_a_program_that_fails_is_a_result_with_its_words(tmp_path: Path) -> None:
     agent = program(tmp_path, 'echo "Connection timed out" >&2\nexit 1\n')
-    result = await power_off([device(agent, retries=2)], NODE)
+    result = await power_off([device(agent, retries=3)], NODE)
     assert (result.confirmed, result.attempts) == (False, 3)
+    assert runs(tmp_path) == ["status", "off", "off", "off"]
     said = "exit code 1: Connection timed out (action off of n1, expected exit code: 0)"
     assert result.message == f"{agent}: {said}"
 
