@@ -26,7 +26,7 @@ from vmha.model.vm import Migration as MigrationSpec
 
 SOURCE, TARGET = "n1", "n2"
 COPY_S = 2.0
-LASTS_S = 25.0
+LASTS_S = 12.0
 """How long a fault lasts that can be mended: longer than every deadline of the profile."""
 BUDGET_S = 60.0
 """From the end of the fault: until the vm runs, and runs in peace."""
