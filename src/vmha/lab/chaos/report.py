@@ -190,10 +190,12 @@ def record(results: Sequence[Result]) -> str:
         ),
         "",
         f"After healing every guest ticked again within {sums.back_max_s:.1f} s (median {sums.back_median_s:.1f} s; "
-        f"0 for rounds in which none had stopped), the whole cluster was at rest within {sums.rest_max_s:.1f} s "
-        f"(median {sums.rest_median_s:.1f} s). The budget was {sums.budget_s:.0f} s. The longest outage of a guest in",
-        f"a round was {sums.outage_median_s:.1f} s in the median and {sums.outage_max_s:.1f} s at most; it has the "
-        "time of the fault itself in it, and of stops that were asked for.",
+        "0 for rounds in which none had stopped).",
+        f"The whole cluster was at rest within {sums.rest_max_s:.1f} s (median {sums.rest_median_s:.1f} s). "
+        f"The budget was {sums.budget_s:.0f} s.",
+        f"The longest outage of a guest in a round was {sums.outage_median_s:.1f} s in the median and "
+        f"{sums.outage_max_s:.1f} s at most;",
+        "it has the time of the fault itself in it, and of stops that were asked for.",
         "",
         *_table(FAULT_HEADERS, fault_rows(results)),
         "",
