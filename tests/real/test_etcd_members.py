@@ -185,3 +185,24 @@ async def test_eviction_whose_answer_is_lost_recovers_once(cluster: RealCluster,
     assert await fenced(cluster) == {session}
     assert [len(await cluster.journal(kind)) for kind in ("fenced", "recover", "claimed")] == [1, 1, 2]
     assert cluster.starts("web") == 2
+
+
+async def test_restore_from_a_backup_under_running_nodes_ends_no_guest_and_starts_no_second_one(
+    cluster: RealCluster,
+) -> None:
+    """etcd goes on at an earlier revision under the same cluster id: nobody is told, everybody finds out."""
+    backup = cluster.etcd.back_up()
+    await submit(cluster.operator, Verb.MIGRATE, vm="web", node="n2")
+    await cluster.until_runs("web", "n2")
+    before = sessions(cluster)
+    await asyncio.to_thread(cluster.etcd.restore, backup)
+
+    async def is_settled() -> bool:
+        history = (await cluster.operator.read(timeout_s=10.0)).history
+        return history is not None and history.value.settled
+
+    await until(is_settled, what="the restored store is settled", timeout_s=30.0)
+    await cluster.until_runs("web", "n2")
+    assert sessions(cluster) == before
+    assert cluster.starts("web") == 1
+    assert {entry.kind for entry in await cluster.journal()} >= {"store-went-back", "history-settled"}

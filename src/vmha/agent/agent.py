@@ -31,7 +31,7 @@ from vmha.model.records import (
 )
 from vmha.model.settings import GateMode, Proof
 from vmha.model.vm import Handover, OnDuplicate
-from vmha.policy.reconcile import Action, Attempt, needs_fresh_reading, reconcile
+from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, needs_fresh_reading, reconcile
 from vmha.policy.snapshot import Snapshot, VmView
 from vmha.policy.tracking import DUPLICATE_GRACE_S, find_rightful
 from vmha.store.journal import Journal
@@ -168,7 +168,9 @@ class Agent:
         vms = set()
         for key in keys:
             parts = split_key(self._prefix, key)
-            if parts[0] == "vms" and len(parts) == 3:
+            if tuple(parts) == ("history",):
+                self.session_changed()  # what was published may be gone from the store
+            elif parts[0] == "vms" and len(parts) == 3:
                 vms.add(VmName(parts[1]))
                 self._relist |= parts[-1] == "spec"
             elif parts[0] == "nodes" and len(parts) == 4:
@@ -254,12 +256,18 @@ class Agent:
         self, vm: VmName, view: VmView | None, placement: Stored[Placement] | None, snapshot: Snapshot
     ) -> Action:
         session, reading = self._keeper.current, self.inventory.reading
-        if session is None or reading is None or self.inventory.trouble or not self.inventory.is_published(session):
+        if (
+            not self._keeper.has_confirmed()
+            or session is None
+            or reading is None
+            or self.inventory.trouble
+            or not self.inventory.is_published(session)
+        ):
             return Action.NOTHING
         spec = view.spec.value if view and view.spec else None
         handover = spec.migration.handover if spec else Handover.SAFE
         attempt = self._attempt(vm, placement)
-        return reconcile(
+        action = reconcile(
             placement.value if placement else None,
             reading.local(vm),
             me=self._keeper.node,
@@ -273,6 +281,9 @@ class Agent:
             handover=handover,
             duplicate=self._duplicate(vm, view, snapshot),
         )
+        if snapshot.unsettled and action not in SAYS_WHAT_IS:
+            return Action.NOTHING  # the placement may be of the past (policy/restored.py)
+        return action
 
     def _attempt(self, vm: VmName, placement: Stored[Placement] | None) -> Attempt:
         tried = self._worker.migrations_tried.get(vm)
@@ -432,6 +443,7 @@ class Agent:
             migration_address=self._migration_address,
             leaving=self._leaving,
             notes=(*(guard.notes if guard else ()), *self._failsafe_notes()),
+            history=self.inventory.history if self.inventory.is_published(self._keeper.current) else "",
             looked_for=self.inventory.looked_for if self.inventory.is_published(self._keeper.current) else Revision(0),
         )
         if self._capacity is None:

@@ -75,7 +75,7 @@ class Inventory:
         self._keeper, self._read_snapshot, self._on_change = keeper, read_snapshot, on_change
         self._look = asyncio.Event()
         self._published: dict[VmName, Observation] = {}
-        self._published_in: SessionId | None = None
+        self._published_in: tuple[SessionId, str] | None = None  # and since which restore of the store
         self._progress: dict[VmName, str] = {}
         self.reading: Reading | None = None
         self.trouble = "the hypervisor has not answered yet"
@@ -93,7 +93,13 @@ class Inventory:
 
     def is_published(self, session: Session | None) -> bool:
         """Has a whole inventory been published in this session, and does the hypervisor still answer?"""
-        return session is not None and self._published_in == session.id and not self.trouble
+        return session is not None and self._published_in == (session.id, self.history) and not self.trouble
+
+    @property
+    def history(self) -> str:
+        """The newest record of a restored store: what was published before it may be gone from the store."""
+        record = self._read_snapshot().history
+        return record.value.id if record else ""
 
     def forget(self, vm: VmName) -> None:
         """Its observation was taken away together with its claim."""
@@ -184,7 +190,8 @@ class Inventory:
         """Write the differences; all of it in the first look of a session. False: to be tried again."""
         assert self.reading
         node = self._keeper.node
-        whole = self._published_in != session.id
+        now = (session.id, self.history)
+        whole = self._published_in != now
         known = await self._stored_before() if whole else self._published
         wanted = {vm: self._observe(vm, view, session) for vm, view in sorted(self.reading.domains.items())}
         ops: list[Op] = []
@@ -203,7 +210,7 @@ class Inventory:
                 return False
         self._published = wanted
         if whole:
-            self._published_in = session.id
+            self._published_in = now
             self._on_change(set(wanted))
         return True
 

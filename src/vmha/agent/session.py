@@ -23,15 +23,17 @@ import structlog
 from vmha import __version__
 from vmha.agent.guard_watch import rest, watch_guard
 from vmha.agent.outlive import NoPeers, Outliving, outlive
-from vmha.agent.session_state import BeatCount, Session
+from vmha.agent.rejoin import Rejoin, is_of_the_past, is_ours, read_beat
+from vmha.agent.session_state import BeatCount, Session, guarded_only, taken_up
 from vmha.fencing.port import Guard, GuardRefused, GuardStatus, GuardUnavailable, SessionExpired, State
 from vmha.model.clock import Clock
-from vmha.model.errors import Rejected, VmhaError
+from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName, Revision, SessionId
-from vmha.model.keys import Keys, decode, encode
+from vmha.model.keys import Keys, encode
 from vmha.model.records import ArmedLevel, BeatRecord, FenceRecord, SessionRecord
 from vmha.model.settings import ClusterConfig, Proof, Timing
 from vmha.policy.failsafe import LATE_BEATS
+from vmha.store.journal import Journal
 from vmha.store.port import Compare, Created, Delete, KeyValue, LeaseGone, Modified, Op, Put, Store
 
 log = structlog.get_logger(__name__)
@@ -67,6 +69,8 @@ class SessionKeeper:
         list_managed: Callable[[], Collection[str]],
         is_at_rest: Callable[[], bool],
         on_change: Callable[[], None],
+        read_listed_at: Callable[[], float] = lambda: 0.0,
+        on_went_back: Callable[[], None] = lambda: None,
         peers: Outliving | None = None,
         on_bridged: Callable[[float], None] = lambda _: None,
     ) -> None:
@@ -74,6 +78,9 @@ class SessionKeeper:
         self._store, self._keys, self._clock, self._guard = store, keys, clock, guard
         self._identity, self._read_config = identity, read_config
         self._list_managed, self._is_at_rest, self._on_change = list_managed, is_at_rest, on_change
+        self._read_listed_at = read_listed_at
+        journal = Journal(store, keys, clock, identity.node, days=lambda: read_config().journal_days)
+        self._rejoin = Rejoin(store, keys, clock, identity.node, journal, on_went_back)
         self.current: Session | None = None
         self.beats = BeatCount()
         self._has_left = False
@@ -104,6 +111,14 @@ class SessionKeeper:
     def why_no_failsafe(self) -> str:
         """Why guests here would end with the store; '' when they would go on by the peers' promises."""
         return self._peers.terms().why_none
+
+    def has_confirmed(self) -> bool:
+        """A beat of ours that was sent after the mirror's newest listing has committed.
+
+        The store that was listed is then the one that holds our last beat, and not one that was restored to an earlier
+        state: such a listing is the past, and nothing may be decided on it.
+        """
+        return self.current is not None and self.current.sent_at >= self._read_listed_at()
 
     def may_start(self) -> bool:
         """Is there time left before the guard would end what is started now?"""
@@ -161,14 +176,21 @@ class SessionKeeper:
     async def _open(self) -> Session:
         status = await self._guard.status()
         known = await self._store.get(self._keys.beat(self.node))
-        beat = _read_beat(known)
+        beat = read_beat(known)
         if known and beat and status.state is State.ARMED and status.session == beat.session:
-            return await self._take_up(known, beat, status)
+            session = taken_up(known, beat, status, self._read_config().clockwork, self._clock.now())
+            if is_of_the_past(beat, session.sent_at):
+                await self._take_up_in_the_past(session, known)
+            return session
         if beat and beat.host and beat.host != self._identity.host:
             raise NotYetError(
                 f"another machine calls itself {self.node}: give this one a name of its own (node = ... in its "
                 f"settings), or, if it replaces that machine, wait until the cluster has fenced it"
             )
+        unknown = guarded_only(status, self._read_config().clockwork, self._clock.now())
+        if unknown and not await self._rejoin.is_evicted(unknown):
+            await self._take_up_in_the_past(unknown, known)
+            return unknown
         await self._be_clean(status)
         if not self._is_at_rest():
             raise NotYetError("a start of the former session is still under way")
@@ -176,26 +198,14 @@ class SessionKeeper:
             await self._replace(known, beat)
         return await self._begin()
 
-    async def _take_up(self, known: KeyValue, beat: BeatRecord, status: GuardStatus) -> Session:
-        """This process is new, its session is not: no guest notices.
-
-        It goes on with the times that the last beat promised and the guard counts with; new settings come after.
-        """
-        now = self._clock.now()
-        assert status.deadline is not None
-        promised = {"hold_s": beat.hold_s, "margin_s": beat.dead_after_s - beat.hold_s}
-        timing = self._read_config().clockwork.model_copy(update=promised)
-        return Session(
-            id=beat.session,
-            beat_created=known.create_revision,
-            beat_modified=known.mod_revision,
-            count=beat.count,
-            sent_at=status.deadline - beat.hold_s,
-            timing=timing,
-            live_since=now,
-            resumed=True,
-            guard=status,
-        )
+    async def _take_up_in_the_past(self, session: Session, known: KeyValue | None) -> None:
+        """The guard counts a session that the store does not know (any more), or knows as it was: restored."""
+        sent_at = self._clock.now()
+        session.count += 1
+        if not await self._rejoin.write(session, known, self._beat(session, sent_at), sent_at=sent_at):
+            raise NotYetError("the store was restored from a backup, and this session is not back in it yet")
+        session.sent_at = sent_at
+        await self._tell_guard(session)
 
     async def _be_clean(self, status: GuardStatus) -> None:
         """Before a new session: what an older one left running is ended, or was never ours to end."""
@@ -244,7 +254,7 @@ class SessionKeeper:
             began_at=sent_at,
         )
         key = self._keys.beat(self.node)
-        result = await self._store.txn([Created(key, Revision(0))], [Put(key, self._beat(session))])
+        result = await self._store.txn([Created(key, Revision(0))], [Put(key, self._beat(session, sent_at))])
         if not result.succeeded:
             raise NotYetError("another session of this node was just begun")
         session.beat_created = session.beat_modified = result.revision
@@ -262,7 +272,7 @@ class SessionKeeper:
         )
         session.armed_with = timing
 
-    def _beat(self, session: Session) -> bytes:
+    def _beat(self, session: Session, sent_at: float) -> bytes:
         terms = self._peers.terms()
         if session.said[-1:] != [terms]:
             session.said.append(terms)
@@ -278,6 +288,7 @@ class SessionKeeper:
                 peers_address=self._peers.address,
                 promisers=terms.promisers,
                 failsafe_s=terms.at_most_s if terms.promisers else 0.0,
+                sent_at=sent_at,
             )
         )
 
@@ -334,7 +345,7 @@ class SessionKeeper:
                 session.timing = wanted
 
     async def _commit_beat(self, session: Session, sent_at: float) -> bool:
-        key, beat = self._keys.beat(self.node), self._beat(session)
+        key, beat = self._keys.beat(self.node), self._beat(session, sent_at)
         sent = len(session.said)
         try:
             result = await self._store.txn(
@@ -347,19 +358,23 @@ class SessionKeeper:
             log.warning("beat not committed", why=str(error))
             return False
         found = result.found.get(key)
-        if not result.succeeded and (found is None or found.create_revision != session.beat_created):
-            session.end("evicted: the beat key is gone or another's")
-            return False
-        session.beat_modified = found.mod_revision if found else result.revision
-        if found and found.value != beat:
-            return False  # an earlier beat of ours, whose answer was lost, is on record: the next goes on from there
+        if not result.succeeded and not is_ours(session, found):
+            if not await self._rejoin.after_lost_beat(session, found, beat, sent_at, host=self._identity.host):
+                return False
+        else:
+            session.beat_modified = found.mod_revision if found else result.revision
+            if found and found.value != beat:
+                return False  # an earlier one of ours, whose answer was lost, is on record: the next goes on from there
         del session.said[: sent - 1]
         if sent_at - session.sent_at > session.timing.beat_s * 2 + 1.0:
             session.live_since = self._clock.now()
         if session.promised_at > session.sent_at:
             log.info("the store answers again", silent_s=round(sent_at - session.sent_at, 1))
             self._on_bridged(sent_at - session.sent_at)
+        was_confirmed = self.has_confirmed()
         session.sent_at = sent_at
+        if not was_confirmed and self.has_confirmed():
+            self._on_change()
         return True
 
     async def _tell_guard(self, session: Session) -> None:
@@ -436,10 +451,3 @@ class SessionKeeper:
 
 class NotYetError(VmhaError):
     """A session can not begin yet; try again shortly."""
-
-
-def _read_beat(known: KeyValue | None) -> BeatRecord | None:
-    try:
-        return decode(BeatRecord, known.value, where=known.key) if known else None
-    except Rejected:
-        return None

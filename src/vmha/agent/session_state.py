@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 
 from vmha.fencing.port import GuardStatus, Level, State
 from vmha.model.ids import LeaseId, Revision, SessionId
-from vmha.model.records import ArmedLevel
+from vmha.model.records import ArmedLevel, BeatRecord
 from vmha.model.settings import Timing
 from vmha.policy.failsafe import Terms
+from vmha.store.port import KeyValue
 
 
 @dataclass(slots=True, kw_only=True)
@@ -69,3 +70,40 @@ class BeatCount:
         self.committed += committed
         self.failed += not committed
         return committed
+
+
+def taken_up(known: KeyValue, beat: BeatRecord, status: GuardStatus, timing: Timing, now: float) -> Session:
+    """This process is new, its session is not: no guest notices.
+
+    It goes on with the times that the last beat promised and the guard counts with; new settings come after.
+    """
+    assert status.deadline is not None
+    promised = {"hold_s": beat.hold_s, "margin_s": beat.dead_after_s - beat.hold_s}
+    return Session(
+        id=beat.session,
+        beat_created=known.create_revision,
+        beat_modified=known.mod_revision,
+        count=beat.count,
+        sent_at=status.deadline - beat.hold_s,
+        timing=timing.model_copy(update=promised),
+        live_since=now,
+        resumed=True,
+        guard=status,
+    )
+
+
+def guarded_only(status: GuardStatus, timing: Timing, now: float) -> Session | None:
+    """A session that the guard counts, as far as it can be told without its beat; None when it counts none."""
+    if status.state is not State.ARMED or not status.session or status.deadline is None:
+        return None
+    return Session(
+        id=status.session,
+        beat_created=Revision(0),
+        beat_modified=Revision(0),
+        count=1,
+        sent_at=status.deadline - timing.hold_s,
+        timing=timing,
+        live_since=now,
+        resumed=True,
+        guard=status,
+    )

@@ -26,6 +26,7 @@ from vmha.policy.steps import (
     GiveBackStorage,
     PlacementStep,
     SettleDesired,
+    SettleHistory,
     Step,
 )
 from vmha.store.journal import Journal
@@ -76,7 +77,7 @@ class Executor:
         if not ops:
             return Revision(0)
         try:
-            result = await self._store.txn([self._office, *compares], ops)
+            result = await self._store.txn([self._office, self._history(snapshot), *compares], ops)
         except LeaseGone:
             self._journal.forget_lease()
             raise
@@ -134,6 +135,10 @@ class Executor:
     def _office(self) -> Compare:
         return Created(self._keys.leader, Revision(self._term))
 
+    def _history(self, snapshot: Snapshot) -> Compare:
+        """Nobody has found meanwhile that the store was restored to an earlier state."""
+        return Modified(self._keys.history, snapshot.history.modified if snapshot.history else Revision(0))
+
     def _silent(self, step: FenceNode) -> list[Compare]:
         beat = self._keys.beat(step.node)
         return [self._office, Created(beat, step.beat_created), Modified(beat, step.beat_modified)]
@@ -154,6 +159,9 @@ class Executor:
                 return self._evict(step)
             case SettleDesired():
                 return self._settle(step, snapshot)
+            case SettleHistory():
+                entry = self._journal.entry("history-settled", step.text)
+                return [], [Put(self._keys.history, encode(step.record)), entry]
             case AnswerRequest():
                 return self._answer(step.outcome)
             case ForgetProof():

@@ -65,6 +65,7 @@ class Leader:
         read_session: Callable[[], Standing | None],
         store_live_s: Callable[[], float],
         peers_say: Callable[[], PeersSay] = PeersSay,
+        may_decide: Callable[[], bool] = lambda: True,
         think: Callable[[Snapshot, Moment], Plan] = plan,
         threads: bool = True,
     ) -> None:
@@ -72,6 +73,7 @@ class Leader:
         self._node = node
         self._read_session, self._store_live_s = read_session, store_live_s
         self._peers_say = peers_say
+        self._may_decide = may_decide
         self._think, self._threads = think, threads
         self._prefix = keys.prefix
         self._wake = asyncio.Event()
@@ -186,7 +188,7 @@ class Leader:
         try:
             while self._still_leads(term):
                 self._wake.clear()
-                wait_s = await self._once(executor)
+                wait_s = await self._once(executor) if self._may_decide() else CAMPAIGN_RETRY_S
                 await self._wait(wait_s)
         except Deposed as error:
             log.warning("deposed", term=term, why=str(error))
@@ -246,6 +248,7 @@ class Leader:
             peers=self._peers_say(),
             silence_s={node: min(silence, longest) for node, silence in self._mirror.silence_s().items()},
             store_live_s=self._store_live_s(),
+            unsettled_s=self._mirror.unsettled_s(),
             fencing=self.cuts.sessions,
             fence_failed_at=dict(self.cuts.failed_at),
             braked_since=self._braked_since,

@@ -2,6 +2,7 @@
 
 /vmha/<cluster>/config                     ClusterConfig      operator
                 leader                     LeaderRecord       the elected agent, on its lease
+                history                    HistoryRecord      an agent that finds the store restored; the leader
                 domains/<name>             FailoverDomain     operator
                 nodes/<node>/spec          NodeSpec           operator
                              session       SessionRecord      agent, on its lease
@@ -30,6 +31,7 @@ from vmha.model.records import (
     BeatRecord,
     FenceAttempt,
     FenceRecord,
+    HistoryRecord,
     JournalEntry,
     LeaderRecord,
     NodeStatus,
@@ -62,6 +64,10 @@ class Keys:
     @property
     def leader(self) -> str:
         return f"{self.prefix}leader"
+
+    @property
+    def history(self) -> str:
+        return f"{self.prefix}history"
 
     def domain(self, name: str) -> str:
         return f"{self.prefix}domains/{name}"
@@ -106,6 +112,7 @@ class Keys:
 KEY_TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
     (("config",), ClusterConfig),
     (("leader",), LeaderRecord),
+    (("history",), HistoryRecord),
     (("domains", "*"), FailoverDomain),
     (("nodes", "*", "spec"), NodeSpec),
     (("nodes", "*", "session"), SessionRecord),

@@ -68,6 +68,24 @@ class BeatRecord:
     peers_address: str = ""  # where this agent answers its peers; "": it has no channel
     promisers: tuple[NodeName, ...] = ()
     failsafe_s: float = 0.0
+    sent_at: float = 0.0  # by the node's CLOCK_BOOTTIME: older than one it has committed, the store was restored
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRecord:
+    """``history``: the store was found at an earlier state than one that a node had already committed to.
+
+    It was restored from a backup, then, and what it says of who runs what may be of the past. Until ``settled``
+    nothing is started, moved or recovered; only what runs is put on record (policy/restored.py).
+    """
+
+    schema: int = SCHEMA
+    id: str  # of this finding; no two are alike
+    by: NodeName
+    at: float
+    why: str
+    settle_s: float  # whoever has not committed anything for this long since has ended its guests
+    settled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +105,7 @@ class NodeStatus:
     migration_address: str = ""
     leaving: bool = False  # an orderly shutdown of the host is under way
     looked_for: Revision = Revision(0)  # vms defined up to this revision were looked for in the published inventory
+    history: str = ""  # the ``HistoryRecord`` since which the whole inventory was published
     notes: tuple[str, ...] = ()
 
 

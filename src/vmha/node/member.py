@@ -76,6 +76,8 @@ class Member:
             on_change=self._session_changed,
             peers=self.failsafe,
             on_bridged=self._bridged,
+            read_listed_at=lambda: self.mirror.listed_at,
+            on_went_back=self.mirror.distrust,
         )
         self.agent = Agent(
             store=ports.store,
@@ -99,6 +101,7 @@ class Member:
             read_session=lambda: self.keeper.current,
             store_live_s=self.keeper.store_live_s,
             peers_say=self.heartbeat.say if self.heartbeat else PeersSay,
+            may_decide=self.keeper.has_confirmed,
             threads=threads,
         )
 

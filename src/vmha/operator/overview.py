@@ -9,6 +9,7 @@ from vmha.model.records import ArmedLevel, Phase, SeenState
 from vmha.policy.explain import VmState, VmSummary, summarize
 from vmha.policy.membership import Condition, Verdict, is_mass_loss, judge, moment_of_one_reading
 from vmha.policy.proofs import in_full
+from vmha.policy.restored import in_words, not_heard_of
 from vmha.policy.snapshot import NodeView, Snapshot, VmView
 
 
@@ -163,6 +164,11 @@ def _warnings(
     """The worst first."""
     said = [_twice(snapshot, vm.name) for vm in vms if vm.state is VmState.DUPLICATE]
     said += [words for vm in snapshot.vms.values() for words in _copies(snapshot, vm)]
+    if record := snapshot.unsettled:
+        said.append(
+            f"{in_words(record)}; nothing is started, moved or recovered until every node has said what runs on it "
+            f"({', '.join(not_heard_of(snapshot)) or 'all have; a moment more'})"
+        )
     if snapshot.leader is None:
         said.append("there is no leader: nothing is started, moved or recovered until one is elected")
     if braked:

@@ -10,7 +10,16 @@ from typing import Any
 from vmha.model.errors import Rejected
 from vmha.model.ids import LeaseId, NodeName, RequestId, Revision, SessionId, VmName
 from vmha.model.keys import Keys, decode, find_type, split_key
-from vmha.model.records import FenceRecord, JournalEntry, LeaderRecord, Observation, Outcome, Request, Stored
+from vmha.model.records import (
+    FenceRecord,
+    HistoryRecord,
+    JournalEntry,
+    LeaderRecord,
+    Observation,
+    Outcome,
+    Request,
+    Stored,
+)
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import FailoverDomain
 from vmha.policy.snapshot import NodeView, Snapshot, VmView
@@ -25,6 +34,7 @@ class Assembler:
         self._prefix = keys.prefix
         self._config = ClusterConfig()
         self._leader: Stored[LeaderRecord] | None = None
+        self._history: Stored[HistoryRecord] | None = None
         self._domains: dict[str, FailoverDomain] = {}
         self._nodes: dict[NodeName, NodeView] = {}
         self._vms: dict[VmName, VmView] = {}
@@ -62,6 +72,7 @@ class Assembler:
             revision=revision,
             config=self._config,
             leader=self._leader,
+            history=self._history,
             domains=dict(self._domains),
             nodes=dict(self._nodes),
             vms=dict(self._vms),
@@ -74,6 +85,10 @@ class Assembler:
     @property
     def config(self) -> ClusterConfig:
         return self._config
+
+    @property
+    def history(self) -> HistoryRecord | None:
+        return self._history.value if self._history else None
 
     def node(self, name: NodeName) -> NodeView | None:
         return self._nodes.get(name)
@@ -91,6 +106,8 @@ class Assembler:
                 self._config = value or ClusterConfig()
             case ("leader",):
                 self._leader = stored
+            case ("history",):
+                self._history = stored
             case ("domains", name):
                 _put_or_drop(self._domains, name, value)
             case ("nodes", node, "vms", vm):

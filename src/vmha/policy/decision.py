@@ -1,8 +1,8 @@
 """A decision about one vm, and the steps that it may consist of: built here, chosen in ``decide`` and ``requests``."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from vmha.model.ids import NodeName, Revision, SessionId
+from vmha.model.ids import Epoch, NodeName, Revision, SessionId
 from vmha.model.records import (
     Candidate,
     FenceRecord,
@@ -49,6 +49,8 @@ def adopt(vm: VmView, seen: Observation, ground: Field, moment: Moment, *, why: 
         moment.wall,
         failback_after=ground.snapshot.revision,
     )
+    if seen.epoch is not None and seen.epoch >= new.epoch:
+        new = replace(new, epoch=Epoch(seen.epoch + 1))  # granted by a store that was restored to an earlier state
     settle = None
     if vm.spec and vm.spec.value.desired in (Desired.AS_FOUND, Desired.STOPPED):
         found = Reason(rule="found-running", text=f"it was found running on {seen.node}")

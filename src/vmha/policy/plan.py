@@ -18,6 +18,7 @@ from vmha.policy.decision import NOTHING, Decision
 from vmha.policy.membership import MASS_LOSS_PATIENCE, Verdict, fence_and_evict, is_mass_loss, judge
 from vmha.policy.placement import Field, survey
 from vmha.policy.requests import decide_request, open_requests, tidy
+from vmha.policy.restored import hold_back
 from vmha.policy.snapshot import Moment, Snapshot, VmView
 from vmha.policy.steps import EvictSession, Plan, Step, Waiting
 
@@ -54,13 +55,14 @@ def plan(snapshot: Snapshot, moment: Moment) -> Plan:
             waiting.append(decision.waiting)
         if decision.retry_in_s is not None:
             wakes.append(decision.retry_in_s)
-    return Plan(
+    made = Plan(
         steps=tuple(steps),
         waiting=tuple(waiting),
         wake_in_s=min(wakes, default=None),
         braked=braked,
         mass_loss=is_mass_loss(verdicts),
     )
+    return hold_back(made, snapshot, moment)
 
 
 def judge_all(snapshot: Snapshot, moment: Moment) -> dict[NodeName, Verdict]:

@@ -45,6 +45,9 @@ DESTRUCTIVE = frozenset(
     }
 )
 
+SAYS_WHAT_IS = frozenset({Action.NOTHING, Action.WAIT, Action.ADOPT, Action.RELEASE, Action.DEPART, Action.HAND_OVER})
+"""These start, stop and move nothing: they put on record what has come about."""
+
 
 def needs_fresh_reading(action: Action) -> bool:
     return action in DESTRUCTIVE

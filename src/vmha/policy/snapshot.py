@@ -9,6 +9,7 @@ from vmha.model.records import (
     FenceAttempt,
     FenceRecord,
     FenceStage,
+    HistoryRecord,
     LeaderRecord,
     NodeStatus,
     Observation,
@@ -74,6 +75,7 @@ class Snapshot:
     revision: Revision
     config: ClusterConfig = field(default_factory=ClusterConfig)
     leader: Stored[LeaderRecord] | None = None
+    history: Stored[HistoryRecord] | None = None
     domains: Mapping[str, FailoverDomain] = field(default_factory=dict)
     nodes: Mapping[NodeName, NodeView] = field(default_factory=dict)
     vms: Mapping[VmName, VmView] = field(default_factory=dict)
@@ -81,6 +83,11 @@ class Snapshot:
     outcomes: Mapping[RequestId, Outcome] = field(default_factory=dict)
     fenced: Mapping[SessionId, FenceRecord] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)  # keys whose value could not be read, with the reason
+
+    @property
+    def unsettled(self) -> HistoryRecord | None:
+        """The store was restored from a backup, and it is not certain yet what runs where."""
+        return self.history.value if self.history and not self.history.value.settled else None
 
     def is_unreadable(self, *parts: str) -> bool:
         """Is there a key ending in ``parts`` whose value can not be read? It is unknown then, not absent."""
@@ -120,6 +127,7 @@ class Moment:
     ``store_live_s``: for how long its own beats have been committing without a gap. Silence that is no older than this
     may be the store's, not the node's: it raises no suspicion.
     ``unclaimed_s``: for how long this observer has seen an assignment as it is now; clocks of others may differ.
+    ``unsettled_s``: for how long it has known of the present ``history`` record.
     ``fencing``: sessions whose power is being cut by this leader right now.
     """
 
@@ -127,6 +135,7 @@ class Moment:
     wall: float
     silence_s: Mapping[NodeName, float] = field(default_factory=dict)
     store_live_s: float = float("inf")
+    unsettled_s: float = 0.0
     fencing: frozenset[SessionId] = frozenset()
     fence_failed_at: Mapping[SessionId, float] = field(default_factory=dict)
     braked_since: float | None = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vmha.model.ids import NodeName, RequestId, Revision, SessionId, VmName
-from vmha.model.records import Candidate, Outcome, Placement, Reason
+from vmha.model.records import Candidate, HistoryRecord, Outcome, Placement, Reason
 from vmha.model.settings import Proof
 from vmha.model.vm import Desired
 
@@ -101,6 +101,14 @@ class SettleDesired:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SettleHistory:
+    """After a restore of the store: what runs where is certain and on record, so life goes on."""
+
+    record: HistoryRecord
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRequest:
     outcome: Outcome
 
@@ -123,6 +131,7 @@ Step = (
     | EvictSession
     | GiveBackStorage
     | SettleDesired
+    | SettleHistory
     | AnswerRequest
     | ForgetRequest
     | ForgetProof

@@ -52,6 +52,10 @@ class Record:
             )
         return self
 
+    def begin_again(self, revision: int) -> None:
+        """The store goes on from an earlier revision."""
+        self._next = revision + 1
+
     def is_quiet_since(self, revision: Revision) -> bool:
         """Has anything but beats and journal entries been committed after ``revision``?"""
         self.catch_up()

@@ -18,7 +18,7 @@ from vmha.peers.simulated import PeersHub
 from vmha.sim.host import SimHost
 from vmha.sim.record import Record
 from vmha.sim.virtual import VirtualClock, VirtualLoop
-from vmha.store.memory import MemoryEtcd
+from vmha.store.memory import Backup, MemoryEtcd
 from vmha.store.memory_store import MemoryStore
 from vmha.store.port import Delete
 
@@ -105,6 +105,12 @@ class World:
             old = [kv.key for kv in self.etcd.list(self.keys.journal("")).items[:-_JOURNAL_KEPT]]
             for begin in range(0, len(old), _TRIMMED_AT_ONCE):
                 self.etcd.txn([], [Delete(key) for key in old[begin : begin + _TRIMMED_AT_ONCE]])
+
+    def restore(self, backup: Backup) -> None:
+        """The store is put back to where it was; the record keeps what was lost, and goes on."""
+        self.record.catch_up()
+        self.etcd.restore(backup)
+        self.record.begin_again(backup.revision)
 
     def _can_reach(self, source: str, target: str) -> bool:
         ends = [self.hosts.get(NodeName(name)) for name in (source, target)]

@@ -63,6 +63,15 @@ class _LeaseState:
     expires_at_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A snapshot of a ``MemoryEtcd``."""
+
+    revision: int
+    keys: dict[str, KeyValue]
+    leases: dict[LeaseId, int]
+
+
 class MemoryEtcd:
     """The server: state, and the switches for its faults. Its calls take no time; the clients' do."""
 
@@ -153,6 +162,21 @@ class MemoryEtcd:
         for line in self._lines:
             if client is None or line.client == client:
                 line.end()
+
+    def back_up(self) -> "Backup":
+        """The state as it is, for ``restore``."""
+        return Backup(self._revision, dict(self._keys), {lease: state.ttl_s for lease, state in self._leases.items()})
+
+    def restore(self, backup: "Backup") -> None:
+        """As an administrator does with a snapshot: back to an earlier revision, which goes on from there."""
+        self._revision, self._keys = backup.revision, dict(backup.keys)
+        self._compacted, self._history = backup.revision, []
+        self._leases = {
+            lease: _LeaseState(ttl_s=ttl_s, expires_at_s=_now() + ttl_s) for lease, ttl_s in backup.leases.items()
+        }
+        self._plan_sweep()
+        self.break_watches()
+        self.wake()
 
     def lose_answer(self, client: str, *, done: bool) -> None:
         """The next write of ``client`` gets no answer; ``done`` says whether it is committed. Calls add up."""

@@ -5,6 +5,7 @@ It may lag; whoever writes compares the revisions it read, so a stale reading ca
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable
 
 import structlog
@@ -40,6 +41,10 @@ class Mirror:
         self._moved = asyncio.Event()
         self.revision = Revision(0)
         self.synced = asyncio.Event()
+        self.listed_at = math.inf
+        """When the newest listing was read, on this node's clock; infinite while another one is needed."""
+        self._unsettled_since = ("", 0.0)
+        self._is_distrusted = asyncio.Event()
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """``listener`` gets the changed keys of each revision. Returns the way to unsubscribe."""
@@ -77,22 +82,54 @@ class Mirror:
                     await moved.wait()
         return self.revision >= revision
 
+    def distrust(self) -> None:
+        """The store is at an earlier state than this mirror: it lists again, and nothing known so far counts."""
+        self.listed_at = math.inf
+        self._is_distrusted.set()
+
     async def run(self) -> None:
         """List, watch, and begin again when the watch can not go on. Returns only by cancellation."""
         while True:
             try:
+                self._is_distrusted.clear()
                 listing = await self._store.list(self._keys.prefix)
+                if listing.revision < self.revision:
+                    raise WentBack(f"the store is at revision {listing.revision}, but {self.revision} was seen before")
                 self._take_listing(listing.revision, listing.items)
-                async for batch in self._store.watch(self._keys.prefix, start_revision=Revision(listing.revision + 1)):
-                    if batch.revision > self.revision:  # one delivered twice would take this reading back
-                        self._take(batch.revision, batch.changes)
-            except (Compacted, WentBack) as error:
+                await self._follow(Revision(listing.revision + 1))
+            except WentBack as error:
+                log.error("the store went back: restored from a backup?", why=str(error))
+                self._forget()
+            except Compacted as error:
                 log.warning("mirror lists again", why=str(error))
-                if isinstance(error, WentBack):
-                    self.revision = Revision(0)
             except VmhaError as error:
                 log.warning("mirror lost the store", why=str(error))
             await asyncio.sleep(RELIST_PAUSE_S)
+
+    async def _follow(self, start_revision: Revision) -> None:
+        """Until the watch can not go on, or is not to: raises WentBack when the mirror is distrusted."""
+        watching = asyncio.create_task(self._watch(start_revision), name="mirror: watch")
+        distrusted = asyncio.create_task(self._is_distrusted.wait(), name="mirror: distrust")
+        try:
+            await asyncio.wait({watching, distrusted}, return_when=asyncio.FIRST_COMPLETED)
+            if distrusted.done():
+                raise WentBack("a beat that this node had committed is not in the store")
+            watching.result()
+        finally:
+            watching.cancel()
+            distrusted.cancel()
+            await asyncio.gather(watching, distrusted, return_exceptions=True)
+
+    async def _watch(self, start_revision: Revision) -> None:
+        async for batch in self._store.watch(self._keys.prefix, start_revision=start_revision):
+            if batch.revision > self.revision:  # one delivered twice would take this reading back
+                self._take(batch.revision, batch.changes)
+
+    def _forget(self) -> None:
+        """Revisions of another history say nothing: one of them may come again, with another value."""
+        self.revision, self._snapshot = Revision(0), None
+        self.listed_at = math.inf
+        self._known = dict.fromkeys(self._known, Revision(0))
 
     def _take_listing(self, revision: Revision, items: tuple[KeyValue, ...]) -> None:
         """A listing is a difference to what is known: what did not change is not announced."""
@@ -100,6 +137,7 @@ class Mirror:
         here = {kv.key for kv in kept}
         changes = [Change(kv.key, kv) for kv in kept if self._known.get(kv.key) != kv.mod_revision]
         changes += [Change(key, None) for key in sorted(self._known.keys() - here)]
+        self.listed_at = self._clock.now()
         self._take(revision, tuple(changes))
         self.synced.set()
 
@@ -116,6 +154,7 @@ class Mirror:
                 self._put(change.kv)
             self._mark_beat(change)
         self.revision = revision
+        self._mark_history()
         self._moved.set()
         self._moved = asyncio.Event()
         if not changed:
@@ -130,6 +169,15 @@ class Mirror:
     def _put(self, kv: KeyValue) -> None:
         self._known[kv.key] = kv.mod_revision
         self._assembler.put(kv.key, kv.value, created=kv.create_revision, modified=kv.mod_revision, lease=kv.lease)
+
+    def unsettled_s(self) -> float:
+        """For how long the newest record of a restored store is known here, in seconds."""
+        return self._clock.now() - self._unsettled_since[1]
+
+    def _mark_history(self) -> None:
+        record = self._assembler.history
+        if record is not None and record.id != self._unsettled_since[0]:
+            self._unsettled_since = (record.id, self._clock.now())
 
     def _mark_beat(self, change: Change) -> None:
         parts = split_key(self._prefix, change.key)
