@@ -12,11 +12,12 @@ import pytest
 from tests.support.etcd import RealEtcd
 from tests.support.members import TIMING, RealCluster, real_cluster
 from tests.support.until import until
+from vmha.cli.status_view import look
 from vmha.model.ids import VmName
 from vmha.model.records import Progress, Verb
 from vmha.operator.requests import submit
 from vmha.operator.vms import edit
-from vmha.store.port import Ambiguous
+from vmha.store.port import Ambiguous, NoSpace, Put
 
 pytestmark = pytest.mark.real
 
@@ -206,3 +207,26 @@ async def test_restore_from_a_backup_under_running_nodes_ends_no_guest_and_start
     assert sessions(cluster) == before
     assert cluster.starts("web") == 1
     assert {entry.kind for entry in await cluster.journal()} >= {"store-went-back", "history-settled"}
+
+
+async def write_without_end(cluster: RealCluster) -> None:
+    for _ in range(200):
+        await cluster.store.txn([], [Put("/else/where", b"x" * 1_000_000)])
+
+
+async def test_etcd_without_space_is_said_in_words_with_its_remedy_and_life_goes_on_after_the_cure() -> None:
+    with RealEtcd(options={"quota-backend-bytes": str(4 * 1024 * 1024)}) as etcd:
+        async with real_cluster(etcd, nodes=2) as cluster:
+            await cluster.add_running("web", "n1")
+            with pytest.raises(NoSpace, match=r"etcdctl compact, defrag and alarm disarm"):
+                await write_without_end(cluster)
+            shown = await look(cluster.operator)
+            assert "alarm NOSPACE" in shown.warnings[0]
+            # Beats are writes: law 3 holds, as when etcd is away (without failsafe).
+            await until(lambda: cluster.where("web") == [], what="its guest ends by its deadline")
+            etcd.compact((await cluster.operator.read()).revision)
+            etcd.ctl("defrag")
+            etcd.ctl("alarm", "disarm")
+            await cluster.until_online()
+            await cluster.until_runs("web", "n1", timeout_s=30.0)
+            assert not any("NOSPACE" in warning for warning in (await look(cluster.operator)).warnings)

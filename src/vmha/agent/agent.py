@@ -36,7 +36,7 @@ from vmha.policy.snapshot import Snapshot, VmView
 from vmha.policy.tracking import DUPLICATE_GRACE_S, find_rightful
 from vmha.store.journal import Journal
 from vmha.store.mirror import Mirror
-from vmha.store.port import Created, Op, Put, Store
+from vmha.store.port import Created, LeaseGone, Op, Put, Store
 
 log = structlog.get_logger(__name__)
 
@@ -374,10 +374,14 @@ class Agent:
         if session is None:
             return False
         beat = Created(self._keys.beat(self._keeper.node), session.beat_created)
-        if not (await self._store.txn([beat], [entry])).succeeded:
-            return False
-        log.warning("a second copy runs here", vm=vm, holder=rightful.node)
-        return True
+        try:
+            is_told = (await self._store.txn([beat], [entry])).succeeded
+        except LeaseGone:
+            self._journal.forget_lease()
+            raise
+        if is_told:
+            log.warning("a second copy runs here", vm=vm, holder=rightful.node)
+        return is_told
 
     async def _settle(self, vm: VmName) -> None:
         """Let the mirror see what was written, so that the next look is not at the past."""

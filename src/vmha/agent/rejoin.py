@@ -23,7 +23,7 @@ from vmha.model.ids import NodeName, Revision
 from vmha.model.keys import Keys, decode, encode
 from vmha.model.records import BeatRecord, HistoryRecord
 from vmha.store.journal import Journal
-from vmha.store.port import Compare, Created, Delete, KeyValue, Modified, Op, Put, Store
+from vmha.store.port import Compare, Created, Delete, KeyValue, LeaseGone, Modified, Op, Put, Store
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +70,8 @@ class Rejoin:
                 session.end("evicted: the beat key is gone or another's")
             else:
                 return await self.write(session, found, beat, sent_at=sent_at)
+        except LeaseGone:
+            self._journal.forget_lease()  # unknown to the restored store
         except VmhaError as error:
             log.warning("not back in the restored store yet", why=str(error))
         return False

@@ -40,6 +40,8 @@ class Place:
     ca: Path | None = None
     cert: Path | None = None
     key: Path | None = None
+    etcd_user: str = ""
+    etcd_password_file: Path | None = None
 
 
 def find_place(
@@ -66,6 +68,7 @@ def find_place(
         value = env.get(variable) or (tls or {}).get(key)
         return Path(value) if value else None
 
+    password = env.get("VMHA_ETCD_PASSWORD_FILE") or file.get("etcd_password_file")
     return Place(
         endpoints=found,
         cluster=_checked_cluster(str(name)),
@@ -74,6 +77,8 @@ def find_place(
         ca=tls_file("VMHA_CA", "ca"),
         cert=tls_file("VMHA_CERT", "cert"),
         key=tls_file("VMHA_KEY", "key"),
+        etcd_user=str(env.get("VMHA_ETCD_USER") or file.get("etcd_user") or ""),
+        etcd_password_file=Path(password) if password else None,
     )
 
 
@@ -108,11 +113,11 @@ async def connected(place: Place) -> AsyncGenerator["OperatorClient", None]:
 
 
 def open_store(place: Place) -> "Store":
-    from vmha.store.channels import TlsFiles
+    from vmha.store.channels import TlsFiles, load_login
     from vmha.store.etcd import EtcdStore
 
     tls = TlsFiles(ca=place.ca, cert=place.cert, key=place.key) if place.ca else None
-    return EtcdStore(place.endpoints, tls=tls)
+    return EtcdStore(place.endpoints, tls=tls, login=load_login(place.etcd_user, place.etcd_password_file))
 
 
 def run(place: Place, work: "Callable[[OperatorClient], Awaitable[T]]") -> T:
@@ -139,6 +144,10 @@ def run(place: Place, work: "Callable[[OperatorClient], Awaitable[T]]") -> T:
 
 def unreachable(place: Place, error: Retryable) -> Unreachable:
     """One line: what did not answer, who named it, and the next thing to try."""
+    from vmha.store.port import NoSpace
+
+    if isinstance(error, NoSpace):
+        return Unreachable(f"cluster {place.cluster} can be read, not changed: {error}")
     return Unreachable(
         f"cannot reach cluster {place.cluster}: {error}; endpoint from {place.source}. Try {place.next_step}"
     )

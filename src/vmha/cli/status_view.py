@@ -3,6 +3,7 @@
 Imports no command-line library: ``vmha status`` runs without one (see ``main``).
 """
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from vmha.cli.output import Cell, Screen, ago, screen, show, show_json, table, wrapped
@@ -30,7 +31,8 @@ async def look(client: "OperatorClient") -> "Overview":
     """The cluster as it is now."""
     from vmha.operator.overview import overview
 
-    return overview(await client.read(), cluster=client.keys.cluster, wall=client.clock.wall())
+    snapshot, alarms = await asyncio.gather(client.read(), client.alarms())
+    return overview(snapshot, cluster=client.keys.cluster, wall=client.clock.wall(), alarms=alarms)
 
 
 def render(shown: "Overview", on: Screen, *, wall: float | None = None) -> list[str]:

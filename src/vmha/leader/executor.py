@@ -76,16 +76,20 @@ class Executor:
         compares, ops = self._transaction(step, snapshot)
         if not ops:
             return Revision(0)
-        try:
-            result = await self._store.txn([self._office, self._history(snapshot), *compares], ops)
-        except LeaseGone:
-            self._journal.forget_lease()
-            raise
+        result = await self._commit([self._office, self._history(snapshot), *compares], ops)
         if result.succeeded:
             return result.revision
         self._check_office(result)
         log.info("step lost its compare", step=type(step).__name__)
         return Revision(0)
+
+    async def _commit(self, compares: Sequence[Compare], ops: Sequence[Op]) -> TxnResult:
+        """The lease of the journal's entries may be gone: revoked, or unknown to a store that was restored."""
+        try:
+            return await self._store.txn(compares, ops)
+        except LeaseGone:
+            self._journal.forget_lease()
+            raise
 
     async def confirm(self, step: FenceNode, attempt: FenceAttempt, *, is_news: bool) -> bool:
         """Ask the store itself: do we still lead, and is the node's beat still the last one we saw? On record then."""
@@ -93,7 +97,7 @@ class Executor:
         if is_news:
             await self._journal.refresh()
             ops.append(self._of_fencing("fencing", step.reason.text, step))
-        return (await self._store.txn(self._silent(step), ops)).succeeded
+        return (await self._commit(self._silent(step), ops)).succeeded
 
     async def find_obstacle(self, step: FenceNode) -> str:
         """As ``confirm``, in words and without a trace: why the node must not be fenced any more; empty: it may be.
@@ -117,19 +121,19 @@ class Executor:
         if is_news:
             await self._journal.refresh()
             ops.append(self._of_fencing("fencing-failed", attempt.message, step))
-        await self._store.txn(compares, ops)
+        await self._commit(compares, ops)
 
     async def call_off(self, step: FenceNode, why: str) -> None:
         await self._journal.refresh()
         ops: list[Op] = [Delete(self._keys.fence_attempt(step.node)), self._of_fencing("fencing-off", why, step)]
-        await self._store.txn([self._office], ops)
+        await self._commit([self._office], ops)
 
     async def storage_is_back(self, step: GiveBackStorage, how: str) -> bool:
         """Forget that the node's storage was cut; not if its session has changed meanwhile."""
         await self._journal.refresh()
         entry = self._journal.entry("storage-given-back", how, node=step.node)
         compares: list[Compare] = [self._office, Created(self._keys.beat(step.node), step.beat_created)]
-        return (await self._store.txn(compares, [Delete(self._keys.fence_attempt(step.node)), entry])).succeeded
+        return (await self._commit(compares, [Delete(self._keys.fence_attempt(step.node)), entry])).succeeded
 
     @property
     def _office(self) -> Compare:

@@ -28,7 +28,7 @@ from vmha.node.member import Member, Ports
 from vmha.node.peers import open_channel
 from vmha.node.power import FenceAgents
 from vmha.node.settings import NodeSettings, read_settings
-from vmha.store.channels import TlsFiles
+from vmha.store.channels import TlsFiles, load_login
 from vmha.store.etcd import EtcdStore
 
 log = structlog.get_logger(__name__)
@@ -88,7 +88,8 @@ async def _run(settings: NodeSettings) -> None:
     clock = SystemClock()
     tls = TlsFiles(ca=settings.tls.ca, cert=settings.tls.cert, key=settings.tls.key) if settings.tls else None
     first = zlib.crc32(settings.node.encode())  # agents spread over the members
-    store = EtcdStore(settings.endpoints, tls=tls, first=first)
+    login = load_login(settings.etcd_user, settings.etcd_password_file)
+    store = EtcdStore(settings.endpoints, tls=tls, login=login, first=first)
     address = settings.address or _own_address(settings.endpoints)
     member = Member(
         Ports(

@@ -30,6 +30,10 @@ class NodeSettings(Document):
     node: Name = Field(default_factory=lambda: socket.gethostname().split(".")[0])
     endpoints: tuple[Annotated[str, Field(min_length=1)], ...]
     tls: TlsSettings | None = None
+    etcd_user: str = Field(
+        default="", description="For an etcd with auth that wants a password; empty: the certificate's name counts."
+    )
+    etcd_password_file: Path | None = None
     address: str = Field(
         default="", description="Where peers reach this node; empty: the address etcd is reached from."
     )

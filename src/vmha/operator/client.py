@@ -147,6 +147,13 @@ class OperatorClient:
             except Compacted:
                 continue  # read anew
 
+    async def alarms(self) -> tuple[str, ...]:
+        """What etcd itself has raised an alarm for; nothing when it does not say."""
+        try:
+            return await self.store.alarms(timeout_s=READ_TIMEOUT_S)
+        except VmhaError:
+            return ()  # only an addition: what is wrong shows in the reading
+
     async def journal(self, *, timeout_s: float = READ_TIMEOUT_S) -> tuple[list[JournalEntry], Revision]:
         """All entries that have not expired, oldest first, and the revision of the listing."""
         listing = await self.store.list(self.keys.journal(""), timeout_s=timeout_s)

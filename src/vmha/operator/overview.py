@@ -1,6 +1,7 @@
 """The whole cluster as an operator sees it: derived from one snapshot, stored nowhere."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -60,8 +61,8 @@ class Overview:
         return Counter(vm.state for vm in self.vms)
 
 
-def overview(snapshot: Snapshot, *, cluster: str, wall: float) -> Overview:
-    """Everything that ``vmha status`` shows."""
+def overview(snapshot: Snapshot, *, cluster: str, wall: float, alarms: Sequence[str] = ()) -> Overview:
+    """Everything that ``vmha status`` shows. ``alarms``: what etcd itself says is wrong with it."""
     moment = moment_of_one_reading(snapshot, wall=wall)
     verdicts = {name: judge(view, snapshot, moment) for name, view in sorted(snapshot.nodes.items())}
     vms = tuple(summarize(snapshot.vms[name], snapshot, verdicts) for name in sorted(snapshot.vms))
@@ -78,7 +79,7 @@ def overview(snapshot: Snapshot, *, cluster: str, wall: float) -> Overview:
         leader=_leader_line(snapshot),
         nodes=nodes,
         vms=vms,
-        warnings=tuple(warnings),
+        warnings=(*map(_of_etcd, alarms), *warnings),
         verdicts=verdicts,
     )
 
@@ -189,6 +190,15 @@ def _warnings(
     ]
     said += [f"unreadable value: {problem}" for _, problem in sorted(snapshot.problems.items())]
     return said
+
+
+def _of_etcd(alarm: str) -> str:
+    if alarm == "NOSPACE":
+        return (
+            "etcd has used up its space (alarm NOSPACE): nothing can be written, so nodes can not show that they live "
+            "and end their guests unless failsafe holds; make room: etcdctl compact, defrag, alarm disarm"
+        )
+    return f"etcd has raised the alarm {alarm}: do not trust it, see its log"
 
 
 def _copies(snapshot: Snapshot, vm: VmView) -> list[str]:

@@ -9,13 +9,15 @@ later call, watch and renewal uses the next endpoint. Many who complain about th
 import asyncio
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from vmha.model.errors import Broken, Rejected
 from vmha.store import wire
 from vmha.store.port import Unavailable
+
+Metadata = tuple[tuple[str, str], ...]
 
 HAS_LEADER: Final = (("hasleader", "true"),)
 """Metadata of every request: a member without a leader then answers at once, not after 7 s, and ends its watches."""
@@ -52,6 +54,14 @@ class TlsFiles:
     ca: Path
     cert: Path | None = None
     key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """For an etcd whose auth is on and that knows its users by passwords, not by their certificates' names."""
+
+    user: str
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,18 +113,41 @@ def load_credentials(tls: TlsFiles | None) -> wire.ChannelCredentials:
     return wire.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
 
 
-def _read(file: Path) -> bytes:
+def load_login(user: str, password_file: Path | None) -> Login | None:
+    """None without a user. The password is the file's first line.
+
+    Raises:
+        Rejected: one of the two is missing, or the file cannot be read.
+    """
+    if bool(user) != (password_file is not None):
+        raise Rejected("the login to etcd has one of etcd_user and etcd_password_file", accepted="both or none")
+    if password_file is None:
+        return None
+    password = _read(password_file, "etcd_password_file").decode(errors="replace").partition("\n")[0]
+    return Login(user=user, password=password)
+
+
+def _read(file: Path, what: str = "the TLS file") -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise Rejected(f"cannot read the TLS file {file}: {error.strerror}") from error
+        raise Rejected(f"cannot read {what} {file}: {error.strerror}") from error
 
 
 class Member:
-    """One endpoint with its open channel and stubs."""
+    """One endpoint with its open channel and stubs, and the token that it gave for the login.
 
-    def __init__(self, endpoint: Endpoint, credentials: wire.ChannelCredentials | None) -> None:
+    A token is good at the member that gave it, and only while it is used: after 300 s of rest, or a restart of the
+    member, a request with it is refused. Then ``forget_token`` and ``metadata`` make another.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, credentials: wire.ChannelCredentials | None, login: Login | None = None
+    ) -> None:
         self.name = endpoint.name
+        self._login = login
+        self._token: str | None = None
+        self._one_login_at_a_time = asyncio.Lock()
         if endpoint.secure:
             assert credentials is not None
             self.channel = wire.secure_channel(endpoint.target, credentials, options=_OPTIONS)
@@ -124,17 +157,56 @@ class Member:
         self.lease = wire.LeaseStub(self.channel)
         self.watch = wire.WatchStub(self.channel)
         self.maintenance = wire.MaintenanceStub(self.channel)
+        self.auth = wire.AuthStub(self.channel)
+
+    @property
+    def has_login(self) -> bool:
+        return self._login is not None
+
+    async def metadata(self, *, timeout_s: float) -> Metadata:
+        """What every request carries. Logs in first, where that is needed.
+
+        Raises:
+            wire.AioRpcError: the login failed.
+        """
+        if self._login is None:
+            return HAS_LEADER
+        async with self._one_login_at_a_time:
+            if self._token is None:
+                self._token = await self._log_in(self._login, timeout_s)
+            return (*HAS_LEADER, ("token", self._token)) if self._token else HAS_LEADER
+
+    def forget_token(self, used: Metadata) -> bool:
+        """The member refused a request with this metadata. False: there is no login to try again with."""
+        if self._login is None:
+            return False
+        if dict(used).get("token", "") == self._token:  # else somebody has got another one already
+            self._token = None
+        return True
+
+    async def _log_in(self, login: Login, timeout_s: float) -> str:
+        request = wire.AuthenticateRequest(name=login.user, password=login.password)
+        try:
+            answer = await self.auth.Authenticate(request, timeout=timeout_s, metadata=HAS_LEADER)
+        except wire.AioRpcError as error:
+            if "authentication is not enabled" in (error.details() or ""):
+                return ""  # auth is off (yet): nobody asks for a token
+            raise
+        return answer.token
 
 
 class Ring:
     """Which member is in use. Channels are opened when first needed, inside the running loop, and kept."""
 
-    def __init__(self, endpoints: Sequence[str], *, tls: TlsFiles | None = None, first: int = 0) -> None:
+    def __init__(
+        self, endpoints: Sequence[str], *, tls: TlsFiles | None = None, login: Login | None = None, first: int = 0
+    ) -> None:
         """Reads the endpoints and the TLS files; connects to nothing.
 
         Args:
             endpoints: In the forms of ``parse_endpoint``; doubles count once.
             tls: Files for TLS, if it is used.
+            login: User and password, if etcd wants them.
             first: Where to begin, counted round the ring: spreads many clients over the members.
 
         Raises:
@@ -145,6 +217,7 @@ class Ring:
         parsed = [parse_endpoint(text, tls=tls is not None) for text in endpoints]
         self._endpoints = list({endpoint.target: endpoint for endpoint in parsed}.values())
         self._credentials = load_credentials(tls) if any(endpoint.secure for endpoint in self._endpoints) else None
+        self._login = login
         self._members: dict[int, Member] = {}
         self._at = first % len(self._endpoints)
         self._cluster_id = 0
@@ -179,7 +252,7 @@ class Ring:
             raise Unavailable(f"the connection to etcd at {self.names} is closed")
         member = self._members.get(self._at)
         if member is None:
-            member = self._members[self._at] = Member(self._endpoints[self._at], self._credentials)
+            member = self._members[self._at] = Member(self._endpoints[self._at], self._credentials, self._login)
         return member
 
     def leave(self, member: Member) -> None:

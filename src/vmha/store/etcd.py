@@ -19,7 +19,7 @@ from typing import Final, Protocol, TypeVar
 from vmha.model.errors import VmhaError
 from vmha.model.ids import LeaseId, Revision
 from vmha.store import wire
-from vmha.store.channels import HAS_LEADER, Member, Ring, TlsFiles
+from vmha.store.channels import HAS_LEADER, Login, Member, Metadata, Ring, TlsFiles
 from vmha.store.convert import encode_key, key_value, prefix_end, to_compare, to_op
 from vmha.store.port import (
     Ambiguous,
@@ -35,12 +35,13 @@ from vmha.store.port import (
     Unavailable,
 )
 from vmha.store.renewal import Renewals
-from vmha.store.translate import translate
+from vmha.store.translate import translate, wants_login
 from vmha.store.watching import watch
 
 _PAGE: Final = 500
 _SHORTEST_ATTEMPT_S: Final = 0.005
 _PAUSE_S: Final = 0.05
+_ALARMS: Final = {1: "NOSPACE", 2: "CORRUPT"}
 
 
 class _Answer(Protocol):
@@ -68,6 +69,7 @@ class EtcdStore:
         endpoints: Sequence[str],
         *,
         tls: TlsFiles | None = None,
+        login: Login | None = None,
         attempt_s: float = 1.0,
         first: int = 0,
         watch_give_up_s: float = 10.0,
@@ -77,6 +79,7 @@ class EtcdStore:
         Args:
             endpoints: ``host:port``, ``http://host:port``, ``https://host:port`` or ``unix:/path/to/socket``.
             tls: The authority, and this client's certificate and key.
+            login: User and password, where certificates do not say who this is.
             attempt_s: How long one member gets before the next one is asked.
             first: Which endpoint to begin with, counted round the list.
             watch_give_up_s: How long a watch looks for a member that answers.
@@ -84,7 +87,7 @@ class EtcdStore:
         Raises:
             Rejected: no endpoint, a malformed one, or TLS files that cannot be read.
         """
-        self._ring = Ring(endpoints, tls=tls, first=first)
+        self._ring = Ring(endpoints, tls=tls, login=login, first=first)
         self._attempt_s = attempt_s
         self._watch_give_up_s = watch_give_up_s
         self._renewals = Renewals(self._ring, attempt_s=attempt_s)
@@ -186,6 +189,12 @@ class EtcdStore:
         )
         return answer.version
 
+    async def alarms(self, *, timeout_s: float = 3.0) -> tuple[str, ...]:
+        """What the members have raised an alarm for, like ``NOSPACE``."""
+        request = wire.AlarmRequest(action=wire.AlarmRequest.GET)
+        answer = await self._call(lambda member: member.maintenance.Alarm, request, _Sending.READ, timeout_s)
+        return tuple(sorted({_ALARMS.get(alarm.alarm, f"alarm {alarm.alarm}") for alarm in answer.alarms}))
+
     async def close(self) -> None:
         """Ends all connections. Calls and watches still in flight raise ``Unavailable`` or ``Ambiguous``."""
         await self._renewals.close()
@@ -238,8 +247,15 @@ async def _ask(
 ) -> _Res:
     """One request to one member. Raises nothing but the port's errors."""
     write = sending is not _Sending.READ
+    metadata: Metadata = HAS_LEADER
     try:
-        return await method(request, timeout=attempt_s, metadata=HAS_LEADER)
+        try:
+            metadata = await member.metadata(timeout_s=attempt_s)
+            return await method(request, timeout=attempt_s, metadata=metadata)
+        except wire.AioRpcError as error:
+            if not wants_login(error.code(), error.details() or "") or not member.forget_token(metadata):
+                raise
+        return await method(request, timeout=attempt_s, metadata=await member.metadata(timeout_s=attempt_s))
     except wire.AioRpcError as error:
         raise translate(error.code(), error.details() or "", write=write, endpoint=member.name) from error
     except wire.UsageError as error:  # the channel was closed before the request went out

@@ -68,6 +68,9 @@ class MemoryStore:
     async def revoke(self, lease: LeaseId, *, timeout_s: float = 3.0) -> None:
         await self._write(lambda: self._server.revoke(lease), timeout_s, repeatable=True)
 
+    async def alarms(self, *, timeout_s: float = 3.0) -> tuple[str, ...]:
+        return await self._read(lambda: ("NOSPACE",) if self._server.full else (), timeout_s)
+
     async def version(self, *, timeout_s: float = 3.0) -> str:
         return await self._read(lambda: self._server.version, timeout_s)
 

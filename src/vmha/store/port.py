@@ -182,6 +182,9 @@ class Store(Protocol):
 
     async def revoke(self, lease: LeaseId, *, timeout_s: float = 3.0) -> None: ...
 
+    async def alarms(self, *, timeout_s: float = 3.0) -> tuple[str, ...]:
+        """What the store has raised an alarm for: ``NOSPACE`` (nothing can be written), ``CORRUPT``."""
+
     async def version(self, *, timeout_s: float = 3.0) -> str: ...
 
     async def close(self) -> None: ...

@@ -11,9 +11,9 @@ from typing import Final
 
 from vmha.model.ids import LeaseId
 from vmha.store import wire
-from vmha.store.channels import HAS_LEADER, Member, Ring
+from vmha.store.channels import Member, Metadata, Ring
 from vmha.store.port import LeaseGone, Unavailable
-from vmha.store.translate import translate
+from vmha.store.translate import translate, wants_login
 
 _PAUSE_S: Final = 0.05
 
@@ -58,9 +58,11 @@ class Renewals:
 
     async def _attempt(self, member: Member, lease: LeaseId, attempt_s: float) -> int:
         answered = False
+        metadata: Metadata = ()
         try:
             async with asyncio.timeout(attempt_s):
-                call = self._stream(member)
+                metadata = await member.metadata(timeout_s=attempt_s)
+                call = self._stream(member, metadata)
                 await call.write(wire.LeaseKeepAliveRequest(ID=lease))
                 answer = await call.read()
             if answer is wire.EOF or not isinstance(answer, wire.LeaseKeepAliveResponse) or lease != answer.ID:
@@ -68,6 +70,8 @@ class Renewals:
             self._ring.check(answer.header, member)
             answered = True
         except wire.AioRpcError as error:
+            if wants_login(error.code(), error.details() or "") and member.forget_token(metadata):
+                raise Unavailable(f"etcd at {member.name}: the login had expired") from error
             raise translate(error.code(), error.details() or "", write=False, endpoint=member.name) from error
         except TimeoutError as error:
             raise Unavailable(f"etcd at {member.name}: no answer within {attempt_s:.1f} s") from error
@@ -85,13 +89,13 @@ class Renewals:
             raise LeaseGone(f"etcd at {member.name}: the lease {lease:x} is gone")
         return answer.TTL
 
-    def _stream(self, member: Member) -> _Call:
+    def _stream(self, member: Member, metadata: Metadata) -> _Call:
         if self._open is not None:
             opened_at, call = self._open
             if opened_at is member and not call.done():
                 return call
             self._drop()
-        call = member.lease.LeaseKeepAlive(metadata=HAS_LEADER)
+        call = member.lease.LeaseKeepAlive(metadata=metadata)
         self._open = (member, call)
         return call
 

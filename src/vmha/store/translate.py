@@ -46,6 +46,9 @@ _RULES: tuple[tuple[StatusCode, tuple[str, ...], _Family], ...] = (
     ),
     (StatusCode.DATA_LOSS, (), Broken),
 )
+_REMEDIES: dict[_Family, str] = {
+    NoSpace: "; nothing can be written until there is room: etcdctl compact, defrag and alarm disarm (docs: faults)",
+}
 _LOST_ANSWER = frozenset(
     {
         StatusCode.UNAVAILABLE,
@@ -82,10 +85,16 @@ def translate(code: StatusCode, details: str, *, write: bool, endpoint: str) -> 
     low = details.lower()
     for status, words, error in _RULES:
         if code is status and (not words or any(word in low for word in words)):
-            return error(text)
+            return error(text + _REMEDIES.get(error, ""))
     if code in _LOST_ANSWER:
         return Ambiguous(text) if write else Unavailable(text)
     return Rejected(text)
+
+
+def wants_login(code: StatusCode, details: str) -> bool:
+    """Refused for a token that is missing, expired, or of before a change of roles: another one may do."""
+    words = ("invalid auth token", "user name is empty", "auth store is old")
+    return code in (StatusCode.UNAUTHENTICATED, StatusCode.INVALID_ARGUMENT) and any(w in details for w in words)
 
 
 def plain(details: str) -> str:

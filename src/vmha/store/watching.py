@@ -24,7 +24,7 @@ from typing import Final
 
 from vmha.model.ids import Revision
 from vmha.store import wire
-from vmha.store.channels import HAS_LEADER, Member, Ring
+from vmha.store.channels import Member, Metadata, Ring
 from vmha.store.convert import change, encode_key, prefix_end
 from vmha.store.port import Batch, Compacted, Denied, Unavailable, WentBack
 from vmha.store.translate import translate
@@ -63,15 +63,16 @@ async def watch(
     """
     loop = asyncio.get_running_loop()
     wanted = max(1, start_revision)
-    lower_answers = 0
+    lower_answers = denials = 0
     answered_at = loop.time()
     reason = "no answer"
     while True:
         member = ring.current()
         try:
-            async with _open(ring, member, prefix, wanted) as stream:
+            async with _open(ring, member, prefix, wanted, attempt_s) as stream:
                 created = await stream.receive(attempt_s)
                 _check_refusal(created, member, wanted)
+                denials = 0
                 if created.header.revision < wanted - 1:
                     if await current_revision() < wanted - 1:
                         lower_answers += 1
@@ -95,6 +96,10 @@ async def watch(
                             yield batch
                     pieces = []
                     answered_at = loop.time()  # the reader's own time does not count as silence
+        except Denied:
+            denials += 1
+            if denials > 1 or not member.has_login:
+                raise  # else its token had expired: it logs in again
         except Unavailable as error:
             ring.leave(member)
             reason = str(error).partition(": ")[2] or reason
@@ -117,7 +122,7 @@ def _check_refusal(response: wire.WatchResponse, member: Member, wanted: int) ->
     if response.canceled:
         reason = response.cancel_reason or "it ended the watch"
         text = f"etcd at {member.name}: {reason.removeprefix('etcdserver: ')}"
-        if "permission denied" in reason.lower() or "auth" in reason.lower():
+        if any(words in reason.lower() for words in ("permission denied", "auth", "user name is empty")):
             raise Denied(text)
         raise Unavailable(text)
 
@@ -129,10 +134,10 @@ def _went_back(ring: Ring, seen: int, now: int) -> str:
 class _Stream:
     """One watch on one member."""
 
-    def __init__(self, ring: Ring, member: Member) -> None:
+    def __init__(self, ring: Ring, member: Member, metadata: Metadata) -> None:
         self._member = member
         self._left = asyncio.create_task(ring.moved.wait(), name="watch: member left")
-        self._call = member.watch.Watch(metadata=HAS_LEADER)
+        self._call = member.watch.Watch(metadata=metadata)
         self._reading: asyncio.Task[object] | None = None
 
     async def create(self, prefix: str, wanted: int) -> None:
@@ -207,10 +212,19 @@ class _Stream:
 
 
 @asynccontextmanager
-async def _open(ring: Ring, member: Member, prefix: str, wanted: int) -> AsyncGenerator[_Stream, None]:
-    stream = _Stream(ring, member)
+async def _open(
+    ring: Ring, member: Member, prefix: str, wanted: int, attempt_s: float
+) -> AsyncGenerator[_Stream, None]:
+    try:
+        metadata = await member.metadata(timeout_s=attempt_s)
+    except wire.AioRpcError as error:
+        raise translate(error.code(), error.details() or "", write=False, endpoint=member.name) from error
+    stream = _Stream(ring, member, metadata)
     try:
         await stream.create(prefix, wanted)
         yield stream
+    except Denied:
+        member.forget_token(metadata)  # it may be the token that was refused, not the user
+        raise
     finally:
         await stream.close()

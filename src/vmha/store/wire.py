@@ -18,6 +18,9 @@ import os
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 from aetcd.rpc import (
+    AlarmRequest,
+    AuthenticateRequest,
+    AuthStub,
     Compare,
     DeleteRangeRequest,
     Event,
@@ -56,6 +59,9 @@ from grpc.aio import (
 __all__ = [
     "EOF",
     "AioRpcError",
+    "AlarmRequest",
+    "AuthStub",
+    "AuthenticateRequest",
     "ChannelCredentials",
     "Compare",
     "DeleteRangeRequest",

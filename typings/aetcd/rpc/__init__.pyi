@@ -136,6 +136,30 @@ class LeaseKeepAliveResponse:
     ID: int
     TTL: int
 
+class AlarmRequest:
+    GET: int
+    NONE: int
+    def __init__(self, *, action: int = ..., memberID: int = ..., alarm: int = ...) -> None: ...
+
+class AlarmMember:
+    memberID: int
+    alarm: int
+
+class AlarmResponse:
+    header: ResponseHeader
+    alarms: Sequence[AlarmMember]
+
+class AuthenticateRequest:
+    def __init__(self, *, name: str = ..., password: str = ...) -> None: ...
+
+class AuthenticateResponse:
+    header: ResponseHeader
+    token: str
+
+class AuthStub:
+    Authenticate: UnaryUnaryMultiCallable[AuthenticateRequest, AuthenticateResponse]
+    def __init__(self, channel: Channel) -> None: ...
+
 class StatusRequest: ...
 
 class StatusResponse:
@@ -158,5 +182,6 @@ class WatchStub:
     def __init__(self, channel: Channel) -> None: ...
 
 class MaintenanceStub:
+    Alarm: UnaryUnaryMultiCallable[AlarmRequest, AlarmResponse]
     Status: UnaryUnaryMultiCallable[StatusRequest, StatusResponse]
     def __init__(self, channel: Channel) -> None: ...
