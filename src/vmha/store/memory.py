@@ -169,7 +169,7 @@ class MemoryEtcd:
 
     def restore(self, backup: "Backup") -> None:
         """As an administrator does with a snapshot: back to an earlier revision, which goes on from there."""
-        self._revision, self._keys = backup.revision, dict(backup.keys)
+        self._revision, self._keys, self._names = backup.revision, dict(backup.keys), sorted(backup.keys)
         self._compacted, self._history = backup.revision, []
         self._leases = {
             lease: _LeaseState(ttl_s=ttl_s, expires_at_s=_now() + ttl_s) for lease, ttl_s in backup.leases.items()
