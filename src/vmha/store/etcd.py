@@ -191,7 +191,7 @@ class EtcdStore:
 
     async def alarms(self, *, timeout_s: float = 3.0) -> tuple[str, ...]:
         """What the members have raised an alarm for, like ``NOSPACE``."""
-        request = wire.AlarmRequest(action=wire.AlarmRequest.GET)
+        request = wire.AlarmRequest()  # its default: which are there?
         answer = await self._call(lambda member: member.maintenance.Alarm, request, _Sending.READ, timeout_s)
         return tuple(sorted({_ALARMS.get(alarm.alarm, f"alarm {alarm.alarm}") for alarm in answer.alarms}))
 

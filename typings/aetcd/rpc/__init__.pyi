@@ -137,8 +137,6 @@ class LeaseKeepAliveResponse:
     TTL: int
 
 class AlarmRequest:
-    GET: int
-    NONE: int
     def __init__(self, *, action: int = ..., memberID: int = ..., alarm: int = ...) -> None: ...
 
 class AlarmMember:
