@@ -41,7 +41,7 @@ class Place:
     cert: Path | None = None
     key: Path | None = None
     etcd_user: str = ""
-    etcd_password_file: Path | None = None
+    etcd_password_file: str = ""
 
 
 def find_place(
@@ -68,7 +68,6 @@ def find_place(
         value = env.get(variable) or (tls or {}).get(key)
         return Path(value) if value else None
 
-    password = env.get("VMHA_ETCD_PASSWORD_FILE") or file.get("etcd_password_file")
     return Place(
         endpoints=found,
         cluster=_checked_cluster(str(name)),
@@ -78,7 +77,7 @@ def find_place(
         cert=tls_file("VMHA_CERT", "cert"),
         key=tls_file("VMHA_KEY", "key"),
         etcd_user=str(env.get("VMHA_ETCD_USER") or file.get("etcd_user") or ""),
-        etcd_password_file=Path(password) if password else None,
+        etcd_password_file=str(env.get("VMHA_ETCD_PASSWORD_FILE") or file.get("etcd_password_file") or ""),
     )
 
 

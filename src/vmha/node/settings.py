@@ -33,7 +33,7 @@ class NodeSettings(Document):
     etcd_user: str = Field(
         default="", description="For an etcd with auth that wants a password; empty: the certificate's name counts."
     )
-    etcd_password_file: Path | None = None
+    etcd_password_file: str = ""
     address: str = Field(
         default="", description="Where peers reach this node; empty: the address etcd is reached from."
     )

@@ -113,17 +113,17 @@ def load_credentials(tls: TlsFiles | None) -> wire.ChannelCredentials:
     return wire.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
 
 
-def load_login(user: str, password_file: Path | None) -> Login | None:
+def load_login(user: str, password_file: str) -> Login | None:
     """None without a user. The password is the file's first line.
 
     Raises:
         Rejected: one of the two is missing, or the file cannot be read.
     """
-    if bool(user) != (password_file is not None):
+    if bool(user) != bool(password_file):
         raise Rejected("the login to etcd has one of etcd_user and etcd_password_file", accepted="both or none")
-    if password_file is None:
+    if not user:
         return None
-    password = _read(password_file, "etcd_password_file").decode(errors="replace").partition("\n")[0]
+    password = _read(Path(password_file), "etcd_password_file").decode(errors="replace").partition("\n")[0]
     return Login(user=user, password=password)
 
 
