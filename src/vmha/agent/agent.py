@@ -255,14 +255,8 @@ class Agent:
     def _decide(
         self, vm: VmName, view: VmView | None, placement: Stored[Placement] | None, snapshot: Snapshot
     ) -> Action:
-        session, reading = self._keeper.current, self.inventory.reading
-        if (
-            not self._keeper.has_confirmed()
-            or session is None
-            or reading is None
-            or self.inventory.trouble
-            or not self.inventory.is_published(session)
-        ):
+        session, reading = self._keeper.confirmed, self.inventory.reading
+        if session is None or reading is None or self.inventory.trouble or not self.inventory.is_published(session):
             return Action.NOTHING
         spec = view.spec.value if view and view.spec else None
         handover = spec.migration.handover if spec else Handover.SAFE

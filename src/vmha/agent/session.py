@@ -120,6 +120,11 @@ class SessionKeeper:
         """
         return self.current is not None and self.current.sent_at >= self._read_listed_at()
 
+    @property
+    def confirmed(self) -> Session | None:
+        """The session, while what was listed last may be decided on."""
+        return self.current if self.has_confirmed() else None
+
     def may_start(self) -> bool:
         """Is there time left before the guard would end what is started now?"""
         session = self.current
