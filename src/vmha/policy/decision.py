@@ -49,7 +49,7 @@ def adopt(vm: VmView, seen: Observation, ground: Field, moment: Moment, *, why: 
         moment.wall,
         failback_after=ground.snapshot.revision,
     )
-    if seen.epoch is not None and seen.epoch >= new.epoch:
+    if ground.snapshot.unsettled and seen.epoch is not None and seen.epoch >= new.epoch:
         new = replace(new, epoch=Epoch(seen.epoch + 1))  # granted by a store that was restored to an earlier state
     settle = None
     if vm.spec and vm.spec.value.desired in (Desired.AS_FOUND, Desired.STOPPED):
