@@ -26,10 +26,10 @@ from vmha.sim.schedule import NodeDrawn, Schedule, Step, VmDrawn
 HASTY = Timing(beat_s=0.5, lease_ttl_s=1, hold_s=2.0, kill_lead_s=0.2, margin_s=1.5, watchdog_s=1, suspect_s=1.0)
 """As quick as the rules allow: most recoveries in a simulated minute."""
 
-_TIMINGS = (HASTY, HASTY, PROFILES[Profile.TUNED], PROFILES[Profile.DEFAULT])
+_TIMINGS = (HASTY, HASTY, HASTY, PROFILES[Profile.TUNED], PROFILES[Profile.DEFAULT])
 _STORMS = ((0.005, 0.03), (0.01, 0.08), (0.02, 0.2))
 """The mean pause between two steps of a storm lies between these, in seconds, one line for each kind of life."""
-_NODES_WEIGHTED = (12, 6, 4, 3, 2, 2, 1)
+_NODES_WEIGHTED = (30, 8, 4, 2, 1, 1, 1)
 """How often clusters of the smallest number of nodes and of each greater one are drawn: small ones are no less cruel,
 and ten times cheaper."""
 
@@ -126,11 +126,11 @@ def _pauses(dice: random.Random, steps: int, timing: Timing) -> Iterator[float]:
     left = steps
     while left > 0:
         mean = dice.uniform(low, high)
-        storm = min(left, round(_log_uniform(dice, 8, 120)))
+        storm = min(left, round(_log_uniform(dice, 15, 150)))
         for _ in range(storm):
             yield dice.expovariate(1 / mean)
         left -= storm
-        lull_s = timing.dead_after_s * dice.uniform(0.5, 2.5)
+        lull_s = timing.dead_after_s * dice.uniform(0.4, 1.8)
         few = min(left, dice.randint(0, 3))
         for _ in range(few):
             yield lull_s / few

@@ -132,7 +132,7 @@ OF_VMS: tuple[Fault, ...] = (
     Fault(
         name="start",
         kind="operator",
-        weight=2.0,
+        weight=1.0,
         takes=_VM,
         is_mild=True,
         do=_start,
@@ -160,7 +160,7 @@ OF_VMS: tuple[Fault, ...] = (
     Fault(
         name="migrate",
         kind="operator",
-        weight=6.0,
+        weight=4.5,
         takes=_VM_TO,
         is_mild=True,
         do=_migrate,

@@ -68,9 +68,9 @@ class Hands:
     def host(self, name: str) -> SimHost:
         return self.world.hosts[NodeName(name)]
 
-    def shutdown(self, name: str) -> None:
-        """In good order: the vms leave first, for as long as ``SHUTDOWN_S``. Goes on by itself."""
-        task = asyncio.get_running_loop().create_task(self.host(name).shut_down(SHUTDOWN_S), name=f"shutdown-{name}")
+    def shutdown(self, name: str, *, patience_s: float = SHUTDOWN_S) -> None:
+        """In good order: the vms leave first, for as long as ``patience_s``. Goes on by itself."""
+        task = asyncio.get_running_loop().create_task(self.host(name).shut_down(patience_s), name=f"shutdown-{name}")
         self._shutdowns.add(task)
         task.add_done_callback(self._shutdowns.discard)
 

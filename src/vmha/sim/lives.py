@@ -8,7 +8,7 @@ from typing import Any
 
 from vmha.sim.chaos import Life, live
 from vmha.sim.draw import Options
-from vmha.sim.quiet import silence_logs
+from vmha.sim.quiet import rarely_collect, silence_logs
 
 _AT_A_TIME = 4
 _KEPT_LINES = 40
@@ -18,11 +18,16 @@ def live_all(seeds: Sequence[int], options: Options, *, jobs: int = 1, whole: bo
     """``whole``: with everything that happened, also of good lives."""
     one = partial(_live_one, options=options, whole=whole)
     if jobs == 1:
-        silence_logs()
+        _begin()
         yield from map(one, seeds)
         return
-    with ProcessPoolExecutor(max_workers=jobs, initializer=silence_logs) as pool:
+    with ProcessPoolExecutor(max_workers=jobs, initializer=_begin) as pool:
         yield from pool.map(one, seeds, chunksize=_AT_A_TIME)
+
+
+def _begin() -> None:
+    silence_logs()
+    rarely_collect()
 
 
 def _live_one(seed: int, options: Options, whole: bool) -> Life:

@@ -126,7 +126,11 @@ class MemoryStore:
 
     async def _pass(self, end_at_s: float) -> bool:
         """One way between client and store; False when the deadline came first."""
-        await asyncio.sleep(max(0.0, min(self._server.delay_s(self._client) / 2, end_at_s - _now())))
+        loop = asyncio.get_running_loop()
+        arrives: asyncio.Future[None] = loop.create_future()
+        delay_s = min(self._server.delay_s(self._client) / 2, end_at_s - loop.time())
+        loop.call_later(max(0.0, delay_s), _arrive, arrives)
+        await arrives
         while not self._server.is_reachable_by(self._client):
             try:
                 async with asyncio.timeout_at(end_at_s):
@@ -149,6 +153,11 @@ class MemoryStore:
     def _check_open(self) -> None:
         if self._closed:
             raise Unavailable("the connection to etcd in memory is closed")
+
+
+def _arrive(message: "asyncio.Future[None]") -> None:
+    if not message.done():
+        message.set_result(None)
 
 
 def _outcome(serve: Callable[[], _T]) -> Callable[[], _T]:
