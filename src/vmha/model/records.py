@@ -236,6 +236,7 @@ class Request:
     author: str = ""
     asked_at: float = 0.0
     expires_at: float = 0.0
+    session: SessionId | None = None  # confirm-off: the node's session as its author saw it ('': none); None: not said
 
 
 class Progress(StrEnum):

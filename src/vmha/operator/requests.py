@@ -1,7 +1,9 @@
 """Operations asked for once: written down for the leader, who answers beside them."""
 
+from dataclasses import replace
+
 from vmha.model.errors import Rejected
-from vmha.model.ids import NodeName, VmName
+from vmha.model.ids import NodeName, SessionId, VmName
 from vmha.model.keys import encode
 from vmha.model.records import Candidate, Request, Verb
 from vmha.model.vm import Desired, MigrationStyle
@@ -52,11 +54,18 @@ async def submit(
 
     def decide(reading: Reading) -> Edit[Request]:
         _check(request, reading.snapshot, client.clock.wall())
+        asked = _about_a_session(request, reading.snapshot)
         key = client.keys.request(request.id)
         concerned = [Exists(client.keys.vm_spec(request.vm))] if request.vm else []
-        return Edit(result=request, ops=[Put(key, encode(request))], compares=concerned)
+        return Edit(result=asked, ops=[Put(key, encode(asked))], compares=concerned)
 
     return await client.change(decide)
+
+
+def _about_a_session(request: Request, snapshot: Snapshot) -> Request:
+    """A word that a node is off is about the session that its author saw, not about one that begins after it."""
+    view = snapshot.nodes.get(request.node) if request.verb is Verb.CONFIRM_OFF and request.node else None
+    return replace(request, session=view.session_id or SessionId("")) if view else request
 
 
 def _check(request: Request, snapshot: Snapshot, wall: float) -> None:

@@ -236,6 +236,9 @@ def _confirm_off(request: Request, ground: Field, moment: Moment, answer: _Answe
         return answer(Progress.REJECTED, f"there is no node {node}")
     if view.beat is None:
         return _confirm_former(request, node, ground, answer)
+    if request.session is not None and request.session != view.beat.value.session:
+        text = f"{node} has been switched on since: confirm it again if it is off again"
+        return answer(Progress.REJECTED, text)
     verdict = ground.verdicts[node]
     if verdict.is_alive:
         text = f"{node} is alive: it committed a beat within the last {moment.silence_s.get(node, 0.0):.1f} s"

@@ -252,6 +252,15 @@ def test_node_that_two_people_confirm_off_is_evicted_once_and_both_are_answered(
     assert (book.answered().progress, book.answered("r2").progress) == (Progress.DONE, Progress.DONE)
 
 
+def test_word_that_a_node_is_off_says_nothing_about_a_session_that_began_after_it() -> None:
+    """It was off, was switched on, and is cut off now: what it started meanwhile runs on until its guard ends it."""
+    book = cluster("n2", "n3").node("n1", lease=False).running("web", "n1")
+    book.request(Verb.CONFIRM_OFF, node="n1", session=SessionId("s-older"))
+    assert not [step for step in book.plan(silence_s={"n1": SUSPECT_S}).steps if isinstance(step, EvictSession)]
+    progress, text = answer(book)
+    assert (progress, "switched on since" in text) == (Progress.REJECTED, True)
+
+
 def test_confirmation_also_ends_the_claims_of_sessions_before() -> None:
     book = cluster("n2").offline("n1").vm("web").placed("web", "n1", session=SessionId("s-older"))
     book.request(Verb.CONFIRM_OFF, node="n1").lead()
