@@ -158,6 +158,15 @@ def _libvirtd_stops(stage: Stage, step: Step) -> str | None:
     return None
 
 
+def _libvirtd_hangs(stage: Stage, step: Step) -> str | None:
+    host, fabric = stage.host(step.node), stage.world.fabric
+    if not host.has_power or not fabric.host(step.node).has_libvirtd:
+        return _IS_OFF
+    fabric.freeze_libvirtd(step.node)
+    stage.hold(f"libvirtd stands {step.node}", step.for_s, lambda: fabric.thaw_libvirtd(step.node))
+    return None
+
+
 def _switch(stage: Stage, step: Step) -> None:
     if step.do == "switch-refuses":
         stage.hands.break_switch(step.node)
@@ -339,6 +348,15 @@ OF_HOSTS: tuple[Fault, ...] = (
         for_s=(0.1, 8),
         do=_libvirtd_stops,
         about="libvirtd is killed and started again later; guests run on",
+    ),
+    Fault(
+        name="libvirtd-hangs",
+        kind="libvirtd",
+        weight=1.0,
+        takes=_NODE,
+        for_s=(0.1, 10),
+        do=_libvirtd_hangs,
+        about="SIGSTOP to libvirtd, SIGCONT later: calls hang, and what was asked happens then",
     ),
     Fault(
         name="switch-hangs",

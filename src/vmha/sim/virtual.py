@@ -163,6 +163,9 @@ class HostClock:
         """The wall clock is set."""
         self._ahead_s += seconds
 
+    def set_right(self) -> None:
+        self._ahead_s = 0.0
+
     def now(self) -> float:
         return self._true.now() * (1.0 + self.drift)
 
