@@ -89,7 +89,9 @@ watchdog = "/dev/watchdog"
 libvirt_uri = "qemu:///system"
 metrics_listen = "127.0.0.1:9590"
 log_level = "info"
+peers_secret_file = "{peers_secret}"
 """
+PEERS_SECRET = "/etc/vmha/peers.secret"
 
 
 def prepare(spec: LabSpec, node: NodeSpec, root: Path) -> None:
@@ -100,6 +102,7 @@ def prepare(spec: LabSpec, node: NodeSpec, root: Path) -> None:
     (etc / "hosts").write_text(hosts_file(spec))
     if node.kind is Kind.HOST:
         (etc / "vmha/vmha.toml").write_text(vmha_toml(spec, node))
+        _share_secret(root)
     if (etc / "machine-id").exists():
         return
     _copy_system_files(etc)
@@ -119,6 +122,16 @@ def prepare(spec: LabSpec, node: NodeSpec, root: Path) -> None:
     (etc / "machine-id").write_text(uuid.replace("-", "") + "\n")  # last: it says that all of this is done
 
 
+def _share_secret(root: Path) -> None:
+    """The agents' secret: made with the lab's first host, one for all of its hosts."""
+    shared, here = root.parent / "peers.secret", root / PEERS_SECRET[1:]
+    if not shared.exists():
+        shared.touch(mode=0o600)
+        shared.write_text(f"{new_uuid()}{new_uuid()}\n")
+    here.touch(mode=0o600)
+    here.write_bytes(shared.read_bytes())
+
+
 def hosts_file(spec: LabSpec) -> str:
     lines = ["127.0.0.1 localhost"]
     lines += [f"{node.address} {node.name}" for node in spec.nodes]
@@ -129,7 +142,9 @@ def hosts_file(spec: LabSpec) -> str:
 
 def vmha_toml(spec: LabSpec, node: NodeSpec) -> str:
     endpoints = ", ".join(f'"{endpoint}"' for endpoint in spec.etcd_endpoints)
-    return _VMHA.format(cluster=CLUSTER, node=node.name, endpoints=endpoints, address=node.address)
+    return _VMHA.format(
+        cluster=CLUSTER, node=node.name, endpoints=endpoints, address=node.address, peers_secret=PEERS_SECRET
+    )
 
 
 def gate_hook() -> str:

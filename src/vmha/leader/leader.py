@@ -23,6 +23,7 @@ from vmha.model.ids import LeaseId, NodeName, Revision, SessionId, Term, VmName
 from vmha.model.keys import Keys, decode, encode, split_key
 from vmha.model.records import LeaderRecord, Phase
 from vmha.policy.failsafe import who_should_lead
+from vmha.policy.membership import has_leader_vanished
 from vmha.policy.plan import judge_all, plan
 from vmha.policy.snapshot import Moment, PeersSay, Snapshot
 from vmha.policy.steps import FenceNode, GiveBackStorage, Plan
@@ -132,7 +133,12 @@ class Leader:
         leader = self._mirror.snapshot().leader
         if leader is not None:
             self._vacant_since = None
-            return Term(leader.created) if leader.value.session == session.id else None
+            if leader.value.session == session.id:
+                return Term(leader.created)
+            if not has_leader_vanished(self._mirror.snapshot(), self._moment()):
+                return None
+            log.warning("the leader has vanished: electing another before its lease ends", leader=leader.value.node)
+            await self._store.txn([Created(self._keys.leader, leader.created)], [Delete(self._keys.leader)])
         if self._leaves_it_to_another():
             return None
         record = LeaderRecord(node=self._node, session=session.id, since=self._clock.wall())

@@ -113,11 +113,23 @@ def is_suspect(view: NodeView, snapshot: Snapshot, moment: Moment) -> bool:
         return False
     timing = snapshot.config.clockwork
     silence = min(moment.silence_s.get(view.name, 0.0), moment.store_live_s)
-    if silence >= timing.beat_s * LATE_BEATS and has_vanished(view.name, snapshot, moment):
+    if is_quickly_suspect(view, snapshot, moment):
         return True
     lease_gone = view.session is None or view.session.value.session != view.beat.value.session
     is_quick = lease_gone and view.name not in moment.peers.answering
     return silence >= (timing.suspect_s if is_quick else max(timing.suspect_s, timing.hold_s))
+
+
+def is_quickly_suspect(view: NodeView, snapshot: Snapshot, moment: Moment) -> bool:
+    """Its peers do not hear the host any more, and a beat is late."""
+    silence = min(moment.silence_s.get(view.name, 0.0), moment.store_live_s)
+    return silence >= snapshot.config.clockwork.beat_s * LATE_BEATS and has_vanished(view.name, snapshot, moment)
+
+
+def has_leader_vanished(snapshot: Snapshot, moment: Moment) -> bool:
+    """Another may take the office without waiting for the lease: a leader that is deposed can write nothing."""
+    view = snapshot.nodes.get(snapshot.leader.value.node) if snapshot.leader else None
+    return view is not None and view.beat is not None and is_quickly_suspect(view, snapshot, moment)
 
 
 def has_vanished(name: NodeName, snapshot: Snapshot, moment: Moment) -> bool:
