@@ -32,6 +32,18 @@ def test_guest_sent_elsewhere_by_hand_is_not_handed_over_to_the_target_of_a_migr
     assert life.reached.get("departed", 0) + life.reached.get("adopt", 0) > 0
 
 
+def test_guest_that_a_hand_sends_elsewhere_while_it_is_being_stopped_is_not_taken_for_stopped() -> None:
+    """It would be started at its next place while it runs where nobody can see it yet."""
+    life = lived(
+        Step(at=0.8, do="store-cut", node="n3", for_s=3.0),
+        Step(at=0.9, do="virsh-migrate", vm="v1", to="n3"),
+        Step(at=1.0, do="relocate", vm="v1"),
+        Step(at=4.5, do="start", vm="v1"),
+        vms=(VmDrawn(name="v1", migration_s=0.5),),
+    )
+    assert life.is_good, life.what_is_wrong()
+
+
 def test_migration_waits_until_its_target_has_cleared_away_what_an_earlier_one_left_there() -> None:
     """libvirt refuses a second copy, and a leader that asks again at once would ask for ever."""
     life = lived(

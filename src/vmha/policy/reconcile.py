@@ -109,7 +109,9 @@ def reconcile(
             case Phase.HELD if placement.session == session:
                 return _held(placement, local, attempt)
             case Phase.STOPPING if placement.session == session:
-                return Action.STOP if local else Action.RELEASE
+                # A hand may have sent it to another host before the stop reached it: it was not stopped then.
+                gone = Action.DEPART if attempt.left_by_migration else Action.RELEASE
+                return Action.STOP if local else gone
             case Phase.MIGRATING if placement.session == session:
                 if local is None and attempt.left_by_migration and at_target is None:
                     by_hand = _left_by_hand(attempt, target_lacks_it, seen_elsewhere)
