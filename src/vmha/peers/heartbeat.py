@@ -63,7 +63,6 @@ class Heartbeat:
         here = {name: known for name, known in sorted(self._known.items()) if now - known.answered_at < gone_s}
         return PeersSay(
             unheard_s={n: now - known.alive_at for n, known in self._known.items() if known.alive_at is not None},
-            answering=frozenset(here),
             witnesses={name: known.unheard for name, known in here.items()},
         )
 
@@ -116,10 +115,7 @@ class Heartbeat:
 
     def _notice(self) -> None:
         """Tell of changes that may change a verdict, not of every pong."""
-        said = self.say()
-        gist = PeersSay(
-            unheard_s=dict.fromkeys(sorted(self._unheard()), 0.0), answering=said.answering, witnesses=said.witnesses
-        )
+        gist = PeersSay(unheard_s=dict.fromkeys(sorted(self._unheard()), 0.0), witnesses=self.say().witnesses)
         if gist != self._seen:
             self._seen = gist
             self._on_change()

@@ -9,6 +9,7 @@ beats did not commit, nobody's silence says anything: it may be the store that w
 the agents shows makes suspicion faster (a host that vanished) or slower (an agent that answers), and proves nothing.
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -105,9 +106,9 @@ def _why_suspect(beat: BeatRecord, silence: float, moment: Moment) -> str:
 def is_suspect(view: NodeView, snapshot: Snapshot, moment: Moment) -> bool:
     """Both the lease and the beats must be missing, or the beats for long, and the store must have been alive.
 
-    A host that its peers do not hear any more is suspected as soon as a beat is late. An agent that answers its peers
-    is not: it only can not commit, which its own guard deals with; after an outage of the store it may be the last one
-    to get through.
+    A host that its peers do not hear any more is suspected as soon as a beat is late. One that gives a sign of life is
+    given its whole hold, whatever became of its lease: its agent is being restarted, say, or is the last one to get
+    through to the store after an outage. Its guests run, its guard counts, and cutting its power would only hurt them.
     """
     if view.beat is None:
         return False
@@ -116,7 +117,8 @@ def is_suspect(view: NodeView, snapshot: Snapshot, moment: Moment) -> bool:
     if is_quickly_suspect(view, snapshot, moment):
         return True
     lease_gone = view.session is None or view.session.value.session != view.beat.value.session
-    is_quick = lease_gone and view.name not in moment.peers.answering
+    host_is_there = moment.peers.unheard_s.get(view.name, math.inf) < timing.suspect_by_peers_s
+    is_quick = lease_gone and not host_is_there
     return silence >= (timing.suspect_s if is_quick else max(timing.suspect_s, timing.hold_s))
 
 

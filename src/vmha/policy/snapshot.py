@@ -109,12 +109,10 @@ class PeersSay:
     """What the channel between the agents shows this observer. Empty without a channel. Never a proof of anything.
 
     ``unheard_s``: for how long the *host* has given no sign of life (no answer, no acknowledgement, no refusal).
-    ``answering``: nodes whose agent has answered just now.
-    ``witnesses``: for each of these, the hosts that it does not hear either.
+    ``witnesses``: for each node whose agent has answered just now, the hosts that it does not hear either.
     """
 
     unheard_s: Mapping[NodeName, float] = field(default_factory=dict)
-    answering: frozenset[NodeName] = frozenset()
     witnesses: Mapping[NodeName, frozenset[NodeName]] = field(default_factory=dict)
 
 

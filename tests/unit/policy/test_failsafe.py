@@ -241,11 +241,11 @@ def test_vanished_host_is_not_suspected_while_the_store_may_be_what_is_silent() 
     ("silence_s", "expected"),
     [(SUSPECT_S, Condition.ONLINE), (TIMING.hold_s, Condition.SUSPECT), (LOST_S, Condition.LOST)],
 )
-def test_agent_that_answers_its_peers_is_not_powered_off_before_its_hold_is_over(
+def test_host_that_gives_a_sign_of_life_is_not_powered_off_before_its_hold_is_over(
     silence_s: float, expected: Condition
 ) -> None:
     book = cluster("n2", "n3").node("n1", lease=False)
-    assert condition_of_n1(book, silence_s=silence_s, peers=PeersSay(answering=frozenset({N1}))) is expected
+    assert condition_of_n1(book, silence_s=silence_s, peers=PeersSay(unheard_s={N1: 0.0})) is expected
 
 
 def test_plan_looks_again_when_the_beat_of_a_vanished_host_gets_late() -> None:
