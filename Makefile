@@ -18,7 +18,7 @@ help:
 	@echo 'make fmt     put the code into shape'
 	@echo 'make lint    say what is not'
 	@echo 'make lab     only the tests that build hosts'
-	@echo 'make sim     a thousand lives of simulated clusters with a thousand faults each (ten minutes on two cores)'
+	@echo 'make sim     a thousand lives of simulated clusters with a thousand faults each (some ten minutes on two cores)'
 	@echo 'make chaos   break a cluster of real hosts, round after round: $(CHAOS_ARGS)'
 	@echo 'make bench   measure, and print ratios'
 	@echo
