@@ -1,0 +1,650 @@
+"""The product's own code, asked one question at a time, with what it answered remembered.
+
+Nothing is decided here: snapshots come from the product's assembler, plans from ``policy.plan``, transactions from the
+leader's executor and the agent's claims, sessions from the session keeper, deadlines from the guard's state machine,
+and refusals of a start from the start gate. The same question has the same answer, so each is asked once.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+from vmha.agent.agent import Agent
+from vmha.agent.session import Session, SessionKeeper
+from vmha.fencing.deadline import Deadline, Outcome, Verdict
+from vmha.fencing.deadline import State as GuardState
+from vmha.fencing.gate import START, Asked, Known, judge
+from vmha.fencing.port import GuardStatus, Level, refusal
+from vmha.hypervisor.port import StartFailed
+from vmha.leader.executor import Deposed, Executor
+from vmha.leader.leader import Leader
+from vmha.model.errors import VmhaError
+from vmha.model.ids import LeaseId, NodeName, Revision, SessionId, Term
+from vmha.model.keys import decode, encode, find_type
+from vmha.model.records import Stored
+from vmha.model.settings import Timing
+from vmha.policy.assemble import Assembler
+from vmha.policy.plan import plan
+from vmha.policy.reconcile import Action
+from vmha.policy.snapshot import Moment, Snapshot
+from vmha.policy.steps import Change, EvictSession, PlacementStep
+from vmha.store.journal import Journal
+from vmha.store.port import Ambiguous, Created, Exists, KeyValue, Listing, Modified, Put, TxnResult
+
+from .ports import (
+    Ask,
+    AskedClock,
+    AskedGate,
+    AskedGuard,
+    AskedHypervisor,
+    AskedPower,
+    AskedStore,
+    Left,
+    StandingMirror,
+    drive,
+    guest_view,
+)
+from .state import Answer, Slot, Standing, Txn, Work, find
+from .store import commit
+from .values import (
+    BEAT,
+    BYTES,
+    HOLD,
+    KEYS,
+    NODES,
+    NOW,
+    PLACEMENT,
+    PREFIX,
+    RECORDS,
+    SPEC,
+    UUID,
+    VM,
+    config,
+    intern,
+)
+
+CLOCKWORK = config(1).clockwork
+"""Hold and kill lead, which are the same whatever the margin is."""
+
+LONG_UNCLAIMED_S = 1000.0
+
+GuardIs = tuple[str, str, int]
+"""State, session and age of the last beat, as a host keeps them."""
+
+
+class Opened(NamedTuple):
+    """What an attempt to open a session has done so far. ``session`` None: not opened (yet)."""
+
+    store: tuple[Slot, ...]
+    guard: GuardIs
+    session: Standing | None = None
+
+
+class Worked(NamedTuple):
+    """A worker up to its next open question; ``work`` None: it is done."""
+
+    work: Work | None
+    guest: int
+    granted: tuple[int, str]
+
+
+class Beaten(NamedTuple):
+    age: int
+    armed: bool
+    over: bool
+    guard: GuardIs
+
+
+class Product:
+    """A cluster of ``nodes`` nodes; keeps what it was answered."""
+
+    def __init__(self, nodes: int, margin: int) -> None:
+        self.nodes, self.margin, self.config = NODES[:nodes], margin, config(margin)
+        self._known: dict[Any, Any] = {}
+
+    def _remembered(self, question: tuple[Any, ...], ask: Callable[..., Any]) -> Any:
+        try:
+            return self._known[question]
+        except KeyError:
+            answer = self._known[question] = ask(*question[1:])
+            return answer
+
+    # --- readings
+
+    def snapshot(self, store: tuple[Slot, ...]) -> Snapshot:
+        return self._remembered(("snapshot", store), self._assemble)
+
+    def _assemble(self, store: tuple[Slot, ...]) -> Snapshot:
+        assembler = Assembler(KEYS)
+        for key, value in ((KEYS.config, self.config), (KEYS.vm_spec(VM), SPEC)):
+            assembler.put(key, encode(value), created=Revision(1), modified=Revision(1), lease=LeaseId(0))
+        for slot in store:
+            assembler.put(
+                PREFIX + slot.key,
+                BYTES[slot.value],
+                created=Revision(slot.created),
+                modified=Revision(slot.modified),
+                lease=LeaseId(0),
+            )
+        return assembler.snapshot(Revision(1))
+
+    # --- the leader
+
+    def plan(
+        self, store: tuple[Slot, ...], at: int, term: int, silence: tuple[int, ...], unclaimed: bool
+    ) -> tuple[Txn, ...]:
+        """The transactions of the leader's plan. Steps that only note why a vm waits are left out."""
+        return self._remembered(("plan", store, at, term, silence, unclaimed), self._plan)
+
+    def _plan(
+        self, store: tuple[Slot, ...], at: int, term: int, silence: tuple[int, ...], unclaimed: bool
+    ) -> tuple[Txn, ...]:
+        snapshot = self.snapshot(store)
+        moment = Moment(
+            now=NOW,
+            wall=NOW,
+            silence_s={node: float(quiet) for node, quiet in zip(self.nodes, silence, strict=True)},
+            unclaimed_s={VM: LONG_UNCLAIMED_S} if unclaimed else {},
+        )
+        found = []
+        for step in plan(snapshot, moment).steps:
+            match step:
+                case PlacementStep(change=change) if change is not Change.NOTE:
+                    label = f"{change} {step.placement.node}" if step.placement else str(change)
+                case EvictSession():
+                    label = f"evict {step.node} ({step.proof})"
+                case _:
+                    continue
+            found.append(self._step(step, snapshot, at, term, label))
+        return tuple(found)
+
+    def _step(self, step: Any, snapshot: Snapshot, at: int, term: int, label: str) -> Txn:
+        store, clock, node = AskedStore(), AskedClock(), self.nodes[at]
+        journal = Journal(store, KEYS, clock, node, days=lambda: 7)
+        executor = Executor(store=store, keys=KEYS, clock=clock, node=node, term=Term(term), journal=journal)
+        question, _ = drive(executor.write(step, snapshot), _left)
+        assert question
+        return _transaction(label, question)
+
+    def campaign(self, store: tuple[Slot, ...], at: int, standing: Standing) -> Txn | int:
+        """The transaction by which the node would lead, or the term in which it leads already; 0: neither."""
+        leader = tuple(slot for slot in store if slot.key == "leader")
+        return self._remembered(("campaign", leader, at, standing._replace(age=0)), self._campaign)
+
+    def _campaign(self, store: tuple[Slot, ...], at: int, standing: Standing) -> Txn | int:
+        mirror = StandingMirror(self.snapshot(store))
+        session = _session(standing)
+        leader = Leader(
+            store=AskedStore(),
+            keys=KEYS,
+            clock=AskedClock(),
+            mirror=mirror,  # type: ignore[arg-type]
+            node=self.nodes[at],
+            power=AskedPower(),
+            read_session=lambda: session,
+            store_live_s=lambda: 100.0,
+        )
+        question, term = drive(leader._campaign(), _left)
+        return _transaction(f"{self.nodes[at]} leads", question) if question else (term or 0)
+
+    # --- the session
+
+    def open(
+        self, at: int, store: tuple[Slot, ...], guard: GuardIs, boot: int, guest: int, at_rest: bool, fresh: str
+    ) -> tuple[Opened, ...]:
+        """What opening a session does, call by call: a crash may come after any of them."""
+        mine = tuple(slot for slot in store if slot.key == BEAT[at] or slot.key.startswith("fencing/"))
+        stages = self._remembered(("open", at, mine, guard, boot, guest, at_rest, fresh), self._open)
+        rest = tuple(slot for slot in store if slot not in mine)
+        return tuple(one._replace(store=tuple(sorted((*rest, *one.store)))) for one in stages)
+
+    def _open(
+        self, at: int, store: tuple[Slot, ...], guard: GuardIs, boot: int, guest: int, at_rest: bool, fresh: str
+    ) -> tuple[Opened, ...]:
+        stages = [Opened(store, guard)]
+
+        def answer(ask: Ask) -> Any:
+            here = stages[-1]
+            reply: Any
+            if ask.what == "get":
+                reply, then = _key_value(find(here.store, ask.args[0].removeprefix(PREFIX))), here
+            elif ask.what == "txn":
+                after, succeeded, revision = commit(here.store, _transaction("open", ask))
+                reply, then = _result(succeeded, revision), here._replace(store=after)
+            else:
+                is_now, reply = _ask_guard(here.guard, ask, guest)
+                then = here._replace(guard=is_now)
+            stages.append(then)
+            return reply
+
+        keeper = self._keeper(at, AskedClock(), boot=boot, fresh=fresh, at_rest=at_rest)
+        try:
+            _, session = drive(keeper._open(), answer)
+        except VmhaError:
+            return tuple(stages)
+        return (*stages, stages[-1]._replace(session=_standing(session, NOW)))
+
+    def send_beat(self, at: int, standing: Standing, boot: int) -> Txn | None:
+        """The transaction of the next beat; None: the agent finds that its session is over."""
+        return self._remembered(("send", at, standing, boot), self._send_beat)
+
+    def _send_beat(self, at: int, standing: Standing, boot: int) -> Txn | None:
+        session = _session(standing, self.config.clockwork)
+        question, _ = drive(self._keeper(at, AskedClock(), boot=boot)._beat_on(session), _left)
+        return _transaction(f"beat of {self.nodes[at]}", question) if question and question.what == "txn" else None
+
+    def end_beat(
+        self, at: int, standing: Standing, boot: int, guard: GuardIs, age: int, succeeded: bool, guest: int
+    ) -> Beaten:
+        """The answer to a beat that was sent ``age`` ticks ago, when the session stood as ``standing`` says."""
+        return self._remembered(("end", at, standing, boot, guard, age, succeeded, guest), self._end_beat)
+
+    def _end_beat(
+        self, at: int, standing: Standing, boot: int, guard: GuardIs, age: int, succeeded: bool, guest: int
+    ) -> Beaten:
+        session, clock, is_now = _session(standing, self.config.clockwork), AskedClock(), guard
+
+        def answer(ask: Ask) -> Any:
+            nonlocal is_now
+            if ask.what == "txn" and clock.at == NOW:
+                clock.at += age
+                return _result(succeeded, 1)
+            if ask.what in ("txn", "sleep"):
+                raise Left
+            is_now, reply = _ask_guard(is_now, ask, guest, shift=float(age))
+            return reply
+
+        drive(self._keeper(at, clock, boot=boot)._beat_on(session), answer)
+        after = _standing(session, NOW + age)
+        return Beaten(min(after.age, HOLD), after.armed, after.over, is_now)
+
+    def end_session(self, at: int, standing: Standing, guard: GuardIs) -> GuardIs:
+        """The agent tells the guard that its session is over."""
+        return self._remembered(("over", at, standing, guard), self._end_session)
+
+    def _end_session(self, at: int, standing: Standing, guard: GuardIs) -> GuardIs:
+        is_now = guard
+
+        def answer(ask: Ask) -> Any:
+            nonlocal is_now
+            is_now, reply = _ask_guard(is_now, ask, 0)
+            return reply
+
+        drive(self._keeper(at, AskedClock())._end_guests(_session(standing)), answer)
+        return is_now
+
+    # --- the inventory and the status
+
+    def publish(self, at: int, store: tuple[Slot, ...], standing: Standing, published: int, guest: int) -> Txn | None:
+        """The next thing the agent would publish: its inventory, then its status, then the end of former sessions."""
+        view = _own_view(store, at)
+        return self._remembered(("publish", at, view, standing._replace(age=0), published, guest), self._publish)
+
+    def _publish(self, at: int, view: tuple[Slot, ...], standing: Standing, published: int, guest: int) -> Txn | None:
+        node = self.nodes[at]
+        for what in ("inventory", "status", "predecessors"):
+            agent = self._agent(at, view, standing, published, guest)
+            work: Coroutine[Any, Any, Any] = {
+                "inventory": agent.inventory._look_and_publish,
+                "status": agent._publish_status,
+                "predecessors": agent._answer_for_predecessors,
+            }[what]()
+            if what != "inventory" and published != guest:
+                work.close()
+                return None
+            question, _ = drive(work, _inventory_of(view, guest))
+            if question:
+                txn = _transaction(f"{what} of {node}", question)
+                if any((find(view, key) or Slot(key, 0, 0, 0)).value != value for key, value in txn.ops):
+                    return txn
+                if what == "inventory" and published != guest:
+                    return txn
+            elif what == "inventory" and published != guest:
+                return Txn(f"{what} of {node}", (), ())  # nothing to write, but now it counts as published
+        return None
+
+    # --- the worker
+
+    def decide(
+        self, at: int, store: tuple[Slot, ...], standing: Standing, published: int, guest: int
+    ) -> tuple[str, Slot | None]:
+        """What the agent would do about the vm, and the placement it decided on."""
+        view = _agents_view(store)
+        standing = standing._replace(age=0, created=0)
+        return self._remembered(("decide", at, view, standing, published, guest), self._decide)
+
+    def _decide(
+        self, at: int, view: tuple[Slot, ...], standing: Standing, published: int, guest: int
+    ) -> tuple[str, Slot | None]:
+        agent = self._agent(at, view, standing, published, guest)
+        snapshot = self.snapshot(view)
+        seen = snapshot.vms.get(VM)
+        action = agent._decide(VM, seen, seen.placement if seen else None, snapshot)
+        return str(action), find(view, PLACEMENT)
+
+    def work(
+        self, at: int, action: str, read: Slot | None, answers: tuple[Answer, ...], standing: Standing, guest: int
+    ) -> Worked:
+        """Go on with ``action`` after ``answers``, as far as nobody can step in."""
+        return self._remembered(("work", at, action, read, answers, standing, guest), self._work)
+
+    def _work(
+        self, at: int, action: str, read: Slot | None, answers: tuple[Answer, ...], standing: Standing, guest: int
+    ) -> Worked:
+        agent = self._agent(at, (), standing, guest, guest)
+        keeper, gate, earlier, here = agent._keeper, agent._gate, list(answers), guest
+        given: list[Answer] = []
+        granted = (0, "")
+
+        def answer(ask: Ask) -> Any:
+            nonlocal here, granted
+            if earlier:
+                now = earlier.pop(0)
+            elif ask.what == "inventory":
+                now = Answer("inventory", True, 0, here, standing)
+            elif ask.what == "destroy":
+                here, now = 0, Answer("destroy", True, 0, 0, standing)
+            elif ask.what == "set_tag":
+                here, now = ask.args[0], Answer("set_tag", True, 0, 0, standing)
+            elif ask.what == "sleep":
+                now = Answer("sleep", True, 0, 0, standing)
+            else:
+                granted = gate.granted or (0, "")  # type: ignore[attr-defined]
+                raise Left
+            given.append(now._replace(standing=_told(now.standing)))
+            _adopt(keeper, now.standing)
+            return _reply(now, ask)
+
+        placement = None
+        if read:
+            placement = Stored(RECORDS[read.value], Revision(read.created), Revision(read.modified))
+        if earlier:
+            _adopt(keeper, earlier[0].standing)  # as it stood when this began
+        question = None
+        try:
+            question, _ = drive(agent._worker.do(Action(action), placement, VM, SPEC), answer)
+        except (VmhaError, AssertionError):
+            pass
+        if question is None:
+            return Worked(None, here, (0, ""))
+        start = int(str(question.args[0]).partition('epoch="')[2].partition('"')[0]) if question.what == "start" else 0
+        txn = _transaction(f"{action} by {self.nodes[at]}", question) if question.what == "txn" else None
+        return Worked(Work(action, read, tuple(given), txn, start), here, granted)
+
+    def ends_when_refused(self, at: int, work: Work, guest: int) -> bool:
+        """Does the worker give up, and touch nothing, when its transaction is refused?"""
+        return self._remembered(("refused", at, work, guest), self._ends_when_refused)
+
+    def _ends_when_refused(self, at: int, work: Work, guest: int) -> bool:
+        for standing in (work.answers[-1].standing if work.answers else Standing("", 0, 0, False, False),):
+            answers = (*work.answers, Answer("txn", False, 0, 0, standing))
+            if self._work(at, work.action, work.read, answers, standing, guest) != Worked(None, guest, (0, "")):
+                return False
+        return True
+
+    def refusal(self, guard: GuardIs, granted: tuple[int, str], epoch: int) -> str:
+        """Why the start gate refuses a start under ``epoch``; '' when it lets it through."""
+        armed = guard[0] == GuardState.ARMED
+        known = Known(
+            cluster="m",
+            managed=frozenset({UUID}),
+            granted_epoch=granted[0] or None,
+            granted_session=granted[1],
+            armed_session=guard[1] if armed else "",
+            kill_at=_deadline(guard).kill_at if armed else 0.0,
+        )
+        return judge(START, Asked(name=VM, uuid=UUID, tag_cluster="m", tag_epoch=epoch), known, NOW)
+
+    # --- the objects
+
+    def _keeper(
+        self, at: int, clock: AskedClock, *, boot: int = 1, fresh: str = "", at_rest: bool = True
+    ) -> SessionKeeper:
+        return SessionKeeper(
+            store=AskedStore(),
+            keys=KEYS,
+            clock=clock,
+            guard=AskedGuard(),  # type: ignore[arg-type]
+            identity=_Identity(self.nodes[at], f"b{boot}", fresh),
+            read_config=lambda: self.config,
+            list_managed=lambda: (),
+            is_at_rest=lambda: at_rest,
+            on_change=lambda: None,
+        )
+
+    def _agent(self, at: int, view: tuple[Slot, ...], standing: Standing, published: int, guest: int) -> Agent:
+        clock, mirror = AskedClock(), StandingMirror(self.snapshot(view))
+        keeper = self._keeper(at, clock)
+        _adopt(keeper, standing)
+        agent = Agent(
+            store=AskedStore(),
+            keys=KEYS,
+            clock=clock,
+            mirror=mirror,  # type: ignore[arg-type]
+            hypervisor=AskedHypervisor(),  # type: ignore[arg-type]
+            keeper=keeper,
+            gate=AskedGate(),
+            migration_uri="",
+            address="",
+            migration_address="",
+        )
+        agent._duplicate_since[VM] = NOW - 1000.0
+        agent.inventory._on_change = lambda vms: None
+        drive(agent.inventory.refresh(), _inventory_of(view, guest))
+        agent.inventory.looked_for = Revision(1)
+        if published >= 0:
+            agent.inventory._published_in = SessionId(standing.session)
+            for seen in guest_view(published) if keeper.current else ():
+                session = keeper.current
+                agent.inventory._published = {VM: agent.inventory._observe(VM, seen, session)}
+        return agent
+
+
+class _Identity:
+    address = ""
+
+    def __init__(self, node: NodeName, boot_id: str, fresh: str) -> None:
+        self.node, self.boot_id, self.host, self._fresh = node, boot_id, f"machine-{node}", fresh
+
+    def new_session(self) -> SessionId:
+        return SessionId(self._fresh)
+
+
+def _left(ask: Ask) -> Any:
+    raise Left
+
+
+def _inventory_of(view: tuple[Slot, ...], guest: int) -> Callable[[Ask], Any]:
+    def answer(ask: Ask) -> Any:
+        if ask.what == "inventory":
+            return guest_view(guest)
+        if ask.what == "list":
+            prefix = ask.args[0].removeprefix(PREFIX)
+            items = tuple(_key_value(slot) for slot in view if slot.key.startswith(prefix))
+            return Listing(revision=Revision(1), items=items)  # type: ignore[arg-type]
+        raise Left
+
+    return answer
+
+
+def _own_view(store: tuple[Slot, ...], at: int) -> tuple[Slot, ...]:
+    """What an agent's own publications depend on."""
+    mine = f"nodes/{NODES[at]}/"
+    kept = (slot for slot in store if slot.key.startswith((mine, "fencing/")) or slot.key == PLACEMENT)
+    return tuple(slot._replace(created=1, modified=1) for slot in kept)
+
+
+def _agents_view(store: tuple[Slot, ...]) -> tuple[Slot, ...]:
+    """What an agent's decisions depend on: who holds the vm, who sees it, who beats."""
+    kept = (slot for slot in store if slot.key == PLACEMENT or slot.key.endswith(("/beat", f"/{VM}")))
+    return tuple(slot if slot.key == PLACEMENT else slot._replace(created=1, modified=1) for slot in kept)
+
+
+def _adopt(keeper: SessionKeeper, standing: Standing) -> None:
+    """The keeper's session as it stands now: the same object while it is the same session."""
+    if not standing.session:
+        keeper.current = None
+    elif keeper.current is None or keeper.current.id != standing.session:
+        keeper.current = _session(standing)
+    else:
+        session, wanted = keeper.current, _session(standing)
+        session.beat_created, session.sent_at, session.guard = wanted.beat_created, wanted.sent_at, wanted.guard
+        session.over = wanted.over
+
+
+def _told(standing: Standing) -> Standing:
+    """Of the times, a worker asks only whether it may start something: one that may not is as old as any."""
+    keeper = SessionKeeper.__new__(SessionKeeper)
+    keeper._clock, keeper.current = AskedClock(), _session(standing)
+    if not standing.session or standing.over:
+        return Standing(standing.session, 0, HOLD, False, standing.over)
+    return standing._replace(age=0 if keeper.may_start() else HOLD)
+
+
+def _session(standing: Standing, timing: Timing = CLOCKWORK) -> Session:
+    session = Session(
+        id=SessionId(standing.session),
+        beat_created=Revision(standing.created),
+        count=1,
+        sent_at=NOW - standing.age,
+        timing=timing,
+        live_since=NOW - 100.0,
+        lease=LeaseId(1),
+        lease_ttl_s=timing.lease_ttl_s,
+        guard=GuardStatus(state=GuardState.ARMED, level=Level.WATCHDOG) if standing.armed else None,
+        armed_with=timing,
+    )
+    if standing.over:
+        session.end("over")
+    return session
+
+
+def _standing(session: Session, now: float) -> Standing:
+    armed = session.guard is not None and session.guard.state is GuardState.ARMED
+    return Standing(session.id, session.beat_created, round(now - session.sent_at), armed, session.over.is_set())
+
+
+def _reply(now: Answer, ask: Ask) -> Any:
+    if now.kind == "inventory":
+        return guest_view(now.value)
+    if ask.what == "start":
+        return None if now.ok else StartFailed("refused")
+    if now.kind == "ambiguous":
+        return Ambiguous("no answer")
+    if now.kind == "get":
+        return _key_value(Slot(PLACEMENT, now.revision, now.revision, now.value)) if now.value else None
+    return _result(now.ok, now.revision) if ask.what == "txn" else None
+
+
+# --- the guard
+
+
+def _deadline(guard: GuardIs) -> Deadline:
+    state, session, age = guard
+    if state == GuardState.IDLE:
+        return Deadline()
+    timing = CLOCKWORK
+    return Deadline(
+        state=GuardState(state),
+        session=session,
+        hold_s=timing.hold_s,
+        kill_lead_s=timing.kill_lead_s,
+        sent_at=NOW - age,
+        expired_at=None if state == GuardState.ARMED else NOW,
+    )
+
+
+def guard_is(deadline: Deadline) -> GuardIs:
+    armed = deadline.state is GuardState.ARMED
+    age = min(HOLD, round(NOW - deadline.sent_at)) if armed else 0
+    return (str(deadline.state), deadline.session, age)
+
+
+def tick(guard: GuardIs) -> GuardIs:
+    return guard_is(_deadline(guard).tick(NOW))
+
+
+def guests_gone(guard: GuardIs) -> GuardIs:
+    return guard_is(_deadline(guard).guests_gone(NOW))
+
+
+def guest_appeared(guard: GuardIs) -> GuardIs:
+    return guard_is(_deadline(guard).guest_appeared())
+
+
+def _ask_guard(guard: GuardIs, ask: Ask, guest: int, *, shift: float = 0.0) -> tuple[GuardIs, Any]:
+    """The guard after one call, and its reply. ``shift``: how far the caller's clock is ahead of ``NOW``."""
+    here = _deadline(guard)
+    outcome: Outcome
+    match ask.what, ask.args:
+        case "arm", (session, hold_s, kill_lead_s, sent_at):
+            outcome = here.arm(
+                session,
+                hold_s=hold_s,
+                kill_lead_s=kill_lead_s,
+                sent_at=sent_at - shift,
+                now=NOW,
+                guests_left=1 if guest else 0,
+            )
+        case "beat", (session, sent_at):
+            outcome = here.beat(session, sent_at=sent_at - shift, now=NOW)
+        case "expire", (session,):
+            outcome = here.expire(session, cause="", now=NOW)
+        case _:
+            outcome = Outcome(here.tick(NOW), Verdict.OK)
+    now = outcome.deadline
+    if outcome.verdict is not Verdict.OK:
+        return guard_is(now), refusal(outcome.verdict, outcome.words)
+    timed = now.state is not GuardState.IDLE
+    status = GuardStatus(
+        state=now.state,
+        level=Level.WATCHDOG if timed else Level.NONE,
+        session=SessionId(now.session) if timed else None,
+        deadline=now.deadline + shift if timed else None,
+        kill_at=now.kill_at + shift if timed else None,
+    )
+    return guard_is(now), status
+
+
+# --- the store
+
+
+def _key_value(slot: Slot | None) -> KeyValue | None:
+    if slot is None:
+        return None
+    return KeyValue(
+        key=PREFIX + slot.key,
+        value=BYTES[slot.value],
+        create_revision=Revision(slot.created),
+        mod_revision=Revision(slot.modified),
+    )
+
+
+def _result(succeeded: bool, revision: int) -> TxnResult:
+    return TxnResult(succeeded=succeeded, revision=Revision(revision), found={})
+
+
+def _transaction(label: str, ask: Ask) -> Txn:
+    """A transaction as the product asked for it, less journal and leases."""
+    assert ask.what == "txn", ask
+    compares = []
+    for compare in ask.args[0]:
+        key = compare.key.removeprefix(PREFIX)
+        match compare:
+            case Created(_, revision):
+                compares.append(("created", key, revision))
+            case Modified(_, revision):
+                compares.append(("modified", key, revision))
+            case Exists():
+                compares.append(("exists", key, 0))
+    ops = []
+    for op in ask.args[1]:
+        key = op.key.removeprefix(PREFIX)
+        parts = tuple(key.split("/"))
+        if parts[0] == "journal" or parts[-1] == "session":
+            continue
+        kind: Any = find_type(parts)
+        ops.append((key, intern(decode(kind, op.value, where=key)) if isinstance(op, Put) else 0))
+    return Txn(label, tuple(compares), tuple(ops))
+
+
+__all__ = ["Deposed", "Product", "guard_is", "guest_appeared", "guests_gone", "tick"]
