@@ -8,7 +8,7 @@ CHAOS_ARGS ?= --seed 1 --rounds 20
 LIMITS := -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test fmt lint lab sim chaos bench lock run-ready dev-ready
+.PHONY: help demo check test fmt lint lab sim chaos model mutants bench lock run-ready dev-ready
 
 help:
 	@echo 'make demo    a true story on this machine in two minutes: three hosts, one vm, one power cut'
@@ -20,6 +20,7 @@ help:
 	@echo 'make lab     only the tests that build hosts'
 	@echo 'make sim     a thousand lives of simulated clusters with a thousand faults each (some ten minutes on two cores)'
 	@echo 'make chaos   break a cluster of real hosts, round after round: $(CHAOS_ARGS)'
+	@echo 'make model   every state of small clusters, explored (minutes); make mutants: seeds that catch a missing check'
 	@echo 'make bench   measure, and print ratios'
 	@echo
 	@echo 'Each installs what it needs first (as root; otherwise it says what is missing).'
@@ -49,6 +50,14 @@ chaos: run-ready
 
 sim: run-ready
 	@$(VMHA) sim --seeds 1000 --steps 1000 --nodes 3-9 --vms 4-6 --jobs $$(nproc) $(SIM_ARGS)
+
+model: dev-ready
+	@$(PYTHON) -m tests.model --nodes 1 --faults 1
+	@$(PYTHON) -m tests.model --nodes 2 --faults 1
+	@$(PYTHON) -m tests.model --nodes 3 --faults 1
+
+mutants: dev-ready
+	@$(PYTHON) -m tests.mutation.search
 
 bench: dev-ready
 	@$(PYTHON) -m bench

@@ -1,4 +1,4 @@
-"""Breadth first through every state: the shortest trace to a violation, and whether there is a way out of each state."""
+"""Breadth first through every state: the shortest trace to a violation, and whether each state has a way out."""
 
 from array import array
 from collections import deque

@@ -25,6 +25,27 @@ ARMED, KILLING, CLEAN, IDLE = (
 )
 
 
+KINDS = frozenset(
+    {
+        "kill",  # an agent, also while it opens a session; what it sent is lost or comes later
+        "power",
+        "freeze",
+        "cut",
+        "pause",  # an agent hangs, and goes on at any time
+        "stall",  # a mirror stands still
+        "crash",  # a QEMU
+        "refuse",  # a QEMU does not start
+        "lease",  # the store revokes a living leader's lease
+        "ambiguous",  # the answer to a worker's transaction is lost
+        "beat",  # ... is slow to be committed
+        "answer",  # the answer to a beat is slow
+        "inventory",  # a publication is slow
+        "work",  # a worker's transaction is slow
+        "step",  # a leader's is
+    }
+)
+
+
 class Rules(NamedTuple):
     """What can happen. ``margin`` and ``max_lag`` in ticks; ``watchdog``: hosts have one; ``gate``: libvirt asks before
     a start.
@@ -34,9 +55,7 @@ class Rules(NamedTuple):
     max_lag: int = 1
     watchdog: bool = True
     gate: bool = True
-    kinds: frozenset[str] = frozenset(
-        {"kill", "power", "freeze", "cut", "stall", "slow", "crash", "lease", "ambiguous", "refuse", "pause"}
-    )
+    kinds: frozenset[str] = KINDS
 
 
 class Move(NamedTuple):
@@ -138,7 +157,7 @@ def _of_host(state: State, at: int, host: Host, product: Product, rules: Rules) 
         return
     if agent.over:
         ended = _with_guard(host, product.end_session(at, _standing(agent), guard))
-        gone = agent._replace(session="", created=0, age=0, armed=False, over=False, published=-1, term=0)
+        gone = agent._replace(session="", created=0, modified=0, age=0, armed=False, over=False, published=-1, term=0)
         yield Move(f"{node} ends its session", _put(state, at, ended, gone))
         return
     if host.cut:
@@ -162,7 +181,13 @@ def _open(state: State, at: int, host: Host, agent: Agent, product: Product) -> 
         if last.store != state.store or last.guard != _guard(host):
             yield Move(f"{NODES[at]} clears the way for a session", put_host(changed, at, after))
         return
-    opened = agent._replace(session=session.session, created=session.created, age=session.age, armed=session.armed)
+    opened = agent._replace(
+        session=session.session,
+        created=session.created,
+        modified=session.modified,
+        age=session.age,
+        armed=session.armed,
+    )
     begun = session.age == 0 and _is_new(last.store, state.store, at)
     if begun:
         after = after._replace(quiet=0, lag=0)
@@ -195,13 +220,19 @@ def _is_due_for_arming(state: State, at: int, agent: Agent) -> bool:
 
 
 def _beaten(state: State, at: int, host: Host, agent: Agent, beat: Beat, product: Product) -> Move:
-    store, succeeded, _ = commit(state.store, beat.txn)
+    store, succeeded, revision = commit(state.store, beat.txn)
+    if beat.revision:
+        store, succeeded, revision = state.store, True, beat.revision
     standing = _standing(agent)._replace(age=beat.before)
-    done = product.end_beat(at, standing, host.boot, _guard(host), beat.age, succeeded, host.guest)
+    found = None if succeeded else find(store, BEAT[at])
+    done = product.end_beat(at, standing, host.boot, _guard(host), beat.age, revision, found, host.guest)
     after = _with_guard(host, done.guard)
     if succeeded:
-        after = after._replace(quiet=0, lag=0 if beat.age == 0 else host.lag)
-    now = agent._replace(age=done.age, armed=done.armed, over=done.over or agent.over, beat=None)
+        quiet = host.quiet if beat.revision else 0
+        after = after._replace(quiet=quiet, lag=0 if beat.age == 0 else host.lag)
+    now = agent._replace(
+        modified=done.modified, age=done.age, armed=done.armed, over=done.over or agent.over, beat=None
+    )
     words = "" if succeeded else " is refused"
     aged = f" (sent {beat.age} ticks ago)" if beat.age else ""
     return Move(f"{beat.txn.label}{words}{aged}", _put(state._replace(store=store), at, after, now))
@@ -302,7 +333,7 @@ def _lead(state: State, at: int, host: Host, agent: Agent, store: tuple[Slot, ..
 def _planned(
     state: State, at: int, host: Host, agent: Agent, store: tuple[Slot, ...], product: Product
 ) -> Iterator[Txn]:
-    """The steps of every plan that the leader may make now: it may have heard of the last beats at once, or just now."""
+    """The steps of every plan that the leader may make now: it heard of the last beats at once, or just now."""
     quiet = agent.mirror[1] if agent.mirror else tuple(one.quiet for one in state.hosts)
     heard = (0,) * len(quiet)
     steps: dict[Txn, None] = {}
@@ -325,7 +356,10 @@ def _of_network(state: State, at: int, host: Host, agent: Agent, product: Produc
         words = "" if succeeded else " (refused)"
         moved = _put(state._replace(store=after), at, host, now)
         label = f"leader {node} writes: {agent.step.label}{words}"
-        yield Move(label, moved, wrong=_wrong(state, agent.step, succeeded, after))
+        wrong = _wrong(state, agent.step, succeeded, after)
+        if succeeded and (leader is None or RECORDS[leader.value].node != node):
+            wrong = wrong or f"{node} writes as the leader, and does not lead any more"
+        yield Move(label, moved, wrong=wrong)
     if not runs:
         return
     if agent.beat:
@@ -372,16 +406,16 @@ def _wrong(state: State, txn: Txn, succeeded: bool, store: tuple[Slot, ...]) -> 
         if evicts and is_running(host):
             return f"a proof is on record that {NODES[at]} runs nothing, and it runs the vm"
     before, after = find(state.store, PLACEMENT), find(store, PLACEMENT)
-    if before is None or before == after:
+    held, holds = SESSIONS[before.value] if before else "", SESSIONS[after.value] if after else ""
+    living = {SESSIONS[slot.value] for slot in store if slot.key in BEAT}
+    if holds not in ("", held) and holds not in living:
+        return f"the vm is claimed for session {holds}, which is over"
+    if held in ("", holds):
         return ""
-    held = SESSIONS[before.value]
-    if not held or (after and SESSIONS[after.value] == held):
-        return ""
-    own = any(
-        kind == "created" and key in BEAT and (slot := find(state.store, key)) and SESSIONS[slot.value] == held
-        for kind, key, _ in txn.compares
-    )
-    if own or find(store, f"fencing/{held}"):
+    node = held.partition("-")[0]
+    if txn.label.endswith(f"by {node}") and held in living:
+        return ""  # its own word
+    if find(store, f"fencing/{held}"):
         return ""
     return f"the placement leaves session {held} without its word and without a proof"
 
@@ -508,11 +542,16 @@ def _faults(state: State, at: int, host: Host, product: Product) -> Iterator[tup
     if agent.session and not agent.over and not host.cut:
         if agent.beat is None and (txn := product.send_beat(at, _standing(agent), host.boot)):
             slow = agent._replace(beat=Beat(0, agent.age, txn))
-            yield f"{node} sends a beat that is slow", "slow", _put(state, at, host, slow)
+            yield f"{node} sends a beat that is slow", "beat", _put(state, at, host, slow)
+            store, succeeded, revision = commit(state.store, txn)
+            if succeeded:
+                heard = agent._replace(beat=Beat(0, agent.age, txn, revision))
+                after = _put(state._replace(store=store), at, host._replace(quiet=0), heard)
+                yield f"{node} sends a beat, and the answer is slow", "answer", after
         txn = product.publish(at, state.store, _standing(agent), agent.published, host.guest)
         if txn and agent.publication is None:
             slow = agent._replace(publication=(txn, host.guest))
-            yield f"{txn.label} is slow", "slow", _put(state, at, host, slow)
+            yield f"{txn.label} is slow", "inventory", _put(state, at, host, slow)
     yield from _slow_decisions(state, at, host, agent, product)
     work = agent.work
     if work and work.txn:
@@ -534,12 +573,12 @@ def _slow_decisions(
         for move in _decide(state, at, host, agent, store, product):
             begun = move.state.hosts[at].agent
             if begun and begun.work and begun.work.txn:
-                yield f"{move.label}, slowly", "slow", move.state
+                yield f"{move.label}, slowly", "work", move.state
     leader = find(store, LEADER)
     if agent.term and agent.step is None and leader and leader.created == agent.term:
         for step in _planned(state, at, host, agent, store, product):
             now = _put(state, at, host, agent._replace(step=step))
-            yield f"leader {NODES[at]} plans, and is slow to write: {step.label}", "slow", now
+            yield f"leader {NODES[at]} plans, and is slow to write: {step.label}", "step", now
 
 
 def _under_way(state: State, agent: Agent | None) -> Iterator[tuple[str, State]]:
@@ -547,7 +586,7 @@ def _under_way(state: State, agent: Agent | None) -> Iterator[tuple[str, State]]
     yield "", state
     if agent is None:
         return
-    sent = [agent.beat and agent.beat.txn, agent.work and agent.work.txn, agent.step]
+    sent = [agent.beat and not agent.beat.revision and agent.beat.txn, agent.work and agent.work.txn, agent.step]
     sent.append(agent.publication and agent.publication[0])
     found = tuple(txn for txn in sent if txn)
     if found:
@@ -572,7 +611,7 @@ def _is_well(host: Host) -> bool:
 
 
 def _standing(agent: Agent) -> Standing:
-    return Standing(agent.session, agent.created, agent.age, agent.armed, agent.over)
+    return Standing(agent.session, agent.created, agent.modified, agent.age, agent.armed, agent.over)
 
 
 def _guard(host: Host) -> tuple[str, str, int]:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, NamedTuple
 
+from vmha.agent import session as keeping
 from vmha.fencing.power import PowerOff
 from vmha.hypervisor.port import DomainState, DomainView, Ending, HostCapacity, Tag
 from vmha.model.ids import LeaseId, NodeName
@@ -41,6 +42,7 @@ def drive(work: Coroutine[Any, Any, Any], answer: Callable[[Ask], Any]) -> tuple
     Errors of the coroutine pass through.
     """
     _StandInLoop.enter()
+    rest, keeping.rest = keeping.rest, _rest
     try:
         reply: Any = None
         while True:
@@ -54,7 +56,12 @@ def drive(work: Coroutine[Any, Any, Any], answer: Callable[[Ask], Any]) -> tuple
                 return question or Ask("sleep"), None
     finally:
         work.close()
+        keeping.rest = rest
         _StandInLoop.leave()
+
+
+async def _rest(seconds: float, hurry: asyncio.Event) -> None:
+    await Ask("sleep")
 
 
 class _StandInLoop:
@@ -188,6 +195,9 @@ class StandingMirror:
 
     def subscribe(self, listener: Any) -> Callable[[], None]:
         return lambda: None
+
+    def silence_s(self) -> dict[NodeName, float]:
+        return {}
 
     async def caught_up(self, revision: int, *, timeout_s: float = 2.0) -> bool:
         return True

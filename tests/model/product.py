@@ -5,14 +5,17 @@ leader's executor and the agent's claims, sessions from the session keeper, dead
 and refusals of a start from the start gate. The same question has the same answer, so each is asked once.
 """
 
+import contextlib
 from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple
 
 from vmha.agent.agent import Agent
-from vmha.agent.session import Session, SessionKeeper
+from vmha.agent.session import SessionKeeper
+from vmha.agent.session_state import Session
+from vmha.fencing import gate as start_gate
 from vmha.fencing.deadline import Deadline, Outcome, Verdict
 from vmha.fencing.deadline import State as GuardState
-from vmha.fencing.gate import START, Asked, Known, judge
+from vmha.fencing.gate import START, Asked, Known
 from vmha.fencing.port import GuardStatus, Level, refusal
 from vmha.hypervisor.port import StartFailed
 from vmha.leader.executor import Deposed, Executor
@@ -88,6 +91,7 @@ class Worked(NamedTuple):
 
 
 class Beaten(NamedTuple):
+    modified: int
     age: int
     armed: bool
     over: bool
@@ -142,6 +146,7 @@ class Product:
         moment = Moment(
             now=NOW,
             wall=NOW,
+            observer=self.nodes[at],
             silence_s={node: float(quiet) for node, quiet in zip(self.nodes, silence, strict=True)},
             unclaimed_s={VM: LONG_UNCLAIMED_S} if unclaimed else {},
         )
@@ -168,7 +173,7 @@ class Product:
     def campaign(self, store: tuple[Slot, ...], at: int, standing: Standing) -> Txn | int:
         """The transaction by which the node would lead, or the term in which it leads already; 0: neither."""
         leader = tuple(slot for slot in store if slot.key == "leader")
-        return self._remembered(("campaign", leader, at, standing._replace(age=0)), self._campaign)
+        return self._remembered(("campaign", leader, at, standing._replace(age=0, modified=0)), self._campaign)
 
     def _campaign(self, store: tuple[Slot, ...], at: int, standing: Standing) -> Txn | int:
         mirror = StandingMirror(self.snapshot(store))
@@ -233,21 +238,46 @@ class Product:
         return _transaction(f"beat of {self.nodes[at]}", question) if question and question.what == "txn" else None
 
     def end_beat(
-        self, at: int, standing: Standing, boot: int, guard: GuardIs, age: int, succeeded: bool, guest: int
+        self,
+        at: int,
+        standing: Standing,
+        boot: int,
+        guard: GuardIs,
+        age: int,
+        revision: int,
+        found: Slot | None,
+        guest: int,
     ) -> Beaten:
-        """The answer to a beat that was sent ``age`` ticks ago, when the session stood as ``standing`` says."""
-        return self._remembered(("end", at, standing, boot, guard, age, succeeded, guest), self._end_beat)
+        """The answer to a beat that was sent ``age`` ticks ago, when the session stood as ``standing`` says.
+
+        ``revision`` 0: it was refused, and ``found`` is what stands there instead.
+        """
+        if revision:  # any number will do, and one that was asked for before is known
+            done = self._remembered(("end", at, standing, boot, guard, age, 1, None, guest), self._end_beat)
+            return done._replace(modified=revision)
+        return self._remembered(("end", at, standing, boot, guard, age, 0, found, guest), self._end_beat)
 
     def _end_beat(
-        self, at: int, standing: Standing, boot: int, guard: GuardIs, age: int, succeeded: bool, guest: int
+        self,
+        at: int,
+        standing: Standing,
+        boot: int,
+        guard: GuardIs,
+        age: int,
+        revision: int,
+        found: Slot | None,
+        guest: int,
     ) -> Beaten:
-        session, clock, is_now = _session(standing, self.config.clockwork), AskedClock(), guard
+        session, clock, is_now, is_sent = _session(standing, self.config.clockwork), AskedClock(), guard, False
 
         def answer(ask: Ask) -> Any:
-            nonlocal is_now
-            if ask.what == "txn" and clock.at == NOW:
+            nonlocal is_now, is_sent
+            if ask.what == "txn" and not is_sent:
+                is_sent = True
                 clock.at += age
-                return _result(succeeded, 1)
+                if revision:
+                    return _result(True, revision)
+                return TxnResult(succeeded=False, revision=Revision(0), found={PREFIX + BEAT[at]: _key_value(found)})
             if ask.what in ("txn", "sleep"):
                 raise Left
             is_now, reply = _ask_guard(is_now, ask, guest, shift=float(age))
@@ -255,7 +285,7 @@ class Product:
 
         drive(self._keeper(at, clock, boot=boot)._beat_on(session), answer)
         after = _standing(session, NOW + age)
-        return Beaten(min(after.age, HOLD), after.armed, after.over, is_now)
+        return Beaten(after.modified, min(after.age, HOLD), after.armed, after.over, is_now)
 
     def end_session(self, at: int, standing: Standing, guard: GuardIs) -> GuardIs:
         """The agent tells the guard that its session is over."""
@@ -277,7 +307,9 @@ class Product:
     def publish(self, at: int, store: tuple[Slot, ...], standing: Standing, published: int, guest: int) -> Txn | None:
         """The next thing the agent would publish: its inventory, then its status, then the end of former sessions."""
         view = _own_view(store, at)
-        return self._remembered(("publish", at, view, standing._replace(age=0), published, guest), self._publish)
+        return self._remembered(
+            ("publish", at, view, standing._replace(age=0, modified=0), published, guest), self._publish
+        )
 
     def _publish(self, at: int, view: tuple[Slot, ...], standing: Standing, published: int, guest: int) -> Txn | None:
         node = self.nodes[at]
@@ -309,7 +341,7 @@ class Product:
     ) -> tuple[str, Slot | None]:
         """What the agent would do about the vm, and the placement it decided on."""
         view = _agents_view(store)
-        standing = standing._replace(age=0, created=0)
+        standing = standing._replace(age=0, created=0, modified=0)
         return self._remembered(("decide", at, view, standing, published, guest), self._decide)
 
     def _decide(
@@ -360,10 +392,8 @@ class Product:
         if earlier:
             _adopt(keeper, earlier[0].standing)  # as it stood when this began
         question = None
-        try:
+        with contextlib.suppress(VmhaError, AssertionError):
             question, _ = drive(agent._worker.do(Action(action), placement, VM, SPEC), answer)
-        except (VmhaError, AssertionError):
-            pass
         if question is None:
             return Worked(None, here, (0, ""))
         start = int(str(question.args[0]).partition('epoch="')[2].partition('"')[0]) if question.what == "start" else 0
@@ -375,7 +405,7 @@ class Product:
         return self._remembered(("refused", at, work, guest), self._ends_when_refused)
 
     def _ends_when_refused(self, at: int, work: Work, guest: int) -> bool:
-        for standing in (work.answers[-1].standing if work.answers else Standing("", 0, 0, False, False),):
+        for standing in (work.answers[-1].standing if work.answers else Standing("", 0, 0, 0, False, False),):
             answers = (*work.answers, Answer("txn", False, 0, 0, standing))
             if self._work(at, work.action, work.read, answers, standing, guest) != Worked(None, guest, (0, "")):
                 return False
@@ -392,7 +422,7 @@ class Product:
             armed_session=guard[1] if armed else "",
             kill_at=_deadline(guard).kill_at if armed else 0.0,
         )
-        return judge(START, Asked(name=VM, uuid=UUID, tag_cluster="m", tag_epoch=epoch), known, NOW)
+        return start_gate.judge(START, Asked(name=VM, uuid=UUID, tag_cluster="m", tag_epoch=epoch), known, NOW)
 
     # --- the objects
 
@@ -496,14 +526,15 @@ def _told(standing: Standing) -> Standing:
     keeper = SessionKeeper.__new__(SessionKeeper)
     keeper._clock, keeper.current = AskedClock(), _session(standing)
     if not standing.session or standing.over:
-        return Standing(standing.session, 0, HOLD, False, standing.over)
-    return standing._replace(age=0 if keeper.may_start() else HOLD)
+        return Standing(standing.session, 0, 0, HOLD, False, standing.over)
+    return standing._replace(modified=0, age=0 if keeper.may_start() else HOLD)
 
 
 def _session(standing: Standing, timing: Timing = CLOCKWORK) -> Session:
     session = Session(
         id=SessionId(standing.session),
         beat_created=Revision(standing.created),
+        beat_modified=Revision(standing.modified),
         count=1,
         sent_at=NOW - standing.age,
         timing=timing,
@@ -520,7 +551,14 @@ def _session(standing: Standing, timing: Timing = CLOCKWORK) -> Session:
 
 def _standing(session: Session, now: float) -> Standing:
     armed = session.guard is not None and session.guard.state is GuardState.ARMED
-    return Standing(session.id, session.beat_created, round(now - session.sent_at), armed, session.over.is_set())
+    return Standing(
+        session.id,
+        session.beat_created,
+        session.beat_modified,
+        round(now - session.sent_at),
+        armed,
+        session.over.is_set(),
+    )
 
 
 def _reply(now: Answer, ask: Ask) -> Any:

@@ -57,10 +57,10 @@ def _host(state: State, at: int, host: Host, product: Product) -> Host:
 
 def _agent(state: State, at: int, host: Host, agent: Agent, product: Product) -> Agent:
     if agent.over:
-        agent = agent._replace(age=0, created=0, armed=False)
+        agent = agent._replace(age=0, created=0, modified=0, armed=False)
     if agent.step and _is_doomed(state.store, agent.step):
         agent = agent._replace(step=None)
-    if agent.beat and _is_doomed(state.store, agent.beat.txn):
+    if agent.beat and not agent.beat.revision and _is_doomed(state.store, agent.beat.txn):
         agent = agent._replace(beat=None)
     if agent.publication and _is_doomed(state.store, agent.publication[0]):
         agent = agent._replace(publication=None)

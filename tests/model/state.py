@@ -31,6 +31,7 @@ class Standing(NamedTuple):
 
     session: str
     created: int
+    modified: int
     age: int
     armed: bool
     over: bool
@@ -62,6 +63,7 @@ class Beat(NamedTuple):
     age: int
     before: int  # the age of the last committed one when it was sent
     txn: Txn
+    revision: int = 0  # it is committed, and the answer is on its way
 
 
 class Agent(NamedTuple):
@@ -70,6 +72,7 @@ class Agent(NamedTuple):
     paused: bool = False  # it gets no processor time, or hangs
     session: str = ""
     created: int = 0
+    modified: int = 0  # the last beat that it knows to be committed
     age: int = 0  # ticks since the last committed beat was sent, by the node's clock
     armed: bool = False
     over: bool = False
@@ -244,12 +247,14 @@ def _agent(agent: Agent, beat: str, names: _Names) -> Agent:
     changed: dict[str, Any] = {
         "session": names.session(agent.session),
         "created": names.revision(beat, agent.created),
+        "modified": names.revision(beat, agent.modified),
         "term": names.revision(LEADER, agent.term),
     }
     if agent.published > 0:
         changed["published"] = names.epochs[agent.published]
     if agent.beat:
-        changed["beat"] = agent.beat._replace(txn=_txn(agent.beat.txn, names))
+        revision = names.revision(beat, agent.beat.revision)
+        changed["beat"] = agent.beat._replace(txn=_txn(agent.beat.txn, names), revision=revision)
     if agent.work:
         changed["work"] = _work(agent.work, beat, names)
     if agent.publication:
@@ -269,7 +274,9 @@ def _work(work: Work, beat: str, names: _Names) -> Work:
             names.revision(PLACEMENT, one.revision),
             names.epochs[one.value] if one.kind == "inventory" else names.value(one.value),
             one.standing._replace(
-                session=names.session(one.standing.session), created=names.revision(beat, one.standing.created)
+                session=names.session(one.standing.session),
+                created=names.revision(beat, one.standing.created),
+                modified=names.revision(beat, one.standing.modified),
             ),
         )
         for one in work.answers
