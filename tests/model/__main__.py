@@ -7,7 +7,7 @@ import time
 from vmha.sim.quiet import silence_logs
 
 from .explore import Bounds, explore
-from .moves import Rules
+from .laws import Rules
 
 
 def main() -> int:

@@ -4,7 +4,8 @@ from array import array
 from collections import deque
 from typing import NamedTuple
 
-from .moves import Rules, moves, never_two
+from .laws import Rules, never_two
+from .moves import moves
 from .product import Product
 from .reduce import reduced
 from .state import State, canonical, initial, is_running

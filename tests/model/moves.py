@@ -6,64 +6,28 @@ beats. Everything else may take as long as it likes.
 """
 
 from collections.abc import Iterator
-from itertools import combinations
-from typing import NamedTuple
 
-from vmha.fencing.deadline import State as GuardState
-
-from .product import Product, guest_appeared, guests_gone, tick
-from .reduce import sessions_in
-from .state import Agent, Answer, Beat, Host, Slot, Standing, State, Txn, Work, find, is_running, older, put_host
+from .clocks import has_beaten, of_leader_key, of_time, stages
+from .laws import (
+    CLEAN,
+    IDLE,
+    KILLING,
+    Move,
+    Rules,
+    broken_law,
+    guard_of,
+    is_well,
+    put_agent,
+    standing_of,
+    view_of,
+    with_guard,
+    without_power,
+)
+from .product import Product
+from .state import Agent, Answer, Beat, Host, Slot, State, Txn, Work, find, put_host
 from .store import commit
-from .values import BEAT, HOLD, LEADER, NODES, PLACEMENT, RECORDS, SESSIONS
-
-ARMED, KILLING, CLEAN, IDLE = (
-    str(GuardState.ARMED),
-    str(GuardState.EXPIRED_KILLING),
-    str(GuardState.EXPIRED_CLEAN),
-    str(GuardState.IDLE),
-)
-
-
-KINDS = frozenset(
-    {
-        "kill",  # an agent, also while it opens a session; what it sent is lost or comes later
-        "power",
-        "freeze",
-        "cut",
-        "pause",  # an agent hangs, and goes on at any time
-        "stall",  # a mirror stands still
-        "crash",  # a QEMU
-        "refuse",  # a QEMU does not start
-        "lease",  # the store revokes a living leader's lease
-        "ambiguous",  # the answer to a worker's transaction is lost
-        "beat",  # ... is slow to be committed
-        "answer",  # the answer to a beat is slow
-        "inventory",  # a publication is slow
-        "work",  # a worker's transaction is slow
-        "step",  # a leader's is
-    }
-)
-
-
-class Rules(NamedTuple):
-    """What can happen. ``margin`` and ``max_lag`` in ticks; ``watchdog``: hosts have one; ``gate``: libvirt asks before
-    a start.
-    """
-
-    margin: int = 2
-    max_lag: int = 1
-    watchdog: bool = True
-    gate: bool = True
-    kinds: frozenset[str] = KINDS
-
-
-class Move(NamedTuple):
-    label: str
-    state: State
-    is_fault: bool = False
-    wrong: str = ""  # a law that the move itself breaks
-    is_plain: bool = False  # nothing but ages changed: every name stays as it is
+from .translate import guest_appeared, guests_gone, tick
+from .values import BEAT, LEADER, NODES, PLACEMENT, RECORDS
 
 
 def moves(state: State, product: Product, rules: Rules) -> Iterator[Move]:
@@ -91,9 +55,9 @@ def moves(state: State, product: Product, rules: Rules) -> Iterator[Move]:
         rest = state._replace(loose=tuple(other for other in state.loose if other is not one))
         yield _commit(rest, one, f"committed after its sender died: {one.label}")
         yield Move(f"never arrives: {one.label}", rest)
-    yield from _of_leader_key(state, rules)
-    if all(_has_beaten(state, at, host, product) for at, host in enumerate(state.hosts)):
-        yield from _of_time(state, rules)
+    yield from of_leader_key(state, rules)
+    if all(has_beaten(state, at, host, product) for at, host in enumerate(state.hosts)):
+        yield from of_time(state, rules)
 
 
 def _at_once(state: State, product: Product) -> Move | None:
@@ -102,16 +66,18 @@ def _at_once(state: State, product: Product) -> Move | None:
     """
     for at, host in enumerate(state.hosts):
         agent = host.agent
-        if not _is_well(host) or agent is None or not agent.session or agent.over:
+        if not is_well(host) or agent is None or not agent.session or agent.over:
             continue
         if agent.term and not agent.mirror:
             leader = find(state.store, LEADER)
             if leader is None or leader.created != agent.term:
-                return Move(f"{NODES[at]} sees that it does not lead", _put(state, at, host, agent._replace(term=0)))
+                return Move(
+                    f"{NODES[at]} sees that it does not lead", put_agent(state, at, host, agent._replace(term=0))
+                )
         for move in _beat(state, at, host, agent, product):
             return move
         if agent.publication is None:
-            txn = product.publish(at, state.store, _standing(agent), agent.published, host.guest)
+            txn = product.publish(at, state.store, standing_of(agent), agent.published, host.guest)
             if txn and (txn.label.startswith("inventory") or commit(state.store, txn)[1]):
                 return _published(state, at, host, agent, txn, host.guest)
     return None
@@ -128,14 +94,14 @@ def _all_faults(state: State, product: Product, rules: Rules) -> Iterator[Move]:
 
 
 def _of_host(state: State, at: int, host: Host, product: Product, rules: Rules) -> Iterator[Move]:
-    node, guard = NODES[at], _guard(host)
+    node, guard = NODES[at], guard_of(host)
     due = tick(guard)
     if due[0] == CLEAN and host.guest:
         due = guest_appeared(due)
     if due != guard or due[0] == KILLING:
-        after = _with_guard(host, due)
+        after = with_guard(host, due)
         if due[0] == KILLING:
-            after = _with_guard(after, guests_gone(due))._replace(guest=0)
+            after = with_guard(after, guests_gone(due))._replace(guest=0)
         yield Move(f"guard of {node} ends its guests", put_host(state, at, after))
     if host.queued:
         yield Move(*_launch(state, at, host._replace(queued=0), host.queued, product, rules)[:2])
@@ -145,25 +111,25 @@ def _of_host(state: State, at: int, host: Host, product: Product, rules: Rules) 
         yield Move(f"agent of {node} starts", put_host(state, at, fresh))
         return
     if agent.paused:
-        yield Move(f"agent of {node} goes on", _put(state, at, host, agent._replace(paused=False)))
+        yield Move(f"agent of {node} goes on", put_agent(state, at, host, agent._replace(paused=False)))
         return
     if agent.work and agent.work.start:
         yield from _start(state, at, host, agent, agent.work, product, rules)
     if agent.mirror:
-        yield Move(f"mirror of {node} catches up", _put(state, at, host, agent._replace(mirror=None)))
+        yield Move(f"mirror of {node} catches up", put_agent(state, at, host, agent._replace(mirror=None)))
     if not agent.session:
         if not host.cut:
             yield from _open(state, at, host, agent, product)
         return
     if agent.over:
-        ended = _with_guard(host, product.end_session(at, _standing(agent), guard))
+        ended = with_guard(host, product.end_session(at, standing_of(agent), guard))
         gone = agent._replace(session="", created=0, modified=0, age=0, armed=False, over=False, published=-1, term=0)
-        yield Move(f"{node} ends its session", _put(state, at, ended, gone))
+        yield Move(f"{node} ends its session", put_agent(state, at, ended, gone))
         return
     if host.cut:
         yield from _beat(state, at, host, agent, product)
         return
-    store = _view(state, agent)
+    store = view_of(state, agent)
     if agent.work is None:
         for move in _decide(state, at, host, agent, store, product):
             after, said, wrong = _written(move.state, at, product)
@@ -172,13 +138,13 @@ def _of_host(state: State, at: int, host: Host, product: Product, rules: Rules) 
 
 
 def _open(state: State, at: int, host: Host, agent: Agent, product: Product) -> Iterator[Move]:
-    stages = _stages(state, at, host, agent, product)
-    last = stages[-1]
-    after = _with_guard(host, last.guard)
+    found = stages(state, at, host, agent, product)
+    last = found[-1]
+    after = with_guard(host, last.guard)
     session = last.session
     changed = state._replace(store=last.store)
     if session is None:
-        if last.store != state.store or last.guard != _guard(host):
+        if last.store != state.store or last.guard != guard_of(host):
             yield Move(f"{NODES[at]} clears the way for a session", put_host(changed, at, after))
         return
     opened = agent._replace(
@@ -191,12 +157,7 @@ def _open(state: State, at: int, host: Host, agent: Agent, product: Product) -> 
     begun = session.age == 0 and _is_new(last.store, state.store, at)
     if begun:
         after = after._replace(quiet=0, lag=0)
-    yield Move(f"{NODES[at]} opens session {session.session}", _put(changed, at, after, opened))
-
-
-def _stages(state: State, at: int, host: Host, agent: Agent, product: Product) -> tuple:  # type: ignore[type-arg]
-    at_rest = agent.work is None or agent.work.action != "start"
-    return product.open(at, state.store, _guard(host), host.boot, host.guest, at_rest, _fresh_session(state, at))
+    yield Move(f"{NODES[at]} opens session {session.session}", put_agent(changed, at, after, opened))
 
 
 def _is_new(after: tuple[Slot, ...], before: tuple[Slot, ...], at: int) -> bool:
@@ -206,9 +167,9 @@ def _is_new(after: tuple[Slot, ...], before: tuple[Slot, ...], at: int) -> bool:
 def _beat(state: State, at: int, host: Host, agent: Agent, product: Product) -> Iterator[Move]:
     if agent.beat or (agent.age == 0 and host.quiet == 0 and agent.armed and not _is_due_for_arming(state, at, agent)):
         return
-    txn = product.send_beat(at, _standing(agent), host.boot)
+    txn = product.send_beat(at, standing_of(agent), host.boot)
     if txn is None:
-        yield Move(f"{NODES[at]} finds its session too old", _put(state, at, host, agent._replace(over=True)))
+        yield Move(f"{NODES[at]} finds its session too old", put_agent(state, at, host, agent._replace(over=True)))
     elif not host.cut:
         yield _beaten(state, at, host, agent, Beat(0, agent.age, txn), product)
 
@@ -223,10 +184,10 @@ def _beaten(state: State, at: int, host: Host, agent: Agent, beat: Beat, product
     store, succeeded, revision = commit(state.store, beat.txn)
     if beat.revision:
         store, succeeded, revision = state.store, True, beat.revision
-    standing = _standing(agent)._replace(age=beat.before)
+    standing = standing_of(agent)._replace(age=beat.before)
     found = None if succeeded else find(store, BEAT[at])
-    done = product.end_beat(at, standing, host.boot, _guard(host), beat.age, revision, found, host.guest)
-    after = _with_guard(host, done.guard)
+    done = product.end_beat(at, standing, host.boot, guard_of(host), beat.age, revision, found, host.guest)
+    after = with_guard(host, done.guard)
     if succeeded:
         quiet = host.quiet if beat.revision else 0
         after = after._replace(quiet=quiet, lag=0 if beat.age == 0 else host.lag)
@@ -235,26 +196,26 @@ def _beaten(state: State, at: int, host: Host, agent: Agent, beat: Beat, product
     )
     words = "" if succeeded else " is refused"
     aged = f" (sent {beat.age} ticks ago)" if beat.age else ""
-    return Move(f"{beat.txn.label}{words}{aged}", _put(state._replace(store=store), at, after, now))
+    return Move(f"{beat.txn.label}{words}{aged}", put_agent(state._replace(store=store), at, after, now))
 
 
 def _decide(
     state: State, at: int, host: Host, agent: Agent, store: tuple[Slot, ...], product: Product
 ) -> Iterator[Move]:
-    action, read = product.decide(at, store, _standing(agent), agent.published, host.guest)
+    action, read = product.decide(at, store, standing_of(agent), agent.published, host.guest)
     if action in ("nothing", "wait", "pause-duplicate", "untag", "depart"):
         return
     if action in ("release", "clear", "resume-arrival", "resume-and-keep"):
         fresh = find(state.store, PLACEMENT)  # decided again on a reading through the quorum
-        again, _ = product.decide(at, _with_slot(store, fresh), _standing(agent), agent.published, host.guest)
+        again, _ = product.decide(at, _with_slot(store, fresh), standing_of(agent), agent.published, host.guest)
         if again != action:
             return
         read = fresh
-    begun = product.work(at, action, read, (), _standing(agent), host.guest)
+    begun = product.work(at, action, read, (), standing_of(agent), host.guest)
     if begun.work is None and begun.guest == host.guest:
         return
     after = host._replace(guest=begun.guest, granted=begun.granted)
-    yield Move(f"{NODES[at]} begins to {action} the vm", _put(state, at, after, agent._replace(work=begun.work)))
+    yield Move(f"{NODES[at]} begins to {action} the vm", put_agent(state, at, after, agent._replace(work=begun.work)))
 
 
 def _written(state: State, at: int, product: Product) -> tuple[State, str, str]:
@@ -265,7 +226,7 @@ def _written(state: State, at: int, product: Product) -> tuple[State, str, str]:
     while (agent := state.hosts[at].agent) and agent.work and agent.work.txn:
         txn = agent.work.txn
         store, succeeded, revision = commit(state.store, txn)
-        wrong = wrong or _wrong(state, txn, succeeded, store)
+        wrong = wrong or broken_law(state, txn, succeeded, store)
         said.append("written" if succeeded else "refused")
         state = _answered(state._replace(store=store), at, "txn", succeeded, revision, 0, product)
     return state, ", ".join(said), wrong
@@ -289,7 +250,7 @@ def _start(
 
 def _launch(state: State, at: int, host: Host, epoch: int, product: Product, rules: Rules) -> tuple[str, State, bool]:
     """libvirt comes to a start: it asks the gate, and then QEMU runs, or the start has failed."""
-    refusal = product.refusal(_guard(host), host.granted, epoch) if rules.gate else ""
+    refusal = product.refusal(guard_of(host), host.granted, epoch) if rules.gate else ""
     if refusal or host.guest:
         return f"libvirt of {NODES[at]} refuses the start", put_host(state, at, host), False
     return f"QEMU runs on {NODES[at]}", put_host(state, at, host._replace(guest=epoch)), True
@@ -302,26 +263,26 @@ def _answered(state: State, at: int, kind: str, ok: bool, revision: int, value: 
     assert agent
     assert agent.work
     work = agent.work
-    answers = (*work.answers, Answer(kind, ok, revision, value, _standing(agent)))
-    done = product.work(at, work.action, work.read, answers, _standing(agent), host.guest)
+    answers = (*work.answers, Answer(kind, ok, revision, value, standing_of(agent)))
+    done = product.work(at, work.action, work.read, answers, standing_of(agent), host.guest)
     after = host._replace(guest=done.guest, granted=done.granted)
-    return _put(state, at, after, agent._replace(work=done.work))
+    return put_agent(state, at, after, agent._replace(work=done.work))
 
 
 def _lead(state: State, at: int, host: Host, agent: Agent, store: tuple[Slot, ...], product: Product) -> Iterator[Move]:
     node, leader = NODES[at], find(store, LEADER)
     if not agent.term:
-        found = product.campaign(store, at, _standing(agent))
+        found = product.campaign(store, at, standing_of(agent))
         if isinstance(found, Txn):
             after, succeeded, term = commit(state.store, found)
             if succeeded:
                 led = agent._replace(term=term)
-                yield Move(found.label, _put(state._replace(store=after), at, host, led))
+                yield Move(found.label, put_agent(state._replace(store=after), at, host, led))
         elif isinstance(found, int) and found:
-            yield Move(f"{node} goes on leading", _put(state, at, host, agent._replace(term=found)))
+            yield Move(f"{node} goes on leading", put_agent(state, at, host, agent._replace(term=found)))
         return
     if leader is None or leader.created != agent.term:
-        yield Move(f"{node} sees that it does not lead", _put(state, at, host, agent._replace(term=0)))
+        yield Move(f"{node} sees that it does not lead", put_agent(state, at, host, agent._replace(term=0)))
         return
     if agent.step:
         return
@@ -354,9 +315,9 @@ def _of_network(state: State, at: int, host: Host, agent: Agent, product: Produc
         if not succeeded and (leader is None or leader.created != agent.term):
             now = now._replace(term=0)
         words = "" if succeeded else " (refused)"
-        moved = _put(state._replace(store=after), at, host, now)
+        moved = put_agent(state._replace(store=after), at, host, now)
         label = f"leader {node} writes: {agent.step.label}{words}"
-        wrong = _wrong(state, agent.step, succeeded, after)
+        wrong = broken_law(state, agent.step, succeeded, after)
         if succeeded and (leader is None or RECORDS[leader.value].node != node):
             wrong = wrong or f"{node} writes as the leader, and does not lead any more"
         yield Move(label, moved, wrong=wrong)
@@ -372,7 +333,7 @@ def _of_network(state: State, at: int, host: Host, agent: Agent, product: Produc
         after, succeeded, revision = commit(state.store, work.txn)
         now = _answered(state._replace(store=after), at, "txn", succeeded, revision, 0, product)
         words = "" if succeeded else " (refused)"
-        yield Move(f"{work.txn.label}: written{words}", now, wrong=_wrong(state, work.txn, succeeded, after))
+        yield Move(f"{work.txn.label}: written{words}", now, wrong=broken_law(state, work.txn, succeeded, after))
     elif work and not work.start:
         slot = find(state.store, PLACEMENT)
         read = (slot.modified, slot.value) if slot else (0, 0)
@@ -385,7 +346,7 @@ def _published(state: State, at: int, host: Host, agent: Agent, txn: Txn, guest:
     if txn.label.startswith("inventory"):
         now = agent._replace(published=guest) if succeeded else agent._replace(over=bool(agent.session))
     words = "" if succeeded else " (refused)"
-    return Move(f"{txn.label}{words}", _put(state._replace(store=store), at, host, now))
+    return Move(f"{txn.label}{words}", put_agent(state._replace(store=store), at, host, now))
 
 
 def _commit(state: State, txn: Txn, label: str) -> Move:
@@ -394,114 +355,7 @@ def _commit(state: State, txn: Txn, label: str) -> Move:
     for at, key in enumerate(BEAT[: len(state.hosts)]):
         if succeeded and any(op[0] == key and op[1] for op in txn.ops):
             after = put_host(after, at, after.hosts[at]._replace(quiet=0))
-    return Move(label + ("" if succeeded else " (refused)"), after, wrong=_wrong(state, txn, succeeded, store))
-
-
-def _wrong(state: State, txn: Txn, succeeded: bool, store: tuple[Slot, ...]) -> str:
-    """Law 2, looked at from outside: who may take a placement from a session, and what a proof must be worth."""
-    if not succeeded:
-        return ""
-    for at, host in enumerate(state.hosts):
-        evicts = txn.label.startswith("evict") and f" {NODES[at]} " in txn.label
-        if evicts and is_running(host):
-            return f"a proof is on record that {NODES[at]} runs nothing, and it runs the vm"
-    before, after = find(state.store, PLACEMENT), find(store, PLACEMENT)
-    held, holds = SESSIONS[before.value] if before else "", SESSIONS[after.value] if after else ""
-    living = {SESSIONS[slot.value] for slot in store if slot.key in BEAT}
-    if holds not in ("", held) and holds not in living:
-        return f"the vm is claimed for session {holds}, which is over"
-    if held in ("", holds):
-        return ""
-    node = held.partition("-")[0]
-    if txn.label.endswith(f"by {node}") and held in living:
-        return ""  # its own word
-    if find(store, f"fencing/{held}"):
-        return ""
-    return f"the placement leaves session {held} without its word and without a proof"
-
-
-# --- the leader's lease, and time
-
-
-def _of_leader_key(state: State, rules: Rules) -> Iterator[Move]:
-    """The lease of the leader runs out: any time when its agent can not renew it; else the store was at fault."""
-    leader = find(state.store, LEADER)
-    if leader is None:
-        return
-    record = RECORDS[leader.value]
-    host = state.hosts[NODES.index(record.node)]
-    renews = host.power == "on" and not host.cut and host.agent is not None and host.agent.session == record.session
-    after = state._replace(store=tuple(slot for slot in state.store if slot is not leader))
-    if not renews:
-        yield Move("the leader's lease runs out", after)
-    elif state.faults and "lease" in rules.kinds:
-        yield Move(
-            "the store revokes the living leader's lease", after._replace(faults=state.faults - 1), is_fault=True
-        )
-
-
-def _of_time(state: State, rules: Rules) -> Iterator[Move]:
-    for host in state.hosts:
-        if host.power == "on" and _must_act(host):
-            return
-    may_lag = [
-        at
-        for at, host in enumerate(state.hosts)
-        if host.power == "on" and host.guard == ARMED and host.lag < rules.max_lag and _lag_matters(host)
-    ]
-    for count in range(len(may_lag) + 1):
-        for lagging in combinations(may_lag, count):
-            hosts = tuple(_aged(state, at, host, at in lagging, rules) for at, host in enumerate(state.hosts))
-            late = ", but not for " + " and ".join(NODES[at] for at in lagging) if lagging else ""
-            yield Move(f"a tick passes{late}", state._replace(hosts=hosts), is_plain=True)
-
-
-def _has_beaten(state: State, at: int, host: Host, product: Product) -> bool:
-    """An agent that is well keeps its session within every tick: beats it, or ends it, or opens one if it can."""
-    agent = host.agent
-    if not _is_well(host) or agent is None:
-        return True
-    if agent.session:
-        return not agent.over and (agent.age == 0 or agent.beat is not None)
-    return _stages(state, at, host, agent, product)[-1].session is None
-
-
-def _lag_matters(host: Host) -> bool:
-    """A guest runs, or is about to. The clock of a node without one may do what it likes."""
-    return host.guest != 0 or host.queued != 0 or (host.agent is not None and host.agent.work is not None)
-
-
-def _must_act(host: Host) -> bool:
-    """The guard is due: it ends what runs before any more time passes."""
-    guard = _guard(host)
-    due = tick(guard)
-    return due != guard or (due[0] in (KILLING, CLEAN) and host.guest != 0)
-
-
-def _aged(state: State, at: int, host: Host, lags: bool, rules: Rules) -> Host:
-    dead = HOLD + rules.margin
-    quiet = min(host.quiet + 1, dead) if find(state.store, BEAT[at]) else 0
-    host = host._replace(quiet=quiet)
-    if host.power == "off":
-        return host
-    if host.agent and host.agent.mirror:
-        slots, silent = host.agent.mirror
-        host = host._replace(agent=host.agent._replace(mirror=(slots, tuple(min(one + 1, dead) for one in silent))))
-    if lags:
-        return host._replace(lag=host.lag + 1)
-    if host.power == "frozen":
-        frozen_for = host.frozen_for + 1
-        if rules.watchdog and frozen_for >= rules.margin:
-            return _without_power(host)
-        host = host._replace(frozen_for=min(frozen_for, rules.margin))
-    if host.guard == ARMED:
-        host = host._replace(age=older(host.age))
-    agent = host.agent
-    if agent and agent.session and not agent.over:
-        agent = agent._replace(age=older(agent.age))
-    if agent and agent.beat:
-        agent = agent._replace(beat=agent.beat._replace(age=older(agent.beat.age), before=older(agent.beat.before)))
-    return host._replace(agent=agent)
+    return Move(label + ("" if succeeded else " (refused)"), after, wrong=broken_law(state, txn, succeeded, store))
 
 
 # --- faults
@@ -511,7 +365,7 @@ def _faults(state: State, at: int, host: Host, product: Product) -> Iterator[tup
     node, agent = NODES[at], host.agent
     if host.power != "off":
         for words, loose in _under_way(state, agent):
-            yield f"{node} loses its power{words}", "power", put_host(loose, at, _without_power(host))
+            yield f"{node} loses its power{words}", "power", put_host(loose, at, without_power(host))
     if not host.cut and host.power == "on":
         yield f"{node} is cut off from the store", "cut", put_host(state, at, host._replace(cut=True))
     if host.power != "on":
@@ -528,30 +382,34 @@ def _faults(state: State, at: int, host: Host, product: Product) -> Iterator[tup
         yield f"agent of {node} is killed{words}", "kill", put_host(loose, at, killed)
     if agent.paused:
         return
-    yield f"agent of {node} hangs", "pause", _put(state, at, host, agent._replace(paused=True))
+    yield f"agent of {node} hangs", "pause", put_agent(state, at, host, agent._replace(paused=True))
     if not agent.session and not host.cut:
-        for stage in _stages(state, at, host, agent, product)[1:-1]:
-            half = _with_guard(host, stage.guard)._replace(agent=None)
+        for stage in stages(state, at, host, agent, product)[1:-1]:
+            half = with_guard(host, stage.guard)._replace(agent=None)
             if _is_new(stage.store, state.store, at):
                 half = half._replace(quiet=0)
-            if stage.store != state.store or stage.guard != _guard(host):
+            if stage.store != state.store or stage.guard != guard_of(host):
                 after = put_host(state._replace(store=stage.store), at, half)
                 yield f"agent of {node} is killed while it opens a session", "kill", after
     if agent.mirror is None and not host.cut:
-        yield f"mirror of {node} stands still", "stall", _put(state, at, host, agent._replace(mirror=_stands(state)))
+        yield (
+            f"mirror of {node} stands still",
+            "stall",
+            put_agent(state, at, host, agent._replace(mirror=_stands(state))),
+        )
     if agent.session and not agent.over and not host.cut:
-        if agent.beat is None and (txn := product.send_beat(at, _standing(agent), host.boot)):
+        if agent.beat is None and (txn := product.send_beat(at, standing_of(agent), host.boot)):
             slow = agent._replace(beat=Beat(0, agent.age, txn))
-            yield f"{node} sends a beat that is slow", "beat", _put(state, at, host, slow)
+            yield f"{node} sends a beat that is slow", "beat", put_agent(state, at, host, slow)
             store, succeeded, revision = commit(state.store, txn)
             if succeeded:
                 heard = agent._replace(beat=Beat(0, agent.age, txn, revision))
-                after = _put(state._replace(store=store), at, host._replace(quiet=0), heard)
+                after = put_agent(state._replace(store=store), at, host._replace(quiet=0), heard)
                 yield f"{node} sends a beat, and the answer is slow", "answer", after
-        txn = product.publish(at, state.store, _standing(agent), agent.published, host.guest)
+        txn = product.publish(at, state.store, standing_of(agent), agent.published, host.guest)
         if txn and agent.publication is None:
             slow = agent._replace(publication=(txn, host.guest))
-            yield f"{txn.label} is slow", "inventory", _put(state, at, host, slow)
+            yield f"{txn.label} is slow", "inventory", put_agent(state, at, host, slow)
     yield from _slow_decisions(state, at, host, agent, product)
     work = agent.work
     if work and work.txn:
@@ -566,7 +424,7 @@ def _slow_decisions(
     state: State, at: int, host: Host, agent: Agent, product: Product
 ) -> Iterator[tuple[str, str, State]]:
     """What was decided is written later, when it may be of the past."""
-    store = _view(state, agent)
+    store = view_of(state, agent)
     if host.cut or not agent.session or agent.over:
         return
     if agent.work is None:
@@ -577,7 +435,7 @@ def _slow_decisions(
     leader = find(store, LEADER)
     if agent.term and agent.step is None and leader and leader.created == agent.term:
         for step in _planned(state, at, host, agent, store, product):
-            now = _put(state, at, host, agent._replace(step=step))
+            now = put_agent(state, at, host, agent._replace(step=step))
             yield f"leader {NODES[at]} plans, and is slow to write: {step.label}", "step", now
 
 
@@ -595,50 +453,3 @@ def _under_way(state: State, agent: Agent | None) -> Iterator[tuple[str, State]]
 
 def _stands(state: State) -> tuple[tuple[Slot, ...], tuple[int, ...]]:
     return state.store, tuple(host.quiet for host in state.hosts)
-
-
-# --- small things
-
-
-def _view(state: State, agent: Agent) -> tuple[Slot, ...]:
-    """The store as the agent's mirror shows it."""
-    return agent.mirror[0] if agent.mirror else state.store
-
-
-def _is_well(host: Host) -> bool:
-    """Does the agent run, and reach the store?"""
-    return host.power == "on" and not host.cut and host.agent is not None and not host.agent.paused
-
-
-def _standing(agent: Agent) -> Standing:
-    return Standing(agent.session, agent.created, agent.modified, agent.age, agent.armed, agent.over)
-
-
-def _guard(host: Host) -> tuple[str, str, int]:
-    return (host.guard, host.guarded, host.age)
-
-
-def _with_guard(host: Host, guard: tuple[str, str, int]) -> Host:
-    return host._replace(guard=guard[0], guarded=guard[1], age=guard[2])
-
-
-def _without_power(host: Host) -> Host:
-    return Host(power="off", boot=host.boot, cut=host.cut, quiet=host.quiet)
-
-
-def _put(state: State, at: int, host: Host, agent: Agent) -> State:
-    return put_host(state, at, host._replace(agent=agent))
-
-
-def _fresh_session(state: State, at: int) -> str:
-    """A name that nothing in the state knows any more: sessions are as many as somebody remembers."""
-    known = sessions_in(state)
-    number = 1
-    while f"{NODES[at]}-{number}" in known:
-        number += 1
-    return f"{NODES[at]}-{number}"
-
-
-def never_two(state: State) -> str:
-    running = [NODES[at] for at, host in enumerate(state.hosts) if is_running(host)]
-    return f"the vm runs on {' and '.join(running)} at once" if len(running) > 1 else ""

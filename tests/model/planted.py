@@ -3,7 +3,7 @@
 from tests.mutation.mutants import BY_NAME
 
 from .explore import Bounds, Found, explore
-from .moves import Rules
+from .laws import Rules
 
 CAUGHT = {
     "takeover-before-the-hold-ends": ("pause",),

@@ -199,6 +199,9 @@ class StandingMirror:
     def silence_s(self) -> dict[NodeName, float]:
         return {}
 
+    def unsettled_s(self) -> float:
+        return 1000.0
+
     async def caught_up(self, revision: int, *, timeout_s: float = 2.0) -> bool:
         return True
 

@@ -11,27 +11,22 @@ from typing import Any, NamedTuple
 
 from vmha.agent.agent import Agent
 from vmha.agent.session import SessionKeeper
-from vmha.agent.session_state import Session
 from vmha.fencing import gate as start_gate
-from vmha.fencing.deadline import Deadline, Outcome, Verdict
 from vmha.fencing.deadline import State as GuardState
 from vmha.fencing.gate import START, Asked, Known
-from vmha.fencing.port import GuardStatus, Level, refusal
-from vmha.hypervisor.port import StartFailed
-from vmha.leader.executor import Deposed, Executor
+from vmha.leader.executor import Executor
 from vmha.leader.leader import Leader
 from vmha.model.errors import VmhaError
-from vmha.model.ids import LeaseId, NodeName, Revision, SessionId, Term
-from vmha.model.keys import decode, encode, find_type
+from vmha.model.ids import LeaseId, Revision, SessionId, Term
+from vmha.model.keys import encode
 from vmha.model.records import Stored
-from vmha.model.settings import Timing
 from vmha.policy.assemble import Assembler
 from vmha.policy.plan import plan
 from vmha.policy.reconcile import Action
 from vmha.policy.snapshot import Moment, Snapshot
 from vmha.policy.steps import Change, EvictSession, PlacementStep
 from vmha.store.journal import Journal
-from vmha.store.port import Ambiguous, Created, Exists, KeyValue, Listing, Modified, Put, TxnResult
+from vmha.store.port import TxnResult
 
 from .ports import (
     Ask,
@@ -48,6 +43,25 @@ from .ports import (
 )
 from .state import Answer, Slot, Standing, Txn, Work, find
 from .store import commit
+from .translate import (
+    LONG_UNCLAIMED_S,
+    GuardIs,
+    Identity,
+    adopt,
+    agents_view,
+    ask_guard,
+    deadline_of,
+    inventory_of,
+    key_value,
+    leave_open,
+    own_view,
+    reply_to,
+    result_of,
+    session_of,
+    standing_of,
+    told,
+    transaction,
+)
 from .values import (
     BEAT,
     BYTES,
@@ -62,16 +76,7 @@ from .values import (
     UUID,
     VM,
     config,
-    intern,
 )
-
-CLOCKWORK = config(1).clockwork
-"""Hold and kill lead, which are the same whatever the margin is."""
-
-LONG_UNCLAIMED_S = 1000.0
-
-GuardIs = tuple[str, str, int]
-"""State, session and age of the last beat, as a host keeps them."""
 
 
 class Opened(NamedTuple):
@@ -166,9 +171,9 @@ class Product:
         store, clock, node = AskedStore(), AskedClock(), self.nodes[at]
         journal = Journal(store, KEYS, clock, node, days=lambda: 7)
         executor = Executor(store=store, keys=KEYS, clock=clock, node=node, term=Term(term), journal=journal)
-        question, _ = drive(executor.write(step, snapshot), _left)
+        question, _ = drive(executor.write(step, snapshot), leave_open)
         assert question
-        return _transaction(label, question)
+        return transaction(label, question)
 
     def campaign(self, store: tuple[Slot, ...], at: int, standing: Standing) -> Txn | int:
         """The transaction by which the node would lead, or the term in which it leads already; 0: neither."""
@@ -177,7 +182,7 @@ class Product:
 
     def _campaign(self, store: tuple[Slot, ...], at: int, standing: Standing) -> Txn | int:
         mirror = StandingMirror(self.snapshot(store))
-        session = _session(standing)
+        session = session_of(standing)
         leader = Leader(
             store=AskedStore(),
             keys=KEYS,
@@ -188,8 +193,8 @@ class Product:
             read_session=lambda: session,
             store_live_s=lambda: 100.0,
         )
-        question, term = drive(leader._campaign(), _left)
-        return _transaction(f"{self.nodes[at]} leads", question) if question else (term or 0)
+        question, term = drive(leader._campaign(), leave_open)
+        return transaction(f"{self.nodes[at]} leads", question) if question else (term or 0)
 
     # --- the session
 
@@ -211,12 +216,12 @@ class Product:
             here = stages[-1]
             reply: Any
             if ask.what == "get":
-                reply, then = _key_value(find(here.store, ask.args[0].removeprefix(PREFIX))), here
+                reply, then = key_value(find(here.store, ask.args[0].removeprefix(PREFIX))), here
             elif ask.what == "txn":
-                after, succeeded, revision = commit(here.store, _transaction("open", ask))
-                reply, then = _result(succeeded, revision), here._replace(store=after)
+                after, succeeded, revision = commit(here.store, transaction("open", ask))
+                reply, then = result_of(succeeded, revision), here._replace(store=after)
             else:
-                is_now, reply = _ask_guard(here.guard, ask, guest)
+                is_now, reply = ask_guard(here.guard, ask, guest)
                 then = here._replace(guard=is_now)
             stages.append(then)
             return reply
@@ -226,16 +231,16 @@ class Product:
             _, session = drive(keeper._open(), answer)
         except VmhaError:
             return tuple(stages)
-        return (*stages, stages[-1]._replace(session=_standing(session, NOW)))
+        return (*stages, stages[-1]._replace(session=standing_of(session, NOW)))
 
     def send_beat(self, at: int, standing: Standing, boot: int) -> Txn | None:
         """The transaction of the next beat; None: the agent finds that its session is over."""
         return self._remembered(("send", at, standing, boot), self._send_beat)
 
     def _send_beat(self, at: int, standing: Standing, boot: int) -> Txn | None:
-        session = _session(standing, self.config.clockwork)
-        question, _ = drive(self._keeper(at, AskedClock(), boot=boot)._beat_on(session), _left)
-        return _transaction(f"beat of {self.nodes[at]}", question) if question and question.what == "txn" else None
+        session = session_of(standing, self.config.clockwork)
+        question, _ = drive(self._keeper(at, AskedClock(), boot=boot)._beat_on(session), leave_open)
+        return transaction(f"beat of {self.nodes[at]}", question) if question and question.what == "txn" else None
 
     def end_beat(
         self,
@@ -268,7 +273,7 @@ class Product:
         found: Slot | None,
         guest: int,
     ) -> Beaten:
-        session, clock, is_now, is_sent = _session(standing, self.config.clockwork), AskedClock(), guard, False
+        session, clock, is_now, is_sent = session_of(standing, self.config.clockwork), AskedClock(), guard, False
 
         def answer(ask: Ask) -> Any:
             nonlocal is_now, is_sent
@@ -276,15 +281,15 @@ class Product:
                 is_sent = True
                 clock.at += age
                 if revision:
-                    return _result(True, revision)
-                return TxnResult(succeeded=False, revision=Revision(0), found={PREFIX + BEAT[at]: _key_value(found)})
+                    return result_of(True, revision)
+                return TxnResult(succeeded=False, revision=Revision(0), found={PREFIX + BEAT[at]: key_value(found)})
             if ask.what in ("txn", "sleep"):
                 raise Left
-            is_now, reply = _ask_guard(is_now, ask, guest, shift=float(age))
+            is_now, reply = ask_guard(is_now, ask, guest, shift=float(age))
             return reply
 
         drive(self._keeper(at, clock, boot=boot)._beat_on(session), answer)
-        after = _standing(session, NOW + age)
+        after = standing_of(session, NOW + age)
         return Beaten(after.modified, min(after.age, HOLD), after.armed, after.over, is_now)
 
     def end_session(self, at: int, standing: Standing, guard: GuardIs) -> GuardIs:
@@ -296,17 +301,17 @@ class Product:
 
         def answer(ask: Ask) -> Any:
             nonlocal is_now
-            is_now, reply = _ask_guard(is_now, ask, 0)
+            is_now, reply = ask_guard(is_now, ask, 0)
             return reply
 
-        drive(self._keeper(at, AskedClock())._end_guests(_session(standing)), answer)
+        drive(self._keeper(at, AskedClock())._end_guests(session_of(standing)), answer)
         return is_now
 
     # --- the inventory and the status
 
     def publish(self, at: int, store: tuple[Slot, ...], standing: Standing, published: int, guest: int) -> Txn | None:
         """The next thing the agent would publish: its inventory, then its status, then the end of former sessions."""
-        view = _own_view(store, at)
+        view = own_view(store, at)
         return self._remembered(
             ("publish", at, view, standing._replace(age=0, modified=0), published, guest), self._publish
         )
@@ -323,9 +328,9 @@ class Product:
             if what != "inventory" and published != guest:
                 work.close()
                 return None
-            question, _ = drive(work, _inventory_of(view, guest))
+            question, _ = drive(work, inventory_of(view, guest))
             if question:
-                txn = _transaction(f"{what} of {node}", question)
+                txn = transaction(f"{what} of {node}", question)
                 if any((find(view, key) or Slot(key, 0, 0, 0)).value != value for key, value in txn.ops):
                     return txn
                 if what == "inventory" and published != guest:
@@ -340,7 +345,7 @@ class Product:
         self, at: int, store: tuple[Slot, ...], standing: Standing, published: int, guest: int
     ) -> tuple[str, Slot | None]:
         """What the agent would do about the vm, and the placement it decided on."""
-        view = _agents_view(store)
+        view = agents_view(store)
         standing = standing._replace(age=0, created=0, modified=0)
         return self._remembered(("decide", at, view, standing, published, guest), self._decide)
 
@@ -382,22 +387,22 @@ class Product:
             else:
                 granted = gate.granted or (0, "")  # type: ignore[attr-defined]
                 raise Left
-            given.append(now._replace(standing=_told(now.standing)))
-            _adopt(keeper, now.standing)
-            return _reply(now, ask)
+            given.append(now._replace(standing=told(now.standing)))
+            adopt(keeper, now.standing)
+            return reply_to(now, ask)
 
         placement = None
         if read:
             placement = Stored(RECORDS[read.value], Revision(read.created), Revision(read.modified))
         if earlier:
-            _adopt(keeper, earlier[0].standing)  # as it stood when this began
+            adopt(keeper, earlier[0].standing)  # as it stood when this began
         question = None
         with contextlib.suppress(VmhaError, AssertionError):
             question, _ = drive(agent._worker.do(Action(action), placement, VM, SPEC), answer)
         if question is None:
             return Worked(None, here, (0, ""))
         start = int(str(question.args[0]).partition('epoch="')[2].partition('"')[0]) if question.what == "start" else 0
-        txn = _transaction(f"{action} by {self.nodes[at]}", question) if question.what == "txn" else None
+        txn = transaction(f"{action} by {self.nodes[at]}", question) if question.what == "txn" else None
         return Worked(Work(action, read, tuple(given), txn, start), here, granted)
 
     def ends_when_refused(self, at: int, work: Work, guest: int) -> bool:
@@ -420,7 +425,7 @@ class Product:
             granted_epoch=granted[0] or None,
             granted_session=granted[1],
             armed_session=guard[1] if armed else "",
-            kill_at=_deadline(guard).kill_at if armed else 0.0,
+            kill_at=deadline_of(guard).kill_at if armed else 0.0,
         )
         return start_gate.judge(START, Asked(name=VM, uuid=UUID, tag_cluster="m", tag_epoch=epoch), known, NOW)
 
@@ -434,7 +439,7 @@ class Product:
             keys=KEYS,
             clock=clock,
             guard=AskedGuard(),  # type: ignore[arg-type]
-            identity=_Identity(self.nodes[at], f"b{boot}", fresh),
+            identity=Identity(self.nodes[at], f"b{boot}", fresh),
             read_config=lambda: self.config,
             list_managed=lambda: (),
             is_at_rest=lambda: at_rest,
@@ -444,7 +449,7 @@ class Product:
     def _agent(self, at: int, view: tuple[Slot, ...], standing: Standing, published: int, guest: int) -> Agent:
         clock, mirror = AskedClock(), StandingMirror(self.snapshot(view))
         keeper = self._keeper(at, clock)
-        _adopt(keeper, standing)
+        adopt(keeper, standing)
         agent = Agent(
             store=AskedStore(),
             keys=KEYS,
@@ -459,230 +464,11 @@ class Product:
         )
         agent._duplicate_since[VM] = NOW - 1000.0
         agent.inventory._on_change = lambda vms: None
-        drive(agent.inventory.refresh(), _inventory_of(view, guest))
+        drive(agent.inventory.refresh(), inventory_of(view, guest))
         agent.inventory.looked_for = Revision(1)
         if published >= 0:
-            agent.inventory._published_in = SessionId(standing.session)
+            agent.inventory._published_in = (SessionId(standing.session), agent.inventory.history)
             for seen in guest_view(published) if keeper.current else ():
                 session = keeper.current
                 agent.inventory._published = {VM: agent.inventory._observe(VM, seen, session)}
         return agent
-
-
-class _Identity:
-    address = ""
-
-    def __init__(self, node: NodeName, boot_id: str, fresh: str) -> None:
-        self.node, self.boot_id, self.host, self._fresh = node, boot_id, f"machine-{node}", fresh
-
-    def new_session(self) -> SessionId:
-        return SessionId(self._fresh)
-
-
-def _left(ask: Ask) -> Any:
-    raise Left
-
-
-def _inventory_of(view: tuple[Slot, ...], guest: int) -> Callable[[Ask], Any]:
-    def answer(ask: Ask) -> Any:
-        if ask.what == "inventory":
-            return guest_view(guest)
-        if ask.what == "list":
-            prefix = ask.args[0].removeprefix(PREFIX)
-            items = tuple(_key_value(slot) for slot in view if slot.key.startswith(prefix))
-            return Listing(revision=Revision(1), items=items)  # type: ignore[arg-type]
-        raise Left
-
-    return answer
-
-
-def _own_view(store: tuple[Slot, ...], at: int) -> tuple[Slot, ...]:
-    """What an agent's own publications depend on."""
-    mine = f"nodes/{NODES[at]}/"
-    kept = (slot for slot in store if slot.key.startswith((mine, "fencing/")) or slot.key == PLACEMENT)
-    return tuple(slot._replace(created=1, modified=1) for slot in kept)
-
-
-def _agents_view(store: tuple[Slot, ...]) -> tuple[Slot, ...]:
-    """What an agent's decisions depend on: who holds the vm, who sees it, who beats."""
-    kept = (slot for slot in store if slot.key == PLACEMENT or slot.key.endswith(("/beat", f"/{VM}")))
-    return tuple(slot if slot.key == PLACEMENT else slot._replace(created=1, modified=1) for slot in kept)
-
-
-def _adopt(keeper: SessionKeeper, standing: Standing) -> None:
-    """The keeper's session as it stands now: the same object while it is the same session."""
-    if not standing.session:
-        keeper.current = None
-    elif keeper.current is None or keeper.current.id != standing.session:
-        keeper.current = _session(standing)
-    else:
-        session, wanted = keeper.current, _session(standing)
-        session.beat_created, session.sent_at, session.guard = wanted.beat_created, wanted.sent_at, wanted.guard
-        session.over = wanted.over
-
-
-def _told(standing: Standing) -> Standing:
-    """Of the times, a worker asks only whether it may start something: one that may not is as old as any."""
-    keeper = SessionKeeper.__new__(SessionKeeper)
-    keeper._clock, keeper.current = AskedClock(), _session(standing)
-    if not standing.session or standing.over:
-        return Standing(standing.session, 0, 0, HOLD, False, standing.over)
-    return standing._replace(modified=0, age=0 if keeper.may_start() else HOLD)
-
-
-def _session(standing: Standing, timing: Timing = CLOCKWORK) -> Session:
-    session = Session(
-        id=SessionId(standing.session),
-        beat_created=Revision(standing.created),
-        beat_modified=Revision(standing.modified),
-        count=1,
-        sent_at=NOW - standing.age,
-        timing=timing,
-        live_since=NOW - 100.0,
-        lease=LeaseId(1),
-        lease_ttl_s=timing.lease_ttl_s,
-        guard=GuardStatus(state=GuardState.ARMED, level=Level.WATCHDOG) if standing.armed else None,
-        armed_with=timing,
-    )
-    if standing.over:
-        session.end("over")
-    return session
-
-
-def _standing(session: Session, now: float) -> Standing:
-    armed = session.guard is not None and session.guard.state is GuardState.ARMED
-    return Standing(
-        session.id,
-        session.beat_created,
-        session.beat_modified,
-        round(now - session.sent_at),
-        armed,
-        session.over.is_set(),
-    )
-
-
-def _reply(now: Answer, ask: Ask) -> Any:
-    if now.kind == "inventory":
-        return guest_view(now.value)
-    if ask.what == "start":
-        return None if now.ok else StartFailed("refused")
-    if now.kind == "ambiguous":
-        return Ambiguous("no answer")
-    if now.kind == "get":
-        return _key_value(Slot(PLACEMENT, now.revision, now.revision, now.value)) if now.value else None
-    return _result(now.ok, now.revision) if ask.what == "txn" else None
-
-
-# --- the guard
-
-
-def _deadline(guard: GuardIs) -> Deadline:
-    state, session, age = guard
-    if state == GuardState.IDLE:
-        return Deadline()
-    timing = CLOCKWORK
-    return Deadline(
-        state=GuardState(state),
-        session=session,
-        hold_s=timing.hold_s,
-        kill_lead_s=timing.kill_lead_s,
-        sent_at=NOW - age,
-        expired_at=None if state == GuardState.ARMED else NOW,
-    )
-
-
-def guard_is(deadline: Deadline) -> GuardIs:
-    armed = deadline.state is GuardState.ARMED
-    age = min(HOLD, round(NOW - deadline.sent_at)) if armed else 0
-    return (str(deadline.state), deadline.session, age)
-
-
-def tick(guard: GuardIs) -> GuardIs:
-    return guard_is(_deadline(guard).tick(NOW))
-
-
-def guests_gone(guard: GuardIs) -> GuardIs:
-    return guard_is(_deadline(guard).guests_gone(NOW))
-
-
-def guest_appeared(guard: GuardIs) -> GuardIs:
-    return guard_is(_deadline(guard).guest_appeared())
-
-
-def _ask_guard(guard: GuardIs, ask: Ask, guest: int, *, shift: float = 0.0) -> tuple[GuardIs, Any]:
-    """The guard after one call, and its reply. ``shift``: how far the caller's clock is ahead of ``NOW``."""
-    here = _deadline(guard)
-    outcome: Outcome
-    match ask.what, ask.args:
-        case "arm", (session, hold_s, kill_lead_s, sent_at):
-            outcome = here.arm(
-                session,
-                hold_s=hold_s,
-                kill_lead_s=kill_lead_s,
-                sent_at=sent_at - shift,
-                now=NOW,
-                guests_left=1 if guest else 0,
-            )
-        case "beat", (session, sent_at):
-            outcome = here.beat(session, sent_at=sent_at - shift, now=NOW)
-        case "expire", (session,):
-            outcome = here.expire(session, cause="", now=NOW)
-        case _:
-            outcome = Outcome(here.tick(NOW), Verdict.OK)
-    now = outcome.deadline
-    if outcome.verdict is not Verdict.OK:
-        return guard_is(now), refusal(outcome.verdict, outcome.words)
-    timed = now.state is not GuardState.IDLE
-    status = GuardStatus(
-        state=now.state,
-        level=Level.WATCHDOG if timed else Level.NONE,
-        session=SessionId(now.session) if timed else None,
-        deadline=now.deadline + shift if timed else None,
-        kill_at=now.kill_at + shift if timed else None,
-    )
-    return guard_is(now), status
-
-
-# --- the store
-
-
-def _key_value(slot: Slot | None) -> KeyValue | None:
-    if slot is None:
-        return None
-    return KeyValue(
-        key=PREFIX + slot.key,
-        value=BYTES[slot.value],
-        create_revision=Revision(slot.created),
-        mod_revision=Revision(slot.modified),
-    )
-
-
-def _result(succeeded: bool, revision: int) -> TxnResult:
-    return TxnResult(succeeded=succeeded, revision=Revision(revision), found={})
-
-
-def _transaction(label: str, ask: Ask) -> Txn:
-    """A transaction as the product asked for it, less journal and leases."""
-    assert ask.what == "txn", ask
-    compares = []
-    for compare in ask.args[0]:
-        key = compare.key.removeprefix(PREFIX)
-        match compare:
-            case Created(_, revision):
-                compares.append(("created", key, revision))
-            case Modified(_, revision):
-                compares.append(("modified", key, revision))
-            case Exists():
-                compares.append(("exists", key, 0))
-    ops = []
-    for op in ask.args[1]:
-        key = op.key.removeprefix(PREFIX)
-        parts = tuple(key.split("/"))
-        if parts[0] == "journal" or parts[-1] == "session":
-            continue
-        kind: Any = find_type(parts)
-        ops.append((key, intern(decode(kind, op.value, where=key)) if isinstance(op, Put) else 0))
-    return Txn(label, tuple(compares), tuple(ops))
-
-
-__all__ = ["Deposed", "Product", "guard_is", "guest_appeared", "guests_gone", "tick"]

@@ -5,7 +5,7 @@ import pytest
 from vmha.sim.quiet import silence_logs
 
 from .explore import Bounds, Found, explore
-from .moves import Rules
+from .laws import Rules
 from .planted import CAUGHT, explored_with
 
 

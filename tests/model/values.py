@@ -108,7 +108,7 @@ def _erased(record: Any) -> Any:
                 ended=record.ended if record.phase is Phase.STOPPED else None,
             )
         case BeatRecord():
-            return replace(record, count=1)
+            return replace(record, count=1, sent_at=0.0)
         case Observation():
             return replace(record, since=0.0, reason="", progress="")
         case NodeStatus():
