@@ -322,8 +322,8 @@ class Product:
             agent = self._agent(at, view, standing, published, guest)
             work: Coroutine[Any, Any, Any] = {
                 "inventory": agent.inventory._look_and_publish,
-                "status": agent._publish_status,
-                "predecessors": agent._answer_for_predecessors,
+                "status": agent.account.publish,
+                "predecessors": agent.account.answer_for_predecessors,
             }[what]()
             if what != "inventory" and published != guest:
                 work.close()

@@ -5,38 +5,35 @@ Level, not edge: a change of a key or of a guest only marks a vm as worth a look
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 
 import structlog
 
+from vmha.agent.account import Account
 from vmha.agent.claims import Claims
+from vmha.agent.gate_lists import GateLists
 from vmha.agent.inventory import Inventory
 from vmha.agent.session import SessionKeeper
 from vmha.agent.worker import Worker
 from vmha.fencing.gate_files import Gate
-from vmha.hypervisor.port import Ending, HostCapacity, Hypervisor
+from vmha.hypervisor.port import Ending, Hypervisor
 from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
-from vmha.model.ids import Epoch, NodeName, Revision, SessionId, VmName
-from vmha.model.keys import Keys, decode, encode, split_key
+from vmha.model.ids import NodeName, VmName
+from vmha.model.keys import Keys, decode, split_key
 from vmha.model.records import (
-    ArmedLevel,
-    FenceRecord,
-    NodeStatus,
     Observation,
     Phase,
     Placement,
     SeenState,
     Stored,
 )
-from vmha.model.settings import GateMode, Proof
 from vmha.model.vm import Handover, OnDuplicate
 from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, needs_fresh_reading, reconcile
 from vmha.policy.snapshot import Snapshot, VmView
 from vmha.policy.tracking import DUPLICATE_GRACE_S, find_rightful
 from vmha.store.journal import Journal
 from vmha.store.mirror import Mirror
-from vmha.store.port import Created, LeaseGone, Op, Put, Store
+from vmha.store.port import Created, LeaseGone, Store
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +64,6 @@ class Agent:
         self._store, self._keys, self._clock, self._mirror = store, keys, clock, mirror
         self._hypervisor, self._keeper, self._gate = hypervisor, keeper, gate
         self._prefix = keys.prefix
-        self._address, self._migration_address = address, migration_address
         self._journal = Journal(store, keys, clock, keeper.node, days=lambda: mirror.snapshot().config.journal_days)
         self._claims = Claims(store, keys, keeper, self._journal)
         self.inventory = Inventory(
@@ -91,24 +87,26 @@ class Agent:
             gate=gate,
             read_snapshot=mirror.snapshot,
         )
+        self.account = Account(
+            store=store,
+            keys=keys,
+            clock=clock,
+            hypervisor=hypervisor,
+            keeper=keeper,
+            inventory=self.inventory,
+            journal=self._journal,
+            read_snapshot=mirror.snapshot,
+            address=address,
+            migration_address=migration_address,
+        )
+        self._gate_lists = GateLists(gate=gate, cluster=keys.cluster, node=keeper.node, read_snapshot=mirror.snapshot)
         self._dirty: set[VmName] = set()
         self._wake = asyncio.Event()
         self._busy: dict[VmName, asyncio.Task[None]] = {}
-        self._capacity: HostCapacity | None = None
-        self._status: NodeStatus | None = None
-        self._leaving = False
-        self._relist = True
-        self._outage = ""
         self._duplicate_since: dict[VmName, float] = {}
         self._alarmed: set[VmName] = set()
         self._answers_since: dict[VmName, float] = {}
-        self._arrivals: dict[VmName, tuple[str, Epoch]] = {}  # uuid and epoch of what is being sent here
         mirror.subscribe(self._keys_changed)
-
-    @property
-    def status(self) -> NodeStatus | None:
-        """What this node has last published of itself."""
-        return self._status
 
     @property
     def is_at_rest(self) -> bool:
@@ -131,7 +129,7 @@ class Agent:
 
     async def leave(self, *, timeout_s: float) -> bool:
         """The host shuts down: have the vms moved away, then end the session. False: guests are left."""
-        self._leaving = True
+        self.account.is_leaving = True
         self._wake.set()
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
@@ -172,11 +170,11 @@ class Agent:
                 self.session_changed()  # what was published may be gone from the store
             elif parts[0] == "vms" and len(parts) == 3:
                 vms.add(VmName(parts[1]))
-                self._relist |= parts[-1] == "spec"
+                self._gate_lists.is_stale |= parts[-1] == "spec"
             elif parts[0] == "nodes" and len(parts) == 4:
                 vms.add(VmName(parts[3]))
             elif parts in (("config",), ("nodes", self._keeper.node, "spec")):
-                self._relist = True
+                self._gate_lists.is_stale = True
                 self._wake.set()
         if vms:
             self._mark(vms)
@@ -196,10 +194,11 @@ class Agent:
             await self._wake.wait()
             self._wake.clear()
             try:
-                self._list_managed()
-                self._expect_arrivals()
-                await self._publish_status()
-                await self._answer_for_predecessors()
+                self._gate_lists.list_managed()
+                if (session := self._keeper.current) and not session.over.is_set():
+                    self._gate_lists.expect_arrivals(self._dirty, session.id)
+                await self.account.publish()
+                await self.account.answer_for_predecessors()
             except VmhaError as error:
                 log.warning("status not published", why=str(error))
                 self._wake_later(RETRY_S)
@@ -207,36 +206,6 @@ class Agent:
             for vm in vms:
                 if vm not in self._busy:
                     self._begin(vm, tasks)
-
-    def _list_managed(self) -> None:
-        """Tell the start gate which vms are the cluster's, whenever that has changed."""
-        if self._relist:
-            specs = [vm.spec.value for vm in self._mirror.snapshot().vms.values() if vm.spec]
-            identities = [one for spec in specs for one in (spec.uuid, spec.name)]
-            self._gate.list_managed(self._keys.cluster, identities, mode=self._gate_mode())
-            self._relist = False
-
-    def _gate_mode(self) -> GateMode:
-        snapshot = self._mirror.snapshot()
-        view = snapshot.nodes.get(self._keeper.node)
-        own = view.spec.value.gate if view and view.spec else None
-        return own or snapshot.config.gate
-
-    def _expect_arrivals(self) -> None:
-        """Tell the start gate which migrations come in by the cluster's own doing; only what changed is looked at."""
-        session = self._keeper.current
-        if session is None or session.over.is_set():
-            return
-        snapshot = self._mirror.snapshot()
-        for vm in self._dirty:
-            view = snapshot.vms.get(vm)
-            placement = view.placement.value if view and view.placement else None
-            known = self._arrivals.pop(vm, None)
-            if placement is None or placement.phase is not Phase.MIGRATING or placement.target != self._keeper.node:
-                continue
-            uuid = view.spec.value.uuid if view and view.spec else known[0] if known else ""
-            self._arrivals[vm] = (uuid.lower(), Epoch(placement.epoch + 1))
-        self._gate.expect(dict(self._arrivals.values()), session=session.id)
 
     def _begin(self, vm: VmName, tasks: asyncio.TaskGroup) -> None:
         snapshot = self._mirror.snapshot()
@@ -388,100 +357,10 @@ class Agent:
     def _wake_later(self, delay_s: float) -> None:
         asyncio.get_running_loop().call_later(delay_s, self._wake.set)
 
-    # --- what the node says of itself
-
-    async def _publish_status(self) -> None:
-        session = self._keeper.current
-        if session is None or session.over.is_set():
-            return
-        status = await self._make_status(session.id, session.armed)
-        outage = self._outage
-        if status == self._status and not outage:
-            return
-        ops: list[Op] = [Put(self._keys.node_status(self._keeper.node), encode(status))]
-        if outage:
-            await self._journal.refresh()
-            ops.append(self._journal.entry("failsafe", outage, node=self._keeper.node))
-        beat = Created(self._keys.beat(self._keeper.node), session.beat_created)
-        if (await self._store.txn([beat], ops)).succeeded:
-            self._status = status
-            self._outage = "" if self._outage == outage else self._outage
-
     def note_outage(self, silent_s: float) -> None:
-        """The store answers again, and the guests here went on meanwhile: that goes into the journal."""
-        self._outage = (
-            f"the store did not answer {self._keeper.node} for {silent_s:.0f} s; all its peers promised to take "
-            "nothing over, and no guest was ended"
-        )
+        """The store answers again, and the guests here went on meanwhile."""
+        self.account.note_outage(silent_s)
         self._wake.set()
-
-    def _failsafe_notes(self) -> tuple[str, ...]:
-        why = self._keeper.why_no_failsafe()
-        return (f"no failsafe: {why}",) if why else ()
-
-    async def _make_status(self, session: SessionId, armed: ArmedLevel) -> NodeStatus:
-        if self._capacity is None:
-            with suppress(VmhaError):
-                self._capacity = await self._hypervisor.capacity()
-        why_not = ""
-        if armed is ArmedLevel.NONE:
-            why_not = "has no guard armed"
-        elif self.inventory.trouble:
-            why_not = f"has no working hypervisor: {self.inventory.trouble}"
-        elif not self.inventory.is_published(self._keeper.current):
-            why_not = "has not published its inventory yet"
-        guard = self._keeper.current.guard if self._keeper.current else None
-        status = NodeStatus(
-            node=self._keeper.node,
-            session=session,
-            eligible=not why_not,
-            why_not=why_not,
-            armed=armed,
-            address=self._address,
-            migration_address=self._migration_address,
-            leaving=self._leaving,
-            notes=(*(guard.notes if guard else ()), *self._failsafe_notes()),
-            history=self.inventory.history if self.inventory.is_published(self._keeper.current) else "",
-            looked_for=self.inventory.looked_for if self.inventory.is_published(self._keeper.current) else Revision(0),
-        )
-        if self._capacity is None:
-            return status
-        capacity = self._capacity
-        return replace(status, memory_mib=capacity.memory_mib, vcpus=capacity.vcpus, hypervisor=capacity.hypervisor)
-
-    async def _answer_for_predecessors(self) -> None:
-        """Claims of this node's former sessions: the inventory of this one says what became of their guests.
-
-        Only after it is published: whoever reads the proof then also reads what still runs here.
-        """
-        session = self._keeper.current
-        if session is None or session.over.is_set() or not self.inventory.is_published(session):
-            return
-        snapshot = self._mirror.snapshot()
-        for former in _former_sessions(snapshot, self._keeper.node, session.id):
-            how = f"{self._keeper.node} began session {session.id} and has published what runs on it"
-            record = FenceRecord(
-                session=former,
-                node=self._keeper.node,
-                proof=Proof.RELEASED,
-                how=how,
-                at=self._clock.wall(),
-                by=self._keeper.node,
-            )
-            key = self._keys.fencing(former)
-            await self._store.txn(
-                [Created(self._keys.beat(self._keeper.node), session.beat_created), Created(key, Revision(0))],
-                [Put(key, encode(record))],
-            )
-
-
-def _former_sessions(snapshot: Snapshot, node: str, current: SessionId) -> list[SessionId]:
-    found: set[SessionId] = set()
-    for vm in snapshot.vms.values():
-        placement = vm.placement.value if vm.placement else None
-        if placement and placement.node == node and placement.session not in (None, current):
-            found.add(placement.session)
-    return sorted(found - snapshot.fenced.keys())
 
 
 def _is_seen_elsewhere(

@@ -57,7 +57,7 @@ class MemberMetrics(Collector):
             )
         if session is not None:
             yield _gauge("vmha_session_age_seconds", "Since this process holds the session.", now - session.live_since)
-        status = self._member.agent.status
+        status = self._member.agent.account.status
         is_current = session is not None and status is not None and status.session == session.id
         eligible = is_current and status is not None and status.eligible and armed is not ArmedLevel.NONE
         yield _gauge("vmha_eligible", "This node may receive vms, by its own account.", eligible)

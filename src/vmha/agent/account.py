@@ -1,0 +1,141 @@
+"""What a node says of itself: its status, an outage it lived through, and what became of its former sessions.
+
+Everything is written under the session's own beat, so that a node that was evicted says nothing any more.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from vmha.agent.inventory import Inventory
+from vmha.agent.session import SessionKeeper
+from vmha.agent.session_state import Session
+from vmha.hypervisor.port import HostCapacity, Hypervisor
+from vmha.model.clock import Clock
+from vmha.model.errors import VmhaError
+from vmha.model.ids import Revision, SessionId
+from vmha.model.keys import Keys, encode
+from vmha.model.records import ArmedLevel, FenceRecord, NodeStatus
+from vmha.model.settings import Proof
+from vmha.policy.membership import former_sessions
+from vmha.policy.snapshot import Snapshot
+from vmha.store.journal import Journal
+from vmha.store.port import Created, Op, Put, Store
+
+
+class Account:
+    """``publish`` and ``answer_for_predecessors`` are asked for often and write only what is new."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        keys: Keys,
+        clock: Clock,
+        hypervisor: Hypervisor,
+        keeper: SessionKeeper,
+        inventory: Inventory,
+        journal: Journal,
+        read_snapshot: Callable[[], Snapshot],
+        address: str,
+        migration_address: str,
+    ) -> None:
+        self._store, self._keys, self._clock = store, keys, clock
+        self._hypervisor, self._keeper, self._inventory = hypervisor, keeper, inventory
+        self._journal, self._read_snapshot = journal, read_snapshot
+        self._address, self._migration_address = address, migration_address
+        self._capacity: HostCapacity | None = None
+        self._outage = ""
+        self.status: NodeStatus | None = None
+        """What this node has last published of itself."""
+        self.is_leaving = False
+
+    def note_outage(self, silent_s: float) -> None:
+        """The store answers again, and the guests here went on meanwhile: that goes into the journal."""
+        self._outage = (
+            f"the store did not answer {self._keeper.node} for {silent_s:.0f} s; all its peers promised to take "
+            "nothing over, and no guest was ended"
+        )
+
+    async def publish(self) -> None:
+        session = self._keeper.current
+        if session is None or session.over.is_set():
+            return
+        await self._learn_capacity()
+        status = self._make_status(session)
+        outage = self._outage
+        if status == self.status and not outage:
+            return
+        ops: list[Op] = [Put(self._keys.node_status(self._keeper.node), encode(status))]
+        if outage:
+            await self._journal.refresh()
+            ops.append(self._journal.entry("failsafe", outage, node=self._keeper.node))
+        beat = Created(self._keys.beat(self._keeper.node), session.beat_created)
+        if (await self._store.txn([beat], ops)).succeeded:
+            self.status = status
+            self._outage = "" if self._outage == outage else self._outage
+
+    async def _learn_capacity(self) -> None:
+        if self._capacity is None:
+            with suppress(VmhaError):
+                self._capacity = await self._hypervisor.capacity()
+
+    def _make_status(self, session: Session) -> NodeStatus:
+        why_not = self._why_not_eligible(session)
+        is_published = self._inventory.is_published(session)
+        status = NodeStatus(
+            node=self._keeper.node,
+            session=session.id,
+            eligible=not why_not,
+            why_not=why_not,
+            armed=session.armed,
+            address=self._address,
+            migration_address=self._migration_address,
+            leaving=self.is_leaving,
+            notes=(*(session.guard.notes if session.guard else ()), *self._failsafe_notes()),
+            history=self._inventory.history if is_published else "",
+            looked_for=self._inventory.looked_for if is_published else Revision(0),
+        )
+        if self._capacity is None:
+            return status
+        capacity = self._capacity
+        return replace(status, memory_mib=capacity.memory_mib, vcpus=capacity.vcpus, hypervisor=capacity.hypervisor)
+
+    def _why_not_eligible(self, session: Session) -> str:
+        if session.armed is ArmedLevel.NONE:
+            return "has no guard armed"
+        if self._inventory.trouble:
+            return f"has no working hypervisor: {self._inventory.trouble}"
+        if not self._inventory.is_published(session):
+            return "has not published its inventory yet"
+        return ""
+
+    def _failsafe_notes(self) -> tuple[str, ...]:
+        why = self._keeper.why_no_failsafe()
+        return (f"no failsafe: {why}",) if why else ()
+
+    async def answer_for_predecessors(self) -> None:
+        """Claims of this node's former sessions: the inventory of this one says what became of their guests.
+
+        Only after it is published: whoever reads the proof then also reads what still runs here.
+        """
+        session = self._keeper.current
+        if session is None or session.over.is_set() or not self._inventory.is_published(session):
+            return
+        for former in former_sessions(self._read_snapshot(), self._keeper.node, session.id):
+            await self._release(former, session)
+
+    async def _release(self, former: SessionId, session: Session) -> None:
+        record = FenceRecord(
+            session=former,
+            node=self._keeper.node,
+            proof=Proof.RELEASED,
+            how=f"{self._keeper.node} began session {session.id} and has published what runs on it",
+            at=self._clock.wall(),
+            by=self._keeper.node,
+        )
+        key = self._keys.fencing(former)
+        await self._store.txn(
+            [Created(self._keys.beat(self._keeper.node), session.beat_created), Created(key, Revision(0))],
+            [Put(key, encode(record))],
+        )
