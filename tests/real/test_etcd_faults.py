@@ -14,10 +14,11 @@ import pytest
 
 from tests.support.certificates import Authority
 from tests.support.etcd import RealEtcd, free_ports
+from tests.support.relay import Relay
 from vmha.model.ids import LeaseId, Revision
 from vmha.store.channels import TlsFiles
 from vmha.store.etcd import EtcdStore
-from vmha.store.port import Ambiguous, Batch, Created, Put, Unavailable
+from vmha.store.port import Ambiguous, Batch, Created, Modified, Put, Unavailable
 
 pytestmark = pytest.mark.real
 
@@ -233,6 +234,28 @@ async def test_calls_go_on_after_the_leader_froze_while_in_use(three: RealEtcd) 
         done = await store.txn([], [Put("/f/b", b"")], timeout_s=RECOVERY_S, idempotent=True)
         assert done.succeeded
         assert await store.get("/f/a", timeout_s=RECOVERY_S) is not None
+
+
+async def test_slow_members_are_waited_for_and_nobody_goes_from_one_to_the_next(three: RealEtcd) -> None:
+    """Slower than the patience with a frozen one: the answers of those asked first count as long as the call lasts."""
+    relays = [Relay(int(endpoint.rpartition(":")[2])) for endpoint in three.endpoints]
+    for relay in relays:
+        await relay.start()
+    async with opened([relay.endpoint for relay in relays]) as store:
+        first = await store.txn([], [Put("/f/a", b"1")])
+        lease = await store.grant(30)
+        for relay in relays:
+            relay.delay_s = 1.3
+        done = await store.txn(
+            [Modified("/f/a", first.revision)], [Put("/f/a", b"2")], timeout_s=RECOVERY_S, idempotent=True
+        )
+        assert done.succeeded or done.found["/f/a"] == await store.get("/f/a", timeout_s=RECOVERY_S)
+        assert await store.keep_alive(lease.id, timeout_s=RECOVERY_S) == 30
+        async with asyncio.timeout(SETTLED_S), aclosing(store.watch("/f/", start_revision=first.revision)) as batches:
+            assert (await anext(batches)).revision == first.revision
+        assert store.endpoint == relays[0].endpoint
+    for relay in relays:
+        await relay.stop()
 
 
 async def test_renewals_go_on_after_the_member_in_use_froze(three: RealEtcd) -> None:

@@ -230,3 +230,34 @@ async def test_etcd_without_space_is_said_in_words_with_its_remedy_and_life_goes
             await cluster.until_online()
             await cluster.until_runs("web", "n1", timeout_s=30.0)
             assert not any("NOSPACE" in warning for warning in (await look(cluster.operator)).warnings)
+
+
+async def test_etcd_that_takes_a_quarter_of_the_hold_for_every_call_ends_nothing_and_still_serves(
+    cluster: RealCluster,
+) -> None:
+    before, term = sessions(cluster), cluster.leaders()
+    for node in cluster.nodes.values():
+        for relay in node.relays:
+            relay.delay_s = TIMING.hold_s / 4
+    await cluster.stays(lambda: cluster.where("web") == ["n1"], TIMING.dead_after_s * 1.5, "web on n1")
+    assert cluster.leaders() == term
+    asked = await submit(cluster.operator, Verb.RELOCATE, vm="web", node="n2")
+    await cluster.until_runs("web", "n2", timeout_s=60.0)
+    outcome = (await cluster.operator.read()).outcomes[asked.id]
+    assert outcome.progress in (Progress.RUNNING, Progress.DONE)
+    assert sessions(cluster) == before
+    assert await fenced(cluster) == set()
+    assert cluster.starts("web") == 2  # at first, and where it was relocated to
+
+
+async def test_etcd_slower_than_that_is_as_none_and_guests_run_again_when_it_is_itself(cluster: RealCluster) -> None:
+    """Law 3: to a node it is as if there were none. All goes on when it is itself again."""
+    for node in cluster.nodes.values():
+        for relay in node.relays:
+            relay.delay_s = TIMING.hold_s * 1.5
+    await until(lambda: cluster.where("web") == [], what="the guard ended web", timeout_s=20.0)
+    for node in cluster.nodes.values():
+        for relay in node.relays:
+            relay.delay_s = 0.0
+    await cluster.until_online(timeout_s=40.0)
+    await until(lambda: len(cluster.where("web")) == 1, what="web runs again", timeout_s=40.0)

@@ -14,7 +14,7 @@ from typing import Any
 from tests.support.etcd import RealEtcd, free_ports
 from tests.support.relay import Loss, Relay
 from tests.support.until import until
-from vmha.fencing.power import PowerOff
+from vmha.fencing.power import Halt, PowerOff
 from vmha.fencing.simulated import SimulatedGuard
 from vmha.hypervisor.fabric import SimulatedFabric
 from vmha.hypervisor.fabric_state import Deed
@@ -43,7 +43,10 @@ TIMING = CONFIG.clockwork
 
 
 class _NoPower:
-    async def power_off(self, node: NodeName, devices: Sequence[FenceDeviceSpec]) -> PowerOff:
+    async def power_off(self, node: NodeName, devices: Sequence[FenceDeviceSpec], *, halt: Halt) -> PowerOff:
+        return PowerOff(confirmed=False, how="there is no switch")
+
+    async def give_back(self, node: NodeName, devices: Sequence[FenceDeviceSpec]) -> PowerOff:
         return PowerOff(confirmed=False, how="there is no switch")
 
 

@@ -98,14 +98,25 @@ class Relay:
         self, back: asyncio.StreamReader, writer: asyncio.StreamWriter, answer_is_lost: asyncio.Event
     ) -> None:
         """An answer to be lost ends the connection: a little later, so that the member has done what was asked."""
+        loop = asyncio.get_running_loop()
         is_first = True  # the handshake is not delayed: it is the member that is slow, not the network
-        while data := await back.read(_CHUNK):
-            if answer_is_lost.is_set():
-                await asyncio.sleep(0.05)
-                return
-            if not is_first:
-                await asyncio.sleep(self.delay_s)
-            is_first = False
+        on_their_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        delivering = asyncio.create_task(self._deliver(on_their_way, writer))
+        try:
+            while data := await back.read(_CHUNK):
+                if answer_is_lost.is_set():
+                    await asyncio.sleep(0.05)
+                    return
+                on_their_way.put_nowait((loop.time() + (0.0 if is_first else self.delay_s), data))
+                is_first = False
+        finally:
+            delivering.cancel()
+
+    async def _deliver(self, on_their_way: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter) -> None:
+        """Each answer is as late as the others: a slow member is at work on all of them at once."""
+        while True:
+            due_at, data = await on_their_way.get()
+            await asyncio.sleep(max(0.0, due_at - asyncio.get_running_loop().time()))
             if not self._is_cut:
                 writer.write(data)
                 await writer.drain()

@@ -24,7 +24,7 @@ from vmha import __version__
 from vmha.agent.guard_watch import rest, watch_guard
 from vmha.agent.outlive import NoPeers, Outliving, outlive
 from vmha.agent.rejoin import Rejoin, is_of_the_past, is_ours, read_beat
-from vmha.agent.session_state import BeatCount, Session, guarded_only, taken_up
+from vmha.agent.session_state import BeatCount, Session, beat_timeout_s, guarded_only, taken_up
 from vmha.fencing.port import Guard, GuardRefused, GuardStatus, GuardUnavailable, SessionExpired, State
 from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
@@ -356,7 +356,7 @@ class SessionKeeper:
             result = await self._store.txn(
                 [Modified(key, session.beat_modified)],
                 [Put(key, beat)],
-                timeout_s=max(1.0, session.timing.beat_s),
+                timeout_s=beat_timeout_s(session.timing, session.held_at + session.timing.hold_s - sent_at),
                 idempotent=True,
             )
         except VmhaError as error:
@@ -416,7 +416,7 @@ class SessionKeeper:
                 if session.lease is None or session.lease_ttl_s != session.timing.lease_ttl_s:
                     await self._publish(session)
                 else:
-                    await self._store.keep_alive(session.lease, timeout_s=max(0.5, session.timing.lease_ttl_s / 4))
+                    await self._store.keep_alive(session.lease, timeout_s=session.timing.lease_ttl_s)
             except LeaseGone:
                 log.warning("the lease is gone; taking a new one", session=session.id)
                 session.lease = None

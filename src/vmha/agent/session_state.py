@@ -10,6 +10,9 @@ from vmha.model.settings import Timing
 from vmha.policy.failsafe import Terms
 from vmha.store.port import KeyValue
 
+_SHORTEST_BEAT_S = 0.1
+"""A store that is well answers sooner."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Session:
@@ -70,6 +73,16 @@ class BeatCount:
         self.committed += committed
         self.failed += not committed
         return committed
+
+
+def beat_timeout_s(timing: Timing, left_s: float) -> float:
+    """How long the answer to a beat is waited for, in seconds; ``left_s`` is what is left of the hold.
+
+    A frozen member of the store is left long before (by the store's own patience), so this is about a store that is
+    slow. A beat extends the hold from when it was *sent*. One that takes a third of the hold is followed by another
+    that may take as long, before the guard acts; one that takes longer comes too late to be of use.
+    """
+    return max(_SHORTEST_BEAT_S, min(max(1.0, timing.beat_s, timing.hold_s / 3), left_s))
 
 
 def taken_up(known: KeyValue, beat: BeatRecord, status: GuardStatus, timing: Timing, now: float) -> Session:

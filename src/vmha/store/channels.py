@@ -250,9 +250,22 @@ class Ring:
         """
         if self.closed:
             raise Unavailable(f"the connection to etcd at {self.names} is closed")
-        member = self._members.get(self._at)
+        return self._member(self._at)
+
+    def after(self, member: Member) -> Member:
+        """The one that comes after it, round the ring.
+
+        Raises:
+            Unavailable: the ring was closed.
+        """
+        self.current()
+        at = next((at for at, known in self._members.items() if known is member), self._at)
+        return self._member((at + 1) % len(self._endpoints))
+
+    def _member(self, at: int) -> Member:
+        member = self._members.get(at)
         if member is None:
-            member = self._members[self._at] = Member(self._endpoints[self._at], self._credentials, self._login)
+            member = self._members[at] = Member(self._endpoints[at], self._credentials, self._login)
         return member
 
     def leave(self, member: Member) -> None:

@@ -1,10 +1,9 @@
 """The store port over a real etcd cluster.
 
 Every call has a total deadline and returns or raises within it, whatever the members do: nobody listening, a process
-that is stopped, a socket that accepts and says nothing. Reads, and writes that may be repeated, are tried for
-``attempt_s`` at one member and then at the next, round the ring until the deadline; the attempts grow with each round,
-so that a store that is merely slow is not given up for ever. Any other write is sent once, and again only when it
-surely was not proposed.
+that is stopped, a socket that accepts and says nothing. Reads, and writes that may be repeated, go to the next member
+too when one was silent for ``attempt_s``; an answer counts until the deadline, so that a store that is merely slow is
+not given up (``asking``). Any other write is sent once, and again only when it surely was not proposed.
 
 Reads are linearizable; a listing is paged at one revision. What no client can mend: etcd before 3.4.42, 3.5.28 and
 3.6.9 may answer a linearizable read with old data after its leader was paused. Decisions that matter are therefore
@@ -13,16 +12,14 @@ committed by transactions that compare what they read.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from enum import Enum
-from typing import Final, Protocol, TypeVar
+from typing import Final
 
-from vmha.model.errors import VmhaError
 from vmha.model.ids import LeaseId, Revision
 from vmha.store import wire
-from vmha.store.channels import HAS_LEADER, Login, Member, Metadata, Ring, TlsFiles
+from vmha.store.asking import SHORTEST_ATTEMPT_S, Req, Res, Sending, ask_around
+from vmha.store.channels import Login, Member, Ring, TlsFiles
 from vmha.store.convert import encode_key, key_value, prefix_end, to_compare, to_op
 from vmha.store.port import (
-    Ambiguous,
     Batch,
     Compacted,
     Compare,
@@ -35,30 +32,10 @@ from vmha.store.port import (
     Unavailable,
 )
 from vmha.store.renewal import Renewals
-from vmha.store.translate import translate, wants_login
 from vmha.store.watching import watch
 
 _PAGE: Final = 500
-_SHORTEST_ATTEMPT_S: Final = 0.005
-_PAUSE_S: Final = 0.05
 _ALARMS: Final = {1: "NOSPACE", 2: "CORRUPT"}
-
-
-class _Answer(Protocol):
-    @property
-    def header(self) -> wire.ResponseHeader: ...
-
-
-_Req = TypeVar("_Req")
-_Res = TypeVar("_Res", bound=_Answer)
-
-
-class _Sending(Enum):
-    """How often a request may go out."""
-
-    READ = "any number of times"
-    REPEATABLE = "any number of times, but it writes"
-    ONCE = "once, unless it surely was not proposed"
 
 
 class EtcdStore:
@@ -80,7 +57,7 @@ class EtcdStore:
             endpoints: ``host:port``, ``http://host:port``, ``https://host:port`` or ``unix:/path/to/socket``.
             tls: The authority, and this client's certificate and key.
             login: User and password, where certificates do not say who this is.
-            attempt_s: How long one member gets before the next one is asked.
+            attempt_s: How long one member is silent before the next one is asked, too.
             first: Which endpoint to begin with, counted round the list.
             watch_give_up_s: How long a watch looks for a member that answers.
 
@@ -100,7 +77,7 @@ class EtcdStore:
     async def get(self, key: str, *, timeout_s: float = 5.0) -> KeyValue | None:
         """The key as the cluster agrees it is now."""
         request = wire.RangeRequest(key=encode_key(key))
-        answer = await self._call(lambda member: member.kv.Range, request, _Sending.READ, timeout_s)
+        answer = await self._call(lambda member: member.kv.Range, request, Sending.READ, timeout_s)
         return key_value(answer.kvs[0]) if answer.kvs else None
 
     async def list(self, prefix: str, *, timeout_s: float = 10.0) -> Listing:
@@ -111,7 +88,7 @@ class EtcdStore:
                 return await self._list_once(prefix, end_at, timeout_s)
             except Compacted as error:
                 # Between two pages the revision of the first one was compacted away. A fresh start sees a newer one.
-                if end_at - _now() < _SHORTEST_ATTEMPT_S:
+                if end_at - _now() < SHORTEST_ATTEMPT_S:
                     raise Unavailable(f"{error}: compacted faster than it can be listed") from error
 
     async def _list_once(self, prefix: str, end_at: float, timeout_s: float) -> Listing:
@@ -121,7 +98,7 @@ class EtcdStore:
         while True:
             request = wire.RangeRequest(key=start, range_end=end, limit=_PAGE, revision=revision)
             answer = await self._call(
-                lambda member: member.kv.Range, request, _Sending.READ, end_at - _now(), told_s=timeout_s
+                lambda member: member.kv.Range, request, Sending.READ, end_at - _now(), told_s=timeout_s
             )
             revision = revision or answer.header.revision
             items += map(key_value, answer.kvs)
@@ -139,7 +116,7 @@ class EtcdStore:
             success=[to_op(op) for op in ops],
             failure=[wire.RequestOp(request_range=wire.RangeRequest(key=encode_key(key))) for key in keys],
         )
-        sending = _Sending.REPEATABLE if idempotent else _Sending.ONCE
+        sending = Sending.REPEATABLE if idempotent else Sending.ONCE
         answer = await self._call(lambda member: member.kv.Txn, request, sending, timeout_s)
         revision = Revision(answer.header.revision)
         if answer.succeeded:
@@ -161,13 +138,13 @@ class EtcdStore:
 
     async def _current_revision(self) -> int:
         request = wire.RangeRequest(key=b"\0", keys_only=True, limit=1)
-        answer = await self._call(lambda member: member.kv.Range, request, _Sending.READ, 2 * self._attempt_s)
+        answer = await self._call(lambda member: member.kv.Range, request, Sending.READ, 2 * self._attempt_s)
         return answer.header.revision
 
     async def grant(self, ttl_s: int, *, timeout_s: float = 3.0) -> Lease:
         """A new lease. May be sent to several members: one that was granted unheard holds no key and runs out."""
         request = wire.LeaseGrantRequest(TTL=ttl_s)
-        answer = await self._call(lambda member: member.lease.LeaseGrant, request, _Sending.REPEATABLE, timeout_s)
+        answer = await self._call(lambda member: member.lease.LeaseGrant, request, Sending.REPEATABLE, timeout_s)
         return Lease(id=LeaseId(answer.ID), ttl_s=answer.TTL)
 
     async def keep_alive(self, lease: LeaseId, *, timeout_s: float = 1.5) -> int:
@@ -178,21 +155,21 @@ class EtcdStore:
         """Ends the lease and deletes its keys. A lease that is gone already is no error: that was the wish."""
         request = wire.LeaseRevokeRequest(ID=lease)
         try:
-            await self._call(lambda member: member.lease.LeaseRevoke, request, _Sending.REPEATABLE, timeout_s)
+            await self._call(lambda member: member.lease.LeaseRevoke, request, Sending.REPEATABLE, timeout_s)
         except LeaseGone:
             return
 
     async def version(self, *, timeout_s: float = 3.0) -> str:
         """The version of the member in use, like ``3.4.23``."""
         answer = await self._call(
-            lambda member: member.maintenance.Status, wire.StatusRequest(), _Sending.READ, timeout_s
+            lambda member: member.maintenance.Status, wire.StatusRequest(), Sending.READ, timeout_s
         )
         return answer.version
 
     async def alarms(self, *, timeout_s: float = 3.0) -> tuple[str, ...]:
         """What the members have raised an alarm for, like ``NOSPACE``."""
         request = wire.AlarmRequest()  # its default: which are there?
-        answer = await self._call(lambda member: member.maintenance.Alarm, request, _Sending.READ, timeout_s)
+        answer = await self._call(lambda member: member.maintenance.Alarm, request, Sending.READ, timeout_s)
         return tuple(sorted({_ALARMS.get(alarm.alarm, f"alarm {alarm.alarm}") for alarm in answer.alarms}))
 
     async def close(self) -> None:
@@ -202,80 +179,23 @@ class EtcdStore:
 
     async def _call(
         self,
-        method: Callable[[Member], wire.UnaryUnaryMultiCallable[_Req, _Res]],
-        request: _Req,
-        sending: _Sending,
+        method: Callable[[Member], wire.UnaryUnaryMultiCallable[Req, Res]],
+        request: Req,
+        sending: Sending,
         timeout_s: float,
         *,
         told_s: float | None = None,
-    ) -> _Res:
+    ) -> Res:
         """Sends ``request`` until a member answers; ``told_s`` is the timeout that messages name."""
-        end_at = _now() + timeout_s
-        asked: list[str] = []
-        unclear: Ambiguous | None = None
-        while True:
-            member = self._ring.current()
-            asked.append(member.name)
-            left_s = max(end_at - _now(), _SHORTEST_ATTEMPT_S)
-            attempt_s = self._attempt_s * 2 ** min((len(asked) - 1) // len(self._ring), 8)
-            if sending is _Sending.ONCE:
-                attempt_s = left_s  # there will be no second one: the whole deadline is its own
-            try:
-                answer = await _ask(method(member), request, min(attempt_s, left_s), member, sending)
-                self._ring.check(answer.header, member)
-            except (Ambiguous, Unavailable) as error:
-                self._ring.leave(member)
-                if isinstance(error, Ambiguous):
-                    unclear = error
-                pause_s = min(_PAUSE_S * len(asked), 4 * _PAUSE_S)
-                is_over = end_at - _now() < pause_s + _SHORTEST_ATTEMPT_S
-                if is_over or self._ring.closed or (unclear and sending is _Sending.ONCE):
-                    asked_s = timeout_s if told_s is None else told_s
-                    within = f" within {asked_s:.1f} s" if is_over else ""
-                    raise _give_up(", ".join(dict.fromkeys(asked)) + within, error, unclear) from error
-                await asyncio.sleep(pause_s)
-            else:
-                return answer
-
-
-async def _ask(
-    method: wire.UnaryUnaryMultiCallable[_Req, _Res],
-    request: _Req,
-    attempt_s: float,
-    member: Member,
-    sending: _Sending,
-) -> _Res:
-    """One request to one member. Raises nothing but the port's errors."""
-    write = sending is not _Sending.READ
-    metadata: Metadata = HAS_LEADER
-    try:
-        try:
-            metadata = await member.metadata(timeout_s=attempt_s)
-            return await method(request, timeout=attempt_s, metadata=metadata)
-        except wire.AioRpcError as error:
-            if not wants_login(error.code(), error.details() or "") or not member.forget_token(metadata):
-                raise
-        return await method(request, timeout=attempt_s, metadata=await member.metadata(timeout_s=attempt_s))
-    except wire.AioRpcError as error:
-        raise translate(error.code(), error.details() or "", write=write, endpoint=member.name) from error
-    except wire.UsageError as error:  # the channel was closed before the request went out
-        raise Unavailable(f"the connection to etcd at {member.name} is closed") from error
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        # gRPC raises this in calls that are in flight when their channel is closed, though nobody cancelled the task.
-        problem = f"the connection to etcd at {member.name} was closed during a request"
-        raise (Ambiguous(problem) if write else Unavailable(problem)) from None
-
-
-def _give_up(where: str, error: VmhaError, unclear: Ambiguous | None) -> Ambiguous | Unavailable:
-    """The last word. One unclear attempt among refused ones still leaves the write unclear."""
-    reason = str(error).partition(": ")[2]
-    said = f" ({reason})" if reason and reason != "deadline exceeded" else ""
-    if unclear is not None:
-        return Ambiguous(f"no clear answer from etcd at {where}: the write may or may not be done{said}")
-    return Unavailable(f"no answer from etcd at {where}{said}")
+        return await ask_around(
+            self._ring,
+            method,
+            request,
+            sending,
+            patience_s=self._attempt_s,
+            timeout_s=timeout_s,
+            told_s=timeout_s if told_s is None else told_s,
+        )
 
 
 def _now() -> float:

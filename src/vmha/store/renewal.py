@@ -3,7 +3,8 @@
 Only one request is ever outstanding. An answer that does not come within an attempt is never waited for later: the
 stream is dropped with it and the next one goes to another member, because a member that was paused answers the queued
 requests when it comes back, with a time to live that the cluster's leader never granted. A follower whose leader hangs
-keeps a renewal for up to 7 s; a short attempt and the next endpoint need 2 to 3 s.
+keeps a renewal for up to 7 s; a short attempt and the next endpoint need 2 to 3 s. When the next one is silent as well,
+the attempts grow, and nobody leaves a member for being as slow as all the others: that would end the watches.
 """
 
 import asyncio
@@ -20,12 +21,23 @@ _PAUSE_S: Final = 0.05
 _Call = wire.StreamStreamCall[wire.LeaseKeepAliveRequest, wire.LeaseKeepAliveResponse]
 
 
+def attempt_s(silent: int, first_s: float, timeout_s: float, members: int) -> float:
+    """How long the next member is given, after ``silent`` of them said nothing, in seconds.
+
+    The first ones must be left quickly, for they may be frozen. When the next one says nothing either, all of them may
+    be slow: each is given twice as long as the one before. With several members the second gets its turn, with twice
+    the time, before ``timeout_s`` is over.
+    """
+    first_s = min(first_s, timeout_s / 3) if members > 1 else first_s
+    return min(first_s * 2.0**silent, timeout_s)
+
+
 class Renewals:
     """The stream of renewals of one store."""
 
     def __init__(self, ring: Ring, *, attempt_s: float) -> None:
         self._ring = ring
-        self._attempt_s = attempt_s
+        self._first_s = attempt_s
         self._one_at_a_time = asyncio.Lock()
         self._open: tuple[Member, _Call] | None = None
 
@@ -39,19 +51,28 @@ class Renewals:
         """
         reason = "another renewal was still waiting"
         asked: list[str] = []
-        # With several members, the second must get its turn before the deadline.
-        attempt_s = min(self._attempt_s, timeout_s / 2) if len(self._ring) > 1 else self._attempt_s
+        silent: list[tuple[Member, float]] = []
+        clock = asyncio.get_running_loop().time
         try:
             async with asyncio.timeout(timeout_s), self._one_at_a_time:
+                member = self._ring.current()
                 while True:
-                    member = self._ring.current()
                     asked.append(member.name)
+                    given_s, began_at = attempt_s(len(silent), self._first_s, timeout_s, len(self._ring)), clock()
                     try:
-                        return await self._attempt(member, lease, attempt_s)
+                        ttl_s = await self._attempt(member, lease, given_s)
                     except Unavailable as error:
                         reason = str(error).partition(": ")[2] or "no answer"
-                        self._ring.leave(member)
+                        if clock() - began_at < given_s:
+                            self._ring.leave(member)  # it said so; silence may also mean that all of them are slow
+                        silent.append((member, given_s))
+                    else:
+                        for other, had_s in silent:
+                            if clock() - began_at < had_s:
+                                self._ring.leave(other)
+                        return ttl_s
                     await asyncio.sleep(_PAUSE_S)
+                    member = self._ring.after(member)
         except TimeoutError as error:
             names = ", ".join(dict.fromkeys(asked)) or self._ring.name
             raise Unavailable(f"no answer from etcd at {names} within {timeout_s:.1f} s ({reason})") from error
