@@ -10,7 +10,7 @@ from vmha.model.errors import Refused
 from vmha.model.ids import Epoch, NodeName, Revision
 from vmha.model.records import Phase, Placement, Reason, Stored, Verb
 from vmha.model.settings import ClusterConfig, GateMode, Profile
-from vmha.model.vm import Desired
+from vmha.model.vm import AfterShutdown, Desired
 from vmha.operator.requests import submit
 from vmha.policy.reconcile import Action
 from vmha.sim.hands import domain_xml
@@ -157,6 +157,26 @@ def test_agent_claims_nothing_that_names_another_node() -> None:
             )
 
     in_cluster(scene)
+
+
+@pytest.mark.parametrize("is_agent_new", [False, True])
+def test_panicked_guest_that_is_cleared_away_has_crashed_and_was_not_ended_by_hand(is_agent_new: bool) -> None:
+    """Kept by on_crash=preserve it is ours to end; whoever wants a guest left down that a hand ended, wants this up."""
+
+    async def scene(cluster: Cluster) -> list[str]:
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True, on_outside_stop=AfterShutdown.STOP)
+        await cluster.rest()
+        home = cluster.hands.host(cluster.where("web")[0])
+        if is_agent_new:
+            home.stop_agent()
+        cluster.world.fabric.panic("web")
+        if is_agent_new:
+            await asyncio.sleep(0.5)
+            home.start_agent()
+        await cluster.rest()
+        return cluster.where("web")
+
+    assert len(in_cluster(scene)) == 1
 
 
 def test_departed_vm_can_be_confirmed_gone_although_other_requests_came_first() -> None:

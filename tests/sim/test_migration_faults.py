@@ -298,6 +298,82 @@ def test_target_without_an_agent_is_waited_for_when_libvirt_switched_by_itself_a
     in_cluster(scene, watchdog_s=2)
 
 
+@pytest.mark.parametrize("instant", ["at the switch", "after the switch"])
+def test_hand_made_migration_to_a_member_that_loses_its_virsh_at_the_end_leaves_no_guest_standing(instant: str) -> None:
+    """libvirt leaves the source standing for ever. Where the target had it complete, it runs there and is adopted;
+    where it had not, nobody can tell that it did not go elsewhere: an operator confirms it, and it boots anew.
+    """
+
+    async def scene(cluster: Cluster) -> None:
+        await broken_by_hand(cluster, TARGET, instant)
+        if instant == "at the switch":
+            await until(lambda: in_phase(cluster, Phase.DEPARTED, SOURCE), what="departed", timeout_s=BUDGET_S)
+            await until(lambda: not cluster.world.fabric.instances("web"), what="nothing stands", timeout_s=BUDGET_S)
+            await cluster.hands.confirm_gone("web")
+        await one_instance(cluster)
+        assert instant == "at the switch" or cluster.where("web") == [TARGET]
+
+    in_cluster(scene)
+
+
+def test_hand_made_migration_out_of_the_cluster_that_loses_its_virsh_at_the_end_is_not_started_again() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await broken_by_hand(cluster, "elsewhere", "after the switch")
+        await until(lambda: in_phase(cluster, Phase.DEPARTED, SOURCE), what="departed", timeout_s=BUDGET_S)
+        await cluster.rest()
+        assert in_phase(cluster, Phase.DEPARTED, SOURCE)
+        assert cluster.world.fabric.instances("web") == [("elsewhere", DomainState.RUNNING)]
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+@pytest.mark.parametrize("then", ["agent killed", "stop asked for"])
+def test_guest_that_may_run_elsewhere_is_not_forgotten(then: str) -> None:
+    """Neither by the next agent, nor because somebody wants it stopped: its next start could be the second one."""
+
+    async def scene(cluster: Cluster) -> None:
+        await broken_by_hand(cluster, "elsewhere", "after the switch")
+        if then == "agent killed":
+            await see_at_once(lambda: in_phase(cluster, Phase.DEPARTED, SOURCE) or None)
+            restart_agent(cluster, SOURCE)
+        else:
+            await cluster.hands.stop("web")
+            await until(lambda: in_phase(cluster, Phase.DEPARTED, SOURCE), what="departed", timeout_s=BUDGET_S)
+        await cluster.rest()
+        await cluster.hands.start("web")
+        await cluster.rest()
+        assert in_phase(cluster, Phase.DEPARTED, SOURCE)
+        assert cluster.world.fabric.instances("web") == [("elsewhere", DomainState.RUNNING)]
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def test_guest_that_ran_at_its_target_by_libvirts_own_switch_and_died_there_does_not_go_on_at_its_source() -> None:
+    """What was left standing at the source is older than the disk: it is ended, and the vm boots anew."""
+
+    async def scene(cluster: Cluster) -> None:
+        await migrating(cluster, "after the switch", handover=Handover.LIBVIRT)
+        cluster.world.fabric.stop_libvirtd(SOURCE)
+        cluster.world.fabric.crash("web", host=TARGET)
+        cluster.world.fabric.start_libvirtd(SOURCE)
+        assert cluster.world.fabric.instances("web") == [(SOURCE, DomainState.OUTGOING)]
+        await one_instance(cluster)
+        assert not any(fact.stale for fact in starts(cluster, "web"))
+
+    in_cluster(scene)
+
+
+async def broken_by_hand(cluster: Cluster, to: str, instant: str) -> None:
+    """``web`` is sent away with virsh, which ends at this instant."""
+    await add_running(cluster, "web", on=(SOURCE, "n3", TARGET))
+    cluster.hands.virsh_migrate("web", to)
+    await see_at_once(lambda: INSTANTS[instant](cluster) or None)
+    cluster.world.fabric.kill_virsh("web")
+    assert (SOURCE, DomainState.OUTGOING) in cluster.world.fabric.instances("web")
+
+
 def test_style_asked_for_holds_for_that_migration_only() -> None:
     async def scene(cluster: Cluster) -> None:
         await add_running(cluster, "web", on=(SOURCE, "n3", TARGET))

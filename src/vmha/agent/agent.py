@@ -12,6 +12,7 @@ from vmha.agent.account import Account
 from vmha.agent.claims import Claims
 from vmha.agent.gate_lists import GateLists
 from vmha.agent.inventory import Inventory
+from vmha.agent.lasting import Lasting
 from vmha.agent.session import SessionKeeper
 from vmha.agent.worker import Worker
 from vmha.fencing.gate_files import Gate
@@ -28,7 +29,7 @@ from vmha.model.records import (
     Stored,
 )
 from vmha.model.vm import Handover, OnDuplicate
-from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, needs_fresh_reading, reconcile
+from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, needs_fresh_reading, reconcile
 from vmha.policy.snapshot import Snapshot, VmView
 from vmha.policy.tracking import DUPLICATE_GRACE_S, find_rightful
 from vmha.store.journal import Journal
@@ -41,6 +42,7 @@ RETRY_S = 1.0
 SWEEP_S = 10.0
 LEAVE_LOOK_S = 0.1
 UNSURE_ARRIVAL_S = 30.0
+LEFT_STANDING_S = 5.0
 """A libvirtd that is stuck shows in its node's status only after its calls have timed out and the sweep has come by."""
 
 
@@ -103,9 +105,10 @@ class Agent:
         self._dirty: set[VmName] = set()
         self._wake = asyncio.Event()
         self._busy: dict[VmName, asyncio.Task[None]] = {}
-        self._duplicate_since: dict[VmName, float] = {}
         self._alarmed: set[VmName] = set()
-        self._answers_since: dict[VmName, float] = {}
+        self._duplicate = Lasting(clock, DUPLICATE_GRACE_S, self._mark)
+        self._answering = Lasting(clock, UNSURE_ARRIVAL_S, self._mark)
+        self._standing = Lasting(clock, LEFT_STANDING_S, self._mark)
         mirror.subscribe(self._keys_changed)
 
     @property
@@ -229,7 +232,7 @@ class Agent:
             return Action.NOTHING
         spec = view.spec.value if view and view.spec else None
         handover = spec.migration.handover if spec else Handover.SAFE
-        attempt = self._attempt(vm, placement)
+        attempt = self._attempt(vm, placement, reading.local(vm))
         action = reconcile(
             placement.value if placement else None,
             reading.local(vm),
@@ -242,18 +245,19 @@ class Agent:
             target_lacks_it=attempt.left_by_migration and self._target_lacks_it(vm, placement, snapshot),
             seen_elsewhere=_is_seen_elsewhere(self._keeper.node, view, placement, snapshot),
             handover=handover,
-            duplicate=self._duplicate(vm, view, snapshot),
+            duplicate=self._on_duplicate(vm, view, snapshot),
         )
         if snapshot.unsettled and action not in SAYS_WHAT_IS:
             return Action.NOTHING  # the placement may be of the past (policy/restored.py)
         return action
 
-    def _attempt(self, vm: VmName, placement: Stored[Placement] | None) -> Attempt:
+    def _attempt(self, vm: VmName, placement: Stored[Placement] | None, local: Local | None) -> Attempt:
         tried = self._worker.migrations_tried.get(vm)
         return Attempt(
             migration_tried=tried is not None and placement is not None and tried[0] == placement.modified,
             left_by_migration=self._hypervisor.find_ending(vm) is Ending.MIGRATED
             or (placement is not None and self._worker.left_unseen.get(vm) == placement.modified),
+            left_standing=self._standing.has_lasted(vm, local is not None and local.stands_outgoing),
         )
 
     def _target_answers(self, vm: VmName, placement: Stored[Placement] | None, snapshot: Snapshot) -> bool:
@@ -263,16 +267,13 @@ class Agent:
         target = placement.value.target if placement and placement.value.phase is Phase.MIGRATING else None
         view = snapshot.nodes.get(target) if target else None
         if view is None or view.beat is None:
-            self._answers_since.pop(vm, None)
+            self._answering.ends(vm)
             return True
         status = view.current_status
         if view.session is None or status is None or not status.eligible:
-            self._answers_since.pop(vm, None)
+            self._answering.ends(vm)
             return False
-        left = self._answers_since.setdefault(vm, self._clock.now()) + UNSURE_ARRIVAL_S - self._clock.now()
-        if left > 0:
-            asyncio.get_running_loop().call_later(left, self._mark, {vm})
-        return left <= 0
+        return self._answering.has_lasted(vm)
 
     def _target_lacks_it(self, vm: VmName, placement: Stored[Placement] | None, snapshot: Snapshot) -> bool | None:
         """See ``reconcile``."""
@@ -307,20 +308,15 @@ class Agent:
             log.warning("not done", action=str(action), vm=vm, why=str(error))
             await asyncio.sleep(RETRY_S)
 
-    def _duplicate(self, vm: VmName, view: VmView | None, snapshot: Snapshot) -> OnDuplicate | None:
+    def _on_duplicate(self, vm: VmName, view: VmView | None, snapshot: Snapshot) -> OnDuplicate | None:
         """What to do with a second copy here, once it has been one for longer than a migration's switch."""
         if view is None or view.spec is None or find_rightful(view, self._keeper.node, snapshot) is None:
-            self._duplicate_since.pop(vm, None)
+            self._duplicate.ends(vm)
             self._alarmed.discard(vm)
             return None
         if vm in self._alarmed:
             return None  # said once, and to be left
-        since = self._duplicate_since.setdefault(vm, self._clock.now())
-        left = since + DUPLICATE_GRACE_S - self._clock.now()
-        if left > 0:
-            asyncio.get_running_loop().call_later(left, self._mark, {vm})
-            return None
-        return view.spec.value.on_duplicate
+        return view.spec.value.on_duplicate if self._duplicate.has_lasted(vm) else None
 
     async def _is_confirmed(self, vm: VmName, view: VmView | None, snapshot: Snapshot) -> bool:
         """Before a copy here is touched: the store itself says that the holder's still runs. It is on record then."""

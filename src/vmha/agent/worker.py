@@ -31,7 +31,7 @@ from vmha.model.clock import Clock
 from vmha.model.domain_xml import tagged
 from vmha.model.errors import Rejected, VmhaError
 from vmha.model.ids import Epoch, Revision, VmName
-from vmha.model.records import Failure, Phase, Placement, RunEnd, Stored
+from vmha.model.records import Failure, Phase, Placement, RunEnd, SeenState, Stored
 from vmha.model.vm import Handover, MigrationStyle, VmSpec
 from vmha.policy import transitions
 from vmha.policy.reconcile import Action
@@ -60,7 +60,8 @@ _ENDED = {
 @dataclass(slots=True, kw_only=True)
 class Worker:
     """The hands of an agent. ``migrations_tried`` tells the next decision what this process has already done;
-    ``left_unseen``, which vms left by migration while it was not there to see it, under which placement's revision.
+    ``left_unseen``, which vms left by migration while it was not there to see it, under which placement's revision;
+    ``cleared``, what it has ended itself, under which one.
     """
 
     hypervisor: Hypervisor
@@ -75,6 +76,7 @@ class Worker:
     starting: set[VmName] = field(default_factory=set)
     migrations_tried: dict[VmName, tuple[Revision, str]] = field(default_factory=dict)
     left_unseen: dict[VmName, Revision] = field(default_factory=dict)
+    cleared: dict[VmName, Revision] = field(default_factory=dict)
 
     async def do(self, action: Action, read: Stored[Placement] | None, vm: VmName, spec: VmSpec | None) -> None:
         """Raises ``VmhaError`` when it could not be done; the next look decides again."""
@@ -83,6 +85,7 @@ class Worker:
                 await self.hypervisor.set_tag(vm, None)
                 return
             case Action.CLEAR:
+                self.cleared[vm] = read.modified if read else Revision(0)
                 await self.hypervisor.destroy(vm)
                 return
             case Action.ALARM_DUPLICATE:
@@ -119,6 +122,8 @@ class Worker:
                 await self._release(read)
             case Action.DEPART:
                 await self._depart(read)
+            case Action.DEPART_UNSURE:
+                await self._depart_unsure(read)
             case Action.NOTHING | Action.WAIT:
                 pass
             case _:
@@ -228,7 +233,9 @@ class Worker:
         except CallOverdue as error:
             if not error.is_begun:
                 raise
-        while (await self.inventory.refresh()).local(vm) is not None:
+        while (here := (await self.inventory.refresh()).local(vm)) is not None:
+            if here.state is SeenState.OUTGOING:
+                return  # a hand's migration at its end: the outcome decides
             left = until - self.clock.now()
             if left <= 0:
                 if self._is_removed(vm):
@@ -259,6 +266,8 @@ class Worker:
         ended, why = RunEnd.ASKED, "as asked"
         if placement.phase is not Phase.STOPPING:
             ended, why = _ENDED.get(ending, _ENDED[Ending.UNKNOWN])
+            if ended is RunEnd.DESTROYED and self.cleared.get(placement.vm) == read.modified:
+                ended, why = RunEnd.CRASHED, "what was left of it was ended"  # by us, and by nobody's hand
         new = transitions.release(placement, ended, why, self.clock.wall())
         text = f"it does not run on {self.keeper.node} any more: {why}"
         await self.claims.write(read, new, kind="stopped", text=text, gone_here=True)
@@ -276,6 +285,18 @@ class Worker:
         why = f"somebody migrated it away from {self.keeper.node}; it starts again only when seen, or confirmed gone"
         new = transitions.depart(read.value, why, self.clock.wall())
         await self.claims.write(read, new, kind="departed", text=why, gone_here=True)
+
+    async def _depart_unsure(self, read: Stored[Placement]) -> None:
+        """On record before anything is ended here: the agent after one that died in between would start it again."""
+        here = (await self.inventory.refresh()).local(read.value.vm)
+        if here is None or not here.stands_outgoing:
+            raise Lost("it does not stand here as a migration left it")
+        why = (
+            f"a migration by hand broke at its end on {self.keeper.node}, and libvirt can not tell whether it runs "
+            "where it was sent to; it starts again only when seen, or confirmed gone"
+        )
+        new = transitions.depart(read.value, why, self.clock.wall())
+        await self.claims.write(read, new, kind="departed", text=why)
 
     # --- migrating
 
@@ -355,8 +376,8 @@ class Worker:
         vm = read.value.vm
         await self.hypervisor.abort_migration(vm)
         here = (await self.inventory.refresh()).local(vm)
-        if here is None or here.migrating:
-            raise Lost("it is still on its way")
+        if here is None or here.migrating or here.state is SeenState.OUTGOING:
+            raise Lost("it is still on its way, or stands as the migration left it")
         _, why = self.migrations_tried.get(vm, (0, "the migration did not happen"))
         new = transitions.keep(read.value, why, self.clock.wall())
         text = f"the migration to {read.value.target} failed, it stays on {self.keeper.node}: {why}"

@@ -158,6 +158,13 @@ class SimulatedFabric:
         for guest in self._instances(name, host):
             self.remove(guest, Stopped.FAILED)
 
+    def panic(self, name: str) -> None:
+        """Its kernel gives up; its QEMU is kept, as by on_crash=preserve."""
+        for guest in self._instances(name):
+            if guest.state is DomainState.RUNNING:
+                self.stand(guest, DomainState.CRASHED, "panicked")
+                self.emit(guest, Lifecycle.CRASHED, 0)
+
     def power_off_guest(self, name: str) -> None:
         """The guest shuts itself down."""
         for guest in self._instances(name):
@@ -192,6 +199,12 @@ class SimulatedFabric:
         """As by hand: no tag changed, the guest resumes by itself. A target never heard of is outside the cluster."""
         guest = self.host(source).guests[name]
         self.begin_migration(guest, self.host(target), tag=guest.tag, is_live=True, is_paused_at_target=False)
+
+    def kill_virsh(self, name: str) -> None:
+        """A hand's migration whose client ends (see ``fabric_migration``)."""
+        for guest in self._instances(name):
+            if guest.migration is not None and guest.migration.source is guest:
+                course.Course(self, guest.migration).abandon()
 
     # ---------------------------------------------------------------- the truth
 

@@ -12,6 +12,8 @@ What breaks it, as measured on libvirt 9.0 with QEMU 7.2, peer to peer:
 * after it, the source **goes on as well**, because it was not told: only a target that was left standing is no second;
 * a source whose libvirtd dies while it stands does not go on: stopped for copying, the next libvirtd lets it run;
   stopped for the switch, it stands until somebody decides;
+* a client that drives it (virsh without --p2p) and dies leaves the source running while it copies; at the switch the
+  source stands and the target is ended, and after it the target runs and the source stands, for ever;
 * a target whose libvirtd dies before it is complete stays half arrived until the next libvirtd ends it.
 """
 
@@ -78,6 +80,10 @@ class Course:
             self._resume_source()
         if not is_complete and fabric.is_alive(target) and not target.ends_with_libvirtd:
             fabric.later(target.host, 0.0, lambda: fabric.end(target, Stopped.FAILED))
+
+    def abandon(self) -> None:
+        """The virsh that drove it is gone: neither libvirtd learns how it ended."""
+        self.break_off("the client is gone", resumes=self._migration.leg is Leg.COPYING)
 
     def note_silence(self, host: Host) -> None:
         """``host``, one of the two ends, says nothing from now on: its peer notices by its keepalive."""

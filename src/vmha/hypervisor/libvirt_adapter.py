@@ -396,7 +396,8 @@ class LibvirtHypervisor:
             if (raw.state, raw.reason) == (RawState.PAUSED, Paused.MIGRATION)
             and (raw.mark is not Mark.NONE or jobs.get(raw.name) is Job.INCOMING)
         ]
-        self._endings.resync(present=[raw.name for raw in with_qemu], incoming=incoming)
+        panicked = [raw.name for raw in with_qemu if raw.state == RawState.CRASHED]
+        self._endings.resync(present=[raw.name for raw in with_qemu], incoming=incoming, panicked=panicked)
         self._tell("", "connected")
 
     def _on_down(self, reason: str) -> None:

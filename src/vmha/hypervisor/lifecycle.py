@@ -12,7 +12,7 @@ from ``RESUMED`` on, or stands complete from ``SUSPENDED/PAUSED`` on::
     host down     SHUTDOWN HOST,  STOPPED SHUTDOWN          (SIGTERM to the QEMU)
     destroy       SHUTDOWN HOST,  STOPPED DESTROYED
     QEMU killed   STOPPED FAILED
-    panic         CRASHED PANICKED, STOPPED CRASHED
+    panic         CRASHED PANICKED, STOPPED CRASHED       (on_crash=preserve: SHUTDOWN HOST, STOPPED DESTROYED)
     watchdog      WATCHDOG poweroff, STOPPED FAILED
     leave         SUSPENDED MIGRATED, STOPPED MIGRATED
     save          SUSPENDED PAUSED, STOPPED SAVED
@@ -141,20 +141,23 @@ class Endings:
         """Call before reading the list that ``resync`` takes: events from here on are newer than that list."""
         self._touched.clear()
 
-    def resync(self, *, present: Iterable[str], incoming: Iterable[str]) -> tuple[str, ...]:
+    def resync(
+        self, *, present: Iterable[str], incoming: Iterable[str], panicked: Iterable[str] = ()
+    ) -> tuple[str, ...]:
         """Take the domains that have a QEMU, after a time without events.
 
         Returns:
             The names that ended unseen, sorted; their ending is UNKNOWN.
         """
-        alive, arriving = set(present) - self._touched, set(incoming)
+        alive, arriving, given_up = set(present) - self._touched, set(incoming), set(panicked)
         missed = sorted(self._lives.keys() - alive - self._touched)
         for name in missed:
             del self._lives[name]
             self._endings[name] = Ending.UNKNOWN
         for name in sorted(alive):
             self._endings.pop(name, None)
-            self._lives.setdefault(name, _Life()).is_incoming = name in arriving
+            life = self._lives.setdefault(name, _Life())
+            life.is_incoming, life.panicked = name in arriving, name in given_up
         return tuple(missed)
 
     def _begin(self, name: str) -> _Life:
@@ -181,6 +184,8 @@ def _conclude(life: _Life, detail: int) -> Ending:
             return Ending.SAVED
         case Stopped.CRASHED:
             return Ending.PANICKED
+        case Stopped.DESTROYED if life.panicked:
+            return Ending.PANICKED  # kept by on_crash=preserve: who clears it away ends no guest
         case Stopped.DESTROYED:
             return Ending.INCOMING_FAILED if life.is_incoming else Ending.DESTROYED
         case Stopped.FAILED if life.is_incoming:

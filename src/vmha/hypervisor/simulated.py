@@ -229,6 +229,7 @@ class SimulatedHypervisor:
         self._endings.resync(
             present=[guest.name for guest in guests],
             incoming=[guest.name for guest in guests if guest.state is DomainState.INCOMING],
+            panicked=[guest.name for guest in guests if guest.state is DomainState.CRASHED],
         )
         self._tell("", "connected")
 

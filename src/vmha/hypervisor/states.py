@@ -112,8 +112,12 @@ _REASONS: dict[int, type[IntEnum]] = {
 
 
 def needs_job(state: int, reason: int, mark: Mark) -> bool:
-    """Whether only the domain's job can tell an arriving guest from a leaving one."""
-    return mark is Mark.NONE and (state, reason) == (RawState.PAUSED, Paused.MIGRATION)
+    """Whether only the domain's job can tell an arriving guest from a leaving one, or one that is left over."""
+    if state != RawState.PAUSED:
+        return False
+    # By post-copy it is the source, and whether its memory is still being pulled is what its job says.
+    is_post_copy = reason in (Paused.POSTCOPY, Paused.POSTCOPY_FAILED)
+    return is_post_copy or (mark is Mark.NONE and reason == Paused.MIGRATION)
 
 
 def is_finished_handover(state: int, mark: Mark) -> bool:

@@ -27,6 +27,7 @@ class Action(StrEnum):
     RESUME_AND_KEEP = "resume-and-keep"  # ... and stands still
     RELEASE = "release"  # it does not run here any more
     DEPART = "depart"  # it was migrated away by hand
+    DEPART_UNSURE = "depart-unsure"  # ... perhaps: it stands here, and may run where the hand has sent it
     CLEAR = "clear"  # end what is left of a guest that nobody may run here
     ALARM_DUPLICATE = "alarm-duplicate"  # ...: say so, and leave it
     PAUSE_DUPLICATE = "pause-duplicate"  # a second copy, while the holder's runs: make it stand still
@@ -42,6 +43,7 @@ DESTRUCTIVE = frozenset(
         Action.RESUME_AND_KEEP,
         Action.RELEASE,
         Action.DEPART,
+        Action.DEPART_UNSURE,
     }
 )
 
@@ -62,6 +64,11 @@ class Local:
     tagged: bool = False
     migrating: bool = False  # out of this node, in progress
 
+    @property
+    def stands_outgoing(self) -> bool:
+        """As a migration left it that is not under way any more."""
+        return self.state is SeenState.OUTGOING and not self.migrating
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
@@ -69,10 +76,12 @@ class Attempt:
 
     ``migration_tried``: the migration that the placement asks for was begun by this process and has ended.
     ``left_by_migration``: the last run here ended with the guest at another host.
+    ``left_standing``: for a while it has been standing here as a migration left it, and none is under way any more.
     """
 
     migration_tried: bool = False
     left_by_migration: bool = False
+    left_standing: bool = False
 
 
 def reconcile(
@@ -109,9 +118,7 @@ def reconcile(
             case Phase.HELD if placement.session == session:
                 return _held(placement, local, attempt)
             case Phase.STOPPING if placement.session == session:
-                # A hand may have sent it to another host before the stop reached it: it was not stopped then.
-                gone = Action.DEPART if attempt.left_by_migration else Action.RELEASE
-                return Action.STOP if local else gone
+                return _stopping(local, attempt)
             case Phase.MIGRATING if placement.session == session:
                 if local is None and attempt.left_by_migration and at_target is None:
                     by_hand = _left_by_hand(attempt, target_lacks_it, seen_elsewhere)
@@ -119,10 +126,10 @@ def reconcile(
                         return by_hand
                 return _migrating(local, attempt, at_target, target_answers, handover)
             case Phase.DEPARTED:
-                return Action.NOTHING
+                return Action.CLEAR if _is_left_over(local, attempt) else Action.NOTHING
     if duplicate is not None and local is not None and local.state is SeenState.RUNNING:
         return _DUPLICATE[duplicate]
-    return _elsewhere(placement, local, me)
+    return _elsewhere(placement, local, attempt, me)
 
 
 _DUPLICATE = {
@@ -155,6 +162,8 @@ def _assigned(placement: Placement, local: Local | None) -> Action:
 def _held(placement: Placement, local: Local | None, attempt: Attempt) -> Action:
     if local is None:
         return Action.DEPART if attempt.left_by_migration else Action.RELEASE
+    if _is_left_over(local, attempt):
+        return Action.DEPART_UNSURE
     match local.state:
         case SeenState.ARRIVED:
             return Action.RESUME_ARRIVAL if placement.arrival else Action.CLEAR
@@ -164,6 +173,24 @@ def _held(placement: Placement, local: Local | None, attempt: Attempt) -> Action
             return Action.TAG
         case _:
             return Action.NOTHING
+
+
+def _stopping(local: Local | None, attempt: Attempt) -> Action:
+    """A hand may have sent it to another host before the stop reached it: it was not stopped then."""
+    if local is None:
+        return Action.DEPART if attempt.left_by_migration else Action.RELEASE
+    if _is_left_over(local, attempt):
+        return Action.DEPART_UNSURE
+    return Action.WAIT if local.state is SeenState.OUTGOING else Action.STOP
+
+
+def _is_left_over(local: Local | None, attempt: Attempt) -> bool:
+    """A migration that a hand began broke in its last phase, and libvirt could not tell whether the target runs.
+
+    It is never resumed: where it was sent to, perhaps outside the cluster, it may run, or have run and written to its
+    disk since. Nor is it started anew before that is known: on record it has departed, then what stands here is ended.
+    """
+    return local is not None and local.stands_outgoing and attempt.left_standing
 
 
 def _left_by_hand(attempt: Attempt, target_lacks_it: bool | None, seen_elsewhere: bool) -> Action | None:
@@ -178,6 +205,10 @@ def _left_by_hand(attempt: Attempt, target_lacks_it: bool | None, seen_elsewhere
     return Action.DEPART if target_lacks_it else Action.WAIT
 
 
+_WENT_ON = (SeenState.RUNNING, SeenState.PAUSED)
+"""What came in completely by libvirt's own switch: paused, if somebody had paused it, or its disk failed there."""
+
+
 def _migrating(
     local: Local | None,
     attempt: Attempt,
@@ -190,8 +221,10 @@ def _migrating(
     Else it may have run on here (libvirt lets it, when the target's last reply is lost) and ended after that: what
     stands at the target is then older than the disk, and must never run.
     """
-    runs_there = at_target is not None and at_target.state is SeenState.RUNNING
-    is_unknown = handover is Handover.LIBVIRT and not target_answers and not runs_there
+    is_libvirts = handover is Handover.LIBVIRT
+    went_on = _WENT_ON if is_libvirts else (SeenState.RUNNING,)
+    runs_there = at_target is not None and at_target.state in went_on
+    is_unknown = is_libvirts and not target_answers and not runs_there
     if local is None:
         if attempt.left_by_migration or runs_there:
             return Action.HAND_OVER
@@ -204,16 +237,20 @@ def _migrating(
             return Action.CLEAR
         case SeenState.OUTGOING:
             # Stands still at the end of a migration whose outcome libvirt could not tell. With our hand-over the
-            # target has not been resumed by anybody; with libvirt's own switch it may run there already.
-            if handover is Handover.SAFE or (at_target is None and target_answers):
+            # target has not been resumed by anybody. With libvirt's own switch it may run there, or have run there and
+            # ended since: what stands here is then older than the disk, and is ended either way.
+            if not is_libvirts:
                 return Action.RESUME_AND_KEEP
-            return Action.CLEAR if runs_there else Action.WAIT
+            is_known = runs_there or (at_target is None and target_answers)
+            return Action.CLEAR if is_known else Action.WAIT
         case _:
             return Action.KEEP if attempt.migration_tried else Action.MIGRATE
 
 
-def _elsewhere(placement: Placement, local: Local | None, me: NodeName) -> Action:
+def _elsewhere(placement: Placement, local: Local | None, attempt: Attempt, me: NodeName) -> Action:
     """Held by another, or by nobody. A guest that came in and was never resumed is left over unless it is expected."""
+    if _is_left_over(local, attempt) and placement.node != me:
+        return Action.CLEAR
     if local is None or local.state is not SeenState.ARRIVED:
         return Action.NOTHING  # a running stray is reported, never silently ended
     if placement.phase is Phase.MIGRATING and placement.target == me:

@@ -20,6 +20,7 @@ BEGIN_INCOMING = [(2, 1)]
         pytest.param([*BOOT, (5, 5)], Ending.CRASHED, id="SIGKILL of the QEMU"),
         pytest.param([*BOOT, (8, 0), (5, 2)], Ending.PANICKED, id="panic"),
         pytest.param([*BOOT, (3, 0), (8, 0), (5, 2)], Ending.PANICKED, id="panic with a suspend before"),
+        pytest.param([*BOOT, (8, 0), (6, 2), (5, 1)], Ending.PANICKED, id="panic, kept, and cleared away"),
         pytest.param([*BOOT, (3, 1), (5, 3)], Ending.MIGRATED, id="migrated away"),
         pytest.param([*BOOT, (3, 1), (3, 7), (5, 3)], Ending.MIGRATED, id="migrated away by post-copy"),
         pytest.param([*BOOT, (3, 0), (5, 4)], Ending.SAVED, id="saved"),
@@ -95,6 +96,12 @@ def test_domain_found_running_at_the_first_look_that_then_dies_has_crashed() -> 
     endings = Endings()
     endings.resync(present=["web"], incoming=[])
     assert endings.note("web", 5, 5) is Ending.CRASHED
+
+
+def test_panicked_guest_that_was_kept_is_known_as_such_after_a_time_without_events() -> None:
+    endings = Endings()
+    endings.resync(present=["web"], incoming=[], panicked=["web"])
+    assert endings.note("web", 5, 1) is Ending.PANICKED
 
 
 def test_domain_back_while_nobody_listened_has_no_ending() -> None:

@@ -78,7 +78,7 @@ TABLE: dict[Phase, dict[SeenState | None, Action]] = {
         S.STOPPING: Action.NOTHING,
         S.CRASHED: Action.CLEAR,
     },
-    Phase.STOPPING: {None: Action.RELEASE, **dict.fromkeys(SeenState, Action.STOP)},
+    Phase.STOPPING: {None: Action.RELEASE, **dict.fromkeys(SeenState, Action.STOP), S.OUTGOING: Action.WAIT},
     Phase.MIGRATING: {
         None: Action.RELEASE,
         S.STARTING: Action.MIGRATE,
@@ -93,6 +93,28 @@ TABLE: dict[Phase, dict[SeenState | None, Action]] = {
     Phase.DEPARTED: dict.fromkeys(STATES, Action.NOTHING),
     Phase.STOPPED: {**dict.fromkeys(STATES, Action.NOTHING), S.ARRIVED: Action.CLEAR},
 }
+
+
+LEFT_STANDING = Attempt(left_standing=True)
+
+
+@pytest.mark.parametrize(
+    ("placed", "action"),
+    [
+        (placement(Phase.HELD), Action.DEPART_UNSURE),
+        (placement(Phase.STOPPING), Action.DEPART_UNSURE),  # stopped, it could be started while it runs elsewhere
+        (placement(Phase.DEPARTED), Action.CLEAR),
+        (placement(Phase.STOPPED), Action.CLEAR),
+        (placement(Phase.HELD, OTHER, SessionId("s-n2")), Action.CLEAR),
+        (placement(Phase.ASSIGNED, OTHER), Action.CLEAR),
+        (placement(Phase.HELD, ME, OLD), Action.NOTHING),  # who held it then has to be given up first
+    ],
+)
+def test_what_a_broken_migration_by_hand_left_standing_is_never_resumed(placed: Placement, action: Action) -> None:
+    assert decide(placed, local(S.OUTGOING), attempt=LEFT_STANDING) is action
+    under_way = decide(placed, local(S.OUTGOING, migrating=True), attempt=LEFT_STANDING)
+    assert under_way is decide(placed, local(S.OUTGOING), attempt=Attempt())
+    assert action is Action.NOTHING or needs_fresh_reading(action)
 
 
 def test_table_covers_every_phase_and_every_state() -> None:
@@ -218,7 +240,8 @@ def test_migration_is_tried_once_and_then_the_guest_stays(state: SeenState) -> N
         (Handover.SAFE, S.ARRIVED, Action.RESUME_AND_KEEP),
         (Handover.LIBVIRT, S.RUNNING, Action.CLEAR),
         (Handover.LIBVIRT, S.ARRIVED, Action.WAIT),
-        (Handover.LIBVIRT, None, Action.RESUME_AND_KEEP),
+        (Handover.LIBVIRT, S.PAUSED, Action.CLEAR),
+        (Handover.LIBVIRT, None, Action.CLEAR),  # it may have run there: what stands here is older than the disk
     ],
 )
 def test_guest_left_standing_at_the_source_by_a_migration_of_unknown_end(
@@ -232,8 +255,9 @@ def test_guest_left_standing_at_the_source_by_a_migration_of_unknown_end(
     ("target", "answers", "gone", "standing"),
     [
         (None, False, Action.WAIT, Action.WAIT),  # unknown is never absent
-        (None, True, Action.RELEASE, Action.RESUME_AND_KEEP),
+        (None, True, Action.RELEASE, Action.CLEAR),
         (S.RUNNING, False, Action.HAND_OVER, Action.CLEAR),
+        (S.PAUSED, False, Action.HAND_OVER, Action.CLEAR),
         (S.INCOMING, True, Action.WAIT, Action.WAIT),
     ],
 )
