@@ -33,6 +33,7 @@ from vmha.model.settings import ClusterConfig, Profile, Proof
 from vmha.model.vm import Desired, FailoverDomain, FailoverDomainMember, FenceDeviceSpec, NodeSpec, VmSpec
 from vmha.policy.assemble import Assembler
 from vmha.policy.plan import plan
+from vmha.policy.requests import aging
 from vmha.policy.snapshot import Moment, Snapshot
 from vmha.policy.steps import EvictSession, FenceNode, Plan, Step
 from vmha.sim.record import CommitLine, Written
@@ -78,6 +79,7 @@ class Book:
     term: int = 0
     leader_node: str = "n1"
     _entries: dict[str, _Entry] = field(default_factory=dict)
+    _written_at: dict[str, float] = field(default_factory=dict)
 
     # --- the store
 
@@ -86,6 +88,7 @@ class Book:
             return False
         self.revision += 1
         for op in ops:
+            self._written_at[op.key.removeprefix(KEYS.prefix)] = self.clock.at
             match op:
                 case Put(key=key, value=value):
                     old = self._entries.get(key)
@@ -234,6 +237,7 @@ class Book:
     # --- reading and planning
 
     def moment(self, **fields: Any) -> Moment:
+        fields.setdefault("known_s", {name: self.clock.at - self._written_at[name] for name in aging(self.snapshot())})
         return Moment(now=self.clock.now(), wall=self.clock.wall(), **fields)
 
     def plan(self, **moment: Any) -> Plan:

@@ -25,6 +25,7 @@ from vmha.model.records import LeaderRecord, Phase
 from vmha.policy.failsafe import who_should_lead
 from vmha.policy.membership import has_leader_vanished
 from vmha.policy.plan import judge_all, plan
+from vmha.policy.requests import aging
 from vmha.policy.snapshot import Moment, PeersSay, Snapshot
 from vmha.policy.steps import FenceNode, GiveBackStorage, Plan
 from vmha.store.journal import Journal
@@ -81,6 +82,7 @@ class Leader:
         self.cuts = PowerCuts(node=node, power=power, clock=clock, wake=self.look_again)
         self._braked_since: float | None = None
         self._unclaimed: dict[VmName, tuple[Revision, float]] = {}
+        self._known_since: dict[str, float] = {}
         self._vacant_since: float | None = None
         self._resigned_at = float("-inf")
         self.term: Term | None = None
@@ -245,6 +247,7 @@ class Leader:
 
     def _moment(self) -> Moment:
         self._watch_assignments()
+        known_s = self._watch_ages()
         session = self._read_session()
         longest = self._clock.now() - session.began_at if session else 0.0
         return Moment(
@@ -258,6 +261,7 @@ class Leader:
             fencing=self.cuts.sessions,
             fence_failed_at=dict(self.cuts.failed_at),
             braked_since=self._braked_since,
+            known_s=known_s,
             unclaimed_s={vm: self._clock.now() - since for vm, (_, since) in self._unclaimed.items()},
         )
 
@@ -269,6 +273,12 @@ class Leader:
             for name, vm in self._mirror.snapshot().vms.items()
             if (stored := vm.placement) and stored.value.phase is Phase.ASSIGNED
         }
+
+    def _watch_ages(self) -> dict[str, float]:
+        """For how long each request, outcome and proof has been known here; wall clocks are set at any time."""
+        now, before = self._clock.now(), self._known_since
+        self._known_since = {name: before.get(name, now) for name in aging(self._mirror.snapshot())}
+        return {name: now - since for name, since in self._known_since.items()}
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):

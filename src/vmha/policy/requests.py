@@ -4,9 +4,10 @@ The state of an operation is the placement that carries its id; nothing is remem
 on where the old one stopped. Each request ends in exactly one outcome: done, failed or rejected, with its words.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from vmha.model.ids import NodeName, Revision
+from vmha.model.ids import NodeName, RequestId, Revision, SessionId
 from vmha.model.records import (
     Candidate,
     Outcome,
@@ -25,10 +26,12 @@ from vmha.policy import transitions
 from vmha.policy.decision import Decision, change, migrate, place, why_there
 from vmha.policy.membership import former_sessions
 from vmha.policy.placement import Choice, Field, choose
-from vmha.policy.snapshot import Moment, VmView
+from vmha.policy.snapshot import Moment, Snapshot, VmView
 from vmha.policy.steps import AnswerRequest, Change, EvictSession, ForgetProof, ForgetRequest, Step
 
 PROOFS_KEPT_S = 7 * 86400.0
+PROOFS_KNOWN_S = 3600.0
+"""And for at least so long after this leader has come to know of them, whatever its wall clock says meanwhile."""
 KEPT_S = 3600.0
 """A finished request and its outcome are kept this long for whoever asks late."""
 
@@ -50,6 +53,33 @@ def is_open(request: Request, ground: Field) -> bool:
     return outcome is None or outcome.progress is Progress.RUNNING
 
 
+def aging(snapshot: Snapshot) -> Iterator[str]:
+    """What ``Moment.known_s`` is to be counted for."""
+    yield from map(_request, snapshot.requests)
+    yield from map(_proof, snapshot.fenced)
+    for name, outcome in snapshot.outcomes.items():
+        if outcome.progress is not Progress.RUNNING:
+            yield _outcome(name)
+
+
+def _request(name: RequestId) -> str:
+    return f"requests/{name}"
+
+
+def _outcome(name: RequestId) -> str:
+    return f"outcomes/{name}"
+
+
+def _proof(session: SessionId) -> str:
+    return f"fencing/{session}"
+
+
+def _is_too_old(request: Request, moment: Moment) -> bool:
+    """Its author's clock says for how long it is to be tried, and nothing about what time it is here."""
+    tried_s = moment.known_s.get(_request(request.id), 0.0)
+    return request.expires_at > 0 and tried_s > request.expires_at - request.asked_at
+
+
 def tidy(ground: Field, moment: Moment) -> list[Step]:
     """Requests that ended long ago are forgotten, and proofs that nothing refers to."""
     outcomes = ground.snapshot.outcomes
@@ -57,12 +87,14 @@ def tidy(ground: Field, moment: Moment) -> list[Step]:
     proofs: list[Step] = [
         ForgetProof(session=session)
         for session, record in ground.snapshot.fenced.items()
-        if moment.wall - record.at > PROOFS_KEPT_S and session not in held_by
+        if moment.wall - record.at > PROOFS_KEPT_S
+        and moment.known_s.get(_proof(session), 0.0) > PROOFS_KNOWN_S
+        and session not in held_by
     ]
     return proofs + [
         ForgetRequest(request=name)
         for name, outcome in outcomes.items()
-        if outcome.progress is not Progress.RUNNING and moment.wall - outcome.at > KEPT_S
+        if outcome.progress is not Progress.RUNNING and moment.known_s.get(_outcome(name), 0.0) > KEPT_S
     ]
 
 
@@ -75,7 +107,7 @@ def decide_request(request: Request, vm: VmView | None, ground: Field, moment: M
         return answer(Progress.REJECTED, f"there is no vm {request.vm}")
     placement = vm.placement.value if vm.placement else None
     if placement is None or placement.operation != request.id:
-        if moment.wall > request.expires_at > 0:
+        if _is_too_old(request, moment):
             return answer(Progress.FAILED, "it expired before it could begin")
         return _begin(request, vm, placement, ground, moment, answer)
     return _go_on(request, vm, placement, ground, moment, answer)

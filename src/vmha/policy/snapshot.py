@@ -125,6 +125,8 @@ class Moment:
     ``store_live_s``: for how long its own beats have been committing without a gap. Silence that is no older than this
     may be the store's, not the node's: it raises no suspicion.
     ``unclaimed_s``: for how long this observer has seen an assignment as it is now; clocks of others may differ.
+    ``known_s``: for how long it has known requests, outcomes and proofs, by ``requests.aging``'s names. Their dates
+    were written by clocks that may be hours off, and its own wall clock may be set at any time.
     ``unsettled_s``: for how long it has known of the present ``history`` record.
     ``fencing``: sessions whose power is being cut by this leader right now.
     """
@@ -138,5 +140,6 @@ class Moment:
     fence_failed_at: Mapping[SessionId, float] = field(default_factory=dict)
     braked_since: float | None = None
     unclaimed_s: Mapping[VmName, float] = field(default_factory=dict)
+    known_s: Mapping[str, float] = field(default_factory=dict)
     observer: NodeName | None = None
     peers: PeersSay = PeersSay()
