@@ -365,6 +365,65 @@ def test_guest_that_ran_at_its_target_by_libvirts_own_switch_and_died_there_does
     in_cluster(scene)
 
 
+POST_COPY_FAULTS = (
+    "agent killed",
+    "agent frozen",
+    "libvirtd killed",
+    "libvirtd frozen",
+    "QEMU killed",
+    "power cut",
+    "power cut for a while",
+    "frozen until its watchdog",
+    "network cut",
+)
+
+
+POST_COPY_CASES = [
+    case
+    for case in itertools.product(POST_COPY_FAULTS, (SOURCE, TARGET))
+    # A source whose agent stands still goes on saying that it runs there: what arrived is paused as a second copy.
+    if case != ("agent frozen", SOURCE)
+]
+
+
+@pytest.mark.parametrize(("fault", "side"), POST_COPY_CASES)
+def test_post_copy_by_hand_that_breaks_leaves_no_half_of_a_guest(fault: str, side: str) -> None:
+    """While its target pulls the guest runs there, and the source is no second. Broken then, its memory is lost: both
+    halves are ended, and it boots anew, or waits for a word that it has not gone elsewhere.
+    """
+
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web", on=(SOURCE, "n3", TARGET))
+        cluster.world.fabric.set_migration_time("web", COPY_S)
+        cluster.hands.virsh_migrate("web", TARGET, post_copy=True)
+        await see_at_once(lambda: on_leg(cluster, Leg.PULLING) or None)
+        FAULTS[fault].strike(cluster, side)
+        await asyncio.sleep(LASTS_S)
+        if mend := FAULTS[fault].mend:
+            mend(cluster, side)
+        await cluster.rest()
+        await asyncio.sleep(LASTS_S)
+        if in_phase(cluster, Phase.DEPARTED, SOURCE):
+            assert not cluster.world.fabric.instances("web")
+            await cluster.hands.confirm_gone("web")
+        await one_instance(cluster)
+
+    in_cluster(scene, watchdog_s=2)
+
+
+def test_post_copy_by_hand_is_adopted_where_it_went() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web", on=(SOURCE, "n3", TARGET))
+        cluster.world.fabric.set_migration_time("web", COPY_S)
+        cluster.hands.virsh_migrate("web", TARGET, post_copy=True)
+        await see_at_once(lambda: on_leg(cluster, Leg.PULLING) or None)
+        assert cluster.where("web") == [TARGET]
+        await one_instance(cluster)
+        assert [fact.host for fact in starts(cluster, "web")] == [SOURCE, TARGET]
+
+    in_cluster(scene)
+
+
 async def broken_by_hand(cluster: Cluster, to: str, instant: str) -> None:
     """``web`` is sent away with virsh, which ends at this instant."""
     await add_running(cluster, "web", on=(SOURCE, "n3", TARGET))

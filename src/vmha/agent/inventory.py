@@ -54,6 +54,7 @@ class Reading:
             epoch=view.tag.epoch if view.tag else None,
             tagged=view.tag is not None,
             migrating=view.migrating,
+            has_switched=view.state is DomainState.OUTGOING and view.reason.startswith("postcopy"),
         )
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from vmha.hypervisor import reading
 from vmha.hypervisor.port import HypervisorUnavailable
-from vmha.hypervisor.states import Mark, Paused, RawState
+from vmha.hypervisor.states import Mark, Paused, RawState, has_switched
 from vmha.hypervisor.translate import is_connection_lost, is_missing, words
 from vmha.model.domain_xml import DomainFacts
 from vmha.model.errors import Refused
@@ -55,6 +55,8 @@ def resume(domain: "libvirt.virDomain", *, seen_arriving: bool) -> None:
     name = domain.name()
     mark = reading.mark_of(reading.read_tag(domain))
     state, reason, *_ = domain.state()
+    if has_switched(state, reason):
+        raise Refused(f"{name} goes on where it was sent to: its memory is there, or was")
     if (state, reason) == (RawState.PAUSED, Paused.MIGRATION) and (mark is not Mark.NONE or seen_arriving):
         raise Refused(f"{name} is still on its way in")
     if state == RawState.PAUSED and not (mark is Mark.PAUSED and reason == Paused.USER):

@@ -195,10 +195,11 @@ class SimulatedFabric:
         for guest in self._instances(name, host):
             self.resume(guest)
 
-    def virsh_migrate(self, name: str, source: str, target: str) -> None:
+    def virsh_migrate(self, name: str, source: str, target: str, *, post_copy: bool = False) -> None:
         """As by hand: no tag changed, the guest resumes by itself. A target never heard of is outside the cluster."""
         guest = self.host(source).guests[name]
-        self.begin_migration(guest, self.host(target), tag=guest.tag, is_live=True, is_paused_at_target=False)
+        begun = self.begin_migration(guest, self.host(target), tag=guest.tag, is_live=True, is_paused_at_target=False)
+        begun.is_post_copy = post_copy
 
     def kill_virsh(self, name: str) -> None:
         """A hand's migration whose client ends (see ``fabric_migration``)."""

@@ -3,6 +3,7 @@
     copying     the source runs (live) or stands (pause); the target's QEMU takes its memory in
     switching   all of it is sent and the source stands; the target has not been told to finish
     arrived     the target is complete, standing or running as ordered; the source waits for the reply
+    pulling     post-copy, after half of the copying: the target runs, the source stands and sends what is asked for
     over        the reply came: the source's QEMU has ended
 
 What breaks it, as measured on libvirt 9.0 with QEMU 7.2, peer to peer:
@@ -12,6 +13,8 @@ What breaks it, as measured on libvirt 9.0 with QEMU 7.2, peer to peer:
 * after it, the source **goes on as well**, because it was not told: only a target that was left standing is no second;
 * a source whose libvirtd dies while it stands does not go on: stopped for copying, the next libvirtd lets it run;
   stopped for the switch, it stands until somebody decides;
+* in the middle of pulling nothing can go on: the source stands, the target runs until it lacks something, and both wait
+  for a recovery by hand, for ever;
 * a client that drives it (virsh without --p2p) and dies leaves the source running while it copies; at the switch the
   source stands and the target is ended, and after it the target runs and the source stands, for ever;
 * a target whose libvirtd dies before it is complete stays half arrived until the next libvirtd ends it.
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from vmha.hypervisor.fabric import SimulatedFabric
 
 RESUMED_MIGRATED = 1  # libvirt's VIR_DOMAIN_EVENT_RESUMED_MIGRATED
+RESUMED_POSTCOPY, RESUMED_POSTCOPY_FAILED = 3, 4
 LOST = "client socket is closed"
 
 
@@ -64,13 +68,16 @@ class Course:
             fabric.later(source.host, fault[0], lambda: fabric.break_migration(migration, fault[1]))
             return
         copy_s = max(0.0, migration.duration_s - fabric.timing.switch_s - fabric.timing.reply_s)
-        fabric.later(source.host, copy_s, self._switch)
+        fabric.later(source.host, copy_s / 2, lambda: self._pull(copy_s / 2))
 
     def break_off(self, message: str, *, resumes: bool = True) -> None:
         """The source goes on as it was, unless something else is to decide that; a half that came in is ended."""
         fabric, migration = self._fabric, self._migration
         source, target = migration.source, migration.target
         if migration.outcome.done() or target is None:
+            return
+        if migration.leg is Leg.PULLING:
+            self._break_in_two(message)
             return
         is_complete = migration.leg is Leg.ARRIVED
         migration.leg = Leg.OVER
@@ -97,7 +104,9 @@ class Course:
             return
 
         def give_up() -> None:
-            if migration.leg in (Leg.COPYING, Leg.SWITCHING) and not migration.outcome.done():
+            if migration.leg is Leg.PULLING:
+                self.break_off(LOST)
+            elif migration.leg in (Leg.COPYING, Leg.SWITCHING) and not migration.outcome.done():
                 migration.is_closed = True
                 fabric.end(target, Stopped.FAILED)
 
@@ -109,6 +118,13 @@ class Course:
         assert target is not None
         has_no_power = not guest.host.has_power
         what = f"its QEMU on {guest.host.name} ended"
+        if migration.leg is Leg.PULLING:
+            if has_no_power:
+                peer = target if guest is migration.source else migration.source
+                fabric.later(peer.host, fabric.timing.cut_noticed_s, lambda: self.break_off(what))
+            else:
+                self.break_off(what)
+            return
         if guest is migration.source:
             if migration.leg is Leg.COPYING:
                 if has_no_power:
@@ -132,6 +148,45 @@ class Course:
             self.break_off(what)
 
     # ---------------------------------------------------------------- the steps
+
+    def _pull(self, left_s: float) -> None:
+        fabric, migration = self._fabric, self._migration
+        source, target = migration.source, migration.target
+        if not migration.is_post_copy:
+            fabric.later(source.host, left_s, self._switch)
+            return
+        if migration.outcome.done() or self._is_broken():
+            return
+        assert target is not None
+        migration.leg = Leg.PULLING
+        fabric.stand(source, DomainState.OUTGOING, "postcopy")
+        fabric.emit(source, Lifecycle.SUSPENDED, Suspended.POSTCOPY)
+        fabric.run(target, "postcopy")
+        fabric.emit(target, Lifecycle.RESUMED, RESUMED_POSTCOPY)
+        fabric.later(source.host, left_s, self._pulled)
+
+    def _pulled(self) -> None:
+        fabric, migration = self._fabric, self._migration
+        if migration.outcome.done() or self._is_broken():
+            return
+        assert migration.target is not None
+        migration.leg, migration.target.reason = Leg.ARRIVED, "migrated"
+        fabric.later(migration.source.host, fabric.timing.reply_s, self._confirm)
+
+    def _break_in_two(self, message: str) -> None:
+        """Each of the two has memory that the other lacks; the history goes on calling the target running."""
+        fabric, migration = self._fabric, self._migration
+        source, target = migration.source, migration.target
+        assert target is not None
+        migration.leg = Leg.OVER
+        source.migration = target.migration = None
+        fail(migration.outcome, MigrationFailed(f"migrate {target.name} to {target.host.name}: {message}"))
+        if fabric.is_alive(source):
+            source.reason = "postcopy_failed"
+            fabric.emit(source, Lifecycle.SUSPENDED, Suspended.POSTCOPY_FAILED)
+        if fabric.is_alive(target):
+            target.state, target.reason = DomainState.CRASHED, "postcopy_failed"
+            fabric.emit(target, Lifecycle.RESUMED, RESUMED_POSTCOPY_FAILED)
 
     def _switch(self) -> None:
         migration = self._migration

@@ -76,6 +76,7 @@ class Leg(StrEnum):
     """How far a migration is."""
 
     COPYING = "copying"
+    PULLING = "pulling"  # post-copy: the target runs, and fetches what it lacks from the source
     SWITCHING = "switching"  # all memory is sent, the source stands, the target does not know yet
     ARRIVED = "arrived"  # the target is complete, the source does not know yet
     OVER = "over"
@@ -93,6 +94,7 @@ class Migration:
     began: float
     duration_s: float
     leg: Leg = Leg.COPYING
+    is_post_copy: bool = False
     is_closed: bool = False  # the target's libvirtd has given the source up
 
 

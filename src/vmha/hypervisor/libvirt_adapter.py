@@ -40,6 +40,8 @@ from vmha.hypervisor.states import (
     Paused,
     RawState,
     classify,
+    has_switched,
+    is_broken_half,
     is_finished_handover,
     needs_job,
     reason_word,
@@ -330,7 +332,9 @@ class LibvirtHypervisor:
             reason=reason_word(raw.state, raw.reason),
             tag=None if tag is None else Tag(cluster=tag.cluster, vm=tag.vm, epoch=tag.epoch),
             persistent=raw.is_persistent,
-            migrating=raw.has_qemu and (is_ours or job is Job.MIGRATING_OUT),
+            migrating=raw.has_qemu
+            and not is_broken_half(raw.state, raw.reason)
+            and (is_ours or job is Job.MIGRATING_OUT),
         )
 
     def _mend(self, name: str) -> None:
@@ -397,7 +401,10 @@ class LibvirtHypervisor:
             and (raw.mark is not Mark.NONE or jobs.get(raw.name) is Job.INCOMING)
         ]
         panicked = [raw.name for raw in with_qemu if raw.state == RawState.CRASHED]
-        self._endings.resync(present=[raw.name for raw in with_qemu], incoming=incoming, panicked=panicked)
+        switched = [raw.name for raw in with_qemu if has_switched(raw.state, raw.reason)]
+        self._endings.resync(
+            present=[raw.name for raw in with_qemu], incoming=incoming, panicked=panicked, switched=switched
+        )
         self._tell("", "connected")
 
     def _on_down(self, reason: str) -> None:

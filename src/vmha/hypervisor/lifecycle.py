@@ -15,6 +15,7 @@ from ``RESUMED`` on, or stands complete from ``SUSPENDED/PAUSED`` on::
     panic         CRASHED PANICKED, STOPPED CRASHED       (on_crash=preserve: SHUTDOWN HOST, STOPPED DESTROYED)
     watchdog      WATCHDOG poweroff, STOPPED FAILED
     leave         SUSPENDED MIGRATED, STOPPED MIGRATED
+    by post-copy  SUSPENDED POSTCOPY, STOPPED MIGRATED    (FAILED, DESTROYED: it had left all the same)
     save          SUSPENDED PAUSED, STOPPED SAVED
 
 Nothing is replayed for the time without a connection: a domain that went missing then ended nobody knows how.
@@ -59,6 +60,8 @@ class Suspended(IntEnum):
 
     PAUSED = 0
     MIGRATED = 1
+    POSTCOPY = 7
+    POSTCOPY_FAILED = 8
 
 
 class Stopped(IntEnum):
@@ -93,6 +96,7 @@ class _Life:
     shutdown_by: Shutdown | None = None
     watchdog_fired: bool = False
     panicked: bool = False
+    has_switched: bool = False  # by post-copy: it goes on at its target, whatever becomes of what is here
 
 
 class Endings:
@@ -118,6 +122,8 @@ class Endings:
             case Lifecycle.RESUMED:
                 life = self._life(name)
                 life.is_incoming = life.panicked = False  # on_crash=restart: it lives on in the same QEMU
+            case Lifecycle.SUSPENDED if detail in (Suspended.POSTCOPY, Suspended.POSTCOPY_FAILED):
+                self._life(name).has_switched = True
             case Lifecycle.SUSPENDED if detail == Suspended.PAUSED:
                 self._life(name).is_incoming = False
             case Lifecycle.SHUTDOWN:
@@ -142,14 +148,20 @@ class Endings:
         self._touched.clear()
 
     def resync(
-        self, *, present: Iterable[str], incoming: Iterable[str], panicked: Iterable[str] = ()
+        self,
+        *,
+        present: Iterable[str],
+        incoming: Iterable[str],
+        panicked: Iterable[str] = (),
+        switched: Iterable[str] = (),
     ) -> tuple[str, ...]:
         """Take the domains that have a QEMU, after a time without events.
 
         Returns:
             The names that ended unseen, sorted; their ending is UNKNOWN.
         """
-        alive, arriving, given_up = set(present) - self._touched, set(incoming), set(panicked)
+        alive, arriving = set(present) - self._touched, set(incoming)
+        given_up, gone_on = set(panicked), set(switched)
         missed = sorted(self._lives.keys() - alive - self._touched)
         for name in missed:
             del self._lives[name]
@@ -157,7 +169,7 @@ class Endings:
         for name in sorted(alive):
             self._endings.pop(name, None)
             life = self._lives.setdefault(name, _Life())
-            life.is_incoming, life.panicked = name in arriving, name in given_up
+            life.is_incoming, life.panicked, life.has_switched = name in arriving, name in given_up, name in gone_on
         return tuple(missed)
 
     def _begin(self, name: str) -> _Life:
@@ -177,6 +189,8 @@ class Endings:
 
 
 def _conclude(life: _Life, detail: int) -> Ending:
+    if life.has_switched:
+        return Ending.MIGRATED
     match detail:
         case Stopped.MIGRATED:
             return Ending.MIGRATED

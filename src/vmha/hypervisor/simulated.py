@@ -229,6 +229,7 @@ class SimulatedHypervisor:
         self._endings.resync(
             present=[guest.name for guest in guests],
             incoming=[guest.name for guest in guests if guest.state is DomainState.INCOMING],
+            switched=[guest.name for guest in guests if _has_switched(guest)],
             panicked=[guest.name for guest in guests if guest.state is DomainState.CRASHED],
         )
         self._tell("", "connected")
@@ -237,6 +238,10 @@ class SimulatedHypervisor:
         event = DomainEvent(name=name, kind=kind, ending=ending)
         for listener in tuple(self._listeners):
             asyncio.get_running_loop().call_soon(listener, event)
+
+
+def _has_switched(guest: Guest) -> bool:
+    return guest.state is DomainState.OUTGOING and guest.reason in ("postcopy", "postcopy_failed")
 
 
 def _mark(guest: Guest, order: MigrationOrder) -> Mark:

@@ -116,8 +116,17 @@ def needs_job(state: int, reason: int, mark: Mark) -> bool:
     if state != RawState.PAUSED:
         return False
     # By post-copy it is the source, and whether its memory is still being pulled is what its job says.
-    is_post_copy = reason in (Paused.POSTCOPY, Paused.POSTCOPY_FAILED)
-    return is_post_copy or (mark is Mark.NONE and reason == Paused.MIGRATION)
+    return has_switched(state, reason) or (mark is Mark.NONE and reason == Paused.MIGRATION)
+
+
+def has_switched(state: int, reason: int) -> bool:
+    """Whether this is the source of a post-copy migration whose guest goes on, or went on, at its target."""
+    return state == RawState.PAUSED and reason in (Paused.POSTCOPY, Paused.POSTCOPY_FAILED)
+
+
+def is_broken_half(state: int, reason: int) -> bool:
+    """Whether post-copy broke: neither side has all of the memory. libvirt keeps the job, for a recovery by hand."""
+    return (state, reason) in ((RawState.PAUSED, Paused.POSTCOPY_FAILED), (RawState.RUNNING, Running.POSTCOPY_FAILED))
 
 
 def is_finished_handover(state: int, mark: Mark) -> bool:
@@ -128,6 +137,8 @@ def is_finished_handover(state: int, mark: Mark) -> bool:
 def classify(state: int, reason: int, *, mark: Mark, job: Job, seen_arriving: bool) -> DomainState:
     """The state of a domain; see the module's text for the hard cases."""
     match state:
+        case RawState.RUNNING if reason == Running.POSTCOPY_FAILED:
+            return DomainState.CRASHED  # until it touches memory that never comes
         case RawState.RUNNING | RawState.BLOCKED:
             return DomainState.RUNNING
         case RawState.PAUSED:

@@ -30,9 +30,16 @@ NOTHING = Decision()
 
 
 def seen_running(vm: VmView, ground: Field) -> list[Observation]:
-    """Living sessions that see the vm as more than a shell: running, or stopped mid-flight by a user or an error."""
+    """Living sessions that see the vm as more than a shell: running, or stopped mid-flight by a user or an error.
+
+    The half of a broken post-copy migration as well: somebody has to hold it, to end it and to say that it has crashed.
+    """
     states = (SeenState.RUNNING, SeenState.PAUSED, SeenState.STOPPING)
-    return [seen for seen in ground.snapshot.observations(vm) if seen.state in states]
+    return [seen for seen in ground.snapshot.observations(vm) if seen.state in states or _is_broken_half(seen)]
+
+
+def _is_broken_half(seen: Observation) -> bool:
+    return seen.state is SeenState.CRASHED and seen.reason == "postcopy_failed"
 
 
 def adopt(vm: VmView, seen: Observation, ground: Field, moment: Moment, *, why: str) -> Decision:

@@ -63,6 +63,7 @@ class Local:
     epoch: Epoch | None = None
     tagged: bool = False
     migrating: bool = False  # out of this node, in progress
+    has_switched: bool = False  # out of this node by post-copy: it goes on at its target, or did
 
     @property
     def stands_outgoing(self) -> bool:
@@ -239,7 +240,7 @@ def _migrating(
             # Stands still at the end of a migration whose outcome libvirt could not tell. With our hand-over the
             # target has not been resumed by anybody. With libvirt's own switch it may run there, or have run there and
             # ended since: what stands here is then older than the disk, and is ended either way.
-            if not is_libvirts:
+            if not is_libvirts and not local.has_switched:
                 return Action.RESUME_AND_KEEP
             is_known = runs_there or (at_target is None and target_answers)
             return Action.CLEAR if is_known else Action.WAIT

@@ -121,12 +121,12 @@ class Hands:
 
     # --- a hand on a host, past vmha
 
-    def virsh_migrate(self, vm: str, to: str) -> None:
+    def virsh_migrate(self, vm: str, to: str, *, post_copy: bool = False) -> None:
         guest = self._guest(vm)
         host = self.world.hosts.get(NodeName(to))
         if host is not None and (refusal := host.gate.refusal(vm, guest.uuid, comes_in=True)):
             raise Refused(f"hook script execution failed: {refusal}")
-        self.world.fabric.virsh_migrate(vm, guest.host.name, to)
+        self.world.fabric.virsh_migrate(vm, guest.host.name, to, post_copy=post_copy)
 
     def virsh_destroy(self, vm: str) -> None:
         self.world.fabric.virsh_destroy(vm, self._guest(vm).host.name)

@@ -12,7 +12,8 @@ MOVING = (RawState.PAUSED, Paused.MIGRATION)
     ("state", "reason", "meaning"),
     [
         (RawState.RUNNING, 1, DomainState.RUNNING),
-        (RawState.RUNNING, 11, DomainState.RUNNING),
+        (RawState.RUNNING, 10, DomainState.RUNNING),
+        (RawState.RUNNING, 11, DomainState.CRASHED),
         (RawState.BLOCKED, 0, DomainState.RUNNING),
         (RawState.PAUSED, Paused.USER, DomainState.PAUSED),
         (RawState.PAUSED, Paused.IOERROR, DomainState.PAUSED),
@@ -73,6 +74,7 @@ def test_mark_does_not_turn_another_pause_into_an_arrival(reason: Paused) -> Non
 def test_job_is_asked_for_only_where_nothing_else_tells() -> None:
     assert needs_job(*MOVING, Mark.NONE)
     assert not needs_job(*MOVING, Mark.STANDING)
+    assert needs_job(RawState.PAUSED, Paused.POSTCOPY, Mark.NONE)
     assert not needs_job(RawState.RUNNING, 1, Mark.NONE)
     assert not needs_job(RawState.PAUSED, Paused.USER, Mark.NONE)
 

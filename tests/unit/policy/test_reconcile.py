@@ -95,6 +95,14 @@ TABLE: dict[Phase, dict[SeenState | None, Action]] = {
 }
 
 
+def test_source_of_a_post_copy_migration_is_never_resumed() -> None:
+    """A hand's, where ours was under way: its memory goes on at the target, or did."""
+    here = Local(state=S.OUTGOING, epoch=EPOCH, tagged=True, has_switched=True)
+    assert decide(placement(Phase.MIGRATING), here) is Action.CLEAR
+    assert decide(placement(Phase.MIGRATING), here, at_target=at_target(S.RUNNING)) is Action.CLEAR
+    assert decide(placement(Phase.MIGRATING), here, target_answers=False) is Action.WAIT
+
+
 LEFT_STANDING = Attempt(left_standing=True)
 
 
