@@ -9,11 +9,12 @@ import pytest
 import pytest_asyncio
 
 from tests.support.hypervisors import CLUSTER, RealWorld, add_slow_hook, guest_xml, tag
-from tests.support.libvirt import LibvirtHosts
+from tests.support.libvirt import HostError, LibvirtHosts
 from tests.support.waiting import eventually, find, see, see_gone
 from vmha.hypervisor.libvirt_adapter import LibvirtHypervisor
 from vmha.hypervisor.port import DomainState, Ending, HypervisorUnavailable
 from vmha.model.clock import SystemClock
+from vmha.model.errors import Refused
 
 pytestmark = pytest.mark.real
 
@@ -148,6 +149,43 @@ async def test_qemu_frozen_while_it_migrates_does_not_hide_the_others(world: Rea
         assert {view.name for view in await world.one.inventory()} == {"db", "web"}
     await world.one.destroy("web")
     await see_gone(world.one, "web")
+
+
+@pytest.mark.parametrize("side", ["one", "two"])
+async def test_halves_of_a_post_copy_by_hand_are_told_from_a_migration_under_way(world: RealWorld, side: str) -> None:
+    """While the target pulls it is one guest, running there. Then the QEMU of ``side`` dies."""
+    await world.one.start(guest_xml("web"))
+    await world.virsh_migrate("web", slow=True, post_copy=True)
+    await see(world.two, "web", DomainState.INCOMING)
+
+    async def switch() -> bool:
+        with contextlib.suppress(HostError):  # not copying yet
+            await asyncio.to_thread(world.hosts.one.virsh, "migrate-postcopy", "web")
+        view = await find(world.two, "web")
+        return view is not None and view.state is DomainState.RUNNING
+
+    async def ending() -> Ending | None:
+        return world.one.find_ending("web")
+
+    await eventually(switch)
+    leaving = await find(world.one, "web")
+    assert leaving is not None
+    assert (leaving.state, leaving.reason, leaving.migrating) == (DomainState.OUTGOING, "postcopy", True)
+    (world.hosts.one if side == "one" else world.hosts.two).signal_qemu("web", signal.SIGKILL)
+    if side == "one":
+        assert (await see(world.two, "web", DomainState.CRASHED)).reason == "postcopy_failed"
+        assert await eventually(ending) is Ending.MIGRATED
+        return
+
+    async def is_left() -> bool:
+        view = await find(world.one, "web")
+        return view is not None and view.reason == "postcopy_failed" and not view.migrating
+
+    await eventually(is_left)
+    with pytest.raises(Refused):
+        await world.one.resume("web")
+    await world.one.destroy("web")
+    assert await eventually(ending) is Ending.MIGRATED
 
 
 async def test_host_shutdowns_sigterm_is_not_taken_for_the_guests_wish(world: RealWorld) -> None:

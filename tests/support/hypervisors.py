@@ -159,10 +159,12 @@ class RealWorld:
     async def cut(self) -> None:
         self.hosts.cut()
 
-    async def virsh_migrate(self, name: str, *, slow: bool = False) -> None:
+    async def virsh_migrate(self, name: str, *, slow: bool = False, post_copy: bool = False) -> None:
         words = ["migrate", "--live", "--p2p", name, self.hosts.two.peer_uri, "--migrateuri", self.hosts.two.data_uri]
         if slow:
             words += ["--bandwidth", "2"]
+        if post_copy:
+            words += ["--postcopy", "--postcopy-bandwidth", "1"]
         process = await asyncio.create_subprocess_exec("virsh", "-c", self.hosts.one.uri, *words)
         self._by_hand.append(process)
         if not slow:
