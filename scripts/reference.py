@@ -34,7 +34,15 @@ def render() -> str:
 
 
 def _named(pattern: tuple[str, ...]) -> list[tuple[str, str]]:
-    singular = {"domains": "name", "nodes": "node", "vms": "vm", "requests": "id", "outcomes": "id", "journal": "id"}
+    singular = {
+        "domains": "name",
+        "nodes": "node",
+        "vms": "vm",
+        "uuids": "uuid",
+        "requests": "id",
+        "outcomes": "id",
+        "journal": "id",
+    }
     before = ("", *pattern)
     return [(part, singular.get(before[at], "session")) for at, part in enumerate(pattern)]
 

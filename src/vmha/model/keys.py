@@ -12,6 +12,7 @@
                              vms/<vm>      Observation        agent
                 vms/<vm>/spec              VmSpec             operator (the leader: desired state, by a policy)
                          placement         Placement          leader and the holding agent, by compare
+                uuids/<uuid>               UuidClaim          operator, with the vm's spec
                 requests/<id>              Request            operator
                 outcomes/<id>              Outcome            leader
                 fencing/<session>          FenceRecord        leader, or the node's own next session
@@ -40,6 +41,7 @@ from vmha.model.records import (
     Placement,
     Request,
     SessionRecord,
+    UuidClaim,
 )
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import FailoverDomain, NodeSpec, VmSpec
@@ -96,6 +98,9 @@ class Keys:
     def placement(self, vm: VmName) -> str:
         return f"{self.prefix}vms/{vm}/placement"
 
+    def uuid(self, uuid: str) -> str:
+        return f"{self.prefix}uuids/{uuid.lower()}"
+
     def request(self, request: RequestId) -> str:
         return f"{self.prefix}requests/{request}"
 
@@ -122,6 +127,7 @@ KEY_TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
     (("nodes", "*", "vms", "*"), Observation),
     (("vms", "*", "spec"), VmSpec),
     (("vms", "*", "placement"), Placement),
+    (("uuids", "*"), UuidClaim),
     (("requests", "*"), Request),
     (("outcomes", "*"), Outcome),
     (("fencing", "*"), FenceRecord),

@@ -239,6 +239,17 @@ class Request:
     session: SessionId | None = None  # confirm-off: the node's session as its author saw it ('': none); None: not said
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UuidClaim:
+    """``uuids/<uuid>``: whoever gives a vm this uuid, or takes it away, writes here. Two who do so at once meet here.
+
+    It decides nothing else: which vm has a uuid is said by the specs. A vm of before there were claims has none.
+    """
+
+    schema: int = SCHEMA
+    vm: VmName
+
+
 class Progress(StrEnum):
     RUNNING = "running"
     DONE = "done"

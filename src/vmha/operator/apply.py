@@ -1,7 +1,7 @@
 """Applying a document: check it against the cluster as a whole, say what would change, then change it.
 
 ``prepare`` is pure apart from one reading. ``commit`` writes what it prepared, in transactions that compare everything
-the plan was made from: what somebody else changed meanwhile is not overwritten. Up to 100 objects are one transaction,
+the plan was made from: what somebody else changed meanwhile is not overwritten. Up to 50 objects are one transaction,
 all or nothing; a larger document is written in several, what is referred to before what refers to it.
 """
 
@@ -15,7 +15,7 @@ from vmha.model.keys import encode
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import Desired, FailoverDomain, NodeSpec, VmSpec
 from vmha.operator.client import OperatorClient, Reading
-from vmha.operator.definition import define, uuids_in_use
+from vmha.operator.definition import define, uuid_moves, uuids_in_use
 from vmha.operator.document import Loaded
 from vmha.operator.domains import accepted_nodes
 from vmha.operator.yaml_source import Complaint
@@ -49,6 +49,7 @@ class ObjectChange:
 class _Write:
     op: Op
     compares: tuple[Compare, ...]
+    claims: tuple[Op, ...] = ()  # of uuids; in the same transaction, so that who gives one away at the same time loses
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,7 +95,9 @@ async def commit(client: OperatorClient, plan: ApplyPlan) -> None:
         compares = {compare.key: compare for write in writes for compare in write.compares}
         # A compare of a key's revision says more than one of its existence: it comes last and wins.
         compares |= {c.key: c for write in writes for c in write.compares if not isinstance(c, Exists)}
-        if not await client.commit(list(compares.values()), [write.op for write in writes]):
+        if not await client.commit(
+            list(compares.values()), [op for write in writes for op in (write.op, *write.claims)]
+        ):
             said = f"{done} of {len(plan.writes)} objects are written" if done else "nothing was written"
             raise Refused(f"the cluster was changed by others since the document was compared; {said}: apply again")
         done += len(writes)
@@ -103,15 +106,16 @@ async def commit(client: OperatorClient, plan: ApplyPlan) -> None:
 def _batches(writes: list[_Write]) -> Iterator[list[_Write]]:
     batch: list[_Write] = []
     keys: set[str] = set()
-    size = 0
+    size = ops = 0
     for write in writes:
         more = keys | {compare.key for compare in write.compares}
         weight = len(write.op.value) if isinstance(write.op, Put) else 0
-        if batch and (len(batch) >= MOST_OPS or len(more) > MOST_OPS or size + weight > MOST_BYTES):
+        count = 1 + len(write.claims)
+        if batch and (ops + count > MOST_OPS or len(more) > MOST_OPS or size + weight > MOST_BYTES):
             yield batch
-            batch, more, size = [], {compare.key for compare in write.compares}, 0
+            batch, more, size, ops = [], {compare.key for compare in write.compares}, 0, 0
         batch.append(write)
-        keys, size = more, size + weight
+        keys, size, ops = more, size + weight, ops + count
     if batch:
         yield batch
 
@@ -216,6 +220,7 @@ class _Planner:
         self._document = loaded.document
         self._reading = reading
         self._plan = ApplyPlan()
+        self._given: set[str] = set()  # uuids that the document's vms have
 
     def plan(self, specs: dict[str, VmSpec], *, prune: bool) -> ApplyPlan:
         snapshot, document = self._reading.snapshot, self._document
@@ -226,6 +231,7 @@ class _Planner:
         for domain in document.failover_domains or ():
             old = snapshot.domains.get(domain.name)
             self._put("failover domain", domain.name, self._keys.domain(domain.name), old, domain)
+        self._given = {spec.uuid.lower() for spec in specs.values()}
         for spec in specs.values():
             self._put_vm(spec)
         if prune:
@@ -248,14 +254,21 @@ class _Planner:
         needs: tuple[Compare, ...] = ()
         if spec.failover_domain and spec.failover_domain in self._reading.snapshot.domains:
             needs = (Exists(self._keys.domain(spec.failover_domain)),)
-        self._put("vm", spec.name, self._keys.vm_spec(VmName(spec.name)), old, spec, needs=needs)
+        claims = self._claims(spec.name, old, spec)
+        self._put("vm", spec.name, self._keys.vm_spec(VmName(spec.name)), old, spec, needs=needs, claims=claims)
+
+    def _claims(self, name: str, old: VmSpec | None, new: VmSpec | None) -> tuple[Op, ...]:
+        # A uuid that goes from one vm to another is written once, by the one that gets it.
+        given_up = old.uuid if old and (new is not None or old.uuid.lower() not in self._given) else None
+        moves = uuid_moves(self._keys, name, given_up, new.uuid if new else None)
+        return tuple(op for op in moves if isinstance(op, Put) or op.key not in map(self._keys.uuid, self._given))
 
     def _prune(self, specs: dict[str, VmSpec]) -> None:
         snapshot, document = self._reading.snapshot, self._document
         if document.vms is not None:
             for name, vm in sorted(snapshot.vms.items()):
                 if vm.spec and name not in specs:
-                    self._delete("vm", name, self._keys.vm_spec(name))
+                    self._delete("vm", name, self._keys.vm_spec(name), self._claims(name, vm.spec.value, None))
         if document.failover_domains is not None:
             kept = {domain.name for domain in document.failover_domains}
             for domain_name in sorted(set(snapshot.domains) - kept):
@@ -275,6 +288,7 @@ class _Planner:
         new: ClusterConfig | NodeSpec | FailoverDomain | VmSpec,
         *,
         needs: tuple[Compare, ...] = (),
+        claims: tuple[Op, ...] = (),
     ) -> None:
         told = new.model_dump(mode="json", exclude_defaults=old is None, exclude={"name"})
         fields = tuple(_differences(old.model_dump(mode="json") if old else {}, told))
@@ -283,11 +297,15 @@ class _Planner:
             return
         action = "changed" if old else "created"
         self._plan.changes.append(ObjectChange(kind=kind, name=name, action=action, fields=fields))
-        self._plan.writes.append(_Write(op=Put(key, encode(new)), compares=(*needs, self._reading.unchanged(key))))
+        self._write(Put(key, encode(new)), claims, needs)
 
-    def _delete(self, kind: str, name: str, key: str) -> None:
+    def _delete(self, kind: str, name: str, key: str, claims: tuple[Op, ...] = ()) -> None:
         self._plan.changes.append(ObjectChange(kind=kind, name=name, action="removed"))
-        self._plan.writes.append(_Write(op=Delete(key), compares=(self._reading.unchanged(key),)))
+        self._write(Delete(key), claims)
+
+    def _write(self, op: Op, claims: tuple[Op, ...], needs: tuple[Compare, ...] = ()) -> None:
+        compares = (*needs, *map(self._reading.unchanged_by, (op, *claims)))
+        self._plan.writes.append(_Write(op=op, compares=compares, claims=claims))
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> Iterator[FieldChange]:

@@ -24,7 +24,7 @@ from vmha.store.port import Ambiguous, Batch, Compacted, Compare, KeyValue, List
 READ_TIMEOUT_S = 3.0
 """A reading that takes longer is given up: an operator is to know within 5 s that the cluster does not answer."""
 
-_CLAIMS = ("config", "domains/", "fencing/", "history", "outcomes/", "requests/", "vms/")
+_CLAIMS = ("config", "domains/", "fencing/", "history", "outcomes/", "requests/", "uuids/", "vms/")
 _NODES = ("leader", "nodes/")
 _ATTEMPTS = 5
 
@@ -41,6 +41,13 @@ class Reading:
     def unchanged(self, key: str) -> Modified:
         """Holds as long as ``key`` is as it was read (absent, if it was absent)."""
         return Modified(key, self.modified.get(key, Revision(0)))
+
+    def unchanged_by(self, op: Op) -> Modified:
+        """Holds as long as nobody else has written what ``op`` writes since the oldest part of this reading.
+
+        The parts are listed at different revisions. What another part would have said about a newer one is not known.
+        """
+        return Modified(op.key, min(self.modified.get(op.key, Revision(0)), self.snapshot.revision))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from vmha.model.domain_xml import default_uuid, parse_domain
 from vmha.model.errors import Rejected
 from vmha.model.ids import VmName
+from vmha.model.keys import Keys, encode
+from vmha.model.records import UuidClaim
 from vmha.policy.snapshot import Snapshot
+from vmha.store.port import Delete, Op, Put
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +23,18 @@ class Definition:
 def uuids_in_use(snapshot: Snapshot) -> dict[str, VmName]:
     """Which vm has which uuid."""
     return {vm.spec.value.uuid.lower(): vm.name for vm in snapshot.vms.values() if vm.spec}
+
+
+def uuid_moves(keys: Keys, vm: str, before: str | None, after: str | None) -> list[Op]:
+    """What to write, and by its keys to compare, when ``vm`` has the uuid ``after`` instead of ``before``.
+
+    Two who give one uuid to two vms at the same time write the same key, so that one of them loses its compare and
+    reads again. A claim that is missing, or that was left behind, does no harm: the specs say who has what.
+    """
+    if before is not None and after is not None and before.lower() == after.lower():
+        return []
+    moves: list[Op] = [Delete(keys.uuid(before))] if before else []
+    return moves + ([Put(keys.uuid(after), encode(UuidClaim(vm=VmName(vm))))] if after else [])
 
 
 def define(name: str, xml: str, *, cluster: str, uuids: Mapping[str, str], names: Collection[str]) -> Definition:

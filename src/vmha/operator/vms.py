@@ -12,7 +12,7 @@ from vmha.model.keys import encode
 from vmha.model.records import Stored
 from vmha.model.vm import Desired, FailoverDomain, FailoverDomainMember, VmSpec
 from vmha.operator.client import Edit, OperatorClient, Reading
-from vmha.operator.definition import define, uuids_in_use
+from vmha.operator.definition import define, uuid_moves, uuids_in_use
 from vmha.operator.domains import check_members, find_domain
 from vmha.operator.errors import unknown_name
 from vmha.policy.snapshot import Snapshot
@@ -70,7 +70,8 @@ async def add_vm(
             compares.append(reading.unchanged(client.keys.domain(domain.name)))
         elif spec.failover_domain:
             compares.append(reading.unchanged(client.keys.domain(spec.failover_domain)))
-        return Edit(result=spec, ops=ops, compares=compares)
+        moves = uuid_moves(client.keys, name, None, spec.uuid)
+        return Edit(result=spec, ops=[*ops, *moves], compares=[*compares, *map(reading.unchanged_by, moves)])
 
     return await client.change(decide)
 
@@ -93,7 +94,9 @@ async def edit(client: OperatorClient, name: str, **fields: Any) -> tuple[VmSpec
         compares: list[Compare] = [reading.unchanged(key)]
         if new.failover_domain:
             compares.append(reading.unchanged(client.keys.domain(new.failover_domain)))
-        return Edit(result=(old, new), ops=[Put(key, encode(new))], compares=compares)
+        moves = uuid_moves(client.keys, name, old.uuid, new.uuid)
+        compares += map(reading.unchanged_by, moves)
+        return Edit(result=(old, new), ops=[Put(key, encode(new)), *moves], compares=compares)
 
     return await client.change(decide)
 
@@ -104,7 +107,9 @@ async def remove_vm(client: OperatorClient, name: str) -> VmSpec:
     def decide(reading: Reading) -> Edit[VmSpec]:
         spec = find_spec(reading.snapshot, name).value
         key = client.keys.vm_spec(VmName(name))
-        return Edit(result=spec, ops=[Delete(key)], compares=[reading.unchanged(key)])
+        moves = uuid_moves(client.keys, name, spec.uuid, None)
+        compares = [reading.unchanged(key), *map(reading.unchanged_by, moves)]
+        return Edit(result=spec, ops=[Delete(key), *moves], compares=compares)
 
     return await client.change(decide)
 

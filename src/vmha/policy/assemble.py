@@ -116,6 +116,8 @@ class Assembler:
                 self._change_node(NodeName(node), part, stored)
             case ("vms", vm, part):
                 self._change_vm(VmName(vm), part, stored)
+            case ("uuids", _):
+                pass  # only compared by those who write it
             case ("requests", request):
                 _put_or_drop(self._requests, RequestId(request), value)
             case ("outcomes", request):

@@ -79,11 +79,12 @@ def _domain(name: str, *nodes: str) -> domains.FailoverDomain:
 
 async def test_removing_a_vm_deletes_its_definition_and_touches_nothing_else(cluster: Cluster) -> None:
     cluster.join("h1")
-    await vms.add_vm(cluster.client, "web", xml_of("web"), start=True)
+    spec = await vms.add_vm(cluster.client, "web", xml_of("web"), start=True)
     cluster.run("web", "h1")
     before = cluster.contents()
     await vms.remove_vm(cluster.client, "web")
     del before[cluster.keys.vm_spec(VmName("web"))]
+    del before[cluster.keys.uuid(spec.uuid)]
     assert cluster.contents() == before
 
 
