@@ -7,6 +7,7 @@ import yaml
 
 from tests.lab.cluster import Cluster, running_cluster
 from tests.lab.conftest import wait_until
+from vmha.lab.chaos.strikes import find_etcd_leader
 
 pytestmark = pytest.mark.lab
 
@@ -75,6 +76,40 @@ def test_frozen_etcd_members_one_by_one_cost_no_vm_anything(cluster: Cluster, we
         cluster.await_all_online()
     assert cluster.lab.verdict(web)["boots"] == 1
     assert cluster.vm(web)["node"] == "h1"
+
+
+def test_etcd_leader_frozen_for_longer_than_the_leases_costs_no_guest_and_no_host_anything(cluster: Cluster, web: str):
+    """It comes back and may revoke leases that were kept alive: nobody is fenced, though there is a power switch."""
+    guests = {web: "h1", "db": "h2", "mail": "h3"}
+    for vm in ("db", "mail"):
+        if cluster.add(vm) != guests[vm]:
+            cluster.vmha("vm", "migrate", vm, "--to", guests[vm])
+    before = {vm: cluster.lab.verdict(vm)["boots"] for vm in guests}
+    known = {entry["id"] for entry in cluster.journal()}
+    leader = etcd_leader(cluster)
+    cluster.lab.run("freeze", leader)
+    cluster.await_ticks(web, more=40)  # over four seconds; the leases last two
+    cluster.lab.run("thaw", leader)
+    cluster.await_all_online()
+    for vm, host in guests.items():
+        cluster.await_ticks(vm, more=20)
+        assert cluster.lab.verdict(vm)["boots"] == before[vm]
+        assert cluster.vm(vm)["node"] == host
+    kinds = {entry["kind"] for entry in cluster.journal() if entry["id"] not in known}
+    assert not kinds & {"fencing", "fenced", "recover", "release", "assign"}, kinds
+    for vm in ("db", "mail"):
+        cluster.remove(vm)
+
+
+def etcd_leader(cluster: Cluster) -> str:
+    members = ("etcd-1", "etcd-2", "etcd-3")
+
+    def find() -> str:
+        said = cluster.lab.sh("h1", "etcdctl endpoint status --command-timeout=2s -w fields", code=None)
+        return find_etcd_leader(said, members)
+
+    found: str = wait_until("etcd has a leader", find)
+    return found
 
 
 def test_operators_word_recovers_what_no_other_proof_covers(cluster: Cluster, web: str):
