@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from vmha.lab.boxplan import HOME
-from vmha.lab.layout import CLUSTER, STORAGE_ADDRESS, SWITCH_ADDRESS, Kind, LabSpec, NodeSpec
+from vmha.lab.layout import CLUSTER, PEERS_SECRET, STORAGE_ADDRESS, SWITCH_ADDRESS, Kind, LabSpec, NodeSpec
 
 _DIRECTORIES = (
     "etc/libvirt",
@@ -91,7 +91,7 @@ metrics_listen = "127.0.0.1:9590"
 log_level = "info"
 peers_secret_file = "{peers_secret}"
 """
-PEERS_SECRET = "/etc/vmha/peers.secret"
+_SECRET_FILE = f"/etc/vmha/{PEERS_SECRET}"
 
 
 def prepare(spec: LabSpec, node: NodeSpec, root: Path) -> None:
@@ -124,7 +124,7 @@ def prepare(spec: LabSpec, node: NodeSpec, root: Path) -> None:
 
 def _share_secret(root: Path) -> None:
     """The agents' secret: made with the lab's first host, one for all of its hosts."""
-    shared, here = root.parent / "peers.secret", root / PEERS_SECRET[1:]
+    shared, here = root.parent / PEERS_SECRET, root / _SECRET_FILE[1:]
     if not shared.exists():
         shared.touch(mode=0o600)
         shared.write_text(f"{new_uuid()}{new_uuid()}\n")
@@ -143,7 +143,7 @@ def hosts_file(spec: LabSpec) -> str:
 def vmha_toml(spec: LabSpec, node: NodeSpec) -> str:
     endpoints = ", ".join(f'"{endpoint}"' for endpoint in spec.etcd_endpoints)
     return _VMHA.format(
-        cluster=CLUSTER, node=node.name, endpoints=endpoints, address=node.address, peers_secret=PEERS_SECRET
+        cluster=CLUSTER, node=node.name, endpoints=endpoints, address=node.address, peers_secret=_SECRET_FILE
     )
 
 

@@ -27,6 +27,7 @@ LIBVIRT_PORT = 16509
 ETCD_FIRST_OCTET = 201
 MAX_HOSTS = 100
 CLUSTER = "lab"
+PEERS_SECRET = "peers.secret"  # all agents of a lab share it; beside the machines' directories, and a copy in each
 
 # What a box sees of the lab's own: commands of its front panel (poweroff, reboot) and the fence program.
 BOX_BIN = "/run/vmha-lab/bin"
@@ -194,7 +195,7 @@ class LabDir:
     def own_entries(self) -> tuple[Path, ...]:
         """The lab's own files, boxes apart."""
         fixed = (self.spec, self.pids, self.control, self.etcd, self.events, self.log, self.storage, self.new_root)
-        return (*fixed, self.lock, self.marker)
+        return (*fixed, self.path / PEERS_SECRET, self.lock, self.marker)
 
 
 def find_node(spec: LabSpec, name: str) -> NodeSpec:
