@@ -188,6 +188,23 @@ async def test_halves_of_a_post_copy_by_hand_are_told_from_a_migration_under_way
     assert await eventually(ending) is Ending.MIGRATED
 
 
+async def test_source_whose_virsh_died_at_the_end_of_its_migration_stands_with_none_under_way(world: RealWorld) -> None:
+    """Without --p2p virsh carries the word between the two: stopped while memory is copied, killed when all is sent."""
+    await world.one.start(guest_xml("web"))
+    virsh = await world.virsh_migrate_directly("web")
+    await see(world.two, "web", DomainState.INCOMING)
+    virsh.send_signal(signal.SIGSTOP)
+    assert (await see(world.one, "web", DomainState.OUTGOING)).migrating
+    virsh.kill()
+
+    async def is_left() -> bool:
+        view = await find(world.one, "web")
+        return view is not None and view.state is DomainState.OUTGOING and not view.migrating
+
+    await eventually(is_left)
+    await see_gone(world.two, "web")
+
+
 async def test_host_shutdowns_sigterm_is_not_taken_for_the_guests_wish(world: RealWorld) -> None:
     await world.one.start(guest_xml("web"))
     world.hosts.one.signal_qemu("web", signal.SIGTERM)
