@@ -232,7 +232,7 @@ class Agent:
             return Action.NOTHING
         spec = view.spec.value if view and view.spec else None
         handover = spec.migration.handover if spec else Handover.SAFE
-        attempt = self._attempt(vm, placement, reading.local(vm))
+        attempt = self._attempt(vm, view, placement, reading.local(vm))
         action = reconcile(
             placement.value if placement else None,
             reading.local(vm),
@@ -251,12 +251,16 @@ class Agent:
             return Action.NOTHING  # the placement may be of the past (policy/restored.py)
         return action
 
-    def _attempt(self, vm: VmName, placement: Stored[Placement] | None, local: Local | None) -> Attempt:
+    def _attempt(
+        self, vm: VmName, view: VmView | None, placement: Stored[Placement] | None, local: Local | None
+    ) -> Attempt:
         tried = self._worker.migrations_tried.get(vm)
         return Attempt(
             migration_tried=tried is not None and placement is not None and tried[0] == placement.modified,
             left_by_migration=self._hypervisor.find_ending(vm) is Ending.MIGRATED
             or (placement is not None and self._worker.left_unseen.get(vm) == placement.modified),
+            migration_is_ours=placement is not None
+            and (self._worker.migrated.get(vm) == placement.modified or _has_shown_what_came_in(view, placement.value)),
             left_standing=self._standing.has_lasted(vm, local is not None and local.stands_outgoing),
         )
 
@@ -366,6 +370,12 @@ def _is_seen_elsewhere(
         return False
     ours = (me, placement.value.target)
     return any(o.state is SeenState.RUNNING and o.node not in ours for o in snapshot.observations(view))
+
+
+def _has_shown_what_came_in(view: VmView | None, placement: Placement) -> bool:
+    """The target has, in whatever session, shown the guest under the epoch that only this migration gives it."""
+    seen = view.seen.get(placement.target) if view and placement.target else None
+    return seen is not None and seen.epoch == placement.epoch + 1
 
 
 def _find_at_target(view: VmView | None, placement: Stored[Placement] | None, snapshot: Snapshot) -> Observation | None:

@@ -60,6 +60,7 @@ _ENDED = {
 @dataclass(slots=True, kw_only=True)
 class Worker:
     """The hands of an agent. ``migrations_tried`` tells the next decision what this process has already done;
+    ``migrated``, which migrations libvirt has said to be done, under which placement's revision;
     ``left_unseen``, which vms left by migration while it was not there to see it, under which placement's revision;
     ``cleared``, what it has ended itself, under which one.
     """
@@ -75,6 +76,7 @@ class Worker:
     read_snapshot: Callable[[], Snapshot]
     starting: set[VmName] = field(default_factory=set)
     migrations_tried: dict[VmName, tuple[Revision, str]] = field(default_factory=dict)
+    migrated: dict[VmName, Revision] = field(default_factory=dict)
     left_unseen: dict[VmName, Revision] = field(default_factory=dict)
     cleared: dict[VmName, Revision] = field(default_factory=dict)
 
@@ -329,6 +331,7 @@ class Worker:
         finally:
             watching.cancel()
             self.inventory.show_progress(placement.vm, "")
+        self.migrated[placement.vm] = read.modified
         await self._hand_over(read, spec)
 
     async def _send(self, order: MigrationOrder) -> None:

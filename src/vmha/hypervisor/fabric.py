@@ -44,6 +44,9 @@ class SimulatedFabric:
         self.timing = timing or Timing()
         self.reachable = reachable
         self.history: list[Fact] = []
+        self.is_own_switch_atomic = False
+        """Libvirt's own switch can not be struck between the target's first instruction and the source's hearing of
+        it: what libvirt does by itself then (the source goes on as well) no software on the hosts can prevent."""
         self._context = contextvars.Context()
         self._hosts: dict[str, Host] = {}
         self._start_faults: dict[tuple[str, str], tuple[int, str]] = {}

@@ -203,7 +203,10 @@ class Course:
             return
         migration.leg = Leg.ARRIVED
         self._complete_target()
-        self._fabric.later(migration.source.host, self._fabric.timing.reply_s, self._confirm)
+        if migration.is_paused_at_target or not self._fabric.is_own_switch_atomic:
+            self._fabric.later(migration.source.host, self._fabric.timing.reply_s, self._confirm)
+        else:
+            self._confirm()
 
     def _confirm(self) -> None:
         fabric, migration = self._fabric, self._migration

@@ -77,11 +77,14 @@ class Attempt:
 
     ``migration_tried``: the migration that the placement asks for was begun by this process and has ended.
     ``left_by_migration``: the last run here ended with the guest at another host.
+    ``migration_is_ours``: the migration that the placement asks for is known to have been what took it away from here:
+    libvirt said so to this process, or the target has shown what came in under that very epoch.
     ``left_standing``: for a while it has been standing here as a migration left it, and none is under way any more.
     """
 
     migration_tried: bool = False
     left_by_migration: bool = False
+    migration_is_ours: bool = False
     left_standing: bool = False
 
 
@@ -197,13 +200,14 @@ def _is_left_over(local: Local | None, attempt: Attempt) -> bool:
 def _left_by_hand(attempt: Attempt, target_lacks_it: bool | None, seen_elsewhere: bool) -> Action | None:
     """It left by a migration, and the target does not show it: was it ours, or a hand's to another host?
 
-    Handed over to the target then, it would be started there while it runs where the hand has sent it. None: ours.
+    Handed over to the target then, it would be started there while it runs where the hand has sent it. That ours was
+    tried says nothing: libvirt refuses a second migration while a hand's is under way. None: ours.
     """
     if seen_elsewhere:
         return Action.DEPART
-    if attempt.migration_tried or target_lacks_it is False:
+    if attempt.migration_is_ours:
         return None
-    return Action.DEPART if target_lacks_it else Action.WAIT
+    return Action.WAIT if target_lacks_it is None else Action.DEPART
 
 
 _WENT_ON = (SeenState.RUNNING, SeenState.PAUSED)

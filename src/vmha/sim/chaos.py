@@ -98,6 +98,7 @@ class _Chaos:
 
     async def live(self) -> Life:
         self._world = World(self._loop, peers=self._schedule.peers)
+        self._world.fabric.is_own_switch_atomic = True
         self._hands = Hands(self._world)
         self._observer = Observer(self._world)
         self._stage = Stage(self._world, self._hands, self._schedule)

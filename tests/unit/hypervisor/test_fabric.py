@@ -323,3 +323,14 @@ def test_the_same_deeds_make_the_same_history() -> None:
         return [repr(fact) for fact in world.fabric.history]
 
     assert run_virtual(story()) == run_virtual(story())
+
+
+@simulated
+async def test_own_switch_without_length_lets_the_target_run_only_when_the_source_has_ended(world: World) -> None:
+    world.fabric.is_own_switch_atomic = True
+    await world.sides["h1"].start(guest_xml("g"), timeout_s=5.0)
+    world.fabric.virsh_migrate("g", "h1", "h2")
+    await asyncio.sleep(1.0)
+    assert (await world.state("h1", "g"), await world.state("h2", "g")) == (None, DomainState.RUNNING)
+    runs, ends = (next(f.time for f in reversed(world.fabric.history) if f.deed == deed) for deed in ("runs", "ends"))
+    assert runs == ends

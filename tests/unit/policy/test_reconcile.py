@@ -206,6 +206,28 @@ def test_arrival_of_another_epoch_than_assigned_is_cleared_away() -> None:
     assert decide(placement(Phase.ASSIGNED, arrival=True), local(S.ARRIVED, epoch=4)) is Action.CLEAR
 
 
+@pytest.mark.parametrize(
+    ("tried", "ours", "lacks_it", "elsewhere", "expected"),
+    [
+        (False, True, False, False, Action.HAND_OVER),  # its target is lost: who recovers it waits for a proof
+        (False, True, None, False, Action.HAND_OVER),
+        (True, False, None, False, Action.WAIT),  # libvirt refused ours while a hand's was under way
+        (True, False, True, False, Action.DEPART),
+        (True, False, False, False, Action.DEPART),  # a target that is lost says nothing of where a hand has sent it
+        (False, False, False, False, Action.DEPART),
+        (False, True, True, True, Action.DEPART),
+    ],
+)
+def test_guest_that_left_is_handed_over_to_a_target_that_does_not_show_it_only_if_ours_took_it_away(
+    tried: bool, ours: bool, lacks_it: bool | None, elsewhere: bool, expected: Action
+) -> None:
+    attempt = Attempt(migration_tried=tried, left_by_migration=True, migration_is_ours=ours)
+    action = decide(
+        placement(Phase.MIGRATING), None, attempt=attempt, target_lacks_it=lacks_it, seen_elsewhere=elsewhere
+    )
+    assert action is expected
+
+
 @pytest.mark.parametrize("state", [S.RUNNING, S.PAUSED])
 @pytest.mark.parametrize("epoch", [None, 4])
 def test_held_guest_whose_tag_is_not_its_epoch_is_tagged(state: SeenState, epoch: int | None) -> None:
@@ -223,7 +245,7 @@ def test_held_guest_that_left_by_migration_has_departed() -> None:
 @pytest.mark.parametrize(
     ("left", "target", "expected"),
     [
-        (True, None, Action.HAND_OVER),
+        (True, S.ARRIVED, Action.HAND_OVER),
         (False, S.ARRIVED, Action.RELEASE),  # it may have run on here after that, and ended: what stands there is old
         (False, S.RUNNING, Action.HAND_OVER),
         (False, S.INCOMING, Action.WAIT),
