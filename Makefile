@@ -22,7 +22,7 @@ help:
 	@echo 'make lab     only the tests that build hosts'
 	@echo 'make sim     a thousand lives of simulated clusters with a thousand faults each (some ten minutes on two cores)'
 	@echo 'make chaos   break a cluster of real hosts, round after round: $(CHAOS_ARGS)'
-	@echo 'make model   every state of small clusters, explored (minutes); make mutants: seeds that catch a missing check'
+	@echo 'make model   every state of small clusters, explored (minutes); make mutants: lives that show a missing check'
 	@echo 'make bench   measure, and print ratios'
 	@echo
 	@echo 'Each installs what it needs first (as root; otherwise it says what is missing).'

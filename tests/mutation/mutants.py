@@ -3,56 +3,26 @@
 A mutant whose target is gone fails loudly: the check has moved, and the mutant must follow it.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
-from unittest.mock import patch
 
-from vmha.agent import agent as agents
 from vmha.agent.claims import Claims
 from vmha.agent.session import SessionKeeper
 from vmha.agent.worker import Worker
 from vmha.fencing import gate
 from vmha.fencing.deadline import Deadline, State
 from vmha.leader.executor import Executor
+from vmha.model.ids import Revision
 from vmha.model.records import FenceRecord
 from vmha.model.settings import Proof, Timing
 from vmha.policy import decide, membership, plan
 from vmha.policy.snapshot import NodeView
+from vmha.sim import gate as sim_gate
 from vmha.store.port import Created, Exists, Modified
 
-Change = tuple[Any, str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mutant:
-    """``removed``: the check, in words. ``changes``: owner, name of the function, and what stands there instead."""
-
-    name: str
-    removed: str
-    changes: Callable[[], tuple[Change, ...]]
-
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        with ExitStack() as stack:
-            for owner, name, new in self.changes():
-                assert hasattr(owner, name), f"{self.name}: {owner.__name__} has no {name} any more"
-                stack.enter_context(patch.object(owner, name, new))
-            yield
-
-
-def without(kept: Callable[[Any], bool], store: Any) -> Any:
-    """A store that leaves compares out of transactions."""
-
-    class Careless:
-        def __getattr__(self, name: str) -> Any:
-            return getattr(store, name)
-
-        async def txn(self, compares: Any, ops: Any, **how: Any) -> Any:
-            return await store.txn([one for one in compares if kept(one)], ops, **how)
-
-    return Careless()
+from .mutant import Change, Mutant, without
+from .of_decisions import OF_DECISIONS
 
 
 def _claims_without(kept: Callable[[Any, Any], bool]) -> Callable[[], tuple[Change, ...]]:
@@ -91,7 +61,7 @@ def _evict_careless() -> tuple[Change, ...]:
 
 
 def _no_office() -> tuple[Change, ...]:
-    nothing = property(lambda self: Created(self._keys.prefix + "nothing", 0))
+    nothing = property(lambda self: Created(self._keys.prefix + "nothing", Revision(0)))
     return ((Executor, "_office", nothing),)
 
 
@@ -249,7 +219,7 @@ MUTANTS = (
     Mutant(
         name="start-gate-open",
         removed="libvirt's start gate judges the epoch and the deadline",
-        changes=lambda: ((gate, "judge", lambda *given: ""),),
+        changes=lambda: ((gate, "judge", lambda *given: ""), (sim_gate, "judge", lambda *given: "")),
     ),
     Mutant(
         name="late-start-stays",
@@ -276,7 +246,7 @@ MUTANTS = (
         removed="a node is eligible by what it published in this very session",
         changes=_any_status_counts,
     ),
+    *OF_DECISIONS,
 )
 
 BY_NAME = {one.name: one for one in MUTANTS}
-assert agents
