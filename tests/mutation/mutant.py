@@ -3,6 +3,7 @@
 One whose target is gone fails loudly: the check has moved, and the mutant must follow it.
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,8 +26,22 @@ class Mutant:
         with ExitStack() as stack:
             for owner, name, new in self.changes():
                 assert hasattr(owner, name), f"{self.name}: {owner.__name__} has no {name} any more"
+                assert _takes_the_same(getattr(owner, name), new), f"{self.name}: {name} takes other arguments now"
                 stack.enter_context(patch.object(owner, name, new))
             yield
+
+
+def _takes_the_same(old: Any, new: Any) -> bool:
+    """Or the mutant would end agents with a TypeError, which shows nothing."""
+    if not (inspect.isfunction(old) and inspect.isfunction(new)):
+        return True
+    given, taken = (list(inspect.signature(one).parameters.values()) for one in (old, new))
+    kinds = {one.kind for one in taken}
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return True
+    if inspect.Parameter.VAR_KEYWORD in kinds:
+        given, taken = ([one for one in some if one.kind is one.POSITIONAL_OR_KEYWORD] for some in (given, taken))
+    return len(given) == len(taken)
 
 
 def without(kept: Callable[[Any], bool], store: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from vmha.agent import agent as agents
 from vmha.agent import failsafe as promises
 from vmha.agent import session as sessions
+from vmha.agent.account import Account
 from vmha.agent.agent import Agent
 from vmha.agent.inventory import Reading
 from vmha.agent.rejoin import Rejoin, read_beat
@@ -72,11 +73,11 @@ def _gone_is_migrated() -> tuple[Change, ...]:
 def _goes_on_unclaimed() -> tuple[Change, ...]:
     elsewhere = reconcile._elsewhere
 
-    def decided(placement: Any, local: Any, me: Any) -> Any:
+    def decided(placement: Any, local: Any, attempt: Any, me: Any) -> Any:
         is_target = placement.phase is Phase.MIGRATING and placement.target == me
         if is_target and local is not None and local.state is SeenState.ARRIVED:
             return reconcile.Action.RESUME_ARRIVAL
-        return elsewhere(placement, local, me)
+        return elsewhere(placement, local, attempt, me)
 
     async def resume(self: Any, read: Any) -> None:
         await self.hypervisor.resume(read.value.vm)
@@ -211,12 +212,7 @@ def _armed_or_not() -> tuple[Change, ...]:
 
 
 def _eligible_unseen() -> tuple[Change, ...]:
-    original = Agent._make_status
-
-    async def status(self: Any, *given: Any) -> Any:
-        return replace(await original(self, *given), eligible=True, why_not="")
-
-    return ((Agent, "_make_status", status),)
+    return ((Account, "_why_not_eligible", lambda self, session: ""),)
 
 
 # --- promises
