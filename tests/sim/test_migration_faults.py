@@ -328,6 +328,24 @@ def test_hand_made_migration_out_of_the_cluster_that_loses_its_virsh_at_the_end_
     in_cluster(scene)
 
 
+def test_guest_sent_out_of_the_cluster_by_hand_is_not_handed_over_to_a_target_that_is_lost_meanwhile() -> None:
+    """vmha's own migration was asked for as well; recovered from its target, the guest would run twice."""
+
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web", on=(SOURCE, TARGET, "n3"))
+        cluster.world.fabric.set_migration_time("web", 20.0)
+        cluster.hands.virsh_migrate("web", "elsewhere")
+        await cluster.hands.migrate("web", TARGET)
+        await until(lambda: in_phase(cluster, Phase.MIGRATING, SOURCE), what="asked for")
+        cluster.hands.host(TARGET).power_off()
+        await until(lambda: in_phase(cluster, Phase.DEPARTED, SOURCE), what="departed", timeout_s=60.0)
+        await cluster.rest()
+        assert cluster.world.fabric.instances("web") == [("elsewhere", DomainState.RUNNING)]
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
 @pytest.mark.parametrize("then", ["agent killed", "stop asked for"])
 def test_guest_that_may_run_elsewhere_is_not_forgotten(then: str) -> None:
     """Neither by the next agent, nor because somebody wants it stopped: its next start could be the second one."""
