@@ -77,7 +77,8 @@ class Facts:
 
     ``struck_s`` and ``healing_s`` are how long the strikes and the mending of the machines took; ``rest_s`` counts
     from then on, as the guests' ``back_s`` do. ``fenced_late``: hosts that were powered off after the mending, for what
-    had been done before; chaos switches them on again, as an operator would.
+    had been done before; chaos switches them on again, as an operator would. ``confirmed_gone``: vms that a hand sent
+    to a host which was lost with them; chaos looks at every host's processes and says so, as an operator would.
     """
 
     done: tuple[Done, ...]
@@ -88,6 +89,7 @@ class Facts:
     struck_s: float
     healing_s: float
     fenced_late: tuple[str, ...] = ()
+    confirmed_gone: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -191,6 +193,11 @@ def _remarks(played: Round, facts: Facts) -> Sequence[str]:
     remarks = []
     if facts.fenced_late:
         remarks.append(f"{', '.join(facts.fenced_late)} went off after healing, and was switched on again")
+    if facts.confirmed_gone:
+        names = ", ".join(facts.confirmed_gone)
+        remarks.append(
+            f"{names} was sent by hand to a host that was lost then; an operator looked and confirmed it gone"
+        )
     faults: Mapping[Fault, int] = {strike.fault: 1 for strike in played.strikes}
     booted = [guest.vm for guest in facts.guests if guest.after.boots > guest.before.boots]
     damages = [fault for fault in faults if fault not in (Fault.MIGRATE, Fault.VIRSH_MIGRATE, Fault.DRAIN)]

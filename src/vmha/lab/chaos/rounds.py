@@ -26,7 +26,9 @@ from vmha.lab.layout import LabDir
 from vmha.lab.witness.verdict import read_disk
 from vmha.model.clock import Clock
 from vmha.model.errors import Retryable, VmhaError
+from vmha.model.records import Verb
 from vmha.policy.decide import LONGEST_RESTART_REST_S
+from vmha.policy.explain import VmState
 
 FIRST_REST_S = 90.0
 _LOOK_S = 0.2
@@ -94,6 +96,7 @@ class _Player:
         self._budget_s = budget_s(run.shape.timing) * run.slack
         self._seen: dict[str, Traces] = {}
         self._fenced_late: list[str] = []
+        self._confirmed: list[str] = []
         self.strikes = Strikes(lab, run.shape, cluster, clock)
 
     async def add_guests(self) -> None:
@@ -108,7 +111,7 @@ class _Player:
     async def play(self, played: Round) -> Outcome:
         for vm in self._vms:
             await asyncio.to_thread(client.ask, self._lab, "mark", export=vm)
-        self._fenced_late = []
+        self._fenced_late, self._confirmed = [], []
         began_s = self._clock.now()
         async with asyncio.TaskGroup() as group:
             tasks = [
@@ -119,7 +122,8 @@ class _Player:
         healed_s = self._clock.now()
         await self.strikes.take_orders_back([s.target.name for s in played.strikes if s.fault is Fault.VIRSH_SUSPEND])
         beats = await self._beats()
-        pending, recovery = await self._await_rest(healed_s, self._budget_s, beats)
+        sent_by_hand = [s.target.name for s in played.strikes if s.fault is Fault.VIRSH_MIGRATE]
+        pending, recovery = await self._await_rest(healed_s, self._budget_s, beats, sent_by_hand)
         rest_s = self._clock.now() - healed_s
         facts = Facts(
             done=tuple(task.result() for task in tasks),
@@ -130,6 +134,7 @@ class _Player:
             struck_s=round(struck_s, 2),
             healing_s=round(healed_s - began_s - struck_s, 2),
             fenced_late=tuple(self._fenced_late),
+            confirmed_gone=tuple(self._confirmed),
         )
         return judge(played, facts)
 
@@ -144,7 +149,9 @@ class _Player:
                     raise
             await asyncio.sleep(_LOOK_S)
 
-    async def _await_rest(self, healed_s: float, within_s: float, beats: dict[str, int]) -> tuple[str, Recovery]:
+    async def _await_rest(
+        self, healed_s: float, within_s: float, beats: dict[str, int], sent_by_hand: Sequence[str] = ()
+    ) -> tuple[str, Recovery]:
         """What is still pending in the end ('' nothing), and when the guests were back.
 
         A guest that vmha lets rest, because it ended again and again, is given that time too.
@@ -156,6 +163,7 @@ class _Player:
             pending = await self._pending(beats)
             if pending:
                 self._fenced_late += await self.strikes.switch_on()
+                self._confirmed += await self._confirm_gone(sent_by_hand)
             silent = [vm for vm in self._vms if not recovery.is_ticking(vm)]
             quiet = 0 if pending or silent else quiet + 1
             if quiet >= _QUIET_LOOKS:
@@ -164,6 +172,27 @@ class _Player:
             if self._clock.now() > healed_s + within_s + rest_s:
                 return pending or f"{', '.join(silent)} not ticking", recovery
             await asyncio.sleep(_LOOK_S)
+
+    async def _confirm_gone(self, sent_by_hand: Sequence[str]) -> list[str]:
+        """What a hand sent to a host that was lost with it: only the hand knows that it went nowhere else.
+
+        An operator looks on every host, and then says so.
+        """
+        gone = [
+            vm for vm in sent_by_hand if self._cluster.says(vm).state == VmState.DEPARTED and vm not in self._confirmed
+        ]
+        if not gone:
+            return []
+        qemus = await self._qemus()
+        if len(qemus) < len(self._run.shape.hosts):
+            return []  # one of them can not be asked yet
+        gone = [vm for vm in gone if not any(vm in there for there in qemus.values())]
+        try:
+            for vm in gone:
+                await self._cluster.ask(Verb.CONFIRM_GONE, vm, "")
+        except VmhaError:
+            return []
+        return gone
 
     async def _pending(self, beats: dict[str, int]) -> str:
         try:
