@@ -6,6 +6,7 @@ Within each of the two they run one after another, in order: two labs at once on
 import pytest
 
 
+@pytest.hookimpl(tryfirst=True)  # the groups must be there when xdist reads them
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         group = "hosts" if item.get_closest_marker("lab") else "programs"
