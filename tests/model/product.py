@@ -462,7 +462,8 @@ class Product:
             address="",
             migration_address="",
         )
-        agent._duplicate_since[VM] = NOW - 1000.0
+        for lasting in (agent._duplicate, agent._answering, agent._standing):
+            lasting._since[VM] = NOW - 1000.0  # rests are not modelled: whatever is so has been so for long
         agent.inventory._on_change = lambda vms: None
         drive(agent.inventory.refresh(), inventory_of(view, guest))
         agent.inventory.looked_for = Revision(1)
