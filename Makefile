@@ -6,15 +6,13 @@ PYTEST := $(PYTHON) -m pytest
 CHAOS_ARGS ?= --seed 1 --rounds 20
 # A test that hangs says where, and ends the run, instead of holding it up for ever. $(PYTEST_ARGS) is yours.
 LIMITS := -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true --durations=15
-# The tests that build hosts beside all others (tests/conftest.py).
-TWO    := -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
 .PHONY: help demo check test fmt lint lab sim chaos model mutants bench lock run-ready dev-ready
 
 help:
 	@echo 'make demo    a true story on this machine in two minutes: three hosts, one vm, one power cut'
-	@echo 'make test    all tests: unit, contract, real etcd and libvirt, simulation, lab (under 20 minutes)'
+	@echo 'make test    all tests: unit, contract, real etcd and libvirt, simulation, lab (half an hour)'
 	@echo 'make check   the fast part of them, with lint, types and import contracts (under a minute)'
 	@echo
 	@echo 'make fmt     put the code into shape'
@@ -34,7 +32,7 @@ check: lint
 	@$(PYTEST) tests/unit $(LIMITS) $(PYTEST_ARGS)
 
 test: lint
-	@$(PYTEST) $(TWO) $(LIMITS) $(PYTEST_ARGS)
+	@$(PYTEST) $(LIMITS) $(PYTEST_ARGS)
 
 fmt: dev-ready
 	@$(PYTHON) -m ruff check --quiet --fix-only .
