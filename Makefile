@@ -12,7 +12,7 @@ LIMITS := -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true --dur
 
 help:
 	@echo 'make demo    a true story on this machine in two minutes: three hosts, one vm, one power cut'
-	@echo 'make test    all tests: unit, contract, real etcd and libvirt, simulation, lab (half an hour)'
+	@echo 'make test    all tests: unit, contract, real etcd and libvirt, simulation, lab (less than half an hour)'
 	@echo 'make check   the fast part of them, with lint, types and import contracts (under a minute)'
 	@echo
 	@echo 'make fmt     put the code into shape'
@@ -32,7 +32,7 @@ check: lint
 	@$(PYTEST) tests/unit $(LIMITS) $(PYTEST_ARGS)
 
 test: lint
-	@$(PYTEST) $(LIMITS) $(PYTEST_ARGS)
+	@scripts/suite $(PYTEST_ARGS)
 
 fmt: dev-ready
 	@$(PYTHON) -m ruff check --quiet --fix-only .

@@ -1,5 +1,7 @@
 """Stopping a guest that does not listen."""
 
+import asyncio
+
 from tests.support.worlds import Cluster, in_cluster
 from vmha.model.records import Phase
 from vmha.model.vm import Desired
@@ -8,8 +10,8 @@ from vmha.operator import vms
 STOP_S = 20.0
 
 
-async def started_deaf(cluster: Cluster, *, no_kill: bool) -> None:
-    await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True, stop_timeout_s=STOP_S, no_kill=no_kill)
+async def started_deaf(cluster: Cluster, *, no_kill: bool, stop_timeout_s: float = STOP_S) -> None:
+    await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True, stop_timeout_s=stop_timeout_s, no_kill=no_kill)
     await cluster.rest()
     guest = cluster.hands.find_guest("web")
     assert guest is not None
@@ -31,6 +33,23 @@ def test_guest_that_ignores_its_shutdown_is_ended_by_force_when_its_time_is_over
     took_s, where = in_cluster(scene)
     assert where == []
     assert took_s >= STOP_S
+
+
+def test_guest_that_was_booting_when_it_was_asked_to_shut_down_is_asked_again() -> None:
+    async def scene(cluster: Cluster) -> tuple[float, list[str]]:
+        await started_deaf(cluster, no_kill=False, stop_timeout_s=600.0)
+        began = cluster.world.clock.now()
+        await vms.set_desired(cluster.hands.operator, "web", Desired.STOPPED)
+        await asyncio.sleep(5.0)
+        guest = cluster.hands.find_guest("web")
+        assert guest is not None
+        guest.memory.obeys_acpi = True  # it is up now, and has heard nothing
+        await cluster.rest()
+        return cluster.world.fabric.history[-1].time - began, cluster.where("web")
+
+    took_s, where = in_cluster(scene)
+    assert where == []
+    assert took_s < 600.0
 
 
 def test_guest_that_must_not_be_killed_runs_on_and_holds_its_place_until_it_listens() -> None:

@@ -40,6 +40,8 @@ from vmha.policy.snapshot import NodeView, Snapshot
 log = structlog.get_logger(__name__)
 
 STOP_LOOK_S = 0.5
+ASK_AGAIN_S = 10.0
+"""A guest that was booting when it was asked to shut down has not heard it: it is asked again after so long."""
 PROGRESS_S = 1.0
 UNSURE_START_S = 5.0
 ARRIVAL_PATIENCE_S = 5.0
@@ -228,13 +230,7 @@ class Worker:
         is libvirtd that does not answer, the look says so: nothing is ended then that was not asked.
         """
         until = self.clock.now() + spec.stop_timeout_s
-        try:
-            await self.hypervisor.shutdown(vm)
-        except DomainMissing:
-            return
-        except CallOverdue as error:
-            if not error.is_begun:
-                raise
+        ask_at = self.clock.now()
         while (here := (await self.inventory.refresh()).local(vm)) is not None:
             if here.state is SeenState.OUTGOING:
                 return  # a hand's migration at its end: the outcome decides
@@ -248,7 +244,19 @@ class Worker:
                 await self.hypervisor.destroy(vm)
                 self.inventory.look_again()
                 return
+            if self.clock.now() >= ask_at:
+                await self._ask_to_shut_down(vm)
+                ask_at = self.clock.now() + ASK_AGAIN_S
             await asyncio.sleep(min(STOP_LOOK_S, left))
+
+    async def _ask_to_shut_down(self, vm: VmName) -> None:
+        try:
+            await self.hypervisor.shutdown(vm)
+        except DomainMissing:
+            return  # the next look sees it
+        except CallOverdue as error:
+            if not error.is_begun:
+                raise
 
     def _is_removed(self, vm: VmName) -> bool:
         """Taken out of the cluster meanwhile: its guest is nobody's to end any more."""
