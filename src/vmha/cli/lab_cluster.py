@@ -23,6 +23,9 @@ from vmha.store.port import Put
 T = TypeVar("T")
 Tell = Callable[[str], None]
 
+WITNESS_STOP_S = 30.0
+"""A witness guest is off a tick after its power button was pressed. One that is not, is ended by force."""
+
 
 def find_profile(name: str) -> Profile:
     """Raises: Rejected when there is no such timing profile."""
@@ -82,7 +85,14 @@ def add_vm(lab: LabDir, witness: Witness, *, start: bool, failover_domain: str |
     """Make the witness guest a vm of the cluster."""
 
     async def work(client: OperatorClient) -> None:
-        await vms.add_vm(client, witness.name, witness.xml, start=start, failover_domain=failover_domain)
+        await vms.add_vm(
+            client,
+            witness.name,
+            witness.xml,
+            start=start,
+            failover_domain=failover_domain,
+            stop_timeout_s=WITNESS_STOP_S,
+        )
 
     _run(lab, work)
 
