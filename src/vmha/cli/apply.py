@@ -34,19 +34,17 @@ def apply(
     as_json: Json = False,
 ) -> None:
     """Make the cluster's definitions what FILE says. What it does not name is left alone."""
-    from vmha.cli.files import read_text
+    from vmha.cli.files import read_document
     from vmha.model.errors import Rejected
     from vmha.operator.apply import commit, prepare
-    from vmha.operator.document import json_schema, load_document
+    from vmha.operator.document import json_schema
 
     if schema:
         show_json(json_schema())
         return
     if file is None:
         raise Rejected("apply: no document is named", accepted="a YAML file, or - for standard input")
-    is_stdin = str(file) == "-"
-    text = read_text(file, what="apply")
-    loaded = load_document(text, file="<stdin>" if is_stdin else str(file), base=Path() if is_stdin else file.parent)
+    loaded = read_document(file, what="apply")
 
     async def work(client: "OperatorClient") -> "tuple[ApplyPlan, bool]":
         plan = await prepare(client, loaded, prune=prune)

@@ -2,6 +2,10 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vmha.operator.document import Loaded
 
 from vmha.model.errors import Rejected
 
@@ -24,3 +28,16 @@ def read_text(path: Path, *, what: str) -> str:
         raise Rejected(f"{what}: {path} is not UTF-8 text: {error.reason} at byte {error.start}") from error
     except OSError as error:
         raise Rejected(f"{what}: {path}: {(error.strerror or str(error)).lower()}") from error
+
+
+def read_document(file: Path, *, what: str) -> "Loaded":
+    """The document that a verb was given; ``-`` is standard input.
+
+    Raises:
+        Rejected: it can not be read, or one line for each thing that is wrong in it.
+    """
+    from vmha.operator.document import load_document
+
+    is_stdin = str(file) == "-"
+    text = read_text(file, what=what)
+    return load_document(text, file="<stdin>" if is_stdin else str(file), base=Path() if is_stdin else file.parent)

@@ -16,6 +16,7 @@ _MODULES = {
     "node": "vmha.cli.node",
     "domain": "vmha.cli.domain",
     "apply": "vmha.cli.apply",
+    "plan": "vmha.cli.plan",
     "export": "vmha.cli.export",
     "import": "vmha.cli.import_conf",
     "events": "vmha.cli.events",

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 
 from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
-from vmha.model.ids import RequestId, Revision
+from vmha.model.ids import LeaseId, RequestId, Revision
 from vmha.model.keys import Keys, decode
 from vmha.model.records import JournalEntry
 from vmha.policy.assemble import Assembler
@@ -100,6 +100,21 @@ class OperatorClient:
         """As ``read``, with the revisions that a guarded write compares."""
         reading, _ = await self._load(timeout_s)
         return reading
+
+    async def imagine(self, ops: Sequence[Op]) -> Snapshot:
+        """The cluster as it would be read if ``ops`` were written, and every node had looked at what is new.
+
+        Raises:
+            Unavailable: as ``read``.
+        """
+        reading, assembler = await self._load(READ_TIMEOUT_S)
+        then = Revision(reading.snapshot.revision + 1)
+        for op in ops:
+            if isinstance(op, Put):
+                assembler.put(op.key, op.value, created=Revision(0), modified=then, lease=LeaseId(0))
+            else:
+                assembler.delete(op.key)
+        return assembler.snapshot(then)
 
     async def change(self, decide: Callable[[Reading], Edit[T]]) -> T:
         """Read, decide, write; when the write loses its compare, all over again, a few times.
