@@ -1,5 +1,6 @@
 """Reading what the operator names on the command line."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,3 +42,17 @@ def read_document(file: Path, *, what: str) -> "Loaded":
     is_stdin = str(file) == "-"
     text = read_text(file, what=what)
     return load_document(text, file="<stdin>" if is_stdin else str(file), base=Path() if is_stdin else file.parent)
+
+
+def write_private(path: Path, text: str, *, what: str) -> None:
+    """A file that its owner alone can read: it may hold passwords.
+
+    Raises:
+        Rejected: it can not be written, naming the verb and the file.
+    """
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
+            os.fchmod(stream.fileno(), 0o600)
+            stream.write(text)
+    except OSError as error:
+        raise Rejected(f"{what}: {path}: {(error.strerror or str(error)).lower()}") from error

@@ -1,6 +1,5 @@
 """``vmha import``: RGManager's cluster.conf as a document for ``vmha apply``. Asks no cluster and changes none."""
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +30,7 @@ def import_conf(
 
     The report goes to standard output when the document has a file of its own, else to standard error.
     """
+    from vmha.cli.files import write_private
     from vmha.operator.rgmanager.report import as_lines, as_plain, as_yaml, summary
     from vmha.operator.rgmanager.translate import translate
 
@@ -43,7 +43,7 @@ def import_conf(
     )
     text = as_yaml(imported)
     if output is not None:
-        _write(output, text)
+        write_private(output, text, what="import")
     elif not as_json:
         print(text, end="")
     if as_json:
@@ -91,18 +91,6 @@ def _bounded(file: Path, most: int) -> bytes:
     """One byte more than is accepted, so that whoever parses it sees that it is too large."""
     with file.open("rb") as stream:
         return stream.read(most + 1)
-
-
-def _write(path: Path, text: str) -> None:
-    """Readable by its owner alone: it may hold passwords."""
-    from vmha.model.errors import Rejected
-
-    try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
-            os.fchmod(stream.fileno(), 0o600)
-            stream.write(text)
-    except OSError as error:
-        raise Rejected(f"import: {path}: {_words(error)}") from error
 
 
 def _words(error: OSError | ValueError) -> str:

@@ -18,6 +18,7 @@ _MODULES = {
     "apply": "vmha.cli.apply",
     "plan": "vmha.cli.plan",
     "export": "vmha.cli.export",
+    "dump": "vmha.cli.dump",
     "import": "vmha.cli.import_conf",
     "events": "vmha.cli.events",
     "requests": "vmha.cli.requests",
