@@ -7,6 +7,7 @@ from contextlib import aclosing
 import pytest
 
 from tests.contract.conftest import StoreWorld
+from tests.support.until import until
 from vmha.model.errors import Rejected
 from vmha.model.ids import LeaseId, Revision
 from vmha.store.port import (
@@ -281,15 +282,15 @@ async def test_expired_lease_takes_all_its_keys_in_one_revision(world: StoreWorl
 
 
 async def test_renewed_lease_outlives_its_time(world: StoreWorld) -> None:
-    loop = asyncio.get_running_loop()
     renewed, left = await world.store.grant(1), await world.store.grant(1)
     await put(world.store, world.prefix + "renewed", b"", renewed.id)
     await put(world.store, world.prefix + "left", b"", left.id)
-    end = loop.time() + DEADLINE_S
-    while await world.store.get(world.prefix + "left") is not None:
-        assert loop.time() < end
+
+    async def renew_until_the_other_is_gone() -> bool:
         await world.store.keep_alive(renewed.id)
-        await asyncio.sleep(0.1)
+        return await world.store.get(world.prefix + "left") is None
+
+    await until(renew_until_the_other_is_gone, timeout_s=DEADLINE_S)
     assert await world.store.get(world.prefix + "renewed") is not None
     await world.store.revoke(renewed.id)
 
@@ -445,11 +446,11 @@ async def test_cancelled_calls_and_watches_leave_nothing_behind(world: StoreWorl
         for task in [watching, *calls]:
             task.cancel()
         await asyncio.gather(watching, *calls, return_exceptions=True)
-    loop = asyncio.get_running_loop()
-    end = loop.time() + DEADLINE_S
-    while len(asyncio.all_tasks()) > before or (world.watchers is not None and world.watchers() > 0):
-        assert loop.time() < end, asyncio.all_tasks()
-        await asyncio.sleep(0.02)
+
+    def nothing_is_left() -> bool:
+        return len(asyncio.all_tasks()) <= before and (world.watchers is None or world.watchers() == 0)
+
+    await until(nothing_is_left, what="tasks and watchers of calls that were called off end", timeout_s=DEADLINE_S)
     assert await world.store.keep_alive(lease.id) == 30
     await world.store.revoke(lease.id)
 
