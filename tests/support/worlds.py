@@ -7,6 +7,7 @@ from typing import TypeVar
 from vmha.model.settings import ClusterConfig, Profile
 from vmha.sim.hands import Hands
 from vmha.sim.invariants import Violation, check_safety
+from vmha.sim.invariants_of_relations import check_relations
 from vmha.sim.quiet import silence_logs
 from vmha.sim.rest import Observer
 from vmha.sim.virtual import VirtualLoop, run_virtual
@@ -30,7 +31,8 @@ class Cluster:
         return [host for host, _ in self.world.fabric.running_instances(vm)]
 
     def violations(self) -> list[Violation]:
-        return check_safety(self.world.fabric.history, self.world.record.catch_up().lines)
+        lines = self.world.record.catch_up().lines
+        return [*check_safety(self.world.fabric.history, lines), *check_relations(lines)]
 
 
 def in_cluster(

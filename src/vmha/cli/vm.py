@@ -8,6 +8,7 @@ import typer
 from vmha.cli import vm_actions
 from vmha.cli.context import Json, Timeout, VmArgument, Wait, do
 from vmha.cli.output import screen, show, show_json, when
+from vmha.cli.relations import DependsOn, Exclusive, ExclusiveRank, relations
 from vmha.model.vm import AfterShutdown, Desired, Handover, MigrationStyle, Recovery
 
 if TYPE_CHECKING:
@@ -57,6 +58,9 @@ def add(
     on_outside_stop: _OnStop = None,
     stop_timeout_s: _StopTimeout = None,
     no_kill: _NoKill = None,
+    exclusive: Exclusive = None,
+    exclusive_rank: ExclusiveRank = None,
+    depends_on: DependsOn = None,
     wait: Wait = True,
     timeout: Timeout = 120.0,
 ) -> None:
@@ -76,6 +80,7 @@ def add(
         stop_timeout_s=stop_timeout_s,
         no_kill=no_kill,
         migration=_fields(style=migration, handover=handover) or None,
+        **relations(exclusive, exclusive_rank, depends_on),
     )
     nodes = [node.strip() for node in node_preference.split(",")] if node_preference is not None else []
 
@@ -117,6 +122,9 @@ def edit(
     on_outside_stop: _OnStop = None,
     stop_timeout_s: _StopTimeout = None,
     no_kill: _NoKill = None,
+    exclusive: Exclusive = None,
+    exclusive_rank: ExclusiveRank = None,
+    depends_on: DependsOn = None,
 ) -> None:
     """Change fields of a vm; what is not named stays as it is."""
     from vmha.operator.vms import edit as edit_vm
@@ -132,6 +140,7 @@ def edit(
         on_outside_stop=on_outside_stop,
         stop_timeout_s=stop_timeout_s,
         no_kill=no_kill,
+        **relations(exclusive, exclusive_rank, depends_on),
     )
     if failover_domain is not None:
         fields["failover_domain"] = failover_domain or None
@@ -145,8 +154,9 @@ def edit(
 
     old, new = do(ctx, work)
     was, now = old.model_dump(mode="json"), new.model_dump(mode="json")
+    keys = [key for key in now if was[key] != now[key]]
     changed = [
-        f"{key}: {was[key]} -> {now[key]}" if key != "xml" else "xml: changed" for key in now if was[key] != now[key]
+        f"{key}: {_in_short(was[key])} -> {_in_short(now[key])}" if key != "xml" else "xml: changed" for key in keys
     ]
     show("; ".join(changed) if changed else f"{name} is so already")
 
@@ -154,10 +164,17 @@ def edit(
 @app.command()
 def remove(ctx: typer.Context, name: VmArgument) -> None:
     """Forget a vm. It is not stopped: a running guest runs on, unmanaged."""
+    from vmha.operator.relations import who_needs
     from vmha.operator.vms import remove_vm
 
-    do(ctx, lambda client: remove_vm(client, name))
+    async def work(client: "OperatorClient") -> list[str]:
+        await remove_vm(client, name)
+        return who_needs(name, await client.read())
+
+    left = do(ctx, work)
     show(f"{name} is no longer managed; its guest was not touched")
+    if left:
+        show(f"{', '.join(left)} still name it under depends_on: a hard need of it is waited for before a start")
 
 
 @app.command("list")
@@ -206,6 +223,8 @@ def show_vm(
 def _in_short(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}={item}" for key, item in value.items() if item is not None)
+    if isinstance(value, list):
+        return "; ".join(map(_in_short, value)) or "-"
     return "-" if value in (None, "") else str(value)
 
 

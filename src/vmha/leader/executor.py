@@ -183,6 +183,7 @@ class Executor:
             compares.append(Created(self._keys.beat(step.living[0]), step.living[1]))
         if step.fenced:
             compares.append(Exists(self._keys.fencing(step.fenced)))
+        compares += [Modified(self._keys.placement(name), revision) for name, revision in step.ready]
         ops: list[Op] = [Put(key, encode(step.placement)) if step.placement else Delete(key)]
         if step.settle:
             more_compares, more_ops = self._settle(step.settle, snapshot)

@@ -6,6 +6,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from vmha.model.document import NAME_PATTERN, Document
+from vmha.model.relations import Needs, Rank
 from vmha.model.settings import Gate
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
@@ -94,6 +95,10 @@ class VmSpec(Document):
     stop_timeout_s: Annotated[float, Field(ge=1, le=86400)] = 120.0
     no_kill: bool = Field(default=False, description="Never end the guest by force when it ignores a shutdown.")
     migration: Migration = Migration()
+    exclusive: Rank = Field(
+        default=0, description="Wants its node for itself; 1 is the most important, 0: it does not."
+    )
+    depends_on: Needs = Field(default=(), description="Vms that it needs; a name alone is a hard need.")
 
 
 class FailoverDomainMember(Document):

@@ -18,6 +18,7 @@ from vmha.operator.client import OperatorClient, Reading
 from vmha.operator.definition import define, uuid_moves, uuids_in_use
 from vmha.operator.document import Loaded
 from vmha.operator.domains import accepted_nodes
+from vmha.operator.relations import specs_of, wrong_needs
 from vmha.operator.yaml_source import Complaint
 from vmha.store.port import Compare, Delete, Exists, Op, Put
 
@@ -142,6 +143,7 @@ def _checked(
             text = f"{spec.failover_domain!r}: there is no such failover domain (accepted: {accepted})"
             complaints.append(Complaint(path=("vms", index, "failover_domain"), text=text))
         specs[spec.name] = spec
+    complaints += wrong_needs(specs, (spec for spec in specs_of(snapshot) if spec.name in stay))
     complaints += _orphans(loaded, reading, domains, stay - named)
     loaded.refuse(complaints)
     return specs

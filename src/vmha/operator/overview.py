@@ -7,6 +7,7 @@ from typing import Any
 
 from vmha.model.ids import NodeName, Revision, SessionId, Term, VmName
 from vmha.model.records import ArmedLevel, Phase, SeenState
+from vmha.policy.exclusive import company
 from vmha.policy.explain import VmState, VmSummary, summarize
 from vmha.policy.membership import Condition, Verdict, is_mass_loss, judge, moment_of_one_reading
 from vmha.policy.proofs import in_full
@@ -181,6 +182,7 @@ def _warnings(
     ]
     said += [f"vm {vm.name} has departed: {vm.reason}" for vm in vms if vm.state is VmState.DEPARTED]
     said += [f"vm {vm.name} runs unmanaged on {vm.node}" for vm in vms if vm.state is VmState.UNMANAGED]
+    said += company(snapshot)
     joined = set(map(str, snapshot.nodes))
     said += [
         f"failover domain {domain.name} names {member.node}, which has not joined"

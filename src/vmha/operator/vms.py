@@ -15,6 +15,7 @@ from vmha.operator.client import Edit, OperatorClient, Reading
 from vmha.operator.definition import define, uuid_moves, uuids_in_use
 from vmha.operator.domains import check_members, find_domain
 from vmha.operator.errors import unknown_name
+from vmha.operator.relations import all_needed, check_needs
 from vmha.policy.snapshot import Snapshot
 from vmha.store.port import Compare, Delete, Put
 
@@ -70,6 +71,7 @@ async def add_vm(
             compares.append(reading.unchanged(client.keys.domain(domain.name)))
         elif spec.failover_domain:
             compares.append(reading.unchanged(client.keys.domain(spec.failover_domain)))
+        compares += (reading.unchanged(client.keys.vm_spec(needed)) for needed in all_needed(spec, snapshot))
         moves = uuid_moves(client.keys, name, None, spec.uuid)
         return Edit(result=spec, ops=[*ops, *moves], compares=[*compares, *map(reading.unchanged_by, moves)])
 
@@ -94,6 +96,7 @@ async def edit(client: OperatorClient, name: str, **fields: Any) -> tuple[VmSpec
         compares: list[Compare] = [reading.unchanged(key)]
         if new.failover_domain:
             compares.append(reading.unchanged(client.keys.domain(new.failover_domain)))
+        compares += (reading.unchanged(client.keys.vm_spec(needed)) for needed in all_needed(new, reading.snapshot))
         moves = uuid_moves(client.keys, name, old.uuid, new.uuid)
         compares += map(reading.unchanged_by, moves)
         return Edit(result=(old, new), ops=[Put(key, encode(new)), *moves], compares=compares)
@@ -182,6 +185,7 @@ def _checked(client: OperatorClient, snapshot: Snapshot, name: str, xml: str, fi
         raise in_words(error, where=f"vm {name}") from error
     if spec.failover_domain:
         find_domain(snapshot, spec.failover_domain)
+    check_needs(spec, snapshot)
     return spec
 
 

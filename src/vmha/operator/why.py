@@ -9,6 +9,7 @@ from vmha.operator.follow import in_words
 from vmha.operator.overview import plain_vm
 from vmha.operator.vms import find_spec
 from vmha.policy.explain import VmSummary, summarize
+from vmha.policy.explain_relations import tell_relations
 from vmha.policy.membership import moment_of_one_reading
 from vmha.policy.placement import choose, survey
 from vmha.policy.plan import decide, judge_all
@@ -27,6 +28,7 @@ class Why:
     last_end: str = ""
     failures: tuple[str, ...] = ()
     desired_why: str = ""
+    relations: tuple[str, ...] = ()
 
 
 def why(snapshot: Snapshot, name: str, *, wall: float) -> Why:
@@ -40,7 +42,8 @@ def why(snapshot: Snapshot, name: str, *, wall: float) -> Why:
     here = summary.node
     avoid = {here: "has it now"} if here in verdicts and here else {}
     failures = placement.failures if placement else ()
-    choice = choose(spec, survey(snapshot, verdicts, wall), owner=here, avoid=avoid, failures=failures)
+    ground = survey(snapshot, verdicts, wall)
+    choice = choose(spec, ground, owner=here, avoid=avoid, failures=failures)
     return Why(
         summary=summary,
         then=summary.candidates,
@@ -49,6 +52,7 @@ def why(snapshot: Snapshot, name: str, *, wall: float) -> Why:
         last_end=placement.ended_why if placement else "",
         failures=tuple(f"{failure.node}: {failure.error}" for failure in failures),
         desired_why=spec.desired_why,
+        relations=tell_relations(vm, ground),
     )
 
 
@@ -63,6 +67,7 @@ def sentences(told: Why) -> list[str]:
         lines.append(f"It is wanted {summary.desired}{by}.")
     if told.waiting and told.waiting != summary.reason:
         lines.append(f"It waits: {told.waiting}.")
+    lines += told.relations
     if told.last_end:
         lines.append(f"How its last run ended: {told.last_end}.")
     lines += [f"A start failed on {failure}." for failure in told.failures]
@@ -82,6 +87,7 @@ def as_plain(told: Why) -> dict[str, Any]:
         "last_end": told.last_end,
         "failures": list(told.failures),
         "desired_why": told.desired_why,
+        "relations": list(told.relations),
     }
 
 

@@ -29,6 +29,8 @@ from vmha.policy.decision import (
     wait,
     why_there,
 )
+from vmha.policy.dependencies import end_with, gate, mark_stuck, wait_for_dependents
+from vmha.policy.displace import ask_for_room, give_way
 from vmha.policy.membership import Condition
 from vmha.policy.placement import Choice, Field, choose, left_of
 from vmha.policy.snapshot import Moment, VmView
@@ -78,6 +80,8 @@ def decide_stopped(vm: VmView, ground: Field, moment: Moment) -> Decision:
         return settled
     if placement and (resting := _rest(vm, placement, moment)):
         return resting
+    if unready := gate(vm, ground, moment):
+        return unready
     return _start(vm, ground, moment)
 
 
@@ -168,12 +172,19 @@ def _start(vm: VmView, ground: Field, moment: Moment) -> Decision:
     spec, placement = vm.spec.value, vm.placement.value if vm.placement else None
     choice, restarts = _where_to_start(spec, placement, ground, moment)
     if choice.node is None:
-        return wait(vm, "no-node-can-take-it", in_short(choice), choice, moment=moment)
+        return _no_node(vm, choice, in_short(choice), ground, moment)
     reason = _why_started(spec, placement, choice, ground)
     new = transitions.assign(vm.name, placement, choice.node, reason, moment.wall, restarts=restarts)
     if placement and placement.ended in (RunEnd.CRASHED, RunEnd.START_FAILED) and choice.node != placement.last_node:
         new = replace(new, failback_after=ground.snapshot.revision)  # or failback undoes it: it failed there just now
     return place(vm, Change.ASSIGN, new, spec, ground)
+
+
+def _no_node(vm: VmView, choice: Choice, text: str, ground: Field, moment: Moment) -> Decision:
+    """Perhaps somebody has to give way to it; and who is to start after it need not wait any more."""
+    ask_for_room(vm, ground, moment)
+    mark_stuck(vm, choice, ground)
+    return wait(vm, "no-node-can-take-it", text, choice, moment=moment)
 
 
 def _where_to_start(
@@ -226,6 +237,8 @@ def decide_assigned(vm: VmView, held: Placement, ground: Field, moment: Moment) 
     running = [seen for seen in seen_running(vm, ground) if seen.node != held.node]
     if running:
         return adopt(vm, running[0], ground, moment, why="it was found running there before it was started")
+    if not held.arrival and (ended := end_with(vm, held, ground, moment)):
+        return ended
     verdict = ground.verdicts.get(held.node)
     waited = moment.unclaimed_s.get(vm.name, 0.0)
     if verdict and verdict.is_alive and waited < CLAIM_PATIENCE_S:
@@ -235,7 +248,7 @@ def decide_assigned(vm: VmView, held: Placement, ground: Field, moment: Moment) 
     why = verdict.refusal if verdict and not verdict.is_alive else f"did not claim it for {waited:.0f} s"
     choice = choose(vm.spec.value, ground, avoid={held.node: why})
     if choice.node is None:
-        return wait(vm, "no-node-can-take-it", in_short(choice), choice, moment=moment)
+        return _no_node(vm, choice, in_short(choice), ground, moment)
     text = f"{held.node} {why}; {why_there(vm.spec.value, choice, ground)}"
     reason = Reason(
         rule="unclaimed-assignment-moves-on", text=text, cause=held.reason.cause, candidates=choice.candidates
@@ -266,9 +279,11 @@ def decide_lost(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
         return Decision(waiting=Waiting(vm=vm.name, text=f"{arriving} is still receiving it"), retry_in_s=1.0)
     # It boots anew even where it stands complete: its source may have run on, not having been told, so that what stands
     # there is older than the disk. That node ends it before it starts it, and no lock of it is in the way of others.
+    if unready := gate(vm, ground, moment):
+        return unready
     choice = choose(vm.spec.value, ground, prefer=arrived)
     if choice.node is None:
-        return wait(vm, "no-node-can-take-it", f"{in_words(proof)}; {in_short(choice)}", choice, moment=moment)
+        return _no_node(vm, choice, f"{in_words(proof)}; {in_short(choice)}", ground, moment)
     reason = Reason(
         rule="lost-vm-is-recovered",
         text=f"{in_words(proof)}; {why_there(vm.spec.value, choice, ground)}",
@@ -313,8 +328,12 @@ def decide_held(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
         step = SettleDesired(vm=vm.name, expected=vm.spec.modified, desired=Desired.RUNNING, reason=reason)
         return Decision(steps=(step,))
     if spec.desired is not Desired.RUNNING:
+        if first := wait_for_dependents(vm, ground):
+            return first
         reason = Reason(rule="not-wanted-running", text=spec.desired_why or f"it is to be {spec.desired}")
         return change(vm, Change.STOP, transitions.ask_stop(held, reason, moment.wall))
+    if leaving := end_with(vm, held, ground, moment) or give_way(vm, held, ground, moment):
+        return leaving
     seen = vm.seen.get(held.node)
     if seen is None or seen.state is not SeenState.RUNNING or seen.session != held.session:
         return NOTHING

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from vmha.model.ids import Epoch, NodeName, Revision, SessionId
+from vmha.model.ids import Epoch, NodeName, Revision, SessionId, VmName
 from vmha.model.records import (
     Candidate,
     FenceRecord,
@@ -14,6 +14,7 @@ from vmha.model.records import (
 )
 from vmha.model.vm import Desired, VmSpec
 from vmha.policy import transitions
+from vmha.policy.exclusive import IS_EXCLUSIVE
 from vmha.policy.placement import Choice, Field
 from vmha.policy.snapshot import Moment, VmView
 from vmha.policy.steps import Change, PlacementStep, SettleDesired, Step, Waiting
@@ -126,7 +127,8 @@ def place(
     beat = ground.snapshot.nodes[node].beat
     assert beat
     ground.take(node, spec, starting=kind is not Change.MIGRATE)
-    return change(vm, kind, new, fenced=fenced, living=(node, beat.created))
+    ready = () if kind is Change.MIGRATE else ground.ties.standing(vm.name, ground.snapshot)
+    return change(vm, kind, new, fenced=fenced, living=(node, beat.created), ready=ready)
 
 
 def change(
@@ -136,6 +138,7 @@ def change(
     *,
     fenced: SessionId | None = None,
     living: tuple[NodeName, Revision] | None = None,
+    ready: tuple[tuple[VmName, Revision], ...] = (),
 ) -> Decision:
     step = PlacementStep(
         change=kind,
@@ -145,6 +148,7 @@ def change(
         reason=new.reason,
         fenced=fenced,
         living=living,
+        ready=ready,
     )
     return Decision(steps=(step,))
 
@@ -162,11 +166,14 @@ def wait(vm: VmView, rule: str, text: str, choice: Choice | None = None, *, mome
     return Decision(steps=step, waiting=waiting, retry_in_s=retry)
 
 
-def _gist(reason: Reason) -> tuple[tuple[str, bool], ...]:
-    """What makes two waits different: which nodes refuse. Not their wording, which may count seconds."""
+def _gist(reason: Reason) -> tuple[tuple[str, bool | str], ...]:
+    """What makes two waits different: which nodes refuse, and for whom. Not their wording, which may count seconds."""
     if not reason.candidates:
         return ((reason.text.partition(" ")[0], True),)  # the node that is waited for
-    return tuple((candidate.node, bool(candidate.refusal)) for candidate in reason.candidates)
+    return tuple(
+        (candidate.node, candidate.refusal if candidate.refusal.endswith(IS_EXCLUSIVE) else bool(candidate.refusal))
+        for candidate in reason.candidates
+    )
 
 
 def why_there(spec: VmSpec, choice: Choice, ground: Field) -> str:

@@ -10,7 +10,12 @@ from vmha.policy.membership import Condition, Verdict
 from vmha.policy.proofs import proofs_awaited
 from vmha.policy.snapshot import Snapshot, VmView
 
-WAITING_RULES = ("no-node-can-take-it", "its-whereabouts-are-unknown", "it-ends-again-and-again")
+WAITING_RULES = (
+    "no-node-can-take-it",
+    "its-whereabouts-are-unknown",
+    "it-ends-again-and-again",
+    "what-it-needs-is-not-ready",
+)
 
 
 class VmState(StrEnum):
@@ -144,7 +149,7 @@ def _reason(vm: VmView, state: VmState, verdicts: dict[NodeName, Verdict], snaps
         case VmState.STOPPED | VmState.DISABLED:
             assert vm.spec
             return vm.spec.value.desired_why or (placement.reason.text if placement else "never started")
-        case VmState.RECOVERING if placement and placement.reason.rule != "no-node-can-take-it":
+        case VmState.RECOVERING if placement and placement.reason.rule not in WAITING_RULES:
             verdict = verdicts.get(placement.node) if placement.node else None
             said = verdict.refusal if verdict and verdict.refusal else "has a new session"
             return f"{placement.node} {said}: waiting for proof that it does not run there{_by(placement, snapshot)}"

@@ -4,12 +4,14 @@ from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from heapq import nsmallest
 
-from vmha.model.ids import NodeName, Revision
+from vmha.model.ids import NodeName, Revision, VmName
 from vmha.model.records import Candidate, Failure, Phase, Placement, SeenState
 from vmha.model.vm import FailoverDomain, VmSpec
+from vmha.policy.exclusive import clash
 from vmha.policy.failover_domain import Ranking, Score, rank
 from vmha.policy.membership import Verdict
 from vmha.policy.snapshot import Snapshot
+from vmha.policy.ties import Ties, tie
 
 FAILED_START_REST_S = 5.0
 """A node on which a start failed is passed over for this long, doubled by each further failure there."""
@@ -27,6 +29,7 @@ class Load:
     memory_mib: int = 0
     starting: int = 0
     migrating: int = 0
+    exclusive: list[VmName] = field(default_factory=list)  # of the vms, those that want the node for themselves
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,7 @@ class Field:
     verdicts: dict[NodeName, Verdict]
     wall: float
     loads: dict[NodeName, Load] = field(default_factory=dict)
+    ties: Ties = field(default_factory=Ties)
     _eligible: frozenset[NodeName] | None = None
     _memory: dict[NodeName, int] = field(default_factory=dict)
     _rankings: dict[tuple[str, NodeName | None], Ranking] = field(default_factory=dict)
@@ -113,13 +117,18 @@ class Field:
         load.vms += 1
         load.memory_mib += spec.memory_mib
         load.starting += 1 if starting else 0
+        if spec.exclusive:
+            load.exclusive.append(VmName(spec.name))
 
 
 def survey(snapshot: Snapshot, verdicts: dict[NodeName, Verdict], wall: float) -> Field:
     """Counts what every node carries: a vm on its way counts at both ends."""
-    ground = Field(snapshot=snapshot, verdicts=verdicts, wall=wall, loads={name: Load() for name in snapshot.nodes})
+    loads = {name: Load() for name in snapshot.nodes}
+    ground = Field(snapshot=snapshot, verdicts=verdicts, wall=wall, loads=loads, ties=tie(snapshot))
     for vm in snapshot.vms.values():
         if vm.placement is None or vm.placement.value.phase in (Phase.STOPPED, Phase.DEPARTED):
+            for seen in snapshot.observations(vm) if vm.seen and vm.spec else ():
+                loads[seen.node].vms += seen.state is SeenState.RUNNING  # about to be adopted
             continue
         placement = vm.placement.value
         memory = vm.spec.value.memory_mib if vm.spec else 0
@@ -130,6 +139,8 @@ def survey(snapshot: Snapshot, verdicts: dict[NodeName, Verdict], wall: float) -
             load.vms += 1
             load.memory_mib += memory
             load.migrating += placement.phase is Phase.MIGRATING
+            if vm.spec and vm.spec.value.exclusive:
+                load.exclusive.append(vm.name)
             if placement.phase is Phase.ASSIGNED or _is_starting(placement, vm.seen.get(node)):
                 load.starting += 1
     return ground
@@ -238,6 +249,8 @@ def _refusal(
     if points is Score.ILLEGAL:
         return f"is not in the restricted failover domain {spec.failover_domain}", None
     load, limits = ground.loads[node], ground.snapshot.config.limits
+    if (spec.exclusive or load.exclusive) and (words := clash(spec, load)):
+        return words, None
     memory = ground.memory_of(node)
     if memory and load.memory_mib + spec.memory_mib > memory:
         return f"has {max(0, memory - load.memory_mib)} MiB free of {memory}, the vm needs {spec.memory_mib}", None

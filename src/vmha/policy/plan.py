@@ -22,6 +22,9 @@ from vmha.policy.restored import hold_back
 from vmha.policy.snapshot import Moment, Snapshot, VmView
 from vmha.policy.steps import EvictSession, Plan, Step, Waiting
 
+LAST = 1_000_000
+"""Behind every rank of an exclusive vm."""
+
 
 def plan(snapshot: Snapshot, moment: Moment) -> Plan:
     """First who is here, then what is asked for, then every vm: the most important first."""
@@ -48,9 +51,10 @@ def plan(snapshot: Snapshot, moment: Moment) -> Plan:
     for name, request in by_vm.items():
         if name not in snapshot.vms:
             steps.extend(_steps_of(decide_request(request, None, ground, moment)))
-    for vm in by_importance(snapshot):
+    for vm in ground.ties.in_order(by_importance(snapshot)):
         decision = _decide_or_say_why_not(vm, by_vm.get(vm.name), ground, moment)
         steps.extend(decision.steps)
+        ground.ties.decided(decision.steps)
         if decision.waiting:
             waiting.append(decision.waiting)
         if decision.retry_in_s is not None:
@@ -78,8 +82,14 @@ def is_braked(snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdi
 
 
 def by_importance(snapshot: Snapshot) -> list[VmView]:
-    """Higher priority first, then by name: whoever comes first takes the room."""
-    return sorted(snapshot.vms.values(), key=lambda vm: (-(vm.spec.value.priority if vm.spec else 0), vm.name))
+    """Exclusive ones first, higher priority first, then by name: whoever comes first takes the room."""
+    return sorted(snapshot.vms.values(), key=_importance)
+
+
+def _importance(vm: VmView) -> tuple[int, int, VmName]:
+    if vm.spec is None:
+        return (LAST, 0, vm.name)
+    return (vm.spec.value.exclusive or LAST, -vm.spec.value.priority, vm.name)
 
 
 def _decide_or_say_why_not(vm: VmView, request: Request | None, ground: Field, moment: Moment) -> Decision:

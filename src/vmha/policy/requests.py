@@ -24,6 +24,7 @@ from vmha.model.settings import Proof
 from vmha.model.vm import Desired
 from vmha.policy import transitions
 from vmha.policy.decision import Decision, change, migrate, place, why_there
+from vmha.policy.dependencies import waits_for
 from vmha.policy.membership import former_sessions
 from vmha.policy.placement import Choice, Field, choose
 from vmha.policy.snapshot import Moment, Snapshot, VmView
@@ -217,6 +218,8 @@ def _start_again(
         return None  # something of it is still seen: the ordinary rules adopt it or wait
     if placement.ended is RunEnd.START_FAILED:
         return answer(Progress.FAILED, f"it did not start: {placement.ended_why}")
+    if waits_for(vm, ground)[0]:
+        return None  # the ordinary rules say for what
     home = placement.last_node
     if request.verb is Verb.RESTART and home:
         choice = choose(vm.spec.value, ground, prefer=home)

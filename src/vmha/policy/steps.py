@@ -34,6 +34,7 @@ class PlacementStep:
     ``living``: the node that must still be in this session (its beat's create revision).
     ``fenced``: the session that must be on record as fenced.
     ``settle``: the desired state that goes with it, in the same transaction.
+    ``ready``: vms that it needs, whose placements must still be at these revisions.
     """
 
     change: Change
@@ -44,6 +45,7 @@ class PlacementStep:
     living: tuple[NodeName, Revision] | None = None
     fenced: SessionId | None = None
     settle: "SettleDesired | None" = None
+    ready: tuple[tuple[VmName, Revision], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,10 +18,12 @@ from vmha.hypervisor.port import DomainState
 from vmha.model.errors import VmhaError
 from vmha.model.settings import ClusterConfig
 from vmha.sim.draw import Options, draw
+from vmha.sim.draw_relations import owed
 from vmha.sim.faults import by_name
 from vmha.sim.faults_of_vms import MEMORY_MIB
 from vmha.sim.hands import Hands
 from vmha.sim.invariants import Blocked, Violation, check_liveness, check_safety
+from vmha.sim.invariants_of_relations import check_relations
 from vmha.sim.journal import JournalLine, read_journal
 from vmha.sim.rest import Observer
 from vmha.sim.schedule import Schedule, Step
@@ -200,8 +202,8 @@ class _Chaos:
         self._reached.update(f"fenced: {line.text.partition(':')[0]}" for line in journal if line.kind == "fenced")
         return Life(
             seed=self._schedule.seed,
-            violations=tuple(check_safety(history, record)),
-            blocked=tuple(check_liveness(history, record)),
+            violations=(*check_safety(history, record), *check_relations(record)),
+            blocked=owed(check_liveness(history, record), self._schedule),
             crashes=tuple(self._world.crashes),
             restless=restless,
             done=tuple(self._done),

@@ -41,7 +41,12 @@ LEADERS_KINDS = frozenset(
 )
 _CLAIMED = ("held", "stopping", "migrating")
 _PLACED = ("assigned", *_CLAIMED)
-_WAITING_RULES = ("no-node-can-take-it", "its-whereabouts-are-unknown", "it-ends-again-and-again")
+_WAITING_RULES = (
+    "no-node-can-take-it",
+    "its-whereabouts-are-unknown",
+    "it-ends-again-and-again",
+    "what-it-needs-is-not-ready",
+)
 
 Json = dict[str, Any]
 

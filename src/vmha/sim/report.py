@@ -15,6 +15,7 @@ from vmha.policy.plan import judge_all
 from vmha.policy.snapshot import Moment
 from vmha.sim.gaps import Gap, gaps_of
 from vmha.sim.invariants import Blocked, Violation, check_liveness, check_safety
+from vmha.sim.invariants_of_relations import check_relations
 from vmha.sim.journal import JournalLine, read_journal
 from vmha.sim.play import Played
 from vmha.sim.record import CommitLine
@@ -91,7 +92,8 @@ class Report:
 def report_on(played: Played) -> Report:
     begin_s = played.begin_s
     violations = tuple(
-        Violation(at_s=v.at_s - begin_s, law=v.law, text=v.text) for v in check_safety(played.history, played.record)
+        Violation(at_s=v.at_s - begin_s, law=v.law, text=v.text)
+        for v in (*check_safety(played.history, played.record), *check_relations(played.record))
     )
     blocked = tuple(check_liveness(played.history, played.record))
     names = sorted({vm.name for vm in played.scenario.vms} | set(played.snapshot.vms))

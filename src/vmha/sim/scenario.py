@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from vmha.model.document import Document
+from vmha.model.relations import Needs, Rank
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import AfterShutdown, Desired, FailoverDomain, Migration, Name, Recovery
 
@@ -74,6 +75,8 @@ class SimVm(Document):
     stop_timeout_s: Annotated[float, Field(ge=1, le=86400)] = 120.0
     no_kill: bool = False
     migration: Migration = Migration()
+    exclusive: Rank = 0
+    depends_on: Needs = ()
     running_on: Name | None = Field(default=None, description="Runs there already, started by hand, before vmha.")
     migration_s: Annotated[float, Field(gt=0, le=86400)] | None = Field(
         default=None, description="How long its migrations take (0.5 s when not given)."

@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from vmha.model.document import Document, in_words
 from vmha.model.errors import Rejected
+from vmha.model.relations import Needs, Rank
 from vmha.model.settings import Timing
 from vmha.model.vm import AfterShutdown, FailoverDomain, Migration, Name, OnDuplicate, Recovery
 
@@ -36,6 +37,8 @@ class VmDrawn(Document):
     on_duplicate: OnDuplicate = OnDuplicate.PAUSE
     stop_timeout_s: float = 10.0
     migration: Migration = Migration()
+    exclusive: Rank = 0
+    depends_on: Needs = ()
     migration_s: Seconds = 0.5
 
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.support.clusters import KEYS, LOST_S, SUSPECT_S, Book, cluster
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Failure, Phase, Placement, RunEnd, SeenState, Verb
+from vmha.model.relations import Dependency, Need
 from vmha.model.settings import Proof
 from vmha.model.vm import Desired, Recovery
 from vmha.policy import transitions
@@ -22,6 +23,7 @@ from vmha.policy.membership import former_sessions
 from vmha.policy.plan import plan
 from vmha.policy.snapshot import Snapshot
 from vmha.sim.invariants import check_safety
+from vmha.sim.invariants_of_relations import check_relations
 from vmha.store.port import Created, Delete, Modified, Op, Put
 
 NODES = ("n1", "n2", "n3")
@@ -55,9 +57,20 @@ class Life:
                 failover_domain=draw(st.sampled_from([None, "d1", "d2"])),
                 recovery=draw(st.sampled_from(list(Recovery))),
                 max_restarts=draw(st.integers(0, 2)),
+                exclusive=draw(st.sampled_from([0, 0, 0, 1, 2])),
+                depends_on=self.needs_of(vm),
             )
             if (node := draw(st.sampled_from([None, *NODES]))) is not None:
                 book.placed(vm, node).seen(node, vm)
+
+    def needs_of(self, vm: str) -> tuple[Dependency, ...]:
+        """Of vms that come before it by name, so that no circle is drawn."""
+        names = [name for name in VMS if name < vm and self.draw(st.integers(0, 3)) == 0]
+        delay = st.sampled_from([0.0, 5.0])
+        return tuple(
+            Dependency(vm=name, mode=self.draw(st.sampled_from(list(Need))), start_delay_s=self.draw(delay))
+            for name in names
+        )
 
     # --- the leader
 
@@ -97,7 +110,8 @@ class Life:
         compares = [Created(KEYS.beat(node), beat.created), Modified(KEYS.placement(vm), held.modified)]
         assert self.book.txn(list(compares), ops)
         if seen:
-            self.book.seen(node, vm, SeenState.RUNNING, session=beat.value.session)
+            since = self.book.clock.wall()
+            self.book.seen(node, vm, SeenState.RUNNING, session=beat.value.session, since=since)
 
     def _next(self, held: Placement, session: Any) -> tuple[Placement | None, bool]:
         """What the holder writes next, and whether the guest runs here then."""
@@ -211,6 +225,7 @@ def lived(data: st.DataObject, steps: int) -> Life:
 def test_any_prefix_of_any_plan_keeps_the_laws_whoever_leads_next(data: st.DataObject) -> None:
     life = lived(data, 14)
     assert check_safety([], life.book.record) == []
+    assert check_relations(life.book.record) == []
 
 
 @given(data=st.data())

@@ -35,15 +35,15 @@ class Draft:
     refusals: list[str] = field(default_factory=list)
     is_wanted: bool = True
 
-    def _about(self, what: Attribute | Element) -> str:
+    def about(self, what: Attribute | Element) -> str:
         element = what.element if isinstance(what, Attribute) else what
         return "" if element is self.source.name.element else f"vm {self.source.name.value}"
 
     def taken(self, what: Attribute | Element, text: str) -> None:
-        self.found.taken(what, text, about=self._about(what))
+        self.found.taken(what, text, about=self.about(what))
 
     def changed(self, what: Attribute | Element, text: str, *, accepted: str = "") -> None:
-        self.found.changed(what, text, accepted=accepted, about=self._about(what))
+        self.found.changed(what, text, accepted=accepted, about=self.about(what))
 
     def left(self, what: Attribute | Element, text: str, *, accepted: str = "") -> None:
-        self.found.left(what, text, accepted=accepted, about=self._about(what))
+        self.found.left(what, text, accepted=accepted, about=self.about(what))

@@ -20,6 +20,7 @@ from vmha.operator.rgmanager.failover import translate_domains
 from vmha.operator.rgmanager.findings import Finding, Findings, Kind
 from vmha.operator.rgmanager.gather import VmSource, gather_vms
 from vmha.operator.rgmanager.members import translate_nodes
+from vmha.operator.rgmanager.needs import translate_needs
 from vmha.operator.rgmanager.source import Attribute, Element, parse_conf
 from vmha.operator.rgmanager.surroundings import is_central, is_disabled, tell_cluster, tell_rm
 from vmha.operator.rgmanager.vms import translate_attributes
@@ -148,6 +149,7 @@ class _Vms:
             self._found.taken(source.name, f"the vm {source.name.value}")
             self.entries.append(entry)
             self.drafts.append(draft)
+        translate_needs(self.drafts, self.entries, self._found)
         return self
 
     def _definition(self, draft: Draft) -> Definition | None:

@@ -1,7 +1,6 @@
 """The attributes of a ``<vm>``, one function each: what it becomes in a document, or why it does not become anything.
 
-What vmha can not do is left out and told, never approximated: a vm that was ``exclusive`` is imported without it, and
-the report says that it is.
+What vmha can not do is left out and told, never approximated.
 """
 
 import difflib
@@ -98,7 +97,12 @@ def _exclusive(draft: Draft, at: Attribute) -> None:
     if not is_exclusive(at.value):
         draft.taken(at, "not exclusive")
         return
-    draft.left(at, "vmha has no exclusive vms yet: others may be placed beside it")
+    rank = min(find_number(at.value) or 1, 1000)
+    draft.fields["exclusive"] = rank
+    if rank > 1 and not draft.ground.central:
+        draft.changed(at, f"exclusive: {rank}; RGManager compared these numbers in central mode only")
+    else:
+        draft.taken(at, f"exclusive: {rank}")
 
 
 def _recovery(draft: Draft, at: Attribute) -> None:
@@ -260,17 +264,7 @@ def _snapshot(draft: Draft, at: Attribute) -> None:
 
 
 def _depend(draft: Draft, at: Attribute) -> None:
-    _, _, name = at.value.partition(":")
-    dangling = "" if name in draft.ground.vms else ", and the file has no such vm"
-    draft.left(at, f"vmha has no dependencies between vms yet{dangling}: it starts without waiting")
-
-
-def _depend_mode(draft: Draft, at: Attribute) -> None:
-    if at.value not in ("hard", "soft"):
-        draft.left(at, "is no mode of dependency", accepted="hard, soft")
-        return
-    ignored = " (RGManager read it in central mode only)" if at.value == "soft" and not draft.ground.central else ""
-    draft.left(at, f"vmha has no dependencies between vms yet{ignored}")
+    """Told when all vms are known (needs.py)."""
 
 
 def _status_program(draft: Draft, at: Attribute) -> None:
@@ -315,7 +309,7 @@ _READERS: Mapping[str, Callable[[Draft, Attribute], None]] = {
     "path": _file,
     "snapshot": _snapshot,
     "depend": _depend,
-    "depend_mode": _depend_mode,
+    "depend_mode": _depend,
     "status_program": _status_program,
     "hypervisor": _hypervisor,
     "hypervisor_uri": _hypervisor_uri,

@@ -49,7 +49,12 @@ def test_a_farm_is_taken_whole() -> None:
             "stop_timeout_s": 300,
             "migration": {"style": "live"},
         },
-        "web1": {"failover_domain": "prefer-kvm1", "recovery": "relocate", "migration": {"style": "live"}},
+        "web1": {
+            "failover_domain": "prefer-kvm1",
+            "recovery": "relocate",
+            "migration": {"style": "live"},
+            "depends_on": [{"vm": "db1", "mode": "hard"}],
+        },
         "build1": {
             "failover_domain": "any-of-two",
             "recovery": "disable",
@@ -57,7 +62,7 @@ def test_a_farm_is_taken_whole() -> None:
             "on_outside_stop": "stop",
             "migration": {"style": "pause"},
         },
-        "gpu1": {"recovery": "restart-disable", "max_restarts": 3, "restart_window_s": 3600},
+        "gpu1": {"exclusive": 1, "recovery": "restart-disable", "max_restarts": 3, "restart_window_s": 3600},
         "appl1": {"failover_domain": "any-of-two"},
     }
     assert result.document["nodes"][0] == {
@@ -85,13 +90,10 @@ def test_what_the_farm_loses_is_told_line_by_line() -> None:
         (42, "__max_failures"),
         (42, "__failure_expire_time"),
         *((line, name) for line in (49, 50) for name in ("name", "depth", "interval", "timeout")),
-        (52, "depend"),
-        (52, "depend_mode"),
         (52, "tunnelled"),
         (54, "snapshot"),
         (54, "migrate_options"),
         (54, "migration_uri"),
-        (57, "exclusive"),
     }
     told = "\n".join(as_lines(result))
     assert "rm/service[nfs]/script[nfs]" in told

@@ -29,8 +29,9 @@ TAKEN, CHANGED, LEFT = Kind.TAKEN, Kind.CHANGED, Kind.NOT_TAKEN
         ("autostart", "yes", CHANGED, {}),
         ("autostart", "maybe", CHANGED, {}),
         ("exclusive", "0", TAKEN, {}),
-        ("exclusive", "1", LEFT, {}),
-        ("exclusive", "yes", LEFT, {}),
+        ("exclusive", "1", TAKEN, {"exclusive": 1}),
+        ("exclusive", "yes", TAKEN, {"exclusive": 1}),
+        ("exclusive", "3", CHANGED, {"exclusive": 3}),
         ("recovery", "restart", TAKEN, {"recovery": "restart"}),
         ("recovery", "relocate", CHANGED, {"recovery": "relocate"}),
         ("recovery", "disable", CHANGED, {"recovery": "disable", **ENDED_STAYS}),
@@ -71,6 +72,9 @@ TAKEN, CHANGED, LEFT = Kind.TAKEN, Kind.CHANGED, Kind.NOT_TAKEN
         ("snapshot", "", TAKEN, {}),
         ("snapshot", "/snap", LEFT, {}),
         ("depend", "vm:db", LEFT, {}),
+        ("depend", "vm:web", LEFT, {}),
+        ("depend", "service:nfs", LEFT, {}),
+        ("depend", "web", LEFT, {}),
         ("depend_mode", "hard", LEFT, {}),
         ("depend_mode", "firm", LEFT, {}),
         ("status_program", "", TAKEN, {}),
@@ -192,6 +196,30 @@ def test_a_node_has_one_migration_address_for_all_vms() -> None:
     (refused,) = [f for f in result.findings if f.kind is LEFT and f.attribute == "migration_mapping"]
     assert (refused.line, refused.about) == (3, "vm db")
     assert "n1 has the migration address a already" in refused.text
+
+
+def test_a_need_is_taken_where_both_vms_are_and_in_the_mode_that_was_written() -> None:
+    rm = '<vm name="db"/>\n<vm name="web" depend="vm:db"/>'
+    result = imported(conf(rm), definitions("web", "db"))
+    assert vm_of(result)["depends_on"] == [{"vm": "db", "mode": "hard"}]
+    assert only(result, "depend").kind is TAKEN
+    rm = rm.replace("vm:db", 'vm:db" depend_mode="soft')
+    soft = imported(conf(rm), definitions("web", "db"))
+    assert vm_of(soft)["depends_on"] == [{"vm": "db", "mode": "soft"}]
+    assert only(soft, "depend_mode").kind is CHANGED
+    assert "RGManager read it in central mode only" in only(soft, "depend_mode").text
+
+
+def test_a_need_of_a_vm_that_is_not_taken_or_that_closes_a_circle_is_left_out() -> None:
+    rm = '<vm name="db"/>\n<vm name="web" depend="vm:db"/>'
+    missing = imported(conf(rm), definitions("web"))
+    assert "depends_on" not in vm_of(missing)
+    assert "vm db is not taken" in only(missing, "depend").text
+    circle = imported(conf(rm.replace('name="db"', 'name="db" depend="vm:web"')), definitions("web", "db"))
+    assert vm_of(circle, "db")["depends_on"] == [{"vm": "web", "mode": "hard"}]
+    assert "depends_on" not in vm_of(circle)
+    (left,) = [f for f in circle.findings if f.attribute == "depend" and f.kind is LEFT]
+    assert "web -> db -> web" in left.text
 
 
 def test_node_names_in_a_mapping_are_exact() -> None:

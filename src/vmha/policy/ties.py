@@ -1,0 +1,104 @@
+"""What ties vms together, worked out once for a plan. Where nothing is tied it costs one look at each vm."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from vmha.model.ids import Revision, VmName
+from vmha.model.relations import Dependency, Need
+from vmha.policy.snapshot import Snapshot, VmView
+from vmha.policy.steps import PlacementStep, Step
+
+
+@dataclass(slots=True, kw_only=True)
+class Ties:
+    """``needs``: what a vm needs, without what would close a circle. ``needed_by``: whom a vm's end takes down with it.
+
+    The others are filled while a plan is made. ``gives_way``: exclusive vms that leave their node, and to whom.
+    ``stuck``: vms that no node can take: what is to start after one of them need not wait for it. ``changed``: needed
+    vms whose placements this plan changes.
+    """
+
+    needs: Mapping[VmName, tuple[Dependency, ...]] = field(default_factory=dict)
+    needed_by: Mapping[VmName, list[VmName]] = field(default_factory=dict)
+    gives_way: dict[VmName, VmName] = field(default_factory=dict)
+    stuck: set[VmName] = field(default_factory=set)
+    changed: set[VmName] = field(default_factory=set)
+    endings: dict[VmName, str] | None = None  # policy/dependencies.py
+
+    def decided(self, steps: Iterable[Step]) -> None:
+        """What this plan does, as far as it concerns those that come later in it."""
+        if self.needs:
+            self.changed |= {step.vm for step in steps if isinstance(step, PlacementStep)}
+
+    def standing(self, name: VmName, snapshot: Snapshot) -> tuple[tuple[VmName, Revision], ...]:
+        """The placements of what it needs hard, as they were read: a start compares them."""
+        views = [snapshot.vms.get(VmName(need.vm)) for need in self.needs.get(name, ()) if need.mode is Need.HARD]
+        return tuple((view.name, view.placement.modified) for view in views if view and view.placement)
+
+    def in_order(self, vms: list[VmView]) -> list[VmView]:
+        """What others need comes before them, whatever their importance."""
+        if not self.needs:
+            return vms
+        by_name = {vm.name: vm for vm in vms}
+        return [by_name[name] for name in self.order_of(vm.name for vm in vms) if name in by_name]
+
+    def order_of(self, names: Iterable[VmName]) -> list[VmName]:
+        """Each behind what it needs, directly or by others."""
+        done: dict[VmName, None] = {}
+        for name in names:
+            done |= dict.fromkeys(_after_its_needs(name, self.needs, done))
+        return list(done)
+
+
+def tie(snapshot: Snapshot) -> Ties:
+    needs = {
+        name: vm.spec.value.depends_on for name, vm in snapshot.vms.items() if vm.spec and vm.spec.value.depends_on
+    }
+    if not needs:
+        return Ties()
+    needs = _without_circles(needs)
+    needed_by: dict[VmName, list[VmName]] = {}
+    for name in sorted(needs):
+        for need in needs[name]:
+            if need.mode is Need.HARD:
+                needed_by.setdefault(VmName(need.vm), []).append(name)
+    return Ties(needs=needs, needed_by=needed_by)
+
+
+def _without_circles(needs: Mapping[VmName, tuple[Dependency, ...]]) -> dict[VmName, tuple[Dependency, ...]]:
+    """A circle can not be defined, only be written past the command line: nobody in it would ever start.
+
+    Its vms are gone through by name, and the need that closes it is passed over.
+    """
+    cut: set[tuple[VmName, str]] = set()
+    done: dict[VmName, None] = {}
+    for name in sorted(needs):
+        done |= dict.fromkeys(_after_its_needs(name, needs, done, cut))
+    return {name: tuple(need for need in found if (name, need.vm) not in cut) for name, found in needs.items()}
+
+
+def _after_its_needs(
+    begin: VmName,
+    needs: Mapping[VmName, tuple[Dependency, ...]],
+    done: Mapping[VmName, object],
+    cut: set[tuple[VmName, str]] | None = None,
+) -> Iterator[VmName]:
+    """Depth first, without recursion: a chain may be as long as there are vms. ``cut`` takes what closes a circle."""
+    if begin in done:
+        return
+    entered, left = {begin}, set[VmName]()
+    stack = [(begin, iter(needs.get(begin, ())))]
+    while stack:
+        name, rest = stack[-1]
+        need = next(rest, None)
+        if need is None:
+            stack.pop()
+            left.add(name)
+            yield name
+            continue
+        needed = VmName(need.vm)
+        if needed in entered and needed not in left and cut is not None:
+            cut.add((name, needed))
+        elif needed not in entered and needed not in done:
+            entered.add(needed)
+            stack.append((needed, iter(needs.get(needed, ()))))

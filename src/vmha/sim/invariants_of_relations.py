@@ -1,0 +1,72 @@
+"""What vms are to each other, checked from outside: from the store's raw JSON, with no code of the policy.
+
+Checked at every commit by which a leader gives a vm a place:
+
+* an exclusive vm is given no node on which another vm has a place, and no vm is given a node on which an exclusive one
+  has: what a hand has brought there is none of the leader's doing;
+* a vm that needs another one hard is started only while that one is held.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from vmha.sim.invariants import Violation
+from vmha.sim.record import CommitLine
+
+Json = dict[str, Any]
+
+_PLACING = ("assign", "recover", "migrate")
+_PLACED = ("assigned", "held", "stopping", "migrating")
+
+
+def check_relations(record: Sequence[CommitLine]) -> list[Violation]:
+    """Every breach, in order of time."""
+    specs: dict[str, Json] = {}
+    placements: dict[str, Json] = {}
+    found: list[Violation] = []
+    for line in record:
+        kinds: dict[str, str] = {}
+        for written in line.written:
+            if written.key.startswith("journal/") and written.value:
+                entry = json.loads(written.value)
+                kinds[entry["vm"]] = entry["kind"]
+        for written in line.written:
+            match written.key.split("/"):
+                case ["vms", vm, "spec"]:
+                    _keep(specs, vm, written.value)
+                case ["vms", vm, "placement"]:
+                    _keep(placements, vm, written.value)
+                    if written.value and kinds.get(vm) in _PLACING:
+                        found += _of_a_place(line.at_s, vm, specs, placements)
+                        if kinds[vm] != "migrate":
+                            found += _of_a_start(line.at_s, vm, specs, placements)
+    return found
+
+
+def _keep(book: dict[str, Json], vm: str, value: bytes | None) -> None:
+    if value is None:
+        book.pop(vm, None)
+    else:
+        book[vm] = json.loads(value)
+
+
+def _of_a_place(at_s: float, vm: str, specs: dict[str, Json], placements: dict[str, Json]) -> Iterator[Violation]:
+    node = placements[vm]["target"] or placements[vm]["node"]
+    for other, place in placements.items():
+        if other == vm or place["phase"] not in _PLACED or node not in (place["node"], place["target"]):
+            continue
+        for one in (vm, other):
+            if specs.get(one, {}).get("exclusive", 0):
+                text = f"{vm} is sent to {node}, where {other} has its place, and {one} is exclusive"
+                yield Violation(at_s=at_s, law="exclusive-vms-are-placed-alone", text=text)
+
+
+def _of_a_start(at_s: float, vm: str, specs: dict[str, Json], placements: dict[str, Json]) -> Iterator[Violation]:
+    for need in specs.get(vm, {}).get("depends_on", ()):
+        if need["mode"] != "hard" or need["vm"] not in specs:
+            continue
+        place = placements.get(need["vm"])
+        if place is None or not (place["phase"] in ("held", "migrating") or place["arrival"]):
+            text = f"{vm} is started while {need['vm']}, which it needs, is {place['phase'] if place else 'nowhere'}"
+            yield Violation(at_s=at_s, law="what-is-needed-runs-first", text=text)
