@@ -1,0 +1,61 @@
+"""The judge of relations sees what is wrong: it would be worth nothing otherwise."""
+
+import json
+from typing import Any
+
+from vmha.sim.draw_relations import owed
+from vmha.sim.invariants import Blocked
+from vmha.sim.invariants_of_relations import check_relations
+from vmha.sim.record import CommitLine, Written
+from vmha.sim.schedule import NodeDrawn, Schedule, VmDrawn
+
+
+def spec(vm: str, **fields: Any) -> CommitLine:
+    return line({f"vms/{vm}/spec": {"exclusive": 0, "depends_on": [], **fields}})
+
+
+def placed(vm: str, node: str, *, kind: str = "assign", phase: str = "assigned", **fields: Any) -> CommitLine:
+    placement = {"phase": phase, "node": node, "target": None, "arrival": False, **fields}
+    return line({f"vms/{vm}/placement": placement, "journal/1": {"vm": vm, "kind": kind}})
+
+
+def line(values: dict[str, Any]) -> CommitLine:
+    written = tuple(Written(key=key, value=json.dumps(value).encode()) for key, value in values.items())
+    return CommitLine(at_s=1.0, revision=1, written=written)
+
+
+def laws(*record: CommitLine) -> list[str]:
+    return [violation.law for violation in check_relations(record)]
+
+
+def test_exclusive_vm_is_not_placed_beside_others_nor_others_beside_it() -> None:
+    gpu, web = spec("gpu", exclusive=1), spec("web")
+    assert laws(gpu, web, placed("web", "n1"), placed("gpu", "n1")) == ["exclusive-vms-are-placed-alone"]
+    assert laws(gpu, web, placed("gpu", "n1"), placed("web", "n1")) == ["exclusive-vms-are-placed-alone"]
+    on_its_way = placed("web", "n2", kind="migrate", phase="migrating", target="n1")
+    assert laws(gpu, web, placed("gpu", "n1"), on_its_way) == ["exclusive-vms-are-placed-alone"]
+    assert laws(gpu, web, placed("gpu", "n1"), placed("web", "n2")) == []
+    assert laws(gpu, web, placed("gpu", "n1"), placed("web", "n1", kind="adopt", phase="held")) == []
+
+
+def test_what_is_needed_hard_is_held_before_what_needs_it_is_started() -> None:
+    db, app = spec("db"), spec("app", depends_on=[{"vm": "db", "mode": "hard"}])
+    assert laws(db, app, placed("app", "n1")) == ["what-is-needed-runs-first"]
+    assert laws(db, app, placed("db", "n1"), placed("app", "n1")) == ["what-is-needed-runs-first"]
+    held = placed("db", "n1", kind="claim", phase="held")
+    assert laws(db, app, held, placed("app", "n1")) == []
+    soft = spec("app", depends_on=[{"vm": "db", "mode": "soft"}])
+    assert laws(db, soft, placed("app", "n1")) == []
+
+
+def test_vm_that_is_down_is_excused_only_by_what_is_true() -> None:
+    plain = Schedule(nodes=(NodeDrawn(name="n1"),), vms=(VmDrawn(name="v1"), VmDrawn(name="v2")))
+    exclusive = plain.model_copy(update={"vms": (VmDrawn(name="v1", exclusive=1),)})
+    no_room = Blocked(vm="v2", reason="no node can take it: n1 runs v1, which is exclusive")
+    not_ready = Blocked(vm="v2", reason="v1, which it needs, is not ready")
+    assert owed([no_room], exclusive) == ()
+    assert owed([no_room], plain) == (no_room,)
+    assert owed([not_ready], plain) == (not_ready,)
+    down = Blocked(vm="v1", reason="")
+    assert owed([down, not_ready], plain) == (down,)
+    assert owed([Blocked(vm="v2", reason="v1, which it needs, is stopped")], plain) == ()
