@@ -195,6 +195,11 @@ class Book:
         self.put(KEYS.placement(VmName(vm)), new)
         return self
 
+    def put_placement(self, placement: Placement) -> "Book":
+        """As its holder writes it."""
+        self.put(KEYS.placement(placement.vm), placement)
+        return self
+
     def ended(self, vm: str, last_node: str, ended: RunEnd, *, epoch: int = 1, **fields: Any) -> "Book":
         return self.placed(
             vm, None, phase=Phase.STOPPED, epoch=epoch, last_node=NodeName(last_node), ended=ended, **fields

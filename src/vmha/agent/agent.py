@@ -13,6 +13,7 @@ from vmha.agent.claims import Claims
 from vmha.agent.gate_lists import GateLists
 from vmha.agent.inventory import Inventory
 from vmha.agent.lasting import Lasting
+from vmha.agent.migration_watch import MigrationWatch, try_of
 from vmha.agent.session import SessionKeeper
 from vmha.agent.worker import Worker
 from vmha.fencing.gate_files import Gate
@@ -78,6 +79,7 @@ class Agent:
             on_change=self._mark,
         )
         self._claims.forget = self.inventory.forget
+        self._watch = MigrationWatch(hypervisor=hypervisor, inventory=self.inventory, read_snapshot=mirror.snapshot)
         self._worker = Worker(
             hypervisor=hypervisor,
             inventory=self.inventory,
@@ -88,6 +90,7 @@ class Agent:
             migration_uri=migration_uri,
             gate=gate,
             read_snapshot=mirror.snapshot,
+            watch=self._watch,
         )
         self.account = Account(
             store=store,
@@ -207,7 +210,9 @@ class Agent:
                 self._wake_later(RETRY_S)
             vms, self._dirty = sorted(self._dirty), set()
             for vm in vms:
-                if vm not in self._busy:
+                if vm in self._busy:
+                    self._watch.look(vm)
+                else:
                     self._begin(vm, tasks)
 
     def _begin(self, vm: VmName, tasks: asyncio.TaskGroup) -> None:
@@ -256,11 +261,14 @@ class Agent:
     ) -> Attempt:
         tried = self._worker.migrations_tried.get(vm)
         return Attempt(
-            migration_tried=tried is not None and placement is not None and tried[0] == placement.modified,
+            migration_tried=tried is not None and placement is not None and tried[0] == try_of(placement.value),
             left_by_migration=self._hypervisor.find_ending(vm) is Ending.MIGRATED
             or (placement is not None and self._worker.left_unseen.get(vm) == placement.modified),
             migration_is_ours=placement is not None
-            and (self._worker.migrated.get(vm) == placement.modified or _has_shown_what_came_in(view, placement.value)),
+            and (
+                self._worker.migrated.get(vm) == try_of(placement.value)
+                or _has_shown_what_came_in(view, placement.value)
+            ),
             left_standing=self._standing.has_lasted(vm, local is not None and local.stands_outgoing),
         )
 

@@ -11,6 +11,7 @@ import structlog
 
 from vmha.agent.claims import Claims, Lost
 from vmha.agent.inventory import Inventory
+from vmha.agent.migration_watch import MigrationWatch, Try, try_of
 from vmha.agent.session import SessionKeeper
 from vmha.fencing.gate import NOT_EXPECTED
 from vmha.fencing.gate_files import Gate, GateUnavailable
@@ -23,13 +24,12 @@ from vmha.hypervisor.port import (
     HypervisorUnavailable,
     MigrationFailed,
     MigrationOrder,
-    MigrationProgress,
     StartFailed,
     Tag,
 )
 from vmha.model.clock import Clock
 from vmha.model.domain_xml import tagged
-from vmha.model.errors import Rejected, VmhaError
+from vmha.model.errors import Rejected
 from vmha.model.ids import Epoch, Revision, VmName
 from vmha.model.records import Failure, Phase, Placement, RunEnd, SeenState, Stored
 from vmha.model.vm import Handover, MigrationStyle, VmSpec
@@ -42,7 +42,6 @@ log = structlog.get_logger(__name__)
 STOP_LOOK_S = 0.5
 ASK_AGAIN_S = 10.0
 """A guest that was booting when it was asked to shut down has not heard it: it is asked again after so long."""
-PROGRESS_S = 1.0
 UNSURE_START_S = 5.0
 ARRIVAL_PATIENCE_S = 5.0
 ARRIVAL_RETRY_S = 0.25
@@ -62,7 +61,7 @@ _ENDED = {
 @dataclass(slots=True, kw_only=True)
 class Worker:
     """The hands of an agent. ``migrations_tried`` tells the next decision what this process has already done;
-    ``migrated``, which migrations libvirt has said to be done, under which placement's revision;
+    ``migrated``, which migrations libvirt has said to be done;
     ``left_unseen``, which vms left by migration while it was not there to see it, under which placement's revision;
     ``cleared``, what it has ended itself, under which one.
     """
@@ -76,9 +75,10 @@ class Worker:
     migration_uri: str
     gate: Gate
     read_snapshot: Callable[[], Snapshot]
+    watch: MigrationWatch
     starting: set[VmName] = field(default_factory=set)
-    migrations_tried: dict[VmName, tuple[Revision, str]] = field(default_factory=dict)
-    migrated: dict[VmName, Revision] = field(default_factory=dict)
+    migrations_tried: dict[VmName, tuple[Try, str]] = field(default_factory=dict)
+    migrated: dict[VmName, Try] = field(default_factory=dict)
     left_unseen: dict[VmName, Revision] = field(default_factory=dict)
     cleared: dict[VmName, Revision] = field(default_factory=dict)
 
@@ -329,17 +329,16 @@ class Worker:
             max_downtime_ms=spec.migration.max_downtime_ms,
             auto_converge=spec.migration.auto_converge,
         )
-        watching = asyncio.create_task(self._show_progress(placement.vm), name=f"progress-{placement.vm}")
+        watching = asyncio.create_task(self.watch.attend(placement), name=f"attend-{placement.vm}")
         try:
             await self._send(order)
         except (MigrationFailed, HypervisorUnavailable, DomainMissing) as error:
-            self.migrations_tried[placement.vm] = (read.modified, str(error))
+            self.migrations_tried[placement.vm] = (try_of(placement), str(error))
             log.warning("migration failed", vm=placement.vm, target=placement.target, why=str(error))
             return
         finally:
             watching.cancel()
-            self.inventory.show_progress(placement.vm, "")
-        self.migrated[placement.vm] = read.modified
+        self.migrated[placement.vm] = try_of(placement)
         await self._hand_over(read, spec)
 
     async def _send(self, order: MigrationOrder) -> None:
@@ -354,16 +353,6 @@ class Worker:
                 await asyncio.sleep(ARRIVAL_RETRY_S)
             else:
                 return
-
-    async def _show_progress(self, vm: VmName) -> None:
-        while True:
-            await asyncio.sleep(PROGRESS_S)
-            try:
-                progress = await self.hypervisor.migration_progress(vm)
-            except VmhaError:
-                continue
-            if progress:
-                self.inventory.show_progress(vm, _in_words(progress))
 
     async def _hand_over(self, read: Stored[Placement], spec: VmSpec | None) -> None:
         placement = read.value
@@ -389,9 +378,12 @@ class Worker:
         here = (await self.inventory.refresh()).local(vm)
         if here is None or here.migrating or here.state is SeenState.OUTGOING:
             raise Lost("it is still on its way, or stands as the migration left it")
-        _, why = self.migrations_tried.get(vm, (0, "the migration did not happen"))
+        _, why = self.migrations_tried.get(vm, (None, "the migration did not happen"))
+        if read.value.cancel is not None:
+            why = f"cancelled by {read.value.cancel_by}"
         new = transitions.keep(read.value, why, self.clock.wall())
-        text = f"the migration to {read.value.target} failed, it stays on {self.keeper.node}: {why}"
+        did = "was called off" if read.value.cancel is not None else "failed"
+        text = f"the migration to {read.value.target} {did}, it stays on {self.keeper.node}: {why}"
         await self.claims.write(read, new, kind="migration-failed", text=text)
 
 
@@ -407,12 +399,3 @@ def _migration_address(target: NodeView | None) -> str:
     if target.spec and target.spec.value.migration_address:
         return target.spec.value.migration_address
     return target.status.value.migration_address if target.status else ""
-
-
-def _in_words(progress: MigrationProgress) -> str:
-    mib = 1024 * 1024
-    left, total = progress.remaining_bytes / mib, progress.total_bytes / mib
-    text = f"{progress.elapsed_s:.0f} s, {left:.0f} of {total:.0f} MiB to go"
-    if progress.expected_downtime_ms is not None:
-        text += f", expected downtime {progress.expected_downtime_ms} ms"
-    return text

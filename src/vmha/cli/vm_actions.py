@@ -51,17 +51,28 @@ def restart(ctx: typer.Context, name: VmArgument, wait: Wait = True, timeout: Ti
 def migrate(
     ctx: typer.Context,
     name: VmArgument,
-    to: Annotated[str, typer.Option("--to", help="The node to migrate to.", show_default=False)],
+    to: Annotated[
+        str | None, typer.Option("--to", help="The node to migrate to; the best other one if left out.")
+    ] = None,
     style: Annotated[
         str | None,
         typer.Option(help="live, or pause (it stands still while its memory is copied once); else as it is defined."),
     ] = None,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Call the migration under way off: it stays on its node.")
+    ] = False,
     wait: Wait = True,
     timeout: Timeout = 660.0,
 ) -> None:
-    """Move it to another node without stopping the guest."""
+    """Move it to another node without stopping the guest, or call that off."""
+    from vmha.model.errors import Rejected
     from vmha.model.records import Verb
 
+    if cancel and (to is not None or style is not None):
+        raise Rejected("--cancel goes without --to and --style", accepted="vmha vm migrate --cancel NAME")
+    if cancel:
+        _ask(ctx, Verb.CANCEL, name, None, wait=wait, timeout_s=timeout)
+        return
     _ask(ctx, Verb.MIGRATE, name, to, wait=wait, timeout_s=timeout, style=style)
 
 

@@ -292,6 +292,10 @@ class SimulatedFabric:
         """The guest goes on at its source; the half that arrived goes."""
         course.Course(self, migration).break_off(message)
 
+    def abort_migration(self, migration: Migration) -> None:
+        """As libvirt's abortJob; where all memory is sent there is nothing to abort any more, and that is no error."""
+        course.Course(self, migration).abort()
+
     def takes_reply(self, name: str) -> bool:
         """Whether the last reply of this migration of ``name`` gets lost; it is lost once."""
         is_lost = name in self._lost_replies

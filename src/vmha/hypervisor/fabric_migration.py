@@ -88,6 +88,10 @@ class Course:
         if not is_complete and fabric.is_alive(target) and not target.ends_with_libvirtd:
             fabric.later(target.host, 0.0, lambda: fabric.end(target, Stopped.FAILED))
 
+    def abort(self) -> None:
+        if self._migration.leg is Leg.COPYING:
+            self.break_off("operation aborted: canceled by client")
+
     def abandon(self) -> None:
         """The virsh that drove it is gone: neither libvirtd learns how it ended."""
         self.break_off("the client is gone", resumes=self._migration.leg is Leg.COPYING)

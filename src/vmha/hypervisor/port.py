@@ -172,7 +172,13 @@ class Hypervisor(Protocol):
 
     async def migration_progress(self, name: str) -> MigrationProgress | None: ...
 
-    async def abort_migration(self, name: str) -> None: ...
+    async def abort_migration(self, name: str) -> None:
+        """The guest stays here. No migration to abort is no error, nor one whose memory is all at the target: it ends
+        as it would have ended.
+
+        Raises:
+            DomainMissing, HypervisorUnavailable
+        """
 
     async def set_tag(self, name: str, tag: Tag | None) -> None:
         """Change the tag of a running domain; None takes it off."""

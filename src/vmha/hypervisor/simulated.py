@@ -34,6 +34,7 @@ from vmha.model.errors import Refused, Rejected
 T = TypeVar("T")
 
 ANSWER_TIMEOUT_S = 5.0
+ABORT_TIMEOUT_S = 10.0
 GUEST_MEMORY_BYTES = 1 << 30  # what a migration says it has to send
 
 
@@ -139,8 +140,12 @@ class SimulatedHypervisor:
             await self._wait(migration.outcome, order.timeout_s, what)
         except HypervisorUnavailable as error:
             self._require_power()
-            self._fabric.break_migration(migration, "aborted")
-            raise MigrationFailed(f"{what}: took longer than {order.timeout_s:g} s and was aborted") from error
+            self._fabric.abort_migration(migration)
+            overdue = f"{what}: took longer than {order.timeout_s:g} s and was aborted"
+            try:
+                await self._wait(migration.outcome, ABORT_TIMEOUT_S, what)  # too late to be aborted, it has arrived
+            except (HypervisorUnavailable, MigrationFailed):
+                raise MigrationFailed(overdue) from error
 
     async def migration_progress(self, name: str) -> MigrationProgress | None:
         await self._answer()
@@ -155,7 +160,7 @@ class SimulatedHypervisor:
     async def abort_migration(self, name: str) -> None:
         guest = await self._find(name)
         if guest.migration is not None and guest.migration.source is guest:
-            self._fabric.break_migration(guest.migration, "operation aborted: canceled by client")
+            self._fabric.abort_migration(guest.migration)
 
     async def set_tag(self, name: str, tag: Tag | None) -> None:
         guest = await self._find(name)

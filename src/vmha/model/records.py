@@ -7,7 +7,7 @@ same thing: a decision may follow from both, a guest is started only under a pla
        ^                     |                        |
        |<----WithdrawVm------+                        +--MigrateVm--> migrating --hand over(agent)--> assigned (arrival)
        |                                              |                   |
-       +<--release(agent): it ended by itself---------+<---failed(agent)--+
+       +<--release(agent): it ended by itself---------+<---failed, or cancelled(agent)
        |
        +<--(any phase of a fenced session: the leader, with the proof on record)
     held --left for a place unknown(agent)--> departed --seen on a member--> assigned
@@ -204,6 +204,8 @@ class Placement:
     arrival: bool = False  # assigned by a hand-over: resume what has arrived; boot only if nothing has
     style: MigrationStyle | None = None  # of the migration under way, where it was asked for in another than the vm's
     operation: RequestId | None = None
+    cancel: RequestId | None = None  # of the last migration: the request that calls it off
+    cancel_by: str = ""
     last_node: NodeName | None = None
     ended: RunEnd | None = None
     ended_why: str = ""
@@ -219,6 +221,7 @@ class Verb(StrEnum):
     MIGRATE = "migrate"
     RELOCATE = "relocate"
     RESTART = "restart"
+    CANCEL = "cancel-migration"
     CONFIRM_OFF = "confirm-off"
     CONFIRM_GONE = "confirm-gone"
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName, SessionId, VmName
 from vmha.model.keys import encode
-from vmha.model.records import Candidate, Request, Verb
+from vmha.model.records import Candidate, Phase, Request, Verb
 from vmha.model.vm import Desired, MigrationStyle
 from vmha.operator.client import Edit, OperatorClient, Reading
 from vmha.operator.errors import RefusedByCluster, unknown_name
+from vmha.policy.cancel import waiting_migrations, why_nothing
 from vmha.policy.membership import moment_of_one_reading
 from vmha.policy.plan import judge_all
 from vmha.policy.snapshot import Snapshot
@@ -69,10 +70,13 @@ def _about_a_session(request: Request, snapshot: Snapshot) -> Request:
 
 
 def _check(request: Request, snapshot: Snapshot, wall: float) -> None:
+    if request.verb is Verb.CANCEL:
+        _check_cancel(request, snapshot)
+        return
     if request.verb is not Verb.CONFIRM_OFF:
         _check_vm(request, snapshot)
     if request.node is None:
-        if request.verb in (Verb.MIGRATE, Verb.CONFIRM_OFF):
+        if request.verb is Verb.CONFIRM_OFF:
             raise Rejected(f"{request.verb}: which node?", accepted=", ".join(sorted(snapshot.nodes)))
         return
     if request.node not in snapshot.nodes:
@@ -83,6 +87,18 @@ def _check(request: Request, snapshot: Snapshot, wall: float) -> None:
             message = f"{request.node} can not take {request.vm}: {request.node} {verdict.refusal}"
             refusal = Candidate(node=request.node, refusal=verdict.refusal)
             raise RefusedByCluster(message, candidates=(refusal,))
+
+
+def _check_cancel(request: Request, snapshot: Snapshot) -> None:
+    vm = snapshot.vms.get(request.vm) if request.vm else None
+    if vm is None or vm.spec is None:
+        raise unknown_name("vm", request.vm or "", (view.name for view in snapshot.vms.values() if view.spec))
+    placement = vm.placement.value if vm.placement else None
+    is_moving = placement is not None and (
+        placement.phase is Phase.MIGRATING or (placement.phase is Phase.ASSIGNED and placement.arrival)
+    )
+    if not is_moving and not waiting_migrations(vm, snapshot):
+        raise RefusedByCluster(why_nothing(vm))
 
 
 def _check_vm(request: Request, snapshot: Snapshot) -> None:

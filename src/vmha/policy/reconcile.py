@@ -23,7 +23,7 @@ class Action(StrEnum):
     STOP = "stop"
     MIGRATE = "migrate"
     HAND_OVER = "hand-over"  # gone from here, complete at the target
-    KEEP = "keep"  # the migration failed and the guest is here
+    KEEP = "keep"  # the migration failed, or is called off, and the guest is here
     RESUME_AND_KEEP = "resume-and-keep"  # ... and stands still
     RELEASE = "release"  # it does not run here any more
     DEPART = "depart"  # it was migrated away by hand
@@ -128,7 +128,7 @@ def reconcile(
                     by_hand = _left_by_hand(attempt, target_lacks_it, seen_elsewhere)
                     if by_hand is not None:
                         return by_hand
-                return _migrating(local, attempt, at_target, target_answers, handover)
+                return _migrating(placement, local, attempt, at_target, target_answers, handover)
             case Phase.DEPARTED:
                 return Action.CLEAR if _is_left_over(local, attempt) else Action.NOTHING
     if duplicate is not None and local is not None and local.state is SeenState.RUNNING:
@@ -215,6 +215,7 @@ _WENT_ON = (SeenState.RUNNING, SeenState.PAUSED)
 
 
 def _migrating(
+    placement: Placement,
     local: Local | None,
     attempt: Attempt,
     at_target: Observation | None,
@@ -235,8 +236,9 @@ def _migrating(
             return Action.HAND_OVER
         is_arriving = at_target is not None and at_target.state is SeenState.INCOMING
         return Action.WAIT if is_arriving or is_unknown else Action.RELEASE
+    is_cancelled = placement.cancel is not None
     if local.migrating:
-        return Action.WAIT
+        return Action.KEEP if is_cancelled else Action.WAIT
     match local.state:
         case SeenState.CRASHED:
             return Action.CLEAR
@@ -249,7 +251,7 @@ def _migrating(
             is_known = runs_there or (at_target is None and target_answers)
             return Action.CLEAR if is_known else Action.WAIT
         case _:
-            return Action.KEEP if attempt.migration_tried else Action.MIGRATE
+            return Action.KEEP if attempt.migration_tried or is_cancelled else Action.MIGRATE
 
 
 def _elsewhere(placement: Placement, local: Local | None, attempt: Attempt, me: NodeName) -> Action:

@@ -1,4 +1,4 @@
-"""Operations asked for once: migrate, relocate, restart, and the two confirmations.
+"""Operations asked for once: migrate (and its cancel), relocate, restart, and the two confirmations.
 
 The state of an operation is the placement that carries its id; nothing is remembered elsewhere, so a new leader goes
 on where the old one stopped. Each request ends in exactly one outcome: done, failed or rejected, with its words.
@@ -23,6 +23,7 @@ from vmha.model.records import (
 from vmha.model.settings import Proof
 from vmha.model.vm import Desired
 from vmha.policy import transitions
+from vmha.policy.cancel import decide_cancel
 from vmha.policy.decision import Decision, change, migrate, place, why_there
 from vmha.policy.dependencies import waits_for
 from vmha.policy.membership import former_sessions
@@ -106,6 +107,8 @@ def decide_request(request: Request, vm: VmView | None, ground: Field, moment: M
         return _confirm_off(request, ground, moment, answer)
     if vm is None or vm.spec is None:
         return answer(Progress.REJECTED, f"there is no vm {request.vm}")
+    if request.verb is Verb.CANCEL:
+        return decide_cancel(request, vm, ground, moment, answer)
     placement = vm.placement.value if vm.placement else None
     if placement is None or placement.operation != request.id:
         if _is_too_old(request, moment):
@@ -312,7 +315,7 @@ def _confirm_former(request: Request, node: NodeName, ground: Field, answer: _An
 
 
 def open_requests(ground: Field) -> tuple[dict[str, Request], list[Request]]:
-    """The oldest open request of each vm (later ones wait for it), and those that concern a node."""
+    """The oldest open request of each vm (later ones wait for it, but for a cancel), and those that concern a node."""
     by_vm: dict[str, Request] = {}
     about_nodes: list[Request] = []
     for request in sorted(ground.snapshot.requests.values(), key=lambda r: (r.asked_at, r.id)):
@@ -321,5 +324,7 @@ def open_requests(ground: Field) -> tuple[dict[str, Request], list[Request]]:
         if request.verb is Verb.CONFIRM_OFF:
             about_nodes.append(request)
         else:
-            by_vm.setdefault(request.vm or "", request)
+            first = by_vm.setdefault(request.vm or "", request)
+            if request.verb is Verb.CANCEL and first.verb is not Verb.CANCEL:
+                by_vm[request.vm or ""] = request  # what it calls off comes to its own end after it
     return by_vm, about_nodes

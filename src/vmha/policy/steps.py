@@ -22,6 +22,7 @@ class Change(StrEnum):
     WITHDRAW = "withdraw"  # assigned, and never claimed
     STOP = "stop"  # the holder is to end it
     MIGRATE = "migrate"  # the holder is to send it to a target
+    CANCEL = "cancel"  # the holder is to call a migration off
     DISOWN = "disown"  # no longer managed: forget it, touch nothing
     RELEASE = "release"  # its holder's session is fenced and it is not wanted running
     NOTE = "note"  # nothing moves: why it waits has changed

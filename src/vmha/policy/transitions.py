@@ -1,8 +1,8 @@
 """Every way in which a placement may change, in one place. The table is drawn in ``model.records``.
 
-Who writes it: the leader (assign, adopt, withdraw, ask_stop, ask_migration, forget_holder, note) and the agent that
-holds the vm (claim, release, hand_over, keep, depart). Both write by compare on the record's revision, so that of two
-changes decided on the same reading one loses and is decided again.
+Who writes it: the leader (assign, adopt, withdraw, ask_stop, ask_migration, cancel, forget_holder, note) and the agent
+that holds the vm (claim, release, hand_over, keep, depart). Both write by compare on the record's revision, so that of
+two changes decided on the same reading one loses and is decided again.
 """
 
 from dataclasses import replace
@@ -104,10 +104,18 @@ def ask_migration(
         reason=reason,
         since=wall,
         operation=operation,
+        cancel=None,
+        cancel_by="",
         ended=None,
         ended_why="",
         failback_after=placement.failback_after if failback_after is None else failback_after,
     )
+
+
+def cancel(placement: Placement, request: RequestId, author: str, *, failback_after: Revision) -> Placement:
+    """The holder is to call its migration off. ``since`` stays: it is the same migration, and may be over already."""
+    assert placement.phase is Phase.MIGRATING
+    return replace(placement, cancel=request, cancel_by=author, failback_after=failback_after)
 
 
 def hand_over(placement: Placement, wall: float, *, already_running_in: SessionId | None = None) -> Placement:
@@ -135,9 +143,14 @@ def keep(placement: Placement, why: str, wall: float) -> Placement:
     """A migration did not happen: the vm stays with its holder."""
     assert placement.phase is Phase.MIGRATING
     failure = Failure(node=placement.target or NodeName(""), at=wall, error=why)
+    reason = placement.reason
+    if placement.cancel is not None:
+        text = f"its migration to {placement.target} was cancelled by {placement.cancel_by}"
+        reason = Reason(rule="operator-cancelled", text=text, cause=reason.cause)
     return replace(
         placement,
         phase=Phase.HELD,
+        reason=reason,
         target=None,
         style=None,
         since=wall,

@@ -107,8 +107,11 @@ class Hands:
     async def remove(self, vm: str) -> None:
         await vms.remove_vm(self.operator, vm)
 
-    async def migrate(self, vm: str, to: str, *, style: MigrationStyle | None = None) -> Request:
+    async def migrate(self, vm: str, to: str | None, *, style: MigrationStyle | None = None) -> Request:
         return await submit(self.operator, Verb.MIGRATE, vm=vm, node=to, style=style)
+
+    async def cancel_migration(self, vm: str) -> Request:
+        return await submit(self.operator, Verb.CANCEL, vm=vm)
 
     async def relocate(self, vm: str, to: str | None) -> Request:
         return await submit(self.operator, Verb.RELOCATE, vm=vm, node=to)

@@ -31,6 +31,7 @@ LEADERS_KINDS = frozenset(
         "withdraw",
         "stop",
         "migrate",
+        "cancel",
         "disown",
         "release",
         "note",

@@ -49,6 +49,10 @@ class Stage:
         self._ends[what] = end
         asyncio.get_running_loop().call_later(for_s, self._release, what)
 
+    def later(self, after_s: float, do: End) -> None:
+        """Done all the same when everything is mended meanwhile."""
+        asyncio.get_running_loop().call_later(after_s, self._end, do)
+
     def is_held(self, what: str) -> bool:
         return what in self._holds
 

@@ -61,8 +61,8 @@ def test_every_verb_has_help(group: list[str], capsys: pytest.CaptureFixture[str
 
 
 def test_missing_arguments_are_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["vm", "migrate", "web"]) == ExitCode.BAD_INPUT
-    assert "--to" in capsys.readouterr().err
+    assert run(["vm", "add", "web"]) == ExitCode.BAD_INPUT
+    assert "--xml" in capsys.readouterr().err
 
 
 def test_no_cluster_named_is_told_in_one_line(

@@ -37,10 +37,12 @@ async def test_a_request_names_who_asks_for_what_and_when_it_expires(running: Cl
 REFUSED = [
     pytest.param(Verb.MIGRATE, "wbe", "h2", UnknownName, "did you mean web", id="unknown vm"),
     pytest.param(Verb.MIGRATE, "web", "h22", UnknownName, "did you mean h2", id="unknown node"),
-    pytest.param(Verb.MIGRATE, "web", None, Rejected, "h1, h2", id="migration to nowhere"),
+    pytest.param(Verb.CONFIRM_OFF, None, None, Rejected, "h1, h2", id="confirming nothing"),
     pytest.param(Verb.MIGRATE, "web", "h3", RefusedByCluster, "h3 is offline", id="node that is down"),
     pytest.param(Verb.RELOCATE, "web", "h4", RefusedByCluster, "h4 is in maintenance", id="drained node"),
     pytest.param(Verb.RESTART, "off", None, RefusedByCluster, "vmha vm start off", id="stopped vm"),
+    pytest.param(Verb.CANCEL, "web", None, RefusedByCluster, "not being migrated; it is held on h1", id="no migration"),
+    pytest.param(Verb.CANCEL, "wbe", None, UnknownName, "did you mean web", id="cancel for an unknown vm"),
     pytest.param(Verb.CONFIRM_OFF, None, "h22", UnknownName, "did you mean h2", id="confirming an unknown node"),
 ]
 

@@ -175,7 +175,7 @@ class Life:
         self.serial += 1
         match self.draw(st.integers(0, 2)):
             case 0:
-                verb = self.draw(st.sampled_from([Verb.MIGRATE, Verb.RELOCATE, Verb.RESTART]))
+                verb = self.draw(st.sampled_from([Verb.MIGRATE, Verb.CANCEL, Verb.RELOCATE, Verb.RESTART]))
                 self.book.request(verb, name=f"r{self.serial}", vm=vm, node=node)
             case 1:
                 self.book.request(Verb.CONFIRM_OFF, name=f"r{self.serial}", node=node)
