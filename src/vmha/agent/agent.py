@@ -307,6 +307,10 @@ class Agent:
                     return
             if self._decide(vm, view, read, snapshot) is not action:
                 return  # the record that this task reads may be a later one: it may name another node by now
+            if action is Action.CLEAR and self._is_second(vm):
+                await self._tell(
+                    vm, "duplicate-ended", f"the second copy that was paused on {self._keeper.node} is ended"
+                )
             log.info("doing", action=str(action), vm=vm)
             await self._worker.do(action, read, vm, view.spec.value if view and view.spec else None)
             if action is Action.ALARM_DUPLICATE:
@@ -339,20 +343,28 @@ class Agent:
         if known is None or decode(Observation, known.value, where=known.key).state is not SeenState.RUNNING:
             return False
         text = f"it ran on {self._keeper.node} too, while {rightful.node} holds it"
+        is_told = await self._tell(vm, "duplicate", text)
+        if is_told:
+            log.warning("a second copy runs here", vm=vm, holder=rightful.node)
+        return is_told
+
+    def _is_second(self, vm: VmName) -> bool:
+        local = self.inventory.reading.local(vm) if self.inventory.reading else None
+        return local is not None and local.second
+
+    async def _tell(self, vm: VmName, kind: str, text: str) -> bool:
+        """Into the journal, by a session that lives. False: it does not."""
         await self._journal.refresh()
-        entry = self._journal.entry("duplicate", text, vm=vm, node=self._keeper.node)
+        entry = self._journal.entry(kind, text, vm=vm, node=self._keeper.node)
         session = self._keeper.current
         if session is None:
             return False
         beat = Created(self._keys.beat(self._keeper.node), session.beat_created)
         try:
-            is_told = (await self._store.txn([beat], [entry])).succeeded
+            return (await self._store.txn([beat], [entry])).succeeded
         except LeaseGone:
             self._journal.forget_lease()
             raise
-        if is_told:
-            log.warning("a second copy runs here", vm=vm, holder=rightful.node)
-        return is_told
 
     async def _settle(self, vm: VmName) -> None:
         """Let the mirror see what was written, so that the next look is not at the past."""

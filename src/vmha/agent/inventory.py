@@ -53,6 +53,7 @@ class Reading:
             state=_SEEN[view.state],
             epoch=view.tag.epoch if view.tag else None,
             tagged=view.tag is not None,
+            second=view.tag is not None and view.tag.second,
             migrating=view.migrating,
             has_switched=view.state is DomainState.OUTGOING and view.reason.startswith("postcopy"),
         )
@@ -231,4 +232,5 @@ class Inventory:
             uuid=view.uuid,
             since=self._clock.wall(),
             progress=self._progress.get(vm, ""),
+            second=view.tag is not None and view.tag.second,
         )

@@ -95,7 +95,7 @@ class Worker:
             case Action.ALARM_DUPLICATE:
                 return  # it is on record by now
             case Action.PAUSE_DUPLICATE:
-                await self.hypervisor.suspend(vm)
+                await self._pause_second(vm)
                 return
             case _:
                 assert read is not None
@@ -307,6 +307,13 @@ class Worker:
         )
         new = transitions.depart(read.value, why, self.clock.wall())
         await self.claims.write(read, new, kind="departed", text=why)
+
+    async def _pause_second(self, vm: VmName) -> None:
+        """Marked first: an agent that dies in between leaves a copy that runs on, and is found again."""
+        here = (await self.inventory.refresh()).local(vm)
+        epoch = here.epoch if here and here.epoch is not None else Epoch(0)
+        await self.hypervisor.set_tag(vm, Tag(cluster=self.cluster, vm=vm, epoch=epoch, second=True))
+        await self.hypervisor.suspend(vm)
 
     # --- migrating
 

@@ -136,6 +136,7 @@ class Observation:
     uuid: str = ""
     since: float = 0.0
     progress: str = ""
+    second: bool = False  # it ran while the holder's did, and was paused for that: it never becomes the vm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -98,6 +98,8 @@ def _settle_as_found(vm: VmView, ground: Field) -> Decision:
 def _unsettled(vm: VmView, ground: Field) -> str:
     """Unknown is not absent: what must be known before a vm is started that nobody holds. '' when all is known."""
     for seen in ground.snapshot.observations(vm):
+        if seen.second:
+            return f"{seen.node} still has the second copy that was paused there: it is ended first"
         return f"{seen.node} still shows it as {seen.state}"
     if vm.placement and vm.placement.value.epoch > 0:
         return ""  # its last holder reported it gone
@@ -350,7 +352,8 @@ def _drain(vm: VmView, held: Placement, ground: Field, moment: Moment, why: str)
     assert held.node
     if busy := too_busy(held.node, ground):
         return Decision(waiting=Waiting(vm=vm.name, text=busy))
-    choice = choose(vm.spec.value, ground, owner=held.node, avoid={held.node: why}, failures=held.failures, moving=True)
+    avoid = {seen.node: "has something of it already" for seen in ground.snapshot.observations(vm)} | {held.node: why}
+    choice = choose(vm.spec.value, ground, owner=held.node, avoid=avoid, failures=held.failures, moving=True)
     if choice.node is None:
         return wait(vm, "no-node-can-take-it", f"{held.node} {why}; {in_short(choice)}", choice, moment=moment)
     reason = Reason(

@@ -64,6 +64,7 @@ class Local:
     tagged: bool = False
     migrating: bool = False  # out of this node, in progress
     has_switched: bool = False  # out of this node by post-copy: it goes on at its target, or did
+    second: bool = False  # it was paused as a second copy
 
     @property
     def stands_outgoing(self) -> bool:
@@ -114,7 +115,9 @@ def reconcile(
     at_target: what the target of a migration, if its session lives, saw of the vm.
     """
     if placement is None or not (managed or _is_on_its_way(placement)):
-        return Action.UNTAG if local and local.tagged and not managed else Action.NOTHING
+        return Action.UNTAG if local and local.tagged and not managed and not _stands_aside(local) else Action.NOTHING
+    if local is not None and local.second and not local.migrating and _is_due_to_end(placement, me, session):
+        return Action.CLEAR
     if placement.node == me:
         match placement.phase:
             case Phase.ASSIGNED:
@@ -134,6 +137,30 @@ def reconcile(
     if duplicate is not None and local is not None and local.state is SeenState.RUNNING:
         return _DUPLICATE[duplicate]
     return _elsewhere(placement, local, attempt, me)
+
+
+def _stands_aside(local: Local) -> bool:
+    """A second copy that stands keeps its mark, or it would be adopted when the vm is added again. One that somebody
+    has let run, while the vm was nobody's, is the vm as far as anybody knows.
+    """
+    return local.second and local.state is SeenState.PAUSED
+
+
+def _is_due_to_end(placement: Placement, me: NodeName, session: SessionId) -> bool:
+    """What becomes of a second copy: it stands while the vm runs, or may run, elsewhere, and never becomes the vm.
+
+    Its memory is older than the disk, or was never in step with it. Nobody holds the vm any more, or it is to boot
+    anew: then the copy is in the way, and is ended. Where it has been adopted after all (by an earlier version), also.
+    """
+    match placement.phase:
+        case Phase.STOPPED:
+            return True
+        case Phase.ASSIGNED:
+            return not placement.arrival or placement.node == me
+        case Phase.HELD | Phase.MIGRATING:
+            return placement.node == me and placement.session == session
+        case _:
+            return False
 
 
 _DUPLICATE = {
