@@ -10,6 +10,7 @@ from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.hypervisor.fabric_state import Memory
 from vmha.hypervisor.port import DomainState
+from vmha.hypervisor.states import Mark
 from vmha.model.records import Phase
 from vmha.model.settings import ClusterConfig, GateMode, Profile
 from vmha.sim.hands import domain_xml
@@ -149,3 +150,27 @@ def test_what_is_left_of_a_removed_vm_is_a_second_copy_and_it_boots_anew_when_it
         await boots_anew(cluster, before)
 
     with_a_second_copy(scene)
+
+
+def test_second_copy_that_came_by_a_migration_is_known_for_one_once_the_holder_has_said_so_for_a_while() -> None:
+    """At first its source may be speaking of the past: then what came by migration is the vm, and must not be ended."""
+
+    async def scene(cluster: Cluster) -> None:
+        await cluster.hands.configure(ClusterConfig(profile=Profile.TUNED, gate=GateMode.OFF))
+        await add_running(cluster, "web")
+        before = memories(cluster)
+        cluster.world.fabric.lose_migration_reply("web")
+        cluster.hands.virsh_migrate("web", "n2")
+        await until(lambda: STANDS in instances(cluster), what="the second copy to be paused", timeout_s=60.0)
+        assert cluster.where("web") == ["n1"]
+        assert not is_second(cluster)
+        await until(lambda: is_second(cluster), what="it to be known for one", timeout_s=60.0)
+        cluster.hands.host("n1").power_off()
+        await boots_anew(cluster, before)
+
+    in_cluster(scene)
+
+
+def is_second(cluster: Cluster) -> bool:
+    guest = cluster.world.fabric.host("n2").guests["web"]
+    return guest.mark is Mark.SECOND

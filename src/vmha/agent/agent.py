@@ -32,7 +32,7 @@ from vmha.model.records import (
 from vmha.model.vm import Handover, OnDuplicate
 from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, needs_fresh_reading, reconcile
 from vmha.policy.snapshot import Snapshot, VmView
-from vmha.policy.tracking import DUPLICATE_GRACE_S, find_rightful
+from vmha.policy.tracking import DUPLICATE_GRACE_S, SURE_OF_SECOND_S, find_rightful, stands_beside
 from vmha.store.journal import Journal
 from vmha.store.mirror import Mirror
 from vmha.store.port import Created, LeaseGone, Store
@@ -92,6 +92,7 @@ class Agent:
             read_snapshot=mirror.snapshot,
             watch=self._watch,
         )
+        self.inventory.may_vouch = lambda: not self._worker.starts_a_removed_one()
         self.account = Account(
             store=store,
             keys=keys,
@@ -110,6 +111,7 @@ class Agent:
         self._busy: dict[VmName, asyncio.Task[None]] = {}
         self._alarmed: set[VmName] = set()
         self._duplicate = Lasting(clock, DUPLICATE_GRACE_S, self._mark)
+        self._beside = Lasting(clock, SURE_OF_SECOND_S, self._mark)
         self._answering = Lasting(clock, UNSURE_ARRIVAL_S, self._mark)
         self._standing = Lasting(clock, LEFT_STANDING_S, self._mark)
         mirror.subscribe(self._keys_changed)
@@ -179,6 +181,8 @@ class Agent:
                 self._gate_lists.is_stale |= parts[-1] == "spec"
             elif parts[0] == "nodes" and len(parts) == 4:
                 vms.add(VmName(parts[3]))
+            elif parts[0] == "removed":
+                self.inventory.look_again()
             elif parts in (("config",), ("nodes", self._keeper.node, "spec")):
                 self._gate_lists.is_stale = True
                 self._wake.set()
@@ -251,6 +255,9 @@ class Agent:
             seen_elsewhere=_is_seen_elsewhere(self._keeper.node, view, placement, snapshot),
             handover=handover,
             duplicate=self._on_duplicate(vm, view, snapshot),
+            stands_beside=self._beside.has_lasted(
+                vm, view is not None and stands_beside(view, self._keeper.node, snapshot)
+            ),
         )
         if snapshot.unsettled and action not in SAYS_WHAT_IS:
             return Action.NOTHING  # the placement may be of the past (policy/restored.py)

@@ -19,6 +19,7 @@ from vmha.model.ids import Revision, SessionId, VmName
 from vmha.model.keys import Keys, encode
 from vmha.model.records import Observation, SeenState
 from vmha.policy.reconcile import Local
+from vmha.policy.removed import identities
 from vmha.policy.snapshot import Snapshot
 from vmha.store.port import Compare, Created, Delete, Op, Put, Store
 
@@ -83,6 +84,8 @@ class Inventory:
         self.trouble = "the hypervisor has not answered yet"
         self.looked_for = Revision(0)
         """The newest definition of a vm that the published inventory has looked for."""
+        self.may_vouch: Callable[[], bool] = lambda: True
+        """Whether what is not here now will not be here in a moment: no start of a removed vm is under way."""
         hypervisor.subscribe(self._heard)
 
     def _heard(self, event: DomainEvent) -> None:
@@ -114,8 +117,16 @@ class Inventory:
             self._look.set()
 
     def managed_uuids(self) -> tuple[str, ...]:
-        """Identities of this node's guests of the cluster, for the guard."""
-        return tuple(sorted(view.uuid for view in self.reading.domains.values())) if self.reading else ()
+        """Identities of this node's guests of the cluster, for the guard; those of removed vms are nobody's."""
+        if self.reading is None:
+            return ()
+        vms = self._read_snapshot().vms
+        ours = (
+            view.uuid
+            for vm, view in self.reading.domains.items()
+            if view.tag is not None or ((known := vms.get(vm)) is not None and (known.spec or known.placement))
+        )
+        return tuple(sorted(ours))
 
     async def run(self) -> None:
         while True:
@@ -144,7 +155,7 @@ class Inventory:
         return self.reading
 
     async def _look_and_publish(self) -> bool:
-        newest = self.newest_definition()
+        newest = self.newest_definition() if self.may_vouch() else self.looked_for
         try:
             await self.refresh()
         except VmhaError as error:
@@ -166,12 +177,13 @@ class Inventory:
         return done
 
     def newest_definition(self) -> Revision:
-        """A guest of a vm that is defined later may be here, and be nobody's yet."""
-        defined = (vm.spec.created for vm in self._read_snapshot().vms.values() if vm.spec)
-        return max(defined, default=Revision(0))
+        """A guest of a vm that is defined later may be here, nobody's yet; or of one that was removed, nobody's now."""
+        snapshot = self._read_snapshot()
+        defined = [vm.spec.created for vm in snapshot.vms.values() if vm.spec]
+        return max((*defined, *(one.created for one in snapshot.removed.values())), default=Revision(0))
 
     def _by_identity(self) -> dict[str, VmName]:
-        known: dict[str, VmName] = {}
+        known: dict[str, VmName] = dict(identities(self._read_snapshot()))
         for name, vm in self._read_snapshot().vms.items():
             if vm.spec:
                 known[vm.spec.value.uuid] = known[name] = name

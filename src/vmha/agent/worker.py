@@ -97,6 +97,9 @@ class Worker:
             case Action.PAUSE_DUPLICATE:
                 await self._pause_second(vm)
                 return
+            case Action.MARK_SECOND:
+                await self._mark_second(vm)
+                return
             case _:
                 assert read is not None
         match action:
@@ -258,6 +261,9 @@ class Worker:
             if not error.is_begun:
                 raise
 
+    def starts_a_removed_one(self) -> bool:
+        return any(map(self._is_removed, self.starting))
+
     def _is_removed(self, vm: VmName) -> bool:
         """Taken out of the cluster meanwhile: its guest is nobody's to end any more."""
         view = self.read_snapshot().vms.get(vm)
@@ -309,11 +315,19 @@ class Worker:
         await self.claims.write(read, new, kind="departed", text=why)
 
     async def _pause_second(self, vm: VmName) -> None:
-        """Marked first: an agent that dies in between leaves a copy that runs on, and is found again."""
+        """Marked first: an agent that dies in between leaves a copy that runs on, and is found again.
+
+        Not at once if it came by migration: it may be the rightful one, and what its source shows of the past.
+        """
+        view = (await self.inventory.refresh()).domains.get(vm)
+        if view is not None and view.reason == "booted":
+            await self._mark_second(vm)
+        await self.hypervisor.suspend(vm)
+
+    async def _mark_second(self, vm: VmName) -> None:
         here = (await self.inventory.refresh()).local(vm)
         epoch = here.epoch if here and here.epoch is not None else Epoch(0)
         await self.hypervisor.set_tag(vm, Tag(cluster=self.cluster, vm=vm, epoch=epoch, second=True))
-        await self.hypervisor.suspend(vm)
 
     # --- migrating
 

@@ -254,6 +254,32 @@ class UuidClaim:
     vm: VmName
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whereabouts:
+    """A node that ran a vm, and the session of it that said so last."""
+
+    node: NodeName
+    session: SessionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedVm:
+    """``removed/<id>``: a vm that is no longer defined, and where it may still run. Written with the removal; then the
+    leader's (policy/removed.py), which deletes it as soon as it is known to run nowhere.
+
+    ``departed``: it had been migrated out of the cluster, and why that is thought.
+    """
+
+    schema: int = SCHEMA
+    id: str
+    vm: VmName
+    uuid: str = ""
+    at: float
+    by: str = ""
+    departed: str = ""
+    places: tuple[Whereabouts, ...] = ()
+
+
 class Progress(StrEnum):
     RUNNING = "running"
     DONE = "done"

@@ -31,6 +31,7 @@ class Action(StrEnum):
     CLEAR = "clear"  # end what is left of a guest that nobody may run here
     ALARM_DUPLICATE = "alarm-duplicate"  # ...: say so, and leave it
     PAUSE_DUPLICATE = "pause-duplicate"  # a second copy, while the holder's runs: make it stand still
+    MARK_SECOND = "mark-second"  # a copy stands here, and is certainly one too many: it must never become the vm
     UNTAG = "untag"  # no longer managed: take our mark off, touch nothing else
 
 
@@ -38,6 +39,7 @@ DESTRUCTIVE = frozenset(
     {
         Action.ALARM_DUPLICATE,
         Action.PAUSE_DUPLICATE,
+        Action.MARK_SECOND,
         Action.CLEAR,
         Action.RESUME_ARRIVAL,
         Action.RESUME_AND_KEEP,
@@ -103,6 +105,7 @@ def reconcile(
     seen_elsewhere: bool = False,
     handover: Handover = Handover.SAFE,
     duplicate: OnDuplicate | None = None,
+    stands_beside: bool = False,
 ) -> Action:
     """Args:
     target_answers: what is not seen at the target of a migration is known not to be there. Only where libvirt lets
@@ -111,6 +114,7 @@ def reconcile(
         has not said so for long enough yet; False: its session is over, it will say nothing any more.
     seen_elsewhere: a member that is neither this one nor the target runs it.
     duplicate: the holder has been running it for a while, and it runs here as well; what to do then.
+    stands_beside: the holder has been running it, and answering, for so long that what stands here is one too many.
     managed: the vm is defined in the cluster.
     at_target: what the target of a migration, if its session lives, saw of the vm.
     """
@@ -136,6 +140,8 @@ def reconcile(
                 return Action.CLEAR if _is_left_over(local, attempt) else Action.NOTHING
     if duplicate is not None and local is not None and local.state is SeenState.RUNNING:
         return _DUPLICATE[duplicate]
+    if stands_beside and local is not None and local.state is SeenState.PAUSED and not local.second:
+        return Action.MARK_SECOND
     return _elsewhere(placement, local, attempt, me)
 
 
