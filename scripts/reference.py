@@ -39,7 +39,6 @@ def _named(pattern: tuple[str, ...]) -> list[tuple[str, str]]:
         "nodes": "node",
         "vms": "vm",
         "uuids": "uuid",
-        "removed": "id",
         "requests": "id",
         "outcomes": "id",
         "journal": "id",

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -17,6 +16,8 @@ from vmha.hypervisor.port import (
     DomainState,
     DomainView,
     Ending,
+    GuestAgentMissing,
+    GuestAgentSilent,
     Hypervisor,
     MigrationFailed,
     StartFailed,
@@ -224,24 +225,15 @@ async def test_tag_of_a_running_guest_can_be_changed_and_taken_off(world: Hyperv
     await eventually(look)
 
 
-async def test_second_copy_keeps_its_mark_whatever_is_done_to_it_and_is_not_resumed(world: HypervisorWorld) -> None:
-    await world.one.start(guest_xml("web", epoch=4))
-    marked = replace(tag("web", 4), second=True)
-    await world.one.set_tag("web", marked)
-    assert (await see(world.one, "web", DomainState.RUNNING)).tag == marked
-    await world.one.suspend("web")
-    await world.reopen()
-    assert (await see(world.one, "web", DomainState.PAUSED)).tag == marked
-    with pytest.raises(Refused, match="second copy"):
-        await world.one.resume("web")
-    await world.one.set_tag("web", tag("web", 5))
-    await world.virsh_resume("web")
-    assert (await see(world.one, "web", DomainState.RUNNING)).tag == replace(tag("web", 5), second=True)
-    await world.restart_libvirtd()
-    assert (await see(world.one, "web", DomainState.RUNNING)).tag == replace(tag("web", 5), second=True)
-    await world.one.set_tag("web", None)
-    await world.one.set_tag("web", tag("web", 6))
-    assert (await see(world.one, "web", DomainState.RUNNING)).tag == tag("web", 6)
+async def test_guest_without_an_agent_is_told_from_one_whose_agent_is_silent(world: HypervisorWorld) -> None:
+    await world.one.start(guest_xml("web"))
+    with pytest.raises(GuestAgentMissing, match="web"):
+        await world.one.ping_agent("web", timeout_s=1.0)
+    await world.one.start(guest_xml("db", agent=True))
+    with pytest.raises(GuestAgentSilent, match="db"):
+        await world.one.ping_agent("db", timeout_s=1.0)
+    with pytest.raises(DomainMissing, match="mail"):
+        await world.one.ping_agent("mail", timeout_s=1.0)
 
 
 async def test_capacity_names_the_host(world: HypervisorWorld) -> None:

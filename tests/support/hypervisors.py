@@ -29,6 +29,9 @@ POWER_BUTTON_SECTOR = bytes.fromhex(
 )
 
 
+AGENT_CHANNEL = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+
+
 def tag(name: str, epoch: int) -> Tag:
     return Tag(cluster=CLUSTER, vm=VmName(name), epoch=Epoch(epoch))
 
@@ -37,7 +40,9 @@ def boot_sector() -> bytes:
     return (POWER_BUTTON_SECTOR.ljust(510, b"\0") + b"\x55\xaa").ljust(DISK_BYTES, b"\0")
 
 
-def guest_xml(name: str, *, epoch: int = 1, uuid: str | None = None, disk: str = "/run/boot.img") -> str:
+def guest_xml(
+    name: str, *, epoch: int = 1, uuid: str | None = None, disk: str = "/run/boot.img", agent: bool = False
+) -> str:
     """A guest that needs next to nothing, moves its payload slowly, and obeys its power button."""
     xml = f"""<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
       <name>{name}</name>
@@ -52,6 +57,7 @@ def guest_xml(name: str, *, epoch: int = 1, uuid: str | None = None, disk: str =
         </disk>
         <controller type='usb' model='none'/>
         <memballoon model='none'/>
+        {AGENT_CHANNEL if agent else ""}
       </devices>
       <qemu:commandline>
         <qemu:arg value='-device'/><qemu:arg value='loader,file=/run/payload,addr=0x400000'/>
@@ -89,9 +95,6 @@ class HypervisorWorld(Protocol):
 
     async def virsh_suspend(self, name: str) -> None:
         """By hand, on two."""
-
-    async def virsh_resume(self, name: str) -> None:
-        """By hand, on one."""
 
     async def restart_libvirtd(self) -> None:
         """On both hosts."""
@@ -186,9 +189,6 @@ class RealWorld:
     async def virsh_suspend(self, name: str) -> None:
         await asyncio.to_thread(self.hosts.two.virsh, "suspend", name)
 
-    async def virsh_resume(self, name: str) -> None:
-        await asyncio.to_thread(self.hosts.one.virsh, "resume", name)
-
     async def restart_libvirtd(self) -> None:
         for host in (self.hosts.one, self.hosts.two):
             await asyncio.to_thread(host.restart_libvirtd)
@@ -252,9 +252,6 @@ class SimulatedWorld:
 
     async def virsh_suspend(self, name: str) -> None:
         self.fabric.virsh_suspend(name, "two")
-
-    async def virsh_resume(self, name: str) -> None:
-        self.fabric.virsh_resume(name, "one")
 
     async def restart_libvirtd(self) -> None:
         for host in ("one", "two"):

@@ -11,6 +11,7 @@ import structlog
 from vmha.agent.account import Account
 from vmha.agent.claims import Claims
 from vmha.agent.gate_lists import GateLists
+from vmha.agent.health import HealthWatch
 from vmha.agent.inventory import Inventory
 from vmha.agent.lasting import Lasting
 from vmha.agent.migration_watch import MigrationWatch, try_of
@@ -30,9 +31,11 @@ from vmha.model.records import (
     Stored,
 )
 from vmha.model.vm import Handover, OnDuplicate
+from vmha.policy.health import Consequence
 from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, needs_fresh_reading, reconcile
 from vmha.policy.snapshot import Snapshot, VmView
-from vmha.policy.tracking import DUPLICATE_GRACE_S, SURE_OF_SECOND_S, find_rightful, stands_beside
+from vmha.policy.tracking import DUPLICATE_GRACE_S, find_rightful
+from vmha.probing.port import Probes
 from vmha.store.journal import Journal
 from vmha.store.mirror import Mirror
 from vmha.store.port import Created, LeaseGone, Store
@@ -63,12 +66,21 @@ class Agent:
         migration_uri: str,
         address: str,
         migration_address: str,
+        probes: Probes | None = None,
     ) -> None:
         self._store, self._keys, self._clock, self._mirror = store, keys, clock, mirror
         self._hypervisor, self._keeper, self._gate = hypervisor, keeper, gate
         self._prefix = keys.prefix
         self._journal = Journal(store, keys, clock, keeper.node, days=lambda: mirror.snapshot().config.journal_days)
         self._claims = Claims(store, keys, keeper, self._journal)
+        self._health = HealthWatch(
+            probes=probes,
+            hypervisor=hypervisor,
+            clock=clock,
+            node=keeper.node,
+            read_snapshot=mirror.snapshot,
+            on_change=self._health_changed,
+        )
         self.inventory = Inventory(
             hypervisor=hypervisor,
             store=store,
@@ -77,6 +89,7 @@ class Agent:
             keeper=keeper,
             read_snapshot=mirror.snapshot,
             on_change=self._mark,
+            read_health=self._health.health,
         )
         self._claims.forget = self.inventory.forget
         self._watch = MigrationWatch(hypervisor=hypervisor, inventory=self.inventory, read_snapshot=mirror.snapshot)
@@ -91,8 +104,8 @@ class Agent:
             gate=gate,
             read_snapshot=mirror.snapshot,
             watch=self._watch,
+            health=self._health,
         )
-        self.inventory.may_vouch = lambda: not self._worker.starts_a_removed_one()
         self.account = Account(
             store=store,
             keys=keys,
@@ -111,7 +124,6 @@ class Agent:
         self._busy: dict[VmName, asyncio.Task[None]] = {}
         self._alarmed: set[VmName] = set()
         self._duplicate = Lasting(clock, DUPLICATE_GRACE_S, self._mark)
-        self._beside = Lasting(clock, SURE_OF_SECOND_S, self._mark)
         self._answering = Lasting(clock, UNSURE_ARRIVAL_S, self._mark)
         self._standing = Lasting(clock, LEFT_STANDING_S, self._mark)
         mirror.subscribe(self._keys_changed)
@@ -129,6 +141,7 @@ class Agent:
             tasks.create_task(self.inventory.run(), name="inventory")
             tasks.create_task(self._reconcile_on(tasks), name="reconciler")
             tasks.create_task(self._sweep_on(), name="sweep")
+            tasks.create_task(self._health.run(), name="health")
 
     def session_changed(self) -> None:
         """The session began, ended, or changed its armed level."""
@@ -181,8 +194,6 @@ class Agent:
                 self._gate_lists.is_stale |= parts[-1] == "spec"
             elif parts[0] == "nodes" and len(parts) == 4:
                 vms.add(VmName(parts[3]))
-            elif parts[0] == "removed":
-                self.inventory.look_again()
             elif parts in (("config",), ("nodes", self._keeper.node, "spec")):
                 self._gate_lists.is_stale = True
                 self._wake.set()
@@ -190,6 +201,15 @@ class Agent:
             self._mark(vms)
             if self.inventory.newest_definition() > self.inventory.looked_for:
                 self.inventory.look_again()  # it may run here already
+
+    def _health_changed(self, vm: VmName) -> None:
+        local = self.inventory.reading.local(vm) if self.inventory.reading else None
+        if local is None:
+            return
+        self.inventory.show_health(vm, self._health.health(vm, local.epoch))
+        judged = self._health.judged(vm, local.epoch)
+        if judged and judged.consequence is not Consequence.NONE:
+            self._mark({vm})
 
     async def _sweep_on(self) -> None:
         """The backstop: everything is worth a look now and then."""
@@ -222,6 +242,9 @@ class Agent:
     def _begin(self, vm: VmName, tasks: asyncio.TaskGroup) -> None:
         snapshot = self._mirror.snapshot()
         view = snapshot.vms.get(vm)
+        if self.inventory.reading is not None:
+            confirmed = self._keeper.confirmed
+            self._health.follow(vm, self.inventory.reading.local(vm), confirmed.id if confirmed else None)
         action = self._decide(vm, view, view.placement if view else None, snapshot)
         if action in (Action.NOTHING, Action.WAIT):
             return
@@ -255,9 +278,6 @@ class Agent:
             seen_elsewhere=_is_seen_elsewhere(self._keeper.node, view, placement, snapshot),
             handover=handover,
             duplicate=self._on_duplicate(vm, view, snapshot),
-            stands_beside=self._beside.has_lasted(
-                vm, view is not None and stands_beside(view, self._keeper.node, snapshot)
-            ),
         )
         if snapshot.unsettled and action not in SAYS_WHAT_IS:
             return Action.NOTHING  # the placement may be of the past (policy/restored.py)
@@ -276,8 +296,13 @@ class Agent:
                 self._worker.migrated.get(vm) == try_of(placement.value)
                 or _has_shown_what_came_in(view, placement.value)
             ),
+            is_unwell=local is not None and self._is_unwell(vm, local),
             left_standing=self._standing.has_lasted(vm, local is not None and local.stands_outgoing),
         )
+
+    def _is_unwell(self, vm: VmName, local: Local) -> bool:
+        judged = self._health.judged(vm, local.epoch)
+        return judged is not None and judged.consequence is not Consequence.NONE
 
     def _target_answers(self, vm: VmName, placement: Stored[Placement] | None, snapshot: Snapshot) -> bool:
         """Whether what the target of a migration does not show is known not to be there: it has been saying so with a
@@ -314,10 +339,6 @@ class Agent:
                     return
             if self._decide(vm, view, read, snapshot) is not action:
                 return  # the record that this task reads may be a later one: it may name another node by now
-            if action is Action.CLEAR and self._is_second(vm):
-                await self._tell(
-                    vm, "duplicate-ended", f"the second copy that was paused on {self._keeper.node} is ended"
-                )
             log.info("doing", action=str(action), vm=vm)
             await self._worker.do(action, read, vm, view.spec.value if view and view.spec else None)
             if action is Action.ALARM_DUPLICATE:
@@ -350,28 +371,20 @@ class Agent:
         if known is None or decode(Observation, known.value, where=known.key).state is not SeenState.RUNNING:
             return False
         text = f"it ran on {self._keeper.node} too, while {rightful.node} holds it"
-        is_told = await self._tell(vm, "duplicate", text)
-        if is_told:
-            log.warning("a second copy runs here", vm=vm, holder=rightful.node)
-        return is_told
-
-    def _is_second(self, vm: VmName) -> bool:
-        local = self.inventory.reading.local(vm) if self.inventory.reading else None
-        return local is not None and local.second
-
-    async def _tell(self, vm: VmName, kind: str, text: str) -> bool:
-        """Into the journal, by a session that lives. False: it does not."""
         await self._journal.refresh()
-        entry = self._journal.entry(kind, text, vm=vm, node=self._keeper.node)
+        entry = self._journal.entry("duplicate", text, vm=vm, node=self._keeper.node)
         session = self._keeper.current
         if session is None:
             return False
         beat = Created(self._keys.beat(self._keeper.node), session.beat_created)
         try:
-            return (await self._store.txn([beat], [entry])).succeeded
+            is_told = (await self._store.txn([beat], [entry])).succeeded
         except LeaseGone:
             self._journal.forget_lease()
             raise
+        if is_told:
+            log.warning("a second copy runs here", vm=vm, holder=rightful.node)
+        return is_told
 
     async def _settle(self, vm: VmName) -> None:
         """Let the mirror see what was written, so that the next look is not at the past."""

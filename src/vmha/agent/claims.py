@@ -33,6 +33,25 @@ class Claims:
             return None
         return Stored(decode(Placement, kv.value, where=kv.key), kv.create_revision, kv.mod_revision, kv.lease)
 
+    async def tell(self, kind: str, text: str, vm: VmName) -> None:
+        """Into the journal, as this node's word, before something is done about it.
+
+        Raises:
+            Lost: this node has no session, so that it has no word.
+        """
+        session = self.keeper.current
+        if session is None or session.over.is_set():
+            raise Lost("this node has no session")
+        await self.journal.refresh()
+        entry = self.journal.entry(kind, text, vm=vm, node=self.keeper.node)
+        try:
+            result = await self.store.txn([Created(self.keys.beat(self.keeper.node), session.beat_created)], [entry])
+        except LeaseGone:
+            self.journal.forget_lease()
+            raise
+        if not result.succeeded:
+            raise Lost("this node's session is over")
+
     async def write(
         self,
         read: Stored[Placement],

@@ -15,11 +15,10 @@ from vmha.agent.session_state import Session
 from vmha.hypervisor.port import DomainEvent, DomainState, DomainView, Hypervisor
 from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
-from vmha.model.ids import Revision, SessionId, VmName
+from vmha.model.ids import Epoch, Revision, SessionId, VmName
 from vmha.model.keys import Keys, encode
-from vmha.model.records import Observation, SeenState
+from vmha.model.records import Health, Observation, SeenState
 from vmha.policy.reconcile import Local
-from vmha.policy.removed import identities
 from vmha.policy.snapshot import Snapshot
 from vmha.store.port import Compare, Created, Delete, Op, Put, Store
 
@@ -54,7 +53,6 @@ class Reading:
             state=_SEEN[view.state],
             epoch=view.tag.epoch if view.tag else None,
             tagged=view.tag is not None,
-            second=view.tag is not None and view.tag.second,
             migrating=view.migrating,
             has_switched=view.state is DomainState.OUTGOING and view.reason.startswith("postcopy"),
         )
@@ -73,9 +71,11 @@ class Inventory:
         keeper: SessionKeeper,
         read_snapshot: Callable[[], Snapshot],
         on_change: Callable[[set[VmName]], None],
+        read_health: Callable[[VmName, Epoch | None], Health | None] = lambda _vm, _epoch: None,
     ) -> None:
         self._hypervisor, self._store, self._keys, self._clock = hypervisor, store, keys, clock
         self._keeper, self._read_snapshot, self._on_change = keeper, read_snapshot, on_change
+        self._read_health = read_health
         self._look = asyncio.Event()
         self._published: dict[VmName, Observation] = {}
         self._published_in: tuple[SessionId, str] | None = None  # and since which restore of the store
@@ -84,8 +84,6 @@ class Inventory:
         self.trouble = "the hypervisor has not answered yet"
         self.looked_for = Revision(0)
         """The newest definition of a vm that the published inventory has looked for."""
-        self.may_vouch: Callable[[], bool] = lambda: True
-        """Whether what is not here now will not be here in a moment: no start of a removed vm is under way."""
         hypervisor.subscribe(self._heard)
 
     def _heard(self, event: DomainEvent) -> None:
@@ -116,17 +114,15 @@ class Inventory:
             self._progress[vm] = text
             self._look.set()
 
+    def show_health(self, vm: VmName, health: Health | None) -> None:
+        """Another verdict of its probes is published at once."""
+        published = self._published.get(vm)
+        if published is not None and published.health != health:
+            self._look.set()
+
     def managed_uuids(self) -> tuple[str, ...]:
-        """Identities of this node's guests of the cluster, for the guard; those of removed vms are nobody's."""
-        if self.reading is None:
-            return ()
-        vms = self._read_snapshot().vms
-        ours = (
-            view.uuid
-            for vm, view in self.reading.domains.items()
-            if view.tag is not None or ((known := vms.get(vm)) is not None and (known.spec or known.placement))
-        )
-        return tuple(sorted(ours))
+        """Identities of this node's guests of the cluster, for the guard."""
+        return tuple(sorted(view.uuid for view in self.reading.domains.values())) if self.reading else ()
 
     async def run(self) -> None:
         while True:
@@ -155,7 +151,7 @@ class Inventory:
         return self.reading
 
     async def _look_and_publish(self) -> bool:
-        newest = self.newest_definition() if self.may_vouch() else self.looked_for
+        newest = self.newest_definition()
         try:
             await self.refresh()
         except VmhaError as error:
@@ -177,13 +173,12 @@ class Inventory:
         return done
 
     def newest_definition(self) -> Revision:
-        """A guest of a vm that is defined later may be here, nobody's yet; or of one that was removed, nobody's now."""
-        snapshot = self._read_snapshot()
-        defined = [vm.spec.created for vm in snapshot.vms.values() if vm.spec]
-        return max((*defined, *(one.created for one in snapshot.removed.values())), default=Revision(0))
+        """A guest of a vm that is defined later may be here, and be nobody's yet."""
+        defined = (vm.spec.created for vm in self._read_snapshot().vms.values() if vm.spec)
+        return max(defined, default=Revision(0))
 
     def _by_identity(self) -> dict[str, VmName]:
-        known: dict[str, VmName] = dict(identities(self._read_snapshot()))
+        known: dict[str, VmName] = {}
         for name, vm in self._read_snapshot().vms.items():
             if vm.spec:
                 known[vm.spec.value.uuid] = known[name] = name
@@ -244,5 +239,5 @@ class Inventory:
             uuid=view.uuid,
             since=self._clock.wall(),
             progress=self._progress.get(vm, ""),
-            second=view.tag is not None and view.tag.second,
+            health=self._read_health(vm, view.tag.epoch if view.tag else None),
         )

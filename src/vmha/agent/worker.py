@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from vmha.agent.claims import Claims, Lost
+from vmha.agent.health import HealthWatch
 from vmha.agent.inventory import Inventory
 from vmha.agent.migration_watch import MigrationWatch, Try, try_of
 from vmha.agent.session import SessionKeeper
@@ -34,6 +35,7 @@ from vmha.model.ids import Epoch, Revision, VmName
 from vmha.model.records import Failure, Phase, Placement, RunEnd, SeenState, Stored
 from vmha.model.vm import Handover, MigrationStyle, VmSpec
 from vmha.policy import transitions
+from vmha.policy.health import Consequence
 from vmha.policy.reconcile import Action
 from vmha.policy.snapshot import NodeView, Snapshot
 
@@ -58,12 +60,22 @@ _ENDED = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedByUs:
+    """A guest that this agent has ended for a reason of its own. ``leaves``: it is better off on another node."""
+
+    under: Revision
+    ended: RunEnd
+    why: str
+    leaves: bool = False
+
+
 @dataclass(slots=True, kw_only=True)
 class Worker:
     """The hands of an agent. ``migrations_tried`` tells the next decision what this process has already done;
     ``migrated``, which migrations libvirt has said to be done;
     ``left_unseen``, which vms left by migration while it was not there to see it, under which placement's revision;
-    ``cleared``, what it has ended itself, under which one.
+    ``cleared``, what it has ended itself, under which one; ``ended``, what ran well for all that libvirt knew, and why.
     """
 
     hypervisor: Hypervisor
@@ -76,11 +88,13 @@ class Worker:
     gate: Gate
     read_snapshot: Callable[[], Snapshot]
     watch: MigrationWatch
+    health: HealthWatch
     starting: set[VmName] = field(default_factory=set)
     migrations_tried: dict[VmName, tuple[Try, str]] = field(default_factory=dict)
     migrated: dict[VmName, Try] = field(default_factory=dict)
     left_unseen: dict[VmName, Revision] = field(default_factory=dict)
     cleared: dict[VmName, Revision] = field(default_factory=dict)
+    ended: dict[VmName, EndedByUs] = field(default_factory=dict)
 
     async def do(self, action: Action, read: Stored[Placement] | None, vm: VmName, spec: VmSpec | None) -> None:
         """Raises ``VmhaError`` when it could not be done; the next look decides again."""
@@ -95,10 +109,10 @@ class Worker:
             case Action.ALARM_DUPLICATE:
                 return  # it is on record by now
             case Action.PAUSE_DUPLICATE:
-                await self._pause_second(vm)
+                await self.hypervisor.suspend(vm)
                 return
-            case Action.MARK_SECOND:
-                await self._mark_second(vm)
+            case Action.END_UNWELL:
+                await self._end_unwell(read, vm)
                 return
             case _:
                 assert read is not None
@@ -158,6 +172,7 @@ class Worker:
         assert session
         if not self.keeper.may_start():
             raise StartFailed("too little time is left before the guard's deadline")
+        self.health.started[held.value.vm] = held.value.epoch
         self.gate.grant(spec.uuid, epoch=held.value.epoch, session=session)
         try:
             await self.hypervisor.start(xml, timeout_s=spec.start_timeout_s)
@@ -261,9 +276,6 @@ class Worker:
             if not error.is_begun:
                 raise
 
-    def starts_a_removed_one(self) -> bool:
-        return any(map(self._is_removed, self.starting))
-
     def _is_removed(self, vm: VmName) -> bool:
         """Taken out of the cluster meanwhile: its guest is nobody's to end any more."""
         view = self.read_snapshot().vms.get(vm)
@@ -279,14 +291,34 @@ class Worker:
             await self._wait_out(placement.vm)  # a former process of this agent may have asked for its start
         if (await self.inventory.refresh()).local(placement.vm) is not None:
             raise Lost("it is still here")
-        ended, why = RunEnd.ASKED, "as asked"
+        ended, why, failure = RunEnd.ASKED, "as asked", None
         if placement.phase is not Phase.STOPPING:
             ended, why = _ENDED.get(ending, _ENDED[Ending.UNKNOWN])
-            if ended is RunEnd.DESTROYED and self.cleared.get(placement.vm) == read.modified:
+            if ended is RunEnd.DESTROYED and (ours := self.ended.get(placement.vm)) and ours.under == read.modified:
+                ended, why, failure = ours.ended, ours.why, self._failure_of(ours)
+            elif ended is RunEnd.DESTROYED and self.cleared.get(placement.vm) == read.modified:
                 ended, why = RunEnd.CRASHED, "what was left of it was ended"  # by us, and by nobody's hand
-        new = transitions.release(placement, ended, why, self.clock.wall())
+        new = transitions.release(placement, ended, why, self.clock.wall(), failure=failure)
         text = f"it does not run on {self.keeper.node} any more: {why}"
         await self.claims.write(read, new, kind="stopped", text=text, gone_here=True)
+
+    def _failure_of(self, ours: EndedByUs) -> Failure | None:
+        """Whatever makes this node rest before it is tried there again."""
+        if ours.ended is not RunEnd.START_FAILED and not ours.leaves:
+            return None
+        return Failure(node=self.keeper.node, at=self.clock.wall(), error=ours.why)
+
+    async def _end_unwell(self, read: Stored[Placement] | None, vm: VmName) -> None:
+        """On record first; then its QEMU is ended, and what follows is decided when that has been seen."""
+        assert read is not None
+        judged = self.health.judged(vm, read.value.epoch)
+        if judged is None or judged.consequence is Consequence.NONE:
+            raise Lost("it is well again")
+        is_start = judged.consequence is Consequence.START_FAILED
+        ended = RunEnd.START_FAILED if is_start else RunEnd.CRASHED
+        await self.claims.tell("unwell", f"it is ended on {self.keeper.node}: {judged.why}", vm)
+        self.ended[vm] = EndedByUs(under=read.modified, ended=ended, why=judged.why)
+        await self.hypervisor.destroy(vm)
 
     async def _has_left_unseen(self, placement: Placement) -> bool:
         """It left by migration while no agent was here to see it. A note from before its claim is of an earlier run."""
@@ -313,21 +345,6 @@ class Worker:
         )
         new = transitions.depart(read.value, why, self.clock.wall())
         await self.claims.write(read, new, kind="departed", text=why)
-
-    async def _pause_second(self, vm: VmName) -> None:
-        """Marked first: an agent that dies in between leaves a copy that runs on, and is found again.
-
-        Not at once if it came by migration: it may be the rightful one, and what its source shows of the past.
-        """
-        view = (await self.inventory.refresh()).domains.get(vm)
-        if view is not None and view.reason == "booted":
-            await self._mark_second(vm)
-        await self.hypervisor.suspend(vm)
-
-    async def _mark_second(self, vm: VmName) -> None:
-        here = (await self.inventory.refresh()).local(vm)
-        epoch = here.epoch if here and here.epoch is not None else Epoch(0)
-        await self.hypervisor.set_tag(vm, Tag(cluster=self.cluster, vm=vm, epoch=epoch, second=True))
 
     # --- migrating
 

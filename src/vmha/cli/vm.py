@@ -8,6 +8,7 @@ import typer
 from vmha.cli import vm_actions
 from vmha.cli.context import Json, Timeout, VmArgument, Wait, do
 from vmha.cli.output import screen, show, show_json, when
+from vmha.cli.probes import ProbeOption, probes
 from vmha.cli.relations import DependsOn, Exclusive, ExclusiveRank, relations
 from vmha.model.vm import AfterShutdown, Desired, Handover, MigrationStyle, Recovery
 
@@ -61,6 +62,7 @@ def add(
     exclusive: Exclusive = None,
     exclusive_rank: ExclusiveRank = None,
     depends_on: DependsOn = None,
+    probe: ProbeOption = None,
     wait: Wait = True,
     timeout: Timeout = 120.0,
 ) -> None:
@@ -81,6 +83,7 @@ def add(
         no_kill=no_kill,
         migration=_fields(style=migration, handover=handover) or None,
         **relations(exclusive, exclusive_rank, depends_on),
+        **probes(probe),
     )
     nodes = [node.strip() for node in node_preference.split(",")] if node_preference is not None else []
 
@@ -125,6 +128,7 @@ def edit(
     exclusive: Exclusive = None,
     exclusive_rank: ExclusiveRank = None,
     depends_on: DependsOn = None,
+    probe: ProbeOption = None,
 ) -> None:
     """Change fields of a vm; what is not named stays as it is."""
     from vmha.operator.vms import edit as edit_vm
@@ -141,6 +145,7 @@ def edit(
         stop_timeout_s=stop_timeout_s,
         no_kill=no_kill,
         **relations(exclusive, exclusive_rank, depends_on),
+        **probes(probe),
     )
     if failover_domain is not None:
         fields["failover_domain"] = failover_domain or None

@@ -54,6 +54,8 @@ class SimulatedFabric:
         self._lost_replies: set[str] = set()
         self._migration_s: dict[str, float] = {}
         self._ignores_acpi: set[str] = set()
+        self._boots_slowly: dict[str, tuple[float, str]] = {}
+        self._with_agent: set[str] = set()
 
     # ---------------------------------------------------------------- hosts
 
@@ -161,6 +163,26 @@ class SimulatedFabric:
         for guest in self._instances(name, host):
             self.remove(guest, Stopped.FAILED)
 
+    def hang(self, name: str, is_so: bool = True) -> None:
+        """Nothing inside answers any more; a new boot does."""
+        for guest in self._instances(name):
+            guest.memory.is_hung = is_so
+
+    def hang_at_boot(self, name: str, *, for_s: float, host: str = "") -> None:
+        """Each boot (on ``host``) answers only after so long; 0: as ever."""
+        self._boots_slowly[name] = (for_s, host)
+
+    def has_agent(self, name: str) -> None:
+        """Every boot of it from now on, and this one, runs a guest agent."""
+        self._with_agent.add(name)
+        for guest in self._instances(name):
+            guest.memory.has_agent = True
+
+    def is_well(self, name: str, host: str) -> bool:
+        """It runs there, and answers."""
+        guest = self.host(host).guests.get(name)
+        return guest is not None and guest.state is DomainState.RUNNING and not guest.memory.is_hung
+
     def panic(self, name: str) -> None:
         """Its kernel gives up; its QEMU is kept, as by on_crash=preserve."""
         for guest in self._instances(name):
@@ -201,10 +223,7 @@ class SimulatedFabric:
     def virsh_migrate(self, name: str, source: str, target: str, *, post_copy: bool = False) -> None:
         """As by hand: no tag changed, the guest resumes by itself. A target never heard of is outside the cluster."""
         guest = self.host(source).guests[name]
-        mark = Mark.SECOND if guest.mark is Mark.SECOND else Mark.NONE  # it goes with the tag
-        begun = self.begin_migration(
-            guest, self.host(target), tag=guest.tag, is_live=True, is_paused_at_target=False, mark=mark
-        )
+        begun = self.begin_migration(guest, self.host(target), tag=guest.tag, is_live=True, is_paused_at_target=False)
         begun.is_post_copy = post_copy
 
     def kill_virsh(self, name: str) -> None:
@@ -240,7 +259,7 @@ class SimulatedFabric:
             state=DomainState.PAUSED,
             reason="starting_up",
             tag=tag or tag_in(xml),
-            memory=Memory(obeys_acpi=facts.name not in self._ignores_acpi),
+            memory=Memory(obeys_acpi=facts.name not in self._ignores_acpi, has_agent=facts.name in self._with_agent),
             is_starting=True,
         )
         done: asyncio.Future[Guest] = promise(asyncio.get_running_loop())
@@ -257,12 +276,19 @@ class SimulatedFabric:
                 return
             guest.is_starting = False
             self.run(guest, "booted")
+            for_s, where = self._boots_slowly.get(guest.name, (0.0, ""))
+            if for_s and where in ("", host.name):
+                self._hang_for(guest.memory, for_s)
             self.emit(guest, Lifecycle.RESUMED, RESUMED_UNPAUSED)
             self.emit(guest, Lifecycle.STARTED, Started.BOOTED)
             succeed(done, guest)
 
         self.later(host, self.timing.start_s, finish)
         return done
+
+    def _hang_for(self, memory: Memory, for_s: float) -> None:
+        memory.is_hung = True
+        asyncio.get_running_loop().call_later(for_s, setattr, memory, "is_hung", False, context=self._context)
 
     def begin_migration(
         self,
@@ -320,8 +346,7 @@ class SimulatedFabric:
         """Let it run, and end the hand-over of one that arrived."""
         if guest.state is DomainState.INCOMING:
             raise Refused(f"{guest.name} is still on its way in")
-        keeps_pause = guest.mark is Mark.PAUSED
-        guest.mark = Mark.SECOND if guest.mark is Mark.SECOND else Mark.NONE
+        keeps_pause, guest.mark = guest.mark is Mark.PAUSED, Mark.NONE
         if guest.state is DomainState.ARRIVED and keeps_pause:
             guest.state = DomainState.PAUSED
         elif guest.state in _STANDING and not guest.is_starting and guest.migration is None:

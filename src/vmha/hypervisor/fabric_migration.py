@@ -247,7 +247,7 @@ class Course:
         if not fabric.is_alive(target):
             return
         if migration.is_paused_at_target:
-            is_handover = target.mark.is_handover
+            is_handover = target.mark is not Mark.NONE
             fabric.stand(target, DomainState.ARRIVED if is_handover else DomainState.PAUSED, "user")
             fabric.emit(target, Lifecycle.SUSPENDED, Suspended.PAUSED)
         else:

@@ -49,6 +49,8 @@ class Memory:
 
     obeys_acpi: bool = True
     shutdown_asked: bool = False
+    is_hung: bool = False  # its processors run, and nothing inside answers
+    has_agent: bool = False
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

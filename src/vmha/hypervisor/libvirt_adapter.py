@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from vmha.hypervisor import acting, events, migration, reading
+from vmha.hypervisor import acting, events, guest_agent, migration, reading
 from vmha.hypervisor.calls import CallOverdue
 from vmha.hypervisor.connection import Channel, Channels, Link
 from vmha.hypervisor.lifecycle import Endings, Lifecycle, Stopped
@@ -92,6 +92,7 @@ class LibvirtHypervisor:
         self._perhaps_leaving: set[str] = set()  # seen migrating, by somebody's hand or from before our start
         self._unanswered_starts: set[str] = set()
         self._tagging: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._pinging = asyncio.Semaphore(guest_agent.AT_ONCE)
         self._mending: dict[str, asyncio.Task[None]] = {}
 
     async def open(self) -> None:
@@ -244,6 +245,10 @@ class LibvirtHypervisor:
 
         await _call(self._link.channels.end, work, f"destroy {name}", timeout_s)
 
+    async def ping_agent(self, name: str, *, timeout_s: float) -> None:
+        async with self._pinging:
+            await guest_agent.ping(self._link.channels.ask, name, timeout_s=timeout_s)
+
     async def set_tag(self, name: str, tag: Tag | None) -> None:
         def work(connection: "libvirt.virConnect") -> None:
             domain = connection.lookupByName(name)
@@ -252,7 +257,6 @@ class LibvirtHypervisor:
                 return
             old = reading.read_tag(domain)
             handover = old.handover if old is not None else ""  # an arrived guest stays one under its new tag
-            handover = Mark.SECOND if tag.second else handover
             reading.write_tag(domain, TagFacts(tag.cluster, tag.vm, tag.epoch, handover))
 
         async with self._tagging[name]:
@@ -331,7 +335,7 @@ class LibvirtHypervisor:
                 seen_arriving=self._endings.is_incoming(raw.name) and not is_ours,
             ),
             reason=reason_word(raw.state, raw.reason),
-            tag=None if tag is None else reading.tag_of(tag),
+            tag=None if tag is None else Tag(cluster=tag.cluster, vm=tag.vm, epoch=tag.epoch),
             persistent=raw.is_persistent,
             migrating=raw.has_qemu
             and not is_broken_half(raw.state, raw.reason)
@@ -399,7 +403,7 @@ class LibvirtHypervisor:
             raw.name
             for raw in with_qemu
             if (raw.state, raw.reason) == (RawState.PAUSED, Paused.MIGRATION)
-            and (raw.mark.is_handover or jobs.get(raw.name) is Job.INCOMING)
+            and (raw.mark is not Mark.NONE or jobs.get(raw.name) is Job.INCOMING)
         ]
         panicked = [raw.name for raw in with_qemu if raw.state == RawState.CRASHED]
         switched = [raw.name for raw in with_qemu if has_switched(raw.state, raw.reason)]

@@ -33,6 +33,14 @@ class MigrationFailed(Refused):
     """The migration ended with an error. Does not say where the guest is: look at both sides."""
 
 
+class GuestAgentMissing(Refused):
+    """The domain has no channel to a guest agent, so that nobody inside could answer."""
+
+
+class GuestAgentSilent(Refused):
+    """There is a channel, and no guest agent answers on it."""
+
+
 class DomainState(StrEnum):
     RUNNING = "running"
     PAUSED = "paused"  # by a user, an I/O error, a watchdog ...: see reason
@@ -46,15 +54,11 @@ class DomainState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tag:
-    """What vmha writes into a domain's metadata: whose it is and under which epoch it was started.
-
-    ``second``: it ran while the rightful one did, and was paused for that. Once written it stays as long as the tag.
-    """
+    """What vmha writes into a domain's metadata: whose it is and under which epoch it was started."""
 
     cluster: str
     vm: VmName
     epoch: Epoch
-    second: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,8 +160,7 @@ class Hypervisor(Protocol):
             StartFailed, DomainExists, HypervisorUnavailable
         """
 
-    async def resume(self, name: str) -> None:
-        """Refused for a second copy: its memory is older than the disk, or differs from it."""
+    async def resume(self, name: str) -> None: ...
 
     async def suspend(self, name: str) -> None: ...
 
@@ -183,6 +186,13 @@ class Hypervisor(Protocol):
 
         Raises:
             DomainMissing, HypervisorUnavailable
+        """
+
+    async def ping_agent(self, name: str, *, timeout_s: float) -> None:
+        """Returns when the guest's own agent has answered.
+
+        Raises:
+            GuestAgentMissing, GuestAgentSilent, DomainMissing, HypervisorUnavailable
         """
 
     async def set_tag(self, name: str, tag: Tag | None) -> None:

@@ -7,7 +7,6 @@ events through the same ``Endings``. An adapter that is closed, or whose libvirt
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
 from vmha.hypervisor.fabric import SimulatedFabric, tag_in
@@ -20,6 +19,8 @@ from vmha.hypervisor.port import (
     DomainState,
     DomainView,
     Ending,
+    GuestAgentMissing,
+    GuestAgentSilent,
     HostCapacity,
     HypervisorUnavailable,
     MigrationFailed,
@@ -34,6 +35,7 @@ from vmha.model.errors import Refused, Rejected
 
 T = TypeVar("T")
 
+AGENT_CHANNEL = "org.qemu.guest_agent"
 ANSWER_TIMEOUT_S = 5.0
 ABORT_TIMEOUT_S = 10.0
 GUEST_MEMORY_BYTES = 1 << 30  # what a migration says it has to send
@@ -108,10 +110,7 @@ class SimulatedHypervisor:
             raise
 
     async def resume(self, name: str) -> None:
-        guest = await self._find(name)
-        if guest.mark is Mark.SECOND:
-            raise Refused(f"{name} is a second copy: it must not go on")
-        self._fabric.resume(guest)
+        self._fabric.resume(await self._find(name))
 
     async def suspend(self, name: str) -> None:
         self._fabric.suspend(await self._find(name))
@@ -166,13 +165,21 @@ class SimulatedHypervisor:
         if guest.migration is not None and guest.migration.source is guest:
             self._fabric.abort_migration(guest.migration)
 
+    async def ping_agent(self, name: str, *, timeout_s: float) -> None:
+        guest = await self._find(name)
+        if not guest.memory.has_agent and AGENT_CHANNEL not in guest.xml:
+            raise GuestAgentMissing(f"ping the guest agent of {name}: QEMU guest agent is not configured")
+        if not guest.memory.has_agent:
+            raise GuestAgentSilent(f"ping the guest agent of {name}: it is not connected")
+        if guest.memory.is_hung or guest.state is not DomainState.RUNNING:
+            await asyncio.sleep(timeout_s)
+            raise GuestAgentSilent(f"ping the guest agent of {name}: no answer within {timeout_s:g} s")
+
     async def set_tag(self, name: str, tag: Tag | None) -> None:
         guest = await self._find(name)
+        guest.tag = tag
         if tag is None:
             guest.mark = Mark.NONE  # it is part of the tag
-        elif tag.second:
-            guest.mark = Mark.SECOND
-        guest.tag = None if tag is None else replace(tag, second=False)
         self._tell(name, "retagged")
 
     # ---------------------------------------------------------------- inside
@@ -214,7 +221,7 @@ class SimulatedHypervisor:
             uuid=guest.uuid,
             state=guest.state,
             reason=guest.reason,
-            tag=None if guest.tag is None else replace(guest.tag, second=guest.mark is Mark.SECOND),
+            tag=guest.tag,
             migrating=guest.migration is not None and guest.migration.source is guest,
         )
 

@@ -122,6 +122,25 @@ class SeenState(StrEnum):
     CRASHED = "crashed"
 
 
+class HealthState(StrEnum):
+    """What a guest's probes say."""
+
+    STARTING = "starting"  # it has not answered yet, and has time to
+    HEALTHY = "healthy"
+    FAILING = "failing"
+    UNKNOWN = "unknown"  # a probe could not be asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """By the probes of its definition. ``gated``: its start is not over before one of them has answered."""
+
+    state: HealthState
+    ready: bool
+    gated: bool = False
+    text: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """``nodes/<node>/vms/<vm>``: a domain with a QEMU on this node. Absent key: none was seen by ``session``."""
@@ -136,7 +155,7 @@ class Observation:
     uuid: str = ""
     since: float = 0.0
     progress: str = ""
-    second: bool = False  # it ran while the holder's did, and was paused for that: it never becomes the vm
+    health: Health | None = None  # None: it has no probes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -252,32 +271,6 @@ class UuidClaim:
 
     schema: int = SCHEMA
     vm: VmName
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Whereabouts:
-    """A node that ran a vm, and the session of it that said so last."""
-
-    node: NodeName
-    session: SessionId
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RemovedVm:
-    """``removed/<id>``: a vm that is no longer defined, and where it may still run. Written with the removal; then the
-    leader's (policy/removed.py), which deletes it as soon as it is known to run nowhere.
-
-    ``departed``: it had been migrated out of the cluster, and why that is thought.
-    """
-
-    schema: int = SCHEMA
-    id: str
-    vm: VmName
-    uuid: str = ""
-    at: float
-    by: str = ""
-    departed: str = ""
-    places: tuple[Whereabouts, ...] = ()
 
 
 class Progress(StrEnum):

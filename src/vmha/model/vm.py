@@ -3,9 +3,10 @@
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from vmha.model.document import NAME_PATTERN, Document
+from vmha.model.health import Probe, named_once
 from vmha.model.relations import Needs, Rank
 from vmha.model.settings import Gate
 
@@ -99,6 +100,9 @@ class VmSpec(Document):
         default=0, description="Wants its node for itself; 1 is the most important, 0: it does not."
     )
     depends_on: Needs = Field(default=(), description="Vms that it needs; a name alone is a hard need.")
+    probes: Annotated[tuple[Probe, ...], AfterValidator(named_once)] = Field(
+        default=(), description="What tells whether the guest is ready, and whether it is alive."
+    )
 
 
 class FailoverDomainMember(Document):

@@ -25,6 +25,7 @@ from vmha.peers.heartbeat import Heartbeat
 from vmha.peers.port import Channel
 from vmha.policy.failsafe import Promiser
 from vmha.policy.snapshot import PeersSay
+from vmha.probing.port import Probes
 from vmha.store.mirror import Mirror
 from vmha.store.port import Store
 
@@ -43,6 +44,7 @@ class Ports:
     power: PowerSwitch
     gate: Gate
     clock: Clock
+    probes: Probes | None = None  # None: no probe is asked, and what has one is of unknown health
     peers: Channel | None = None  # None: no channel to the other agents, so no fast suspicion and no failsafe
 
 
@@ -90,6 +92,7 @@ class Member:
             migration_uri=migration_uri,
             address=identity.address,
             migration_address=migration_address,
+            probes=ports.probes,
         )
         self.leader = Leader(
             store=ports.store,

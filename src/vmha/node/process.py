@@ -28,6 +28,7 @@ from vmha.node.member import Member, Ports
 from vmha.node.peers import open_channel
 from vmha.node.power import FenceAgents
 from vmha.node.settings import NodeSettings, read_settings
+from vmha.probing.real import NodeProbes
 from vmha.store.channels import TlsFiles, load_login
 from vmha.store.etcd import EtcdStore
 
@@ -107,6 +108,7 @@ async def _run(settings: NodeSettings) -> None:
             power=FenceAgents(),
             gate=GateFiles(settings.run_dir, settings.state_dir),
             clock=clock,
+            probes=NodeProbes(),
             peers=open_channel(settings, address, clock),
         ),
         HostIdentity(NodeName(settings.node), address),

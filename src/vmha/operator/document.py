@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model, model_vali
 
 from vmha.model.document import Document, short, what_is_wrong
 from vmha.model.errors import Rejected
+from vmha.model.health import Probe
 from vmha.model.relations import Dependency
 from vmha.model.settings import ClusterConfig, Fencing, Limits, Timing
 from vmha.model.vm import (
@@ -70,6 +71,7 @@ _MODELS: dict[Path, type[BaseModel]] = {
     ("nodes", "fence"): FenceDeviceSpec,
     ("vms",): VmEntry,
     ("vms", "migration"): Migration,
+    ("vms", "probes"): Probe,
     ("vms", "depends_on"): Dependency,
 }
 """The model behind each mapping of a document, by its path without list positions."""

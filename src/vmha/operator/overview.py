@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vmha.model.ids import NodeName, Revision, SessionId, Term, VmName
-from vmha.model.records import ArmedLevel, Phase, SeenState
+from vmha.model.records import ArmedLevel, HealthState, Phase, SeenState
 from vmha.policy.exclusive import company
 from vmha.policy.explain import VmState, VmSummary, summarize
 from vmha.policy.membership import Condition, Verdict, is_mass_loss, judge, moment_of_one_reading
@@ -181,6 +181,11 @@ def _warnings(
         if node.condition in _ALARMING
     ]
     said += [f"vm {vm.name} has departed: {vm.reason}" for vm in vms if vm.state is VmState.DEPARTED]
+    said += [
+        f"vm {vm.name} on {vm.node} is {vm.health}: {vm.health_text}"
+        for vm in vms
+        if vm.health in (HealthState.FAILING, HealthState.UNKNOWN) and vm.state in (VmState.RUNNING, VmState.STARTING)
+    ]
     said += [f"vm {vm.name} runs unmanaged on {vm.node}" for vm in vms if vm.state is VmState.UNMANAGED]
     said += company(snapshot)
     joined = set(map(str, snapshot.nodes))

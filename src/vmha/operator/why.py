@@ -65,6 +65,8 @@ def sentences(told: Why) -> list[str]:
     if summary.desired is not None:
         by = f" ({told.desired_why})" if told.desired_why else ""
         lines.append(f"It is wanted {summary.desired}{by}.")
+    if summary.health is not None:
+        lines.append(f"Its health: {summary.health}{f' ({summary.health_text})' if summary.health_text else ''}.")
     if told.waiting and told.waiting != summary.reason:
         lines.append(f"It waits: {told.waiting}.")
     lines += told.relations

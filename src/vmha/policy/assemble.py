@@ -17,7 +17,6 @@ from vmha.model.records import (
     LeaderRecord,
     Observation,
     Outcome,
-    RemovedVm,
     Request,
     Stored,
 )
@@ -42,8 +41,6 @@ class Assembler:
         self._requests: dict[RequestId, Request] = {}
         self._outcomes: dict[RequestId, Outcome] = {}
         self._fenced: dict[SessionId, FenceRecord] = {}
-        self._fenced_at: dict[SessionId, Revision] = {}
-        self._removed: dict[str, Stored[RemovedVm]] = {}
         self._problems: dict[str, str] = {}
 
     def put(self, key: str, value: bytes, *, created: Revision, modified: Revision, lease: LeaseId) -> Any | None:
@@ -82,8 +79,6 @@ class Assembler:
             requests=dict(self._requests),
             outcomes=dict(self._outcomes),
             fenced=dict(self._fenced),
-            fenced_at=dict(self._fenced_at),
-            removed=dict(self._removed),
             problems=dict(self._problems),
         )
 
@@ -129,9 +124,6 @@ class Assembler:
                 _put_or_drop(self._outcomes, RequestId(request), value)
             case ("fencing", session):
                 _put_or_drop(self._fenced, SessionId(session), value)
-                _put_or_drop(self._fenced_at, SessionId(session), stored.created if stored else None)
-            case ("removed", removal):
-                _put_or_drop(self._removed, removal, stored)
             case _:
                 assert value is None  # an entry of the journal that expired
 
@@ -171,8 +163,6 @@ def _belongs(parts: tuple[str, ...], record: Any) -> bool:
             return bool(record.node == node)
         case ("vms", vm, "spec"):
             return bool(record.name == vm)
-        case ("removed", removal):
-            return bool(record.id == removal)
         case ("vms", vm, "placement"):
             return bool(record.vm == vm)
         case _:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vmha.model.ids import Epoch, NodeName, VmName
-from vmha.model.records import Candidate, Phase, Placement, SeenState
+from vmha.model.records import Candidate, HealthState, Phase, Placement, SeenState
 from vmha.model.vm import Desired
 from vmha.policy.membership import Condition, Verdict
 from vmha.policy.proofs import proofs_awaited
@@ -53,6 +53,8 @@ class VmSummary:
     failover_domain: str | None = None
     memory_mib: int = 0
     progress: str = ""
+    health: HealthState | None = None  # None: it has no probes, or nobody knows
+    health_text: str = ""
 
 
 def summarize(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict]) -> VmSummary:
@@ -60,6 +62,7 @@ def summarize(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict])
     spec = vm.spec.value if vm.spec else None
     state = vm_state(vm, snapshot, verdicts)
     seen = snapshot.observations(vm)
+    health = next((o.health for o in seen if placement and o.node == placement.node), None)
     node = placement.node if placement else None
     if placement is None and seen:
         node = seen[0].node
@@ -79,6 +82,8 @@ def summarize(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict])
         failover_domain=spec.failover_domain if spec else None,
         memory_mib=spec.memory_mib if spec else 0,
         progress=next((o.progress for o in seen if o.progress), ""),
+        health=health.state if health else None,
+        health_text=health.text if health else "",
     )
 
 
@@ -107,6 +112,8 @@ def vm_state(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict]) 
         case _:
             here = seen.get(placement.node) if placement.node else None
             state = _held_state(here.state if here else None)
+            if state is VmState.RUNNING and here and here.health and here.health.gated:
+                state = VmState.STARTING
     verdict = verdicts.get(placement.node) if placement.node else None
     lost = verdict is None or verdict.condition in (Condition.LOST, Condition.OFFLINE, Condition.FENCING)
     node = snapshot.nodes.get(placement.node) if placement.node else None

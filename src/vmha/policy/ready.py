@@ -1,4 +1,5 @@
-"""When is a vm ready, so that what needs it may start? Now: it runs, as its holder's living session sees it."""
+"""When is a vm ready, so that what needs it may start? It runs, as its holder's living session sees it, and all
+probes that are for readiness answer (model/health.py); what is not known of them yet is not ready."""
 
 from vmha.model.records import Observation, Phase, SeenState
 from vmha.policy.placement import Field
@@ -12,7 +13,10 @@ def is_ready(vm: VmView, ground: Field) -> bool:
 def ready_since(vm: VmView, ground: Field) -> float | None:
     """Since when, by its node's wall clock; None: it is not ready, or nobody knows."""
     seen = _seen_by_its_holder(vm, ground)
-    return seen.since if seen is not None and seen.state is SeenState.RUNNING else None
+    if seen is None or seen.state is not SeenState.RUNNING:
+        return None
+    asked = vm.spec is not None and any(probe.readiness or probe.start_gate for probe in vm.spec.value.probes)
+    return seen.since if not asked or (seen.health is not None and seen.health.ready) else None
 
 
 def _seen_by_its_holder(vm: VmView, ground: Field) -> Observation | None:

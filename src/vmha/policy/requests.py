@@ -28,9 +28,8 @@ from vmha.policy.decision import Decision, change, migrate, place, why_there
 from vmha.policy.dependencies import waits_for
 from vmha.policy.membership import former_sessions
 from vmha.policy.placement import Choice, Field, choose
-from vmha.policy.removed import sessions_waited_for, unresolved
 from vmha.policy.snapshot import Moment, Snapshot, VmView
-from vmha.policy.steps import AnswerRequest, Change, EvictSession, ForgetProof, ForgetRemoved, ForgetRequest, Step
+from vmha.policy.steps import AnswerRequest, Change, EvictSession, ForgetProof, ForgetRequest, Step
 
 PROOFS_KEPT_S = 7 * 86400.0
 PROOFS_KNOWN_S = 3600.0
@@ -87,14 +86,12 @@ def tidy(ground: Field, moment: Moment) -> list[Step]:
     """Requests that ended long ago are forgotten, and proofs that nothing refers to."""
     outcomes = ground.snapshot.outcomes
     held_by = {vm.placement.value.session for vm in ground.snapshot.vms.values() if vm.placement}
-    waited_for = set(sessions_waited_for(ground.snapshot))
     proofs: list[Step] = [
         ForgetProof(session=session)
         for session, record in ground.snapshot.fenced.items()
         if moment.wall - record.at > PROOFS_KEPT_S
         and moment.known_s.get(_proof(session), 0.0) > PROOFS_KNOWN_S
         and session not in held_by
-        and session not in waited_for
     ]
     return proofs + [
         ForgetRequest(request=name)
@@ -125,7 +122,7 @@ def _begin(
 ) -> Decision | None:
     assert vm.spec
     if request.verb is Verb.CONFIRM_GONE:
-        return _confirm_gone(request, vm, placement, ground, moment, answer)
+        return _confirm_gone(request, vm, placement, moment, answer)
     if placement is not None and placement.phase is Phase.DEPARTED:
         # Left waiting, it would also keep the confirmation waiting that alone can end this.
         return answer(Progress.REJECTED, f"{vm.name} has departed: {placement.ended_why}")
@@ -252,23 +249,19 @@ def _conclude(request: Request, vm: VmView, placement: Placement, answer: _Answe
     seen = vm.seen.get(placement.node)
     if seen is None or seen.session != placement.session or seen.state is not SeenState.RUNNING:
         return None
+    if seen.health and seen.health.gated:
+        return None  # started, and not yet as its start gate wants it
     if request.verb is not Verb.RESTART and request.node not in (None, placement.node):
         return answer(Progress.FAILED, f"{vm.name} runs on {placement.node}; {request.node} could not take it")
     return answer(Progress.DONE, f"{vm.name} runs on {placement.node}")
 
 
 def _confirm_gone(
-    request: Request, vm: VmView, placement: Placement | None, ground: Field, moment: Moment, answer: _Answer
+    request: Request, vm: VmView, placement: Placement | None, moment: Moment, answer: _Answer
 ) -> Decision:
-    assert vm.spec
-    text = f"{request.author} confirmed that it runs nowhere outside the cluster"
     if placement is None or placement.phase is not Phase.DEPARTED:
-        before = unresolved(vm.spec.value, ground.snapshot)
-        if before and not (seen := ground.snapshot.observations(vm)):
-            forgotten = [ForgetRemoved(id=one.value.id, expected=one.modified) for one in before]
-            return Decision(steps=(*forgotten, *answer(Progress.DONE, text).steps))
-        why = f"{seen[0].node} shows it" if before else "nothing to confirm"
-        return answer(Progress.REJECTED, f"{vm.name} has not departed; {why}")
+        return answer(Progress.REJECTED, f"{vm.name} has not departed; nothing to confirm")
+    text = f"{request.author} confirmed that it runs nowhere outside the cluster"
     new = transitions.release(placement, RunEnd.ASKED, text, moment.wall)
     new = replace(new, reason=Reason(rule="operator-confirmed-gone", text=text))
     freed = change(vm, Change.RELEASE, new)

@@ -20,6 +20,7 @@ from vmha.model.vm import (
     OnDuplicate,
     Recovery,
 )
+from vmha.sim.draw_health import with_health
 from vmha.sim.draw_relations import with_relations
 from vmha.sim.faults import Fault, Takes, selected
 from vmha.sim.schedule import NodeDrawn, Schedule, Step, VmDrawn
@@ -49,6 +50,7 @@ class Options:
 def draw(seed: int, options: Options) -> Schedule:
     cluster = _draw_cluster(random.Random(f"cluster {seed}"), seed, options)
     cluster = with_relations(random.Random(f"relations {seed}"), cluster)
+    cluster = with_health(random.Random(f"health {seed}"), cluster)
     steps = _draw_steps(random.Random(f"steps {seed}"), cluster, options)
     return cluster.with_steps(tuple(steps))
 

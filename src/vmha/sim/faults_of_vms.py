@@ -84,8 +84,12 @@ def _qemu_dies(stage: Stage, step: Step) -> str | None:
 
 
 def _guest_powers_off(stage: Stage, step: Step) -> str | None:
+    """One with probes hangs instead, every other time. No dice, as for migrations."""
     if not _runs(stage, step.vm):
         return _DOES_NOT_RUN
+    if stage.vms[step.vm].probes and round(step.at * 10_000) % 2:
+        stage.hands.hang(step.vm)
+        return None
     stage.hands.power_off_guest(step.vm)
     return None
 
@@ -225,7 +229,7 @@ OF_VMS: tuple[Fault, ...] = (
         weight=0.7,
         takes=_VM,
         do=_guest_powers_off,
-        about="a guest shuts itself down",
+        about="a guest shuts itself down, or hangs if it has probes",
     ),
     Fault(name="virsh-destroy", kind="hand", weight=0.7, takes=_VM, do=_virsh_destroy, about="virsh destroy"),
     Fault(

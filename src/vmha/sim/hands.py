@@ -153,6 +153,10 @@ class Hands:
     def crash(self, vm: str) -> None:
         self.world.fabric.crash(vm, host=self._guest(vm).host.name)
 
+    def hang(self, vm: str) -> None:
+        self._guest(vm)
+        self.world.fabric.hang(vm)
+
     def power_off_guest(self, vm: str) -> None:
         self._guest(vm)
         self.world.fabric.power_off_guest(vm)

@@ -15,6 +15,7 @@ from vmha.fencing.simulated import SimulatedGuard
 from vmha.hypervisor.simulated import SimulatedHypervisor
 from vmha.model.ids import NodeName, SessionId
 from vmha.node.member import Member, Ports
+from vmha.probing.simulated import SimulatedProbes
 from vmha.sim.gate import SimGate
 from vmha.sim.process import Process
 from vmha.sim.virtual import HostClock
@@ -263,4 +264,5 @@ class SimHost:
             power=self.world.power,
             gate=self.gate,
             clock=self.clock,
+            probes=SimulatedProbes(lambda vm: self.world.fabric.is_well(vm, self.name), self.world.broken_probes),
         )

@@ -186,6 +186,7 @@ class _Stage:
             "relocate": lambda move: hands.relocate(move.vm, move.to),
             "confirm_gone": hands.confirm_gone,
             "guest_crash": hands.crash,
+            "guest_hang": hands.hang,
             "guest_shutdown": hands.power_off_guest,
             "virsh_start": lambda start: self._start_by_hand(start.vm, start.on),
             "virsh_destroy": hands.virsh_destroy,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from vmha.model.document import Document
+from vmha.model.health import Probe
 from vmha.model.relations import Needs, Rank
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import AfterShutdown, Desired, FailoverDomain, Migration, Name, Recovery
@@ -75,6 +76,7 @@ class SimVm(Document):
     stop_timeout_s: Annotated[float, Field(ge=1, le=86400)] = 120.0
     no_kill: bool = False
     migration: Migration = Migration()
+    probes: tuple[Probe, ...] = ()
     exclusive: Rank = 0
     depends_on: Needs = ()
     running_on: Name | None = Field(default=None, description="Runs there already, started by hand, before vmha.")
@@ -152,6 +154,7 @@ class Step(Document):
     confirm_gone: Name | None = None
     # the guest
     guest_crash: Name | None = Field(default=None, description="Vm: its QEMU dies.")
+    guest_hang: Name | None = Field(default=None, description="Vm: it runs, and answers no probe until it is booted.")
     guest_shutdown: Name | None = Field(default=None, description="Vm: the guest powers itself off.")
     # by hand, past vmha
     virsh_start: VmOn | None = None

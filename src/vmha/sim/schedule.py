@@ -11,6 +11,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from vmha.model.document import Document, in_words
 from vmha.model.errors import Rejected
+from vmha.model.health import Probe
 from vmha.model.relations import Needs, Rank
 from vmha.model.settings import Timing
 from vmha.model.vm import AfterShutdown, FailoverDomain, Migration, Name, OnDuplicate, Recovery
@@ -36,6 +37,7 @@ class VmDrawn(Document):
     on_guest_shutdown: AfterShutdown = AfterShutdown.RESTART
     on_duplicate: OnDuplicate = OnDuplicate.PAUSE
     stop_timeout_s: float = 10.0
+    probes: tuple[Probe, ...] = ()
     migration: Migration = Migration()
     exclusive: Rank = 0
     depends_on: Needs = ()

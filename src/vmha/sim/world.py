@@ -80,6 +80,7 @@ class World:
         self.switch_takes_s: dict[NodeName, float] = {}  # before it switches; POWER_SWITCH_S when not given
         self.switch_answers_after_s: dict[NodeName, float] = {}  # when it has switched
         self.switches: dict[NodeName, Switch] = {}
+        self.broken_probes: dict[str, str] = {}  # vms whose probes can not be asked, and why
         self.crashes: list[str] = []
         self.power = SimPower(self)
         self.fabric = SimulatedFabric(self.clock, reachable=self._can_reach)

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.clusters import KEYS, LOST_S, SUSPECT_S, Book, cluster
+from vmha.model.health import Probe
 from vmha.model.ids import NodeName, VmName
-from vmha.model.records import Failure, Phase, Placement, RemovedVm, RunEnd, SeenState, Verb
+from vmha.model.records import Failure, Health, HealthState, Phase, Placement, RunEnd, SeenState, Verb
 from vmha.model.relations import Dependency, Need
 from vmha.model.settings import Proof
 from vmha.model.vm import Desired, Recovery
@@ -30,6 +31,9 @@ NODES = ("n1", "n2", "n3")
 VMS = ("a", "b", "c")
 STAYS_UP = "n1"
 """It leads whenever another does not; so there is always somebody to plan."""
+
+HEALTHS = [Health(state=state, ready=state is HealthState.HEALTHY) for state in HealthState]
+PROBED = (Probe(tcp="guest:1", start_gate=True),)
 
 quick = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 T = TypeVar("T")
@@ -57,6 +61,7 @@ class Life:
                 failover_domain=draw(st.sampled_from([None, "d1", "d2"])),
                 recovery=draw(st.sampled_from(list(Recovery))),
                 max_restarts=draw(st.integers(0, 2)),
+                probes=draw(st.sampled_from([(), (), PROBED])),
                 exclusive=draw(st.sampled_from([0, 0, 0, 1, 2])),
                 depends_on=self.needs_of(vm),
             )
@@ -111,7 +116,8 @@ class Life:
         assert self.book.txn(list(compares), ops)
         if seen:
             since = self.book.clock.wall()
-            self.book.seen(node, vm, SeenState.RUNNING, session=beat.value.session, since=since)
+            health = self.draw(st.sampled_from([None, None, *HEALTHS]))
+            self.book.seen(node, vm, SeenState.RUNNING, session=beat.value.session, since=since, health=health)
 
     def _next(self, held: Placement, session: Any) -> tuple[Placement | None, bool]:
         """What the holder writes next, and whether the guest runs here then."""
@@ -173,19 +179,12 @@ class Life:
     def operator_acts(self) -> None:
         vm, node = self.draw(st.sampled_from(VMS)), self.draw(st.sampled_from(NODES))
         self.serial += 1
-        if vm not in self.book.snapshot().vms or self.book.snapshot().vms[VmName(vm)].spec is None:
-            self.book.vm(vm)  # added again
-            return
-        match self.draw(st.integers(0, 3)):
+        match self.draw(st.integers(0, 2)):
             case 0:
                 verb = self.draw(st.sampled_from([Verb.MIGRATE, Verb.CANCEL, Verb.RELOCATE, Verb.RESTART]))
                 self.book.request(verb, name=f"r{self.serial}", vm=vm, node=node)
             case 1:
                 self.book.request(Verb.CONFIRM_OFF, name=f"r{self.serial}", node=node)
-            case 2:
-                name, uuid = f"{vm}.{self.serial}", self.book.spec(vm).uuid
-                self.book.put(KEYS.removed(name), RemovedVm(id=name, vm=VmName(vm), uuid=uuid, at=0.0))
-                self.book.delete(KEYS.vm_spec(VmName(vm)))
             case _:
                 spec = self.book.spec(vm)
                 desired = self.draw(st.sampled_from([Desired.RUNNING, Desired.STOPPED, Desired.DISABLED]))

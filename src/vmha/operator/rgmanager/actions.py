@@ -2,6 +2,7 @@
 
 from vmha.operator.rgmanager.draft import Draft
 from vmha.operator.rgmanager.source import Attribute, Element
+from vmha.operator.rgmanager.status_program import is_about_the_program, set_probe_times
 from vmha.operator.rgmanager.values import DURATION, find_seconds
 
 _TIMEOUTS: dict[str, tuple[str, tuple[int, int]]] = {
@@ -18,6 +19,8 @@ def translate_action(draft: Draft, element: Element) -> None:
         draft.left(element, "an action without a name", accepted=", ".join(_TIMEOUTS))
         others = element.all_attributes()
         timeout = None
+    elif name.value in ("status", "monitor") and is_about_the_program(draft, element):
+        others = set_probe_times(draft, element)
     elif name.value in _TIMEOUTS:
         draft.taken(name, "its timeout counts")
         if timeout:

@@ -30,6 +30,7 @@ class Draft:
     found: Findings
     fields: dict[str, Any] = field(default_factory=dict)
     migration: dict[str, Any] = field(default_factory=dict)
+    probe: dict[str, Any] = field(default_factory=dict)
     mapping: dict[str, Attribute] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=dict)
     refusals: list[str] = field(default_factory=list)

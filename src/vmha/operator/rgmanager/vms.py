@@ -12,6 +12,7 @@ from vmha.operator.rgmanager.draft import Draft, Ground
 from vmha.operator.rgmanager.findings import Findings
 from vmha.operator.rgmanager.gather import VmSource
 from vmha.operator.rgmanager.source import Attribute
+from vmha.operator.rgmanager.status_program import begin_probe, end_probe, tolerate
 from vmha.operator.rgmanager.values import (
     DURATION,
     TRUE_WORDS,
@@ -47,6 +48,7 @@ def translate_attributes(source: VmSource, ground: Ground, found: Findings) -> D
         draft.changed(source.element, "no recovery: restart, as documented (central processing relocated such a vm)")
     for action in source.actions:
         translate_action(draft, action)
+    end_probe(draft)
     _desired(draft)
     return draft
 
@@ -271,7 +273,7 @@ def _status_program(draft: Draft, at: Attribute) -> None:
     if not at.value:
         draft.taken(at, "no status program")
         return
-    draft.left(at, "vmha has no status probes yet: what is wrong inside a running guest is not noticed")
+    begin_probe(draft, at)
 
 
 def _enforce_timeouts(draft: Draft, at: Attribute) -> None:
@@ -282,7 +284,7 @@ def _enforce_timeouts(draft: Draft, at: Attribute) -> None:
 
 
 def _tolerance(draft: Draft, at: Attribute) -> None:
-    draft.left(at, "vmha counts no failed checks: libvirt's events tell the end of a guest once, and surely")
+    tolerate(draft, at)
 
 
 def _of_children(draft: Draft, at: Attribute) -> None:

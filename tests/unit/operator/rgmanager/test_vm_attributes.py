@@ -18,6 +18,18 @@ ENDED_STAYS = {"on_guest_shutdown": "stop", "on_outside_stop": "stop"}
 TAKEN, CHANGED, LEFT = Kind.TAKEN, Kind.CHANGED, Kind.NOT_TAKEN
 
 
+STATUS_PROGRAM = {
+    "name": "status_program",
+    "command": ["exec bash -c /bin/check"],
+    "shell": True,
+    "interval_s": 20,
+    "timeout_s": 60,
+    "start_timeout_s": 300,
+    "start_gate": True,
+    "failures": 1,
+}
+
+
 @pytest.mark.parametrize(
     ("attribute", "value", "kind", "fields"),
     [
@@ -78,7 +90,7 @@ TAKEN, CHANGED, LEFT = Kind.TAKEN, Kind.CHANGED, Kind.NOT_TAKEN
         ("depend_mode", "hard", LEFT, {}),
         ("depend_mode", "firm", LEFT, {}),
         ("status_program", "", TAKEN, {}),
-        ("status_program", "/bin/check", LEFT, {}),
+        ("status_program", "/bin/check", CHANGED, {"probes": [STATUS_PROGRAM]}),
         ("no_kill", "yes", TAKEN, {"no_kill": True}),
         ("no_kill", "ON", TAKEN, {"no_kill": True}),
         ("no_kill", "false", TAKEN, {}),
@@ -230,3 +242,23 @@ def test_node_names_in_a_mapping_are_exact() -> None:
         "mynode2": "wrong",
         "node2": "right",
     }
+
+
+def test_a_status_program_keeps_its_tolerance_and_its_times() -> None:
+    result = imported(
+        conf(
+            '<vm name="web" status_program="check --fast" __max_failures="2" __failure_expire_time="5m">'
+            '<action name="status" depth="10" interval="30s" timeout="15"/>'
+            '<action name="status" depth="*" interval="1"/><action name="status" depth="0" interval="5"/></vm>'
+        )
+    )
+    tolerated = {"failures": 0, "max_failures": 2, "failure_window_s": 300, "interval_s": 1, "timeout_s": 15}
+    command = ["exec bash -c 'check --fast'"]
+    assert vm_of(result)["probes"] == [{**STATUS_PROGRAM, **tolerated, "command": command}]
+    assert only(result, "__max_failures").kind is TAKEN
+
+
+def test_a_tolerance_without_its_window_is_told_and_the_first_failure_counts() -> None:
+    result = imported(conf('<vm name="web" status_program="check" __max_failures="2"/>'))
+    assert only(result, "__max_failures").kind is LEFT
+    assert vm_of(result)["probes"][0]["failures"] == 1
