@@ -262,6 +262,18 @@ async def test_migrated_guest_stands_at_the_target_under_its_new_tag_until_resum
     assert not view.migrating
 
 
+async def test_migration_is_measured_where_it_arrives(world: HypervisorWorld) -> None:
+    await world.one.start(guest_xml("web"))
+    assert await world.one.read_arrival("web") is None
+    await world.one.migrate(world.order("web", epoch=2))
+    await world.two.resume("web")
+    took = await world.two.read_arrival("web")
+    assert took is not None
+    assert 0 < took.downtime_s <= took.total_s
+    assert await world.two.read_arrival("web") == took  # it is kept
+    assert await world.two.read_arrival("absent") is None
+
+
 async def test_arrived_guest_is_told_from_one_paused_later(world: HypervisorWorld) -> None:
     await world.one.start(guest_xml("web"))
     await world.one.migrate(world.order("web", epoch=2))
@@ -350,7 +362,12 @@ async def test_migration_under_way_is_seen_on_both_sides_and_can_be_aborted(worl
 
     async def look() -> bool:
         progress = await world.one.migration_progress("web")
-        return progress is not None and 0 < progress.remaining_bytes <= progress.total_bytes
+        return (
+            progress is not None
+            and 0 < progress.remaining_bytes <= progress.total_bytes
+            and progress.elapsed_s > 0
+            and progress.iteration is not None
+        )
 
     await eventually(look)
     with pytest.raises(Refused, match="way in"):

@@ -297,6 +297,7 @@ class Agent:
                 or _has_shown_what_came_in(view, placement.value)
             ),
             is_unwell=local is not None and self._is_unwell(vm, local),
+            measured=placement is not None and self._worker.measured.get(vm) == placement.value.epoch,
             left_standing=self._standing.has_lasted(vm, local is not None and local.stands_outgoing),
         )
 

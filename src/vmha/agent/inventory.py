@@ -17,6 +17,7 @@ from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.ids import Epoch, Revision, SessionId, VmName
 from vmha.model.keys import Keys, encode
+from vmha.model.migration import MigrationProgress
 from vmha.model.records import Health, Observation, SeenState
 from vmha.policy.reconcile import Local
 from vmha.policy.snapshot import Snapshot
@@ -80,6 +81,9 @@ class Inventory:
         self._published: dict[VmName, Observation] = {}
         self._published_in: tuple[SessionId, str] | None = None  # and since which restore of the store
         self._progress: dict[VmName, str] = {}
+        self._migrations: dict[VmName, MigrationProgress] = {}
+        self._stopped_at: dict[str, float] = {}
+        self._let_go_at: dict[str, float] = {}
         self.reading: Reading | None = None
         self.trouble = "the hypervisor has not answered yet"
         self.looked_for = Revision(0)
@@ -87,6 +91,14 @@ class Inventory:
         hypervisor.subscribe(self._heard)
 
     def _heard(self, event: DomainEvent) -> None:
+        if event.kind == "suspended":
+            self._stopped_at[event.name] = self._clock.now()
+            self._let_go_at.pop(event.name, None)
+        elif event.kind == "resumed":
+            self._let_go_at[event.name] = self._clock.now()
+        elif event.ending is not None:
+            self._stopped_at.pop(event.name, None)
+            self._let_go_at.pop(event.name, None)
         if event.name:
             self._on_change({VmName(event.name)})
         self._look.set()
@@ -119,6 +131,22 @@ class Inventory:
         published = self._published.get(vm)
         if published is not None and published.health != health:
             self._look.set()
+
+    def show_migration(self, vm: VmName, progress: MigrationProgress | None) -> None:
+        """How far a migration out of here is; None: it is over."""
+        if self._migrations.get(vm) != progress:
+            if progress is None:
+                del self._migrations[vm]
+            else:
+                self._migrations[vm] = progress
+            self._look.set()
+
+    def stood_s(self, vm: VmName) -> float | None:
+        """For how long its guest stood here before it was last let go, if this process has seen both."""
+        name = str(vm)
+        if name not in self._stopped_at or name not in self._let_go_at:
+            return None
+        return self._let_go_at[name] - self._stopped_at[name]
 
     def managed_uuids(self) -> tuple[str, ...]:
         """Identities of this node's guests of the cluster, for the guard."""
@@ -240,4 +268,5 @@ class Inventory:
             since=self._clock.wall(),
             progress=self._progress.get(vm, ""),
             health=self._read_health(vm, view.tag.epoch if view.tag else None),
+            migration=self._migrations.get(vm),
         )

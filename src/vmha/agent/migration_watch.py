@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from vmha.agent.inventory import Inventory
-from vmha.hypervisor.port import Hypervisor, MigrationProgress
+from vmha.hypervisor.port import Hypervisor
 from vmha.model.errors import VmhaError
 from vmha.model.ids import Epoch, VmName
 from vmha.model.records import Phase, Placement
@@ -52,14 +52,14 @@ class MigrationWatch:
                 tasks.create_task(self._heed_cancel(placement, news), name=f"cancel-{placement.vm}")
         finally:
             self._news.pop(placement.vm, None)
-            self.inventory.show_progress(placement.vm, "")
+            self.inventory.show_migration(placement.vm, None)
 
     async def _show_progress(self, vm: VmName) -> None:
         while True:
             await asyncio.sleep(PROGRESS_S)
             with suppress(VmhaError):
                 if progress := await self.hypervisor.migration_progress(vm):
-                    self.inventory.show_progress(vm, _in_words(progress))
+                    self.inventory.show_migration(vm, progress)
 
     async def _heed_cancel(self, placement: Placement, news: asyncio.Event) -> None:
         while not self._is_cancelled(placement):
@@ -77,12 +77,3 @@ class MigrationWatch:
         if now is None or now.phase is not Phase.MIGRATING or try_of(now) != try_of(placement):
             return False
         return now.cancel is not None
-
-
-def _in_words(progress: MigrationProgress) -> str:
-    mib = 1024 * 1024
-    left, total = progress.remaining_bytes / mib, progress.total_bytes / mib
-    text = f"{progress.elapsed_s:.0f} s, {left:.0f} of {total:.0f} MiB to go"
-    if progress.expected_downtime_ms is not None:
-        text += f", expected downtime {progress.expected_downtime_ms} ms"
-    return text

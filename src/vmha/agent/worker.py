@@ -32,6 +32,7 @@ from vmha.model.clock import Clock
 from vmha.model.domain_xml import tagged
 from vmha.model.errors import Rejected
 from vmha.model.ids import Epoch, Revision, VmName
+from vmha.model.migration import Moved
 from vmha.model.records import Failure, Phase, Placement, RunEnd, SeenState, Stored
 from vmha.model.vm import Handover, MigrationStyle, VmSpec
 from vmha.policy import transitions
@@ -95,6 +96,7 @@ class Worker:
     left_unseen: dict[VmName, Revision] = field(default_factory=dict)
     cleared: dict[VmName, Revision] = field(default_factory=dict)
     ended: dict[VmName, EndedByUs] = field(default_factory=dict)
+    measured: dict[VmName, Epoch] = field(default_factory=dict)
 
     async def do(self, action: Action, read: Stored[Placement] | None, vm: VmName, spec: VmSpec | None) -> None:
         """Raises ``VmhaError`` when it could not be done; the next look decides again."""
@@ -126,6 +128,8 @@ class Worker:
                 await self._tag(read.value)
             case Action.RESUME_ARRIVAL:
                 await self._resume_arrival(read)
+            case Action.MEASURE:
+                await self._measure(read, spec)
             case Action.STOP:
                 await self._stop(vm, _readable(spec))
             case Action.MIGRATE if spec is None:
@@ -238,6 +242,24 @@ class Worker:
             raise Lost("too little time is left before the guard's deadline")
         await self.hypervisor.resume(held.value.vm)
         await self._end_what_came_too_late(held)
+
+    async def _measure(self, read: Stored[Placement], spec: VmSpec | None) -> None:
+        """Once for each arrival; what a process did not see itself is not known to it."""
+        placement = read.value
+        came = await self.hypervisor.read_arrival(placement.vm)
+        here = (await self.inventory.refresh()).local(placement.vm)
+        is_libvirts = spec is not None and spec.migration.handover is Handover.LIBVIRT
+        stood_s = 0.0 if is_libvirts else self.inventory.stood_s(placement.vm)
+        is_known = here is not None and here.state is SeenState.RUNNING  # else somebody had paused it before it left
+        if came is not None and stood_s is not None and is_known and placement.last_node:
+            moved = Moved(
+                source=placement.last_node,
+                total_s=round(came.total_s, 3),
+                switch_s=round(came.downtime_s, 3),
+                stood_s=round(max(0.0, stood_s), 3),
+            )
+            await self.claims.write(read, transitions.measured(placement, moved), kind="migrated", text=str(moved))
+        self.measured[placement.vm] = placement.epoch
 
     # --- stopping
 
@@ -366,6 +388,10 @@ class Worker:
             bandwidth_mib_s=spec.migration.bandwidth_mib_s,
             max_downtime_ms=spec.migration.max_downtime_ms,
             auto_converge=spec.migration.auto_converge,
+            auto_converge_initial=spec.migration.auto_converge_initial,
+            auto_converge_increment=spec.migration.auto_converge_increment,
+            parallel_connections=spec.migration.parallel_connections,
+            compress=spec.migration.compress,
         )
         watching = asyncio.create_task(self.watch.attend(placement), name=f"attend-{placement.vm}")
         try:

@@ -28,6 +28,7 @@ from vmha.hypervisor.fabric_state import Deed, Guest, Host, Leg, Migration
 from vmha.hypervisor.lifecycle import Lifecycle, Started, Stopped, Suspended
 from vmha.hypervisor.port import DomainState, MigrationFailed, Tag
 from vmha.hypervisor.states import Mark
+from vmha.model.migration import Arrival
 
 if TYPE_CHECKING:
     from vmha.hypervisor.fabric import SimulatedFabric
@@ -246,6 +247,9 @@ class Course:
         assert target is not None
         if not fabric.is_alive(target):
             return
+        now = fabric.clock.now()
+        stopped_at = now if migration.stopped_at is None else migration.stopped_at
+        target.arrival = Arrival(total_s=now - migration.began, downtime_s=now - stopped_at)
         if migration.is_paused_at_target:
             is_handover = target.mark is not Mark.NONE
             fabric.stand(target, DomainState.ARRIVED if is_handover else DomainState.PAUSED, "user")
@@ -257,6 +261,7 @@ class Course:
     def _stop_source(self) -> None:
         source = self._migration.source
         if source.state is DomainState.RUNNING:
+            self._migration.stopped_at = self._fabric.clock.now()
             self._fabric.stand(source, DomainState.OUTGOING, "migration")
             self._fabric.emit(source, Lifecycle.SUSPENDED, Suspended.MIGRATED)
 

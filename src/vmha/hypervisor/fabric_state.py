@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from vmha.hypervisor.port import DomainState, Tag
 from vmha.hypervisor.states import Mark
+from vmha.model.migration import Arrival
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,7 @@ class Guest:
     ends_with_libvirtd: bool = False  # half arrived: the next libvirtd of its host ends it
     runs_with_libvirtd: bool = False  # stopped by a migration that broke: the next libvirtd lets it run
     migration: "Migration | None" = None
+    arrival: Arrival | None = None  # the migration that brought it here, once it was complete
 
 
 class Leg(StrEnum):
@@ -95,6 +97,7 @@ class Migration:
     is_paused_at_target: bool
     began: float
     duration_s: float
+    stopped_at: float | None = None  # the source's last instruction
     leg: Leg = Leg.COPYING
     is_post_copy: bool = False
     is_closed: bool = False  # the target's libvirtd has given the source up

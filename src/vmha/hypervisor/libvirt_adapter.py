@@ -28,7 +28,6 @@ from vmha.hypervisor.port import (
     HostCapacity,
     HypervisorUnavailable,
     MigrationOrder,
-    MigrationProgress,
     StartFailed,
     Tag,
 )
@@ -51,6 +50,7 @@ from vmha.model import domain_xml
 from vmha.model.clock import Clock
 from vmha.model.domain_xml import TagFacts
 from vmha.model.errors import Refused, Rejected, VmhaError
+from vmha.model.migration import Arrival, MigrationProgress
 
 if TYPE_CHECKING:
     import libvirt
@@ -144,6 +144,12 @@ class LibvirtHypervisor:
             return reading.read_progress(connection, name)
 
         return await _call(self._link.channels.ask, work, f"ask how the migration of {name} goes", ACT_TIMEOUT_S)
+
+    async def read_arrival(self, name: str) -> Arrival | None:
+        def work(connection: "libvirt.virConnect") -> Arrival | None:
+            return reading.read_arrival(connection, name)
+
+        return await _call(self._link.channels.ask, work, f"ask how {name} came here", ACT_TIMEOUT_S)
 
     # ---------------------------------------------------------------- acting
 

@@ -117,6 +117,14 @@ def _params(order: MigrationOrder, destination_xml: str) -> dict[str, object]:
     }
     if order.bandwidth_mib_s is not None:
         params[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = order.bandwidth_mib_s
+    if order.auto_converge_initial is not None:
+        params[libvirt.VIR_MIGRATE_PARAM_AUTO_CONVERGE_INITIAL] = order.auto_converge_initial
+    if order.auto_converge_increment is not None:
+        params[libvirt.VIR_MIGRATE_PARAM_AUTO_CONVERGE_INCREMENT] = order.auto_converge_increment
+    if order.parallel_connections is not None:
+        params[libvirt.VIR_MIGRATE_PARAM_PARALLEL_CONNECTIONS] = order.parallel_connections
+    if order.compress:
+        params[libvirt.VIR_MIGRATE_PARAM_COMPRESSION] = "xbzrle"
     return params
 
 
@@ -130,6 +138,10 @@ def _flags(order: MigrationOrder) -> int:
         flags |= libvirt.VIR_MIGRATE_PAUSED
     if order.auto_converge:
         flags |= libvirt.VIR_MIGRATE_AUTO_CONVERGE
+    if order.parallel_connections is not None:
+        flags |= libvirt.VIR_MIGRATE_PARALLEL
+    if order.compress:
+        flags |= libvirt.VIR_MIGRATE_COMPRESSED
     return flags
 
 

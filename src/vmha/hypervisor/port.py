@@ -11,6 +11,7 @@ from typing import Protocol
 
 from vmha.model.errors import Refused, Rejected, Retryable
 from vmha.model.ids import Epoch, VmName
+from vmha.model.migration import Arrival, MigrationProgress
 
 
 class HypervisorUnavailable(Retryable):
@@ -111,14 +112,10 @@ class MigrationOrder:
     bandwidth_mib_s: int | None = None
     max_downtime_ms: int | None = None
     auto_converge: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MigrationProgress:
-    elapsed_s: float
-    remaining_bytes: int
-    total_bytes: int
-    expected_downtime_ms: int | None = None
+    auto_converge_initial: int | None = None  # per cent of the guest's processors
+    auto_converge_increment: int | None = None
+    parallel_connections: int | None = None
+    compress: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +176,9 @@ class Hypervisor(Protocol):
         """
 
     async def migration_progress(self, name: str) -> MigrationProgress | None: ...
+
+    async def read_arrival(self, name: str) -> Arrival | None:
+        """What the migration that brought ``name`` here took. None: none did, or nobody knows any more."""
 
     async def abort_migration(self, name: str) -> None:
         """The guest stays here. No migration to abort is no error, nor one whose memory is all at the target: it ends

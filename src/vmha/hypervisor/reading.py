@@ -5,13 +5,14 @@ answer: a frozen guest must not hide the others. Questions that do need one (the
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vmha.hypervisor.port import DomainMissing, HostCapacity, MigrationProgress
+from vmha.hypervisor.port import DomainMissing, HostCapacity
 from vmha.hypervisor.states import Job, Mark, RawState
 from vmha.hypervisor.translate import is_missing
 from vmha.model import domain_xml
 from vmha.model.domain_xml import TagFacts
+from vmha.model.migration import Arrival, MigrationProgress
 
 if TYPE_CHECKING:
     import libvirt
@@ -142,13 +143,39 @@ def read_progress(connection: "libvirt.virConnect", name: str) -> MigrationProgr
         or stats.get("type") == libvirt.VIR_DOMAIN_JOB_NONE
     ):
         return None
-    downtime_ms = stats.get("downtime")
+    pages_per_s, page_bytes = _find_number(stats, "memory_dirty_rate"), _find_number(stats, "memory_page_size")
     return MigrationProgress(
         elapsed_s=int(stats.get("time_elapsed", 0)) / 1000,
         remaining_bytes=int(stats.get("data_remaining", 0)),
         total_bytes=int(stats.get("data_total", 0)),
-        expected_downtime_ms=None if downtime_ms is None else int(downtime_ms),
+        expected_downtime_ms=_find_number(stats, "downtime"),
+        iteration=_find_number(stats, "memory_iteration"),
+        dirty_bytes_per_s=None if pages_per_s is None else pages_per_s * (page_bytes or 4096),
+        throttle_percent=_find_number(stats, "auto_converge_throttle"),
     )
+
+
+def _find_number(stats: dict[str, Any], key: str) -> int | None:
+    return int(stats[key]) if key in stats else None
+
+
+def read_arrival(connection: "libvirt.virConnect", name: str) -> Arrival | None:
+    """Of the migration that brought ``name`` here: libvirt keeps the statistics of a domain's last job."""
+    import libvirt
+
+    kept = libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED | libvirt.VIR_DOMAIN_JOB_STATS_KEEP_COMPLETED
+    try:
+        stats = connection.lookupByName(name).jobStats(kept)
+    except libvirt.libvirtError as error:
+        if is_missing(error) or error.get_error_code() in (
+            libvirt.VIR_ERR_OPERATION_INVALID,
+            libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+        ):
+            return None
+        raise
+    if stats.get("operation") != libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_IN or "time_elapsed" not in stats:
+        return None
+    return Arrival(total_s=int(stats["time_elapsed"]) / 1000, downtime_s=int(stats.get("downtime", 0)) / 1000)
 
 
 def read_capacity(connection: "libvirt.virConnect") -> HostCapacity:

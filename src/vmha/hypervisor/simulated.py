@@ -25,13 +25,13 @@ from vmha.hypervisor.port import (
     HypervisorUnavailable,
     MigrationFailed,
     MigrationOrder,
-    MigrationProgress,
     StartFailed,
     Tag,
 )
 from vmha.hypervisor.states import Mark
 from vmha.model import domain_xml
 from vmha.model.errors import Refused, Rejected
+from vmha.model.migration import Arrival, MigrationProgress
 
 T = TypeVar("T")
 
@@ -157,8 +157,19 @@ class SimulatedHypervisor:
             return None
         elapsed_s = self._fabric.clock.now() - guest.migration.began
         share = min(1.0, elapsed_s / guest.migration.duration_s) if guest.migration.duration_s else 1.0
-        remaining = int(GUEST_MEMORY_BYTES * (1 - share))
-        return MigrationProgress(elapsed_s=elapsed_s, remaining_bytes=remaining, total_bytes=GUEST_MEMORY_BYTES)
+        return MigrationProgress(
+            elapsed_s=elapsed_s,
+            remaining_bytes=int(GUEST_MEMORY_BYTES * (1 - share)),
+            total_bytes=GUEST_MEMORY_BYTES,
+            expected_downtime_ms=round((self._fabric.timing.switch_s + self._fabric.timing.reply_s) * 1000),
+            iteration=1,
+            dirty_bytes_per_s=0,
+        )
+
+    async def read_arrival(self, name: str) -> Arrival | None:
+        await self._answer()
+        guest = self._host.guests.get(name)
+        return guest.arrival if guest is not None else None
 
     async def abort_migration(self, name: str) -> None:
         guest = await self._find(name)

@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from vmha.model.ids import CauseId, Epoch, LeaseId, NodeName, RequestId, Revision, SessionId, VmName
+from vmha.model.migration import MigrationProgress, Moved
 from vmha.model.settings import Proof
 from vmha.model.vm import MigrationStyle
 
@@ -156,6 +157,7 @@ class Observation:
     since: float = 0.0
     progress: str = ""
     health: Health | None = None  # None: it has no probes
+    migration: MigrationProgress | None = None  # out of this node, under way
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,11 +203,12 @@ class RunEnd(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One start that failed."""
+    """One start that failed, or one migration to ``node``."""
 
     node: NodeName
     at: float
     error: str
+    moving: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +229,8 @@ class Placement:
     operation: RequestId | None = None
     cancel: RequestId | None = None  # of the last migration: the request that calls it off
     cancel_by: str = ""
+    tries: int = 0  # migrations begun for this operation
+    moved: Moved | None = None  # what its last migration took
     last_node: NodeName | None = None
     ended: RunEnd | None = None
     ended_why: str = ""

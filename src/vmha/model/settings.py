@@ -141,10 +141,12 @@ Gate = Annotated[GateMode, BeforeValidator(_gate_word)]
 
 
 class Limits(Document):
-    """How much may happen at once."""
+    """How much may happen at once. 0: no limit."""
 
     migrations_per_node: Annotated[int, Field(ge=1, le=64)] = 4
     starts_per_node: Annotated[int, Field(ge=1, le=256)] = 16
+    migrations: Annotated[int, Field(ge=0, le=10000)] = 0
+    starts: Annotated[int, Field(ge=0, le=10000)] = 0
 
 
 class ClusterConfig(Document):

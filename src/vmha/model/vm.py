@@ -73,6 +73,19 @@ class Migration(Document):
     bandwidth_mib_s: Annotated[int, Field(ge=1)] | None = None
     max_downtime_ms: Annotated[int, Field(ge=1, le=60000)] | None = None
     auto_converge: bool = False
+    auto_converge_initial: Annotated[int, Field(ge=1, le=99)] | None = Field(default=None, description="Per cent.")
+    auto_converge_increment: Annotated[int, Field(ge=1, le=99)] | None = Field(default=None, description="Per cent.")
+    parallel_connections: Annotated[int, Field(ge=2, le=64)] | None = None
+    compress: bool = Field(default=False, description="Send only what has changed in a page (XBZRLE).")
+
+    @model_validator(mode="after")
+    def _what_goes_together(self) -> Self:
+        for field in ("auto_converge_initial", "auto_converge_increment"):
+            if getattr(self, field) is not None and not self.auto_converge:
+                raise ValueError(f"{field}: {getattr(self, field)}: goes with auto_converge: true only")
+        if self.compress and self.parallel_connections is not None:
+            raise ValueError("compress: true: does not go with parallel_connections; QEMU has one or the other")
+        return self
 
 
 class VmSpec(Document):

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vmha.model.ids import NodeName, VmName
-from vmha.model.records import Candidate, Verb
+from vmha.model.records import Candidate, Phase, Verb
 from vmha.operator.follow import in_words
 from vmha.operator.overview import plain_vm
 from vmha.operator.vms import find_spec
@@ -26,6 +26,7 @@ class Why:
     now: tuple[Candidate, ...]
     waiting: str = ""
     last_end: str = ""
+    last_migration: str = ""
     failures: tuple[str, ...] = ()
     desired_why: str = ""
     relations: tuple[str, ...] = ()
@@ -44,12 +45,14 @@ def why(snapshot: Snapshot, name: str, *, wall: float) -> Why:
     failures = placement.failures if placement else ()
     ground = survey(snapshot, verdicts, wall)
     choice = choose(spec, ground, owner=here, avoid=avoid, failures=failures)
+    has_stayed = placement is not None and placement.phase is Phase.HELD and placement.ended is None
     return Why(
         summary=summary,
         then=summary.candidates,
         now=choice.candidates,
         waiting=_waits_for(vm, snapshot, wall),
-        last_end=placement.ended_why if placement else "",
+        last_end=placement.ended_why if placement and not has_stayed else "",
+        last_migration=placement.ended_why if placement and has_stayed else "",
         failures=tuple(f"{failure.node}: {failure.error}" for failure in failures),
         desired_why=spec.desired_why,
         relations=tell_relations(vm, ground),
@@ -70,9 +73,15 @@ def sentences(told: Why) -> list[str]:
     if told.waiting and told.waiting != summary.reason:
         lines.append(f"It waits: {told.waiting}.")
     lines += told.relations
+    if summary.progress:
+        lines.append(f"How far it is: {summary.progress}.")
+    if told.last_migration:
+        lines.append(f"Its last migration did not happen: {told.last_migration}.")
+    if summary.moved:
+        lines.append(f"It was {summary.moved}.")
     if told.last_end:
         lines.append(f"How its last run ended: {told.last_end}.")
-    lines += [f"A start failed on {failure}." for failure in told.failures]
+    lines += [f"A start or a migration failed on {failure}." for failure in told.failures]
     chosen = summary.target or summary.node
     lines += [_said(candidate, chosen, "When it was placed, ") for candidate in told.then]
     lines += [_said(candidate, chosen, "Now ") for candidate in told.now if candidate.node != summary.node]
@@ -87,6 +96,7 @@ def as_plain(told: Why) -> dict[str, Any]:
         "candidates_now": [asdict(candidate) for candidate in told.now],
         "waiting": told.waiting,
         "last_end": told.last_end,
+        "last_migration": told.last_migration,
         "failures": list(told.failures),
         "desired_why": told.desired_why,
         "relations": list(told.relations),

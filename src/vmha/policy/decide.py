@@ -31,6 +31,7 @@ from vmha.policy.decision import (
 )
 from vmha.policy.dependencies import end_with, gate, mark_stuck, wait_for_dependents
 from vmha.policy.displace import ask_for_room, give_way
+from vmha.policy.limits import RULE, no_migration_out_of, no_start
 from vmha.policy.membership import Condition
 from vmha.policy.placement import Choice, Field, choose, left_of
 from vmha.policy.snapshot import Moment, VmView
@@ -39,6 +40,9 @@ from vmha.policy.steps import Change, PlacementStep, SettleDesired, Waiting
 RESTARTS_AT_ONCE = 2
 LONGEST_RESTART_REST_S = 60.0
 """Between two starts of a guest that keeps ending by itself."""
+
+CANCELLED_REST_S = 60.0
+"""A vm whose migration was called off is let alone for this long, then a drain goes on."""
 
 CLAIM_PATIENCE_S = 30.0
 """An assignment that its node has not claimed for this long is given to another."""
@@ -170,6 +174,8 @@ def _start(vm: VmView, ground: Field, moment: Moment) -> Decision:
     """First start, restart after a failure, or the next try."""
     assert vm.spec
     spec, placement = vm.spec.value, vm.placement.value if vm.placement else None
+    if busy := no_start(ground):
+        return wait(vm, RULE, busy, moment=moment)
     choice, restarts = _where_to_start(spec, placement, ground, moment)
     if choice.node is None:
         return _no_node(vm, choice, in_short(choice), ground, moment)
@@ -277,6 +283,8 @@ def decide_lost(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
     arrived, arriving = _on_their_way(vm, ground)
     if arriving:
         return Decision(waiting=Waiting(vm=vm.name, text=f"{arriving} is still receiving it"), retry_in_s=1.0)
+    if busy := no_start(ground):
+        return wait(vm, RULE, f"{in_words(proof)}; {busy}", moment=moment)
     # It boots anew even where it stands complete: its source may have run on, not having been told, so that what stands
     # there is older than the disk. That node ends it before it starts it, and no lock of it is in the way of others.
     if unready := gate(vm, ground, moment):
@@ -348,8 +356,10 @@ def decide_held(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
 def _drain(vm: VmView, held: Placement, ground: Field, moment: Moment, why: str) -> Decision:
     assert vm.spec
     assert held.node
-    if busy := too_busy(held.node, ground):
-        return Decision(waiting=Waiting(vm=vm.name, text=busy))
+    if resting := _was_called_off(vm, held, moment):
+        return resting
+    if busy := no_migration_out_of(held.node, ground):
+        return Decision(waiting=Waiting(vm=vm.name, text=f"{held.node} {why}; {busy}"), retry_in_s=1.0)
     choice = choose(vm.spec.value, ground, owner=held.node, avoid={held.node: why}, failures=held.failures, moving=True)
     if choice.node is None:
         return wait(vm, "no-node-can-take-it", f"{held.node} {why}; {in_short(choice)}", choice, moment=moment)
@@ -362,12 +372,26 @@ def _drain(vm: VmView, held: Placement, ground: Field, moment: Moment, why: str)
     return migrate(vm, held, choice.node, reason, ground=ground, moment=moment)
 
 
+def _was_called_off(vm: VmView, held: Placement, moment: Moment) -> Decision | None:
+    """Sent off again at once, it could not be called off at all."""
+    if held.cancel is None or not held.ended_why:
+        return None
+    left = left_of(CANCELLED_REST_S, held.since, moment.wall)
+    if left <= 0:
+        return None
+    text = f"{held.cancel_by} called its migration off; its node is still to be drained, after a rest"
+    return Decision(waiting=Waiting(vm=vm.name, text=text), retry_in_s=left)
+
+
 def _failback(vm: VmView, held: Placement, ground: Field, moment: Moment) -> Decision:
     assert vm.spec
     assert held.node
     target = ground.find_better(vm.spec.value, held.node, after=held.failback_after, failures=held.failures)
-    if target is None or too_busy(held.node, ground):
+    if target is None:
         return NOTHING
+    if busy := no_migration_out_of(held.node, ground):
+        text = f"{target} is more preferred than {held.node}; {busy}"
+        return Decision(waiting=Waiting(vm=vm.name, text=text), retry_in_s=1.0)
     choice = choose(vm.spec.value, ground, owner=held.node, failures=held.failures, moving=True)
     reason = Reason(
         rule="failback-to-a-more-preferred-node",
@@ -376,11 +400,6 @@ def _failback(vm: VmView, held: Placement, ground: Field, moment: Moment) -> Dec
         candidates=choice.candidates,
     )
     return migrate(vm, held, target, reason, ground=ground, moment=moment)
-
-
-def too_busy(node: NodeName, ground: Field) -> str:
-    load, limit = ground.loads[node], ground.snapshot.config.limits.migrations_per_node
-    return f"{node} has {load.migrating} migrations in progress (limit {limit})" if load.migrating >= limit else ""
 
 
 def decide_departed(vm: VmView, ground: Field, moment: Moment) -> Decision:

@@ -108,6 +108,7 @@ def migrate(
     )
     ground.loads[held.node].migrating += 1
     ground.loads[target].migrating += 1
+    ground.migrating += 1
     return place(vm, Change.MIGRATE, new, vm.spec.value, ground, receiver=target)
 
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vmha.model.ids import Epoch, NodeName, VmName
+from vmha.model.migration import MigrationProgress, Moved
 from vmha.model.records import Candidate, HealthState, Phase, Placement, SeenState
 from vmha.model.vm import Desired
 from vmha.policy.membership import Condition, Verdict
@@ -12,6 +13,7 @@ from vmha.policy.snapshot import Snapshot, VmView
 
 WAITING_RULES = (
     "no-node-can-take-it",
+    "enough-at-once",
     "its-whereabouts-are-unknown",
     "it-ends-again-and-again",
     "what-it-needs-is-not-ready",
@@ -55,6 +57,8 @@ class VmSummary:
     progress: str = ""
     health: HealthState | None = None  # None: it has no probes, or nobody knows
     health_text: str = ""
+    migration: MigrationProgress | None = None
+    moved: Moved | None = None
 
 
 def summarize(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict]) -> VmSummary:
@@ -63,6 +67,7 @@ def summarize(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict])
     state = vm_state(vm, snapshot, verdicts)
     seen = snapshot.observations(vm)
     health = next((o.health for o in seen if placement and o.node == placement.node), None)
+    under_way = next((o.migration for o in seen if o.migration), None)
     node = placement.node if placement else None
     if placement is None and seen:
         node = seen[0].node
@@ -81,9 +86,11 @@ def summarize(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict])
         candidates=placement.reason.candidates if placement else (),
         failover_domain=spec.failover_domain if spec else None,
         memory_mib=spec.memory_mib if spec else 0,
-        progress=next((o.progress for o in seen if o.progress), ""),
         health=health.state if health else None,
         health_text=health.text if health else "",
+        progress=next((o.progress for o in seen if o.progress), str(under_way or "")),
+        migration=under_way,
+        moved=placement.moved if placement else None,
     )
 
 

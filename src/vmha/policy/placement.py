@@ -54,6 +54,8 @@ class Field:
     wall: float
     loads: dict[NodeName, Load] = field(default_factory=dict)
     ties: Ties = field(default_factory=Ties)
+    starting: int = 0  # in the whole cluster, as ``migrating``
+    migrating: int = 0
     _eligible: frozenset[NodeName] | None = None
     _memory: dict[NodeName, int] = field(default_factory=dict)
     _rankings: dict[tuple[str, NodeName | None], Ranking] = field(default_factory=dict)
@@ -117,6 +119,7 @@ class Field:
         load.vms += 1
         load.memory_mib += spec.memory_mib
         load.starting += 1 if starting else 0
+        self.starting += 1 if starting else 0
         if spec.exclusive:
             load.exclusive.append(VmName(spec.name))
 
@@ -132,18 +135,28 @@ def survey(snapshot: Snapshot, verdicts: dict[NodeName, Verdict], wall: float) -
             continue
         placement = vm.placement.value
         memory = vm.spec.value.memory_mib if vm.spec else 0
+        is_moving = placement.phase is Phase.MIGRATING or (placement.phase is Phase.ASSIGNED and placement.arrival)
+        is_at_work = _is_at_work(placement, snapshot)
+        ground.migrating += is_moving and is_at_work
         for node in (placement.node, placement.target):
             if node is None:
                 continue
             load = ground.loads.setdefault(node, Load())
             load.vms += 1
             load.memory_mib += memory
-            load.migrating += placement.phase is Phase.MIGRATING
+            load.migrating += is_moving
             if vm.spec and vm.spec.value.exclusive:
                 load.exclusive.append(vm.name)
-            if placement.phase is Phase.ASSIGNED or _is_starting(placement, vm.seen.get(node)):
+            if not is_moving and (placement.phase is Phase.ASSIGNED or _is_starting(placement, vm.seen.get(node))):
                 load.starting += 1
+                ground.starting += is_at_work
     return ground
+
+
+def _is_at_work(placement: Placement, snapshot: Snapshot) -> bool:
+    """What a lost node had begun takes nobody's turn: it waits for a proof, perhaps for days."""
+    holder = snapshot.nodes.get(placement.node) if placement.node else None
+    return placement.session is None or (holder is not None and holder.session_id == placement.session)
 
 
 def _is_starting(placement: Placement, seen: object) -> bool:
@@ -263,5 +276,5 @@ def _refusal(
         rest = min(LONGEST_REST_S, FAILED_START_REST_S * 2 ** (len(here) - 1))
         left = left_of(rest, here[-1].at, ground.wall)
         if left > 0:
-            return f"failed to start it: {here[-1].error}", left
+            return f"failed to {'receive' if here[-1].moving else 'start'} it: {here[-1].error}", left
     return "", None

@@ -20,6 +20,7 @@ class Action(StrEnum):
     ADOPT = "adopt"  # claim what runs here already, then tag it
     RESUME_ARRIVAL = "resume-arrival"  # claim if need be, then let the migrated guest run
     TAG = "tag"  # it runs here and is held here: its metadata must say so
+    MEASURE = "measure"  # it has arrived and was let go: what did that take?
     STOP = "stop"
     MIGRATE = "migrate"
     HAND_OVER = "hand-over"  # gone from here, complete at the target
@@ -82,6 +83,7 @@ class Attempt:
     ``migration_is_ours``: the migration that the placement asks for is known to have been what took it away from here:
     libvirt said so to this process, or the target has shown what came in under that very epoch.
     ``is_unwell``: by its probes the guest is not to go on (policy/health.py).
+    ``measured``: what its arrival took was asked for.
     ``left_standing``: for a while it has been standing here as a migration left it, and none is under way any more.
     """
 
@@ -90,6 +92,7 @@ class Attempt:
     migration_is_ours: bool = False
     left_standing: bool = False
     is_unwell: bool = False
+    measured: bool = False
 
 
 def reconcile(
@@ -181,6 +184,8 @@ def _held(placement: Placement, local: Local | None, attempt: Attempt) -> Action
             return Action.TAG
         case SeenState.RUNNING if attempt.is_unwell and not local.migrating:
             return Action.END_UNWELL
+        case SeenState.RUNNING | SeenState.PAUSED if placement.arrival and not (placement.moved or attempt.measured):
+            return Action.MEASURE
         case _:
             return Action.NOTHING
 

@@ -24,16 +24,26 @@ from vmha.model.settings import Proof
 from vmha.model.vm import Desired
 from vmha.policy import transitions
 from vmha.policy.cancel import decide_cancel
-from vmha.policy.decision import Decision, change, migrate, place, why_there
+from vmha.policy.decision import Decision, change, place, why_there
 from vmha.policy.dependencies import waits_for
+from vmha.policy.limits import no_start
 from vmha.policy.membership import former_sessions
-from vmha.policy.placement import Choice, Field, choose
+from vmha.policy.migrations import begin_migration, pick, refused, try_elsewhere
+from vmha.policy.placement import Field, choose, left_of
 from vmha.policy.snapshot import Moment, Snapshot, VmView
-from vmha.policy.steps import AnswerRequest, Change, EvictSession, ForgetProof, ForgetRequest, Step
+from vmha.policy.steps import (
+    AnswerRequest,
+    Change,
+    EvictSession,
+    ForgetProof,
+    ForgetRequest,
+    Step,
+)
 
 PROOFS_KEPT_S = 7 * 86400.0
 PROOFS_KNOWN_S = 3600.0
 """And for at least so long after this leader has come to know of them, whatever its wall clock says meanwhile."""
+MEASURE_PATIENCE_S = 2.0
 KEPT_S = 3600.0
 """A finished request and its outcome are kept this long for whoever asks late."""
 
@@ -141,59 +151,17 @@ def _begin(
     assert placement.node
     match request.verb:
         case Verb.MIGRATE:
-            return _begin_migration(request, vm, placement, ground, moment, answer)
+            return begin_migration(request, vm, placement, ground, moment, answer)
         case Verb.RELOCATE:
-            choice = _pick(request, vm, placement.node, ground, moving=False)
+            choice = pick(request, vm, placement.node, ground, moving=False)
             if choice.node is None:
-                return answer(Progress.REJECTED, f"{_refused(request, choice)}; it was not stopped", choice.candidates)
+                return answer(Progress.REJECTED, f"{refused(request, choice)}; it was not stopped", choice.candidates)
             text = f"relocation to {choice.node} asked for by {request.author}"
         case _:
             text = f"restart asked for by {request.author}"
     reason = Reason(rule=f"operator-asked-to-{request.verb}", text=text)
     stop = change(vm, Change.STOP, transitions.ask_stop(placement, reason, moment.wall, operation=request.id))
     return Decision(steps=(*stop.steps, *answer(Progress.RUNNING, "stopping it").steps))
-
-
-def _begin_migration(
-    request: Request, vm: VmView, placement: Placement, ground: Field, moment: Moment, answer: _Answer
-) -> Decision | None:
-    assert placement.node
-    if request.node == placement.node:
-        return answer(Progress.DONE, f"{vm.name} runs on {placement.node} already")
-    seen = vm.seen.get(placement.node)
-    if seen is None or seen.state is SeenState.STARTING:
-        return None
-    if seen.state is not SeenState.RUNNING:
-        return answer(Progress.REJECTED, f"{vm.name} is {seen.state} on {placement.node}; only a running vm migrates")
-    choice = _pick(request, vm, placement.node, ground, moving=True)
-    if choice.node is None:
-        return answer(Progress.REJECTED, _refused(request, choice), choice.candidates)
-    reason = Reason(
-        rule="operator-asked-to-migrate",
-        text=f"migration to {choice.node} asked for by {request.author}",
-        candidates=choice.candidates,
-    )
-    move = migrate(vm, placement, choice.node, reason, ground=ground, moment=moment, request=request)
-    begun = answer(Progress.RUNNING, f"migrating from {placement.node} to {choice.node}")
-    return Decision(steps=(*move.steps, *begun.steps))
-
-
-def _pick(request: Request, vm: VmView, here: NodeName, ground: Field, *, moving: bool) -> Choice:
-    """The node asked for, or the best other one. An operator may go against preference, not against a refusal."""
-    assert vm.spec
-    if request.node is None:
-        return choose(vm.spec.value, ground, owner=here, avoid={here: "runs it now"}, moving=moving)
-    if request.node not in ground.verdicts:
-        return Choice(node=None, candidates=(Candidate(node=request.node, refusal="is not a node of this cluster"),))
-    choice = choose(vm.spec.value, ground, owner=here, prefer=request.node, moving=moving)
-    asked = tuple(c for c in choice.candidates if c.node == request.node)
-    return Choice(node=None if asked[0].refusal else request.node, candidates=asked)
-
-
-def _refused(request: Request, choice: Choice) -> str:
-    if request.node is not None:
-        return f"{request.node} {choice.candidates[0].refusal}"
-    return "no other node can take it: " + "; ".join(f"{c.node} {c.refusal}" for c in choice.candidates)
 
 
 def _go_on(
@@ -204,7 +172,7 @@ def _go_on(
         case Phase.STOPPED:
             return _start_again(request, vm, placement, ground, moment, answer)
         case Phase.HELD:
-            return _conclude(request, vm, placement, answer)
+            return _conclude(request, vm, placement, ground, moment, answer)
         case Phase.DEPARTED:
             return answer(Progress.FAILED, f"{vm.name} has departed: {placement.ended_why}")
         case _:
@@ -217,7 +185,7 @@ def _start_again(
     assert vm.spec
     if vm.spec.value.desired is not Desired.RUNNING:
         return answer(Progress.FAILED, f"{vm.name} was asked to be {vm.spec.value.desired} meanwhile")
-    if ground.snapshot.observations(vm):
+    if no_start(ground) or ground.snapshot.observations(vm):
         return None  # something of it is still seen: the ordinary rules adopt it or wait
     if placement.ended is RunEnd.START_FAILED:
         return answer(Progress.FAILED, f"it did not start: {placement.ended_why}")
@@ -227,7 +195,7 @@ def _start_again(
     if request.verb is Verb.RESTART and home:
         choice = choose(vm.spec.value, ground, prefer=home)
     else:
-        choice = _pick(request, vm, home or NodeName(""), ground, moving=False)
+        choice = pick(request, vm, home or NodeName(""), ground, moving=False)
         if choice.node is None:
             choice = choose(vm.spec.value, ground, prefer=home)
     if choice.node is None:
@@ -242,18 +210,29 @@ def _start_again(
     return place(vm, Change.ASSIGN, new, vm.spec.value, ground)
 
 
-def _conclude(request: Request, vm: VmView, placement: Placement, answer: _Answer) -> Decision | None:
+def _conclude(
+    request: Request, vm: VmView, placement: Placement, ground: Field, moment: Moment, answer: _Answer
+) -> Decision | None:
     assert placement.node
     if request.verb is Verb.MIGRATE and placement.ended_why:
-        return answer(Progress.FAILED, f"{vm.name} stays on {placement.node}: {placement.ended_why}")
+        return try_elsewhere(request, vm, placement, ground, moment, answer)
     seen = vm.seen.get(placement.node)
     if seen is None or seen.session != placement.session or seen.state is not SeenState.RUNNING:
         return None
     if seen.health and seen.health.gated:
         return None  # started, and not yet as its start gate wants it
+    if _is_still_measured(placement, moment):
+        return Decision(retry_in_s=left_of(MEASURE_PATIENCE_S, placement.since, moment.wall))
     if request.verb is not Verb.RESTART and request.node not in (None, placement.node):
         return answer(Progress.FAILED, f"{vm.name} runs on {placement.node}; {request.node} could not take it")
-    return answer(Progress.DONE, f"{vm.name} runs on {placement.node}")
+    took = f"; {placement.moved}" if placement.moved and request.verb is Verb.MIGRATE else ""
+    return answer(Progress.DONE, f"{vm.name} runs on {placement.node}{took}")
+
+
+def _is_still_measured(placement: Placement, moment: Moment) -> bool:
+    """It has arrived, and its node has not said yet what that took; an agent of an earlier version never does."""
+    is_unsaid = placement.arrival and placement.moved is None
+    return is_unsaid and left_of(MEASURE_PATIENCE_S, placement.since, moment.wall) > 0
 
 
 def _confirm_gone(

@@ -1,13 +1,14 @@
 """Every way in which a placement may change, in one place. The table is drawn in ``model.records``.
 
 Who writes it: the leader (assign, adopt, withdraw, ask_stop, ask_migration, cancel, forget_holder, note) and the agent
-that holds the vm (claim, release, hand_over, keep, depart). Both write by compare on the record's revision, so that of
-two changes decided on the same reading one loses and is decided again.
+that holds the vm (claim, release, hand_over, measured, keep, depart). Both write by compare on the record's revision,
+so that of two changes decided on the same reading one loses and is decided again.
 """
 
 from dataclasses import replace
 
 from vmha.model.ids import Epoch, NodeName, RequestId, Revision, SessionId, VmName
+from vmha.model.migration import Moved
 from vmha.model.records import Failure, Phase, Placement, Reason, RunEnd
 from vmha.model.vm import MigrationStyle
 
@@ -104,6 +105,7 @@ def ask_migration(
         reason=reason,
         since=wall,
         operation=operation,
+        tries=placement.tries + 1 if operation is not None and operation == placement.operation else 1,
         cancel=None,
         cancel_by="",
         ended=None,
@@ -134,15 +136,22 @@ def hand_over(placement: Placement, wall: float, *, already_running_in: SessionI
         target=None,
         style=None,
         arrival=True,
+        moved=None,
         since=wall,
         last_node=placement.node,
     )
 
 
+def measured(placement: Placement, moved: Moved) -> Placement:
+    """Its holder says what its arrival took; nothing else changes."""
+    assert placement.phase is Phase.HELD
+    return replace(placement, moved=moved)
+
+
 def keep(placement: Placement, why: str, wall: float) -> Placement:
     """A migration did not happen: the vm stays with its holder."""
     assert placement.phase is Phase.MIGRATING
-    failure = Failure(node=placement.target or NodeName(""), at=wall, error=why)
+    failure = Failure(node=placement.target or NodeName(""), at=wall, error=why, moving=True)
     reason = placement.reason
     if placement.cancel is not None:
         text = f"its migration to {placement.target} was cancelled by {placement.cancel_by}"

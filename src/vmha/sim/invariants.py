@@ -44,6 +44,7 @@ _CLAIMED = ("held", "stopping", "migrating")
 _PLACED = ("assigned", *_CLAIMED)
 _WAITING_RULES = (
     "no-node-can-take-it",
+    "enough-at-once",
     "its-whereabouts-are-unknown",
     "it-ends-again-and-again",
     "what-it-needs-is-not-ready",
