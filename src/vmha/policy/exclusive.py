@@ -25,7 +25,7 @@ def clash(spec: VmSpec, load: "Load") -> str:
     """Why the vm can not go where ``load`` is, or ''. What is there of itself is no other."""
     others = [name for name in load.exclusive if name != spec.name]
     if others:
-        return f"runs {others[0]}{IS_EXCLUSIVE}"
+        return f"runs {min(others)}{IS_EXCLUSIVE}"
     if not spec.exclusive:
         return ""
     count = load.vms - len(load.exclusive)
