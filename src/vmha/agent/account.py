@@ -5,7 +5,6 @@ Everything is written under the session's own beat, so that a node that was evic
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
 from vmha.agent.inventory import Inventory
 from vmha.agent.session import SessionKeeper
@@ -21,6 +20,8 @@ from vmha.policy.membership import former_sessions
 from vmha.policy.snapshot import Snapshot
 from vmha.store.journal import Journal
 from vmha.store.port import Created, Op, Put, Store
+
+_UNKNOWN = HostCapacity(memory_mib=0, vcpus=0, hypervisor="")
 
 
 class Account:
@@ -83,7 +84,8 @@ class Account:
     def _make_status(self, session: Session) -> NodeStatus:
         why_not = self._why_not_eligible(session)
         is_published = self._inventory.is_published(session)
-        status = NodeStatus(
+        capacity = self._capacity or _UNKNOWN
+        return NodeStatus(
             node=self._keeper.node,
             session=session.id,
             eligible=not why_not,
@@ -95,11 +97,10 @@ class Account:
             notes=(*(session.guard.notes if session.guard else ()), *self._failsafe_notes()),
             history=self._inventory.history if is_published else "",
             looked_for=self._inventory.looked_for if is_published else Revision(0),
+            memory_mib=capacity.memory_mib,
+            vcpus=capacity.vcpus,
+            hypervisor=capacity.hypervisor,
         )
-        if self._capacity is None:
-            return status
-        capacity = self._capacity
-        return replace(status, memory_mib=capacity.memory_mib, vcpus=capacity.vcpus, hypervisor=capacity.hypervisor)
 
     def _why_not_eligible(self, session: Session) -> str:
         if session.armed is ArmedLevel.NONE:

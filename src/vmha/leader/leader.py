@@ -15,6 +15,7 @@ from typing import Protocol
 import structlog
 
 from vmha.fencing.power import PowerSwitch
+from vmha.leader.ages import Ages
 from vmha.leader.executor import Deposed, Executor
 from vmha.leader.fencing import PowerCuts
 from vmha.model.clock import Clock
@@ -23,9 +24,8 @@ from vmha.model.ids import LeaseId, NodeName, Revision, SessionId, Term, VmName
 from vmha.model.keys import Keys, decode, encode, split_key
 from vmha.model.records import LeaderRecord, Phase
 from vmha.policy.failsafe import who_should_lead
-from vmha.policy.membership import has_leader_vanished
+from vmha.policy.membership import Verdict, has_leader_vanished
 from vmha.policy.plan import judge_all, plan
-from vmha.policy.requests import aging
 from vmha.policy.snapshot import Moment, PeersSay, Snapshot
 from vmha.policy.steps import FenceNode, GiveBackStorage, Plan
 from vmha.store.journal import Journal
@@ -68,7 +68,7 @@ class Leader:
         store_live_s: Callable[[], float],
         peers_say: Callable[[], PeersSay] = PeersSay,
         may_decide: Callable[[], bool] = lambda: True,
-        think: Callable[[Snapshot, Moment], Plan] = plan,
+        think: Callable[[Snapshot, Moment, dict[NodeName, Verdict]], Plan] = plan,
         threads: bool = True,
     ) -> None:
         self._store, self._keys, self._clock, self._mirror = store, keys, clock, mirror
@@ -82,7 +82,7 @@ class Leader:
         self.cuts = PowerCuts(node=node, power=power, clock=clock, wake=self.look_again)
         self._braked_since: float | None = None
         self._unclaimed: dict[VmName, tuple[Revision, float]] = {}
-        self._known_since: dict[str, float] = {}
+        self._ages = Ages()
         self._vacant_since: float | None = None
         self._resigned_at = float("-inf")
         self.term: Term | None = None
@@ -215,7 +215,7 @@ class Leader:
         verdicts = judge_all(snapshot, moment)
         self._unwell = frozenset(name for name, verdict in verdicts.items() if not verdict.is_alive)
         await self.cuts.look(snapshot, executor)
-        made = await self._plan(snapshot, moment)
+        made = await self._plan(snapshot, moment, verdicts)
         if made.braked and self._braked_since is None:
             self._braked_since = moment.now
             log.warning("most nodes fell silent at once: waiting for the network before anything is recovered")
@@ -240,18 +240,17 @@ class Leader:
             return None
         return who_should_lead(snapshot, moment)
 
-    async def _plan(self, snapshot: Snapshot, moment: Moment) -> Plan:
+    async def _plan(self, snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict]) -> Plan:
         if self._threads and len(snapshot.vms) >= PLANS_OFF_LOOP_FROM:
-            return await asyncio.to_thread(self._think, snapshot, moment)
-        return self._think(snapshot, moment)
+            return await asyncio.to_thread(self._think, snapshot, moment, verdicts)
+        return self._think(snapshot, moment, verdicts)
 
     def _moment(self) -> Moment:
         self._watch_assignments()
-        known_s = self._watch_ages()
-        session = self._read_session()
-        longest = self._clock.now() - session.began_at if session else 0.0
+        now, session = self._clock.now(), self._read_session()
+        longest = now - session.began_at if session else 0.0
         return Moment(
-            now=self._clock.now(),
+            now=now,
             wall=self._clock.wall(),
             observer=self._node,
             peers=self._peers_say(),
@@ -261,8 +260,8 @@ class Leader:
             fencing=self.cuts.sessions,
             fence_failed_at=dict(self.cuts.failed_at),
             braked_since=self._braked_since,
-            known_s=known_s,
-            unclaimed_s={vm: self._clock.now() - since for vm, (_, since) in self._unclaimed.items()},
+            known_s=self._ages.look(self._mirror.snapshot(), now),
+            unclaimed_s={vm: now - since for vm, (_, since) in self._unclaimed.items()},
         )
 
     def _watch_assignments(self) -> None:
@@ -273,12 +272,6 @@ class Leader:
             for name, vm in self._mirror.snapshot().vms.items()
             if (stored := vm.placement) and stored.value.phase is Phase.ASSIGNED
         }
-
-    def _watch_ages(self) -> dict[str, float]:
-        """For how long each request, outcome and proof has been known here; wall clocks are set at any time."""
-        now, before = self._clock.now(), self._known_since
-        self._known_since = {name: before.get(name, now) for name in aging(self._mirror.snapshot())}
-        return {name: now - since for name, since in self._known_since.items()}
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -53,18 +53,21 @@ class Heartbeat:
         self._channel, self._clock = channel, clock
         self._read_peers, self._read_timing, self._on_change = read_peers, read_timing, on_change
         self._known: dict[NodeName, _Known] = {}
-        self._seen: PeersSay = PeersSay()
+        self._seen: tuple[set[NodeName], dict[NodeName, frozenset[NodeName]]] = (set(), {})
 
     def answer(self) -> Pong:
         return Pong(unheard=tuple(sorted(self._unheard())))
 
     def say(self) -> PeersSay:
-        now, gone_s = self._clock.now(), self._read_timing().suspect_by_peers_s
-        here = {name: known for name, known in sorted(self._known.items()) if now - known.answered_at < gone_s}
+        now = self._clock.now()
         return PeersSay(
             unheard_s={n: now - known.alive_at for n, known in self._known.items() if known.alive_at is not None},
-            witnesses={name: known.unheard for name, known in here.items()},
+            witnesses=dict(sorted(self._witnesses().items())),
         )
+
+    def _witnesses(self) -> dict[NodeName, frozenset[NodeName]]:
+        now, gone_s = self._clock.now(), self._read_timing().suspect_by_peers_s
+        return {name: known.unheard for name, known in self._known.items() if now - known.answered_at < gone_s}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -115,7 +118,7 @@ class Heartbeat:
 
     def _notice(self) -> None:
         """Tell of changes that may change a verdict, not of every pong."""
-        gist = PeersSay(unheard_s=dict.fromkeys(sorted(self._unheard()), 0.0), witnesses=self.say().witnesses)
+        gist = (self._unheard(), self._witnesses())
         if gist != self._seen:
             self._seen = gist
             self._on_change()

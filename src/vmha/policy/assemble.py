@@ -4,8 +4,9 @@ A value that can not be read (put by hand with etcdctl, or written by a later ve
 and leaves the last good record in place; it never stops the cluster.
 """
 
-from dataclasses import fields, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
 
 from vmha.model.errors import Rejected
 from vmha.model.ids import LeaseId, NodeName, RequestId, Revision, SessionId, VmName
@@ -24,6 +25,9 @@ from vmha.model.settings import ClusterConfig
 from vmha.model.vm import FailoverDomain
 from vmha.policy.snapshot import NodeView, Snapshot, VmView
 
+K = TypeVar("K")
+V = TypeVar("V")
+
 _NODE_PARTS = tuple(field.name for field in fields(NodeView) if field.name != "name")
 
 
@@ -35,35 +39,29 @@ class Assembler:
         self._config = ClusterConfig()
         self._leader: Stored[LeaderRecord] | None = None
         self._history: Stored[HistoryRecord] | None = None
-        self._domains: dict[str, FailoverDomain] = {}
-        self._nodes: dict[NodeName, NodeView] = {}
-        self._vms: dict[VmName, VmView] = {}
-        self._requests: dict[RequestId, Request] = {}
-        self._outcomes: dict[RequestId, Outcome] = {}
-        self._fenced: dict[SessionId, FenceRecord] = {}
-        self._problems: dict[str, str] = {}
+        self._domains: _Book[str, FailoverDomain] = _Book()
+        self._nodes: _Book[NodeName, NodeView] = _Book()
+        self._vms: _Book[VmName, VmView] = _Book()
+        self._requests: _Book[RequestId, Request] = _Book()
+        self._outcomes: _Book[RequestId, Outcome] = _Book()
+        self._fenced: _Book[SessionId, FenceRecord] = _Book()
+        self._problems: _Book[str, str] = _Book()
 
     def put(self, key: str, value: bytes, *, created: Revision, modified: Revision, lease: LeaseId) -> Any | None:
         """Returns the decoded record, or None for a key that is not kept or a value that can not be read."""
-        parts = self._parts(key)
-        kind = find_type(parts)
-        if kind is None or kind is JournalEntry:  # the journal is read by listing, and there is much of it
+        read = _read(self._prefix, key, value, created, modified, lease)
+        if read.problem:
+            self._problems.put(key, read.problem)
             return None
-        try:
-            record: Any = decode(kind, value, where=key)
-        except Rejected as error:
-            self._problems[key] = str(error)
+        if read.stored is None:
             return None
-        if not _belongs(parts, record):
-            self._problems[key] = f"{key}: the record names another vm or node than its key"
-            return None
-        self._problems.pop(key, None)
-        self._set(parts, Stored(record, created, modified, lease))
-        return record
+        self._problems.put(key, None)
+        self._set(read.parts, read.stored)
+        return read.stored.value
 
     def delete(self, key: str) -> None:
-        self._problems.pop(key, None)
-        parts = self._parts(key)
+        self._problems.put(key, None)
+        parts = split_key(self._prefix, key)
         if find_type(parts) is not None:
             self._set(parts, None)
 
@@ -73,13 +71,13 @@ class Assembler:
             config=self._config,
             leader=self._leader,
             history=self._history,
-            domains=dict(self._domains),
-            nodes=dict(self._nodes),
-            vms=dict(self._vms),
-            requests=dict(self._requests),
-            outcomes=dict(self._outcomes),
-            fenced=dict(self._fenced),
-            problems=dict(self._problems),
+            domains=self._domains.shown(),
+            nodes=self._nodes.shown(),
+            vms=self._vms.shown(),
+            requests=self._requests.shown(),
+            outcomes=self._outcomes.shown(),
+            fenced=self._fenced.shown(),
+            problems=self._problems.shown(),
         )
 
     @property
@@ -96,41 +94,38 @@ class Assembler:
     def vm(self, name: VmName) -> VmView | None:
         return self._vms.get(name)
 
-    def _parts(self, key: str) -> tuple[str, ...]:
-        return split_key(self._prefix, key)
-
     def _set(self, parts: tuple[str, ...], stored: Stored[Any] | None) -> None:
         value = stored.value if stored else None
-        match parts:
-            case ("config",):
-                self._config = value or ClusterConfig()
+        match parts:  # what changes most comes first
+            case ("nodes", node, part):
+                self._change_node(NodeName(node), part, stored)
+            case ("nodes", node, "vms", vm):
+                self._see(NodeName(node), VmName(vm), value)
+            case ("vms", vm, part):
+                self._change_vm(VmName(vm), part, stored)
+            case ("requests", request):
+                self._requests.put(RequestId(request), value)
+            case ("outcomes", request):
+                self._outcomes.put(RequestId(request), value)
+            case ("fencing", session):
+                self._fenced.put(SessionId(session), value)
             case ("leader",):
                 self._leader = stored
             case ("history",):
                 self._history = stored
+            case ("config",):
+                self._config = value or ClusterConfig()
             case ("domains", name):
-                _put_or_drop(self._domains, name, value)
-            case ("nodes", node, "vms", vm):
-                self._see(NodeName(node), VmName(vm), value)
-            case ("nodes", node, part):
-                self._change_node(NodeName(node), part, stored)
-            case ("vms", vm, part):
-                self._change_vm(VmName(vm), part, stored)
+                self._domains.put(name, value)
             case ("uuids", _):
                 pass  # only compared by those who write it
-            case ("requests", request):
-                _put_or_drop(self._requests, RequestId(request), value)
-            case ("outcomes", request):
-                _put_or_drop(self._outcomes, RequestId(request), value)
-            case ("fencing", session):
-                _put_or_drop(self._fenced, SessionId(session), value)
             case _:
                 assert value is None  # an entry of the journal that expired
 
     def _change_node(self, name: NodeName, part: str, stored: Stored[Any] | None) -> None:
         view = NodeView(name=name, **{**self._parts_of(name), part: stored})  # every beat of every node comes by here
         gone = view.spec is None and view.session is None and view.beat is None and view.status is None
-        _put_or_drop(self._nodes, name, None if gone else view)
+        self._nodes.put(name, None if gone else view)
 
     def _parts_of(self, name: NodeName) -> dict[str, Any]:
         before = self._nodes.get(name)
@@ -149,7 +144,7 @@ class Assembler:
 
     def _keep_vm(self, view: VmView) -> None:
         gone = view.spec is None and view.placement is None and not view.seen
-        _put_or_drop(self._vms, view.name, None if gone else view)
+        self._vms.put(view.name, None if gone else view)
 
 
 def _belongs(parts: tuple[str, ...], record: Any) -> bool:
@@ -169,8 +164,52 @@ def _belongs(parts: tuple[str, ...], record: Any) -> bool:
             return True
 
 
-def _put_or_drop(book: dict[Any, Any], key: Any, value: Any | None) -> None:
-    if value is None:
-        book.pop(key, None)
-    else:
-        book[key] = value
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One key understood: ``stored`` None and no ``problem``: a key that is not kept."""
+
+    parts: tuple[str, ...]
+    stored: Stored[Any] | None = None
+    problem: str = ""
+
+
+@lru_cache(maxsize=1024)
+def _read(prefix: str, key: str, value: bytes, created: Revision, modified: Revision, lease: LeaseId) -> _Read:
+    """Records are frozen: the same reading of the same key serves every listing, and every mirror of one process."""
+    parts = split_key(prefix, key)
+    kind = find_type(parts)
+    if kind is None or kind is JournalEntry:  # the journal is read by listing, and there is much of it
+        return _Read(parts)
+    try:
+        record: Any = decode(kind, value, where=key)
+    except Rejected as error:
+        return _Read(parts, problem=str(error))
+    if not _belongs(parts, record):
+        return _Read(parts, problem=f"{key}: the record names another vm or node than its key")
+    return _Read(parts, Stored(record, created, modified, lease))
+
+
+class _Book(Generic[K, V]):
+    """One mapping of the snapshot. What is shown is never changed: a copy, and another one only after a change."""
+
+    __slots__ = ("_kept", "_shown")
+
+    def __init__(self) -> None:
+        self._kept: dict[K, V] = {}
+        self._shown: dict[K, V] | None = None
+
+    def get(self, key: K) -> V | None:
+        return self._kept.get(key)
+
+    def put(self, key: K, value: V | None) -> None:
+        """None takes it away."""
+        if value is not None:
+            self._kept[key] = value
+            self._shown = None
+        elif self._kept.pop(key, None) is not None:
+            self._shown = None
+
+    def shown(self) -> dict[K, V]:
+        if self._shown is None:
+            self._shown = dict(self._kept)
+        return self._shown

@@ -26,13 +26,16 @@ LAST = 1_000_000
 """Behind every rank of an exclusive vm."""
 
 
-def plan(snapshot: Snapshot, moment: Moment) -> Plan:
-    """First who is here, then what is asked for, then every vm: the most important first."""
+def plan(snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict] | None = None) -> Plan:
+    """First who is here, then what is asked for, then every vm: the most important first.
+
+    ``verdicts``: those of ``judge_all``, by whoever has asked for them already.
+    """
     if snapshot.is_unreadable("config"):
         return Plan(
             waiting=(Waiting(vm=VmName(""), text="the cluster's settings can not be read: nothing is decided"),)
         )
-    verdicts = judge_all(snapshot, moment)
+    verdicts = judge_all(snapshot, moment) if verdicts is None else verdicts
     braked = is_braked(snapshot, moment, verdicts)
     fence_steps, fence_wake = fence_and_evict(snapshot, moment, verdicts, braked=braked)
     ground = survey(snapshot, verdicts, moment.wall)

@@ -1,0 +1,44 @@
+"""For how long this process has known each request, outcome and proof: wall clocks are set at any time.
+
+A leader asks before every plan, and between two plans these rarely change: names are gone through only when one came
+or went, and an age is counted only when somebody asks for it.
+"""
+
+from collections.abc import Iterator, Mapping
+
+from vmha.policy.requests import aging
+from vmha.policy.snapshot import Snapshot
+
+
+class Ages:
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+        self._seen: Snapshot | None = None
+
+    def look(self, snapshot: Snapshot, now: float) -> Mapping[str, float]:
+        """The ages at ``now``, by ``requests.aging``'s names. Snapshots share what did not change."""
+        seen = self._seen
+        if seen is None or not (
+            seen.requests is snapshot.requests
+            and seen.outcomes is snapshot.outcomes
+            and seen.fenced is snapshot.fenced
+        ):
+            self._since = {name: self._since.get(name, now) for name in aging(snapshot)}
+        self._seen = snapshot
+        return _AgesAt(self._since, now)
+
+
+class _AgesAt(Mapping[str, float]):
+    __slots__ = ("_now", "_since")
+
+    def __init__(self, since: Mapping[str, float], now: float) -> None:
+        self._since, self._now = since, now
+
+    def __getitem__(self, name: str) -> float:
+        return self._now - self._since[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._since)
+
+    def __len__(self) -> int:
+        return len(self._since)
