@@ -6,7 +6,7 @@ published, the node may receive no vm: nobody could know what it runs already.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import structlog
 
@@ -230,12 +230,13 @@ class Inventory:
         now = (session.id, self.history)
         whole = self._published_in != now
         known = await self._stored_before() if whole else self._published
-        wanted = {vm: self._observe(vm, view, session) for vm, view in sorted(self.reading.domains.items())}
+        wanted: dict[VmName, Observation] = {}
         ops: list[Op] = []
-        for vm, observation in wanted.items():
+        for vm, view in sorted(self.reading.domains.items()):
             before = None if whole else known.get(vm)
-            if before is None or replace(observation, since=before.since) != before:
-                ops.append(Put(self._keys.observation(node, vm), encode(observation)))
+            if before is None or self._observe(vm, view, session, since=before.since) != before:
+                wanted[vm] = self._observe(vm, view, session, since=self._clock.wall())
+                ops.append(Put(self._keys.observation(node, vm), encode(wanted[vm])))
             else:
                 wanted[vm] = before
         ops += [Delete(self._keys.observation(node, vm)) for vm in sorted(known.keys() - wanted.keys())]
@@ -256,7 +257,7 @@ class Inventory:
         listing = await self._store.list(prefix)
         return {VmName(kv.key.removeprefix(prefix)): None for kv in listing.items}
 
-    def _observe(self, vm: VmName, view: DomainView, session: Session) -> Observation:
+    def _observe(self, vm: VmName, view: DomainView, session: Session, *, since: float) -> Observation:
         return Observation(
             vm=vm,
             node=self._keeper.node,
@@ -265,7 +266,7 @@ class Inventory:
             reason=view.reason,
             epoch=view.tag.epoch if view.tag else None,
             uuid=view.uuid,
-            since=self._clock.wall(),
+            since=since,
             progress=self._progress.get(vm, ""),
             health=self._read_health(vm, view.tag.epoch if view.tag else None),
             migration=self._migrations.get(vm),

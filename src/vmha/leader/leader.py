@@ -8,7 +8,7 @@ remembered in this process: which power cuts are under way, and since when the m
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
@@ -23,10 +23,10 @@ from vmha.model.errors import VmhaError
 from vmha.model.ids import LeaseId, NodeName, Revision, SessionId, Term, VmName
 from vmha.model.keys import Keys, decode, encode, split_key
 from vmha.model.records import LeaderRecord, Phase
-from vmha.policy.failsafe import who_should_lead
+from vmha.policy.failsafe import LATE_BEATS, who_should_lead
 from vmha.policy.membership import Verdict, has_leader_vanished
 from vmha.policy.plan import judge_all, plan
-from vmha.policy.snapshot import Moment, PeersSay, Snapshot
+from vmha.policy.snapshot import Moment, PeersSay, Snapshot, VmView
 from vmha.policy.steps import FenceNode, GiveBackStorage, Plan
 from vmha.store.journal import Journal
 from vmha.store.mirror import Mirror
@@ -82,6 +82,7 @@ class Leader:
         self.cuts = PowerCuts(node=node, power=power, clock=clock, wake=self.look_again)
         self._braked_since: float | None = None
         self._unclaimed: dict[VmName, tuple[Revision, float]] = {}
+        self._counted: Mapping[VmName, VmView] | None = None
         self._ages = Ages()
         self._vacant_since: float | None = None
         self._resigned_at = float("-inf")
@@ -137,6 +138,9 @@ class Leader:
             self._vacant_since = None
             if leader.value.session == session.id:
                 return Term(leader.created)
+            if self._has_just_beaten(leader.value.node):
+                self._count_along(self._clock.now())
+                return None  # most calls end here: every node of the cluster comes by at every change
             if not has_leader_vanished(self._mirror.snapshot(), self._moment()):
                 return None
             log.warning("the leader has vanished: electing another before its lease ends", leader=leader.value.node)
@@ -155,6 +159,11 @@ class Leader:
         log.info("elected", term=result.revision)
         await self._mirror.caught_up(result.revision)
         return Term(result.revision)
+
+    def _has_just_beaten(self, leader: NodeName) -> bool:
+        """Then nothing could be concluded about it, whoever hears it or not (``has_leader_vanished``)."""
+        late_s = self._mirror.config.clockwork.beat_s * LATE_BEATS
+        return self._mirror.silence_of(leader) < late_s
 
     async def _find_own_term(self, session: SessionId) -> Term | None:
         kv = await self._store.get(self._keys.leader)
@@ -246,8 +255,8 @@ class Leader:
         return self._think(snapshot, moment, verdicts)
 
     def _moment(self) -> Moment:
-        self._watch_assignments()
         now, session = self._clock.now(), self._read_session()
+        known_s = self._count_along(now)
         longest = now - session.began_at if session else 0.0
         return Moment(
             now=now,
@@ -260,16 +269,24 @@ class Leader:
             fencing=self.cuts.sessions,
             fence_failed_at=dict(self.cuts.failed_at),
             braked_since=self._braked_since,
-            known_s=self._ages.look(self._mirror.snapshot(), now),
+            known_s=known_s,
             unclaimed_s={vm: now - since for vm, (_, since) in self._unclaimed.items()},
         )
 
-    def _watch_assignments(self) -> None:
+    def _count_along(self, now: float) -> Mapping[str, float]:
+        """Every agent counts how long it has known what, so that a new leader need not begin to count."""
+        snapshot = self._mirror.snapshot()
+        if snapshot.vms is not self._counted:
+            self._watch_assignments(snapshot, now)
+            self._counted = snapshot.vms
+        return self._ages.look(snapshot, now)
+
+    def _watch_assignments(self, snapshot: Snapshot, now: float) -> None:
         """Since when each assignment has been as it is, on our own clock: others' clocks may differ by minutes."""
-        now, before = self._clock.now(), self._unclaimed
+        before = self._unclaimed
         self._unclaimed = {
             name: before[name] if before.get(name, (0,))[0] == stored.modified else (stored.modified, now)
-            for name, vm in self._mirror.snapshot().vms.items()
+            for name, vm in snapshot.vms.items()
             if (stored := vm.placement) and stored.value.phase is Phase.ASSIGNED
         }
 

@@ -29,3 +29,8 @@ class SilenceBook:
 
     def silence_s(self, now: float) -> dict[NodeName, float]:
         return {node: now - at for node, (_, at) in self._last.items()}
+
+    def silence_of(self, node: NodeName, now: float) -> float:
+        """0 for a node that was never seen."""
+        known = self._last.get(node)
+        return now - known[1] if known is not None else 0.0

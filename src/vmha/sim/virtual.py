@@ -10,6 +10,7 @@ import contextvars
 import itertools
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
+from contextvars import copy_context
 from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
 
@@ -19,45 +20,45 @@ T = TypeVar("T")
 
 BEGIN_WALL = 1_700_000_000.0
 _TIMERS_WORTH_SORTING_OUT = 512
+_WHEN, _CALLBACK, _ARGS, _CONTEXT, _LOOP = 0, 2, 3, 4, 5
 
 
 class DeadlockError(RuntimeError):
     """Every task waits for something that no timer will bring about."""
 
 
-class _Handle(asyncio.TimerHandle):
-    """What the loop will call. Made often: it does only what this loop needs of a handle."""
+class _Handle(list[Any]):
+    """What the loop will call: when, number, callback, arguments, context, loop. Made often, so it is made by C alone;
+    in a heap it sorts by time and then by number. Without a callback it is cancelled.
+    """
 
     __slots__ = ()
 
-    def __init__(
-        self,
-        when: float,
-        callback: Callable[..., object],
-        args: tuple[Any, ...],
-        loop: "VirtualLoop",
-        context: contextvars.Context | None,
-    ) -> None:
-        self._when, self._callback, self._args, self._loop = when, callback, args, loop
-        self._context = contextvars.copy_context() if context is None else context
-        self._cancelled = False
-
     def cancel(self) -> None:
-        if not self._cancelled:
-            self._cancelled = True
-            self._callback, self._args = _nothing, ()
-            self._loop.cancelled_timers += 1
+        if self[_CALLBACK] is not None:
+            self[_CALLBACK], self[_ARGS] = None, ()
+            self[_LOOP].cancelled_timers += 1
+
+    def cancelled(self) -> bool:
+        return self[_CALLBACK] is None
+
+    def when(self) -> float:
+        when: float = self[_WHEN]
+        return when
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return id(self)
 
     def __repr__(self) -> str:
-        return f"<call of {self._callback} at {self._when:.3f}>"
+        return f"<call of {self[_CALLBACK]} at {self[_WHEN]:.3f}>"
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
-        self._now = 0.0
+        self.now_s = 0.0
         self._soon: deque[_Handle] = deque()
-        self._due: list[tuple[float, int, _Handle]] = []
+        self._due: list[_Handle] = []
         self._numbers = itertools.count()
         self._task_numbers = itertools.count(1)
         self.cancelled_timers = 0
@@ -66,26 +67,30 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.set_task_factory(lambda loop, coro, **options: make_task(next(self._task_numbers), loop, coro, **options))
 
     def time(self) -> float:
-        return self._now
+        return self.now_s
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        handle = _Handle(self._now, callback, args, self, context)
+        handle = _Handle((self.now_s, 0, callback, args, copy_context() if context is None else context, self))
         self._soon.append(handle)
-        return handle
+        return handle  # type: ignore[return-value]
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        handle = _Handle(when, callback, args, self, context)
-        heappush(self._due, (when, next(self._numbers), handle))
-        return handle
+        handle = _Handle((when, next(self._numbers), callback, args, copy_context() if context is None else context, self))
+        heappush(self._due, handle)
+        return handle  # type: ignore[return-value]
 
     def call_later(  # type: ignore[override]
         self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        return self.call_at(self._now + delay, callback, *args, context=context)
+        handle = _Handle(
+            (self.now_s + delay, next(self._numbers), callback, args, copy_context() if context is None else context, self)
+        )
+        heappush(self._due, handle)
+        return handle  # type: ignore[return-value]
 
     def take_back(self, handles: Iterable[Any]) -> None:
         """Calls that were kept because their process stood."""
@@ -102,59 +107,56 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """One round, as asyncio makes it: what is due, in order of time; then everything that was ready by then."""
         soon, due = self._soon, self._due
         if self.cancelled_timers > _TIMERS_WORTH_SORTING_OUT:
-            due[:] = [entry for entry in due if not entry[2]._cancelled]
+            due[:] = [handle for handle in due if handle[_CALLBACK] is not None]
             heapify(due)
             self.cancelled_timers = 0
         if not soon:
-            while due and due[0][2]._cancelled:
+            while due and due[0][_CALLBACK] is None:
                 heappop(due)
             if not due:
                 raise DeadlockError("nothing is due and nobody can wake anybody")
-            self._now = max(self._now, due[0][0])
-        until = self._now + 1e-9
-        while due and due[0][0] <= until:
-            handle = heappop(due)[2]
-            if not handle._cancelled:
+            self.now_s = max(self.now_s, due[0][_WHEN])
+        until = self.now_s + 1e-9
+        while due and due[0][_WHEN] <= until:
+            handle = heappop(due)
+            if handle[_CALLBACK] is not None:
                 soon.append(handle)
         for _ in range(len(soon)):
             handle = soon.popleft()
-            if handle._cancelled:
+            _, _, callback, args, context, _ = handle
+            if callback is None:
                 continue
-            context = handle._context
             process = context.get(PROCESS)
             if process is not None and process.is_watched and not self._is_closing and not process.may_step():
                 process.kept.append(handle)
                 self._standing[id(process)] = process
                 continue
             try:
-                context.run(handle._callback, *handle._args)
+                context.run(callback, *args)
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as error:
                 self.call_exception_handler({"message": f"error in {handle!r}", "exception": error, "handle": handle})
 
 
-def _nothing() -> None: ...
-
-
 class VirtualClock:
     """Both clocks of the simulated world; they never jump."""
 
     def __init__(self, loop: VirtualLoop) -> None:
-        self._loop = loop
+        self.loop = loop
 
     def now(self) -> float:
-        return self._loop.time()
+        return self.loop.now_s
 
     def wall(self) -> float:
-        return BEGIN_WALL + self._loop.time()
+        return BEGIN_WALL + self.loop.now_s
 
 
 class HostClock:
     """One host's clocks: the wall clock may jump, and both may run a little fast or slow."""
 
     def __init__(self, true: VirtualClock) -> None:
-        self._true = true
+        self._true, self._loop = true, true.loop  # everybody asks all the time: no detours
         self._ahead_s = 0.0
         self.drift = 0.0
         """Seconds gained in each second."""
@@ -167,7 +169,7 @@ class HostClock:
         self._ahead_s = 0.0
 
     def now(self) -> float:
-        return self._true.now() * (1.0 + self.drift)
+        return self._loop.now_s * (1.0 + self.drift)
 
     def wall(self) -> float:
         return self._true.wall() + self._ahead_s

@@ -38,7 +38,7 @@ class Mirror:
         self._silence = SilenceBook()
         self._listeners: list[Listener] = []
         self._snapshot: Snapshot | None = None
-        self._moved = asyncio.Event()
+        self._moved: asyncio.Event | None = None  # there is one while somebody waits
         self.revision = Revision(0)
         self.synced = asyncio.Event()
         self.listed_at = math.inf
@@ -69,6 +69,10 @@ class Mirror:
     def silence_s(self) -> dict[NodeName, float]:
         return self._silence.silence_s(self._clock.now())
 
+    def silence_of(self, node: NodeName) -> float:
+        """As ``silence_s`` of one node; 0 for a node that was never seen."""
+        return self._silence.silence_of(node, self._clock.now())
+
     def promise(self, node: NodeName) -> bool:
         """From now on this process waits as if it had just seen a beat of ``node``. False: it has never seen one."""
         return self._silence.promised(node, self._clock.now())
@@ -78,8 +82,8 @@ class Mirror:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while self.revision < revision:
-                    moved = self._moved
-                    await moved.wait()
+                    self._moved = self._moved or asyncio.Event()
+                    await self._moved.wait()
         return self.revision >= revision
 
     def distrust(self) -> None:
@@ -144,19 +148,23 @@ class Mirror:
     def _take(self, revision: Revision, changes: tuple[Change, ...]) -> None:
         changed = []
         for change in changes:
-            if change.key.startswith(self._journal):
+            key, kv = change.key, change.kv
+            if key.startswith(self._journal):
                 continue  # nobody decides on it, and there is much of it
-            changed.append(change.key)
-            if change.kv is None:
-                self._known.pop(change.key, None)
-                self._assembler.delete(change.key)
+            changed.append(key)
+            if kv is None:
+                self._known.pop(key, None)
+                self._assembler.delete(key)
             else:
-                self._put(change.kv)
-            self._mark_beat(change)
+                self._known[key] = kv.mod_revision
+                self._assembler.put(key, kv.value, created=kv.create_revision, modified=kv.mod_revision, lease=kv.lease)
+            if key.endswith("/beat"):
+                self._mark_beat(change)
         self.revision = revision
         self._mark_history()
-        self._moved.set()
-        self._moved = asyncio.Event()
+        if self._moved is not None:
+            self._moved.set()
+            self._moved = None
         if not changed:
             return
         keys = tuple(changed)
@@ -165,10 +173,6 @@ class Mirror:
                 listener(keys)
             except Exception:  # a key that nobody foresaw must not end the watch, and with it every agent's beats
                 log.exception("a listener failed", keys=keys[:5])
-
-    def _put(self, kv: KeyValue) -> None:
-        self._known[kv.key] = kv.mod_revision
-        self._assembler.put(kv.key, kv.value, created=kv.create_revision, modified=kv.mod_revision, lease=kv.lease)
 
     def unsettled_s(self) -> float:
         """For how long the newest record of a restored store is known here, in seconds."""
