@@ -16,9 +16,10 @@ TUNED = {
 NODES = tuple(NodeDrawn(name=name) for name in ("n1", "n2", "n3"))
 
 
-def lived(*steps: Step, vms: tuple[VmDrawn, ...]) -> Life:
+def lived(*steps: Step, vms: tuple[VmDrawn, ...], peers: bool = False) -> Life:
     silence_logs()
-    return live_through(Schedule.model_validate({"timing": TUNED, "nodes": NODES, "vms": vms, "steps": steps}))
+    drawn = {"timing": TUNED, "nodes": NODES, "vms": vms, "steps": steps, "peers": peers}
+    return live_through(Schedule.model_validate(drawn))
 
 
 def test_guest_sent_elsewhere_by_hand_is_not_handed_over_to_the_target_of_a_migration_asked_for_meanwhile() -> None:
@@ -63,3 +64,40 @@ def test_wall_clock_set_ahead_by_a_day_keeps_no_vm_waiting_for_a_day() -> None:
         vms=tuple(VmDrawn(name=name) for name in ("v1", "v2", "v3")),
     )
     assert life.is_good, life.what_is_wrong()
+
+
+def test_guest_paused_by_a_hand_on_its_way_is_resumed_when_its_migration_has_ended() -> None:
+    """At the end of a life it would stay paused, and nothing would be wrong with the cluster."""
+    life = lived(
+        Step(at=1.0, do="virsh-migrate", vm="v1", to="n3"),
+        Step(at=1.2, do="power-cut", node="n3", for_s=10.0),
+        Step(at=1.4, do="virsh-suspend", vm="v1", for_s=5.0),
+        vms=(VmDrawn(name="v1", migration_s=2.0),),
+    )
+    assert life.is_good, life.what_is_wrong()
+    assert life.reached["struck"] == 3, life.done
+
+
+def test_agent_restarted_while_promises_held_does_not_take_the_store_for_restored() -> None:
+    """Its guard counts from the last promise, which is later than the last beat in the store; all decisions stopped."""
+    life = lived(
+        Step(at=1.0, do="etcd-stops", for_s=3.0),
+        Step(at=3.5, do="agent-killed", node="n2", for_s=0.2),
+        vms=(VmDrawn(name="v1"),),
+        peers=True,
+    )
+    assert life.is_good, life.what_is_wrong()
+    assert life.reached.get("failsafe", 0) > 0, life.reached
+    assert life.reached.get("store-went-back", 0) == 0, life.reached
+
+
+def test_answers_that_were_to_be_lost_are_lost_no_more_once_everything_is_mended() -> None:
+    """A node that was off for so long that many added up would begin no session, and be fenced for it."""
+    life = lived(
+        Step(at=1.0, do="power-cut", node="n2", for_s=1.0),
+        *(Step(at=1.1 + at / 100, do="answer-lost", node="n2") for at in range(60)),
+        vms=(VmDrawn(name="v1"),),
+    )
+    assert life.is_good, life.what_is_wrong()
+    assert life.reached["struck"] == 61, life.reached
+    assert life.simulated_s < 25.0, life.done

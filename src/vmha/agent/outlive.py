@@ -73,7 +73,9 @@ async def outlive(
 async def _hold_on(session: Session, sent_at: float, guard: Guard, list_managed: Callable[[], Collection[str]]) -> bool:
     """All peers promised, asked at ``sent_at``: for the guard that is a beat."""
     try:
-        session.guard = await guard.beat(session.id, sent_at=sent_at, managed=list_managed())
+        session.guard = await guard.beat(
+            session.id, sent_at=sent_at, committed_at=session.sent_at, managed=list_managed()
+        )
     except SessionExpired as error:
         session.end(f"the guard: {error}")
         return False

@@ -272,6 +272,7 @@ class SessionKeeper:
             hold_s=timing.hold_s,
             kill_lead_s=timing.kill_lead_s,
             sent_at=session.held_at,
+            committed_at=session.sent_at,
             watchdog_s=timing.watchdog_s,
             managed=self._list_managed(),
         )
@@ -389,7 +390,10 @@ class SessionKeeper:
                 await self._arm_again(session, session.timing)
             else:
                 session.guard = await self._guard.beat(
-                    session.id, sent_at=session.held_at, managed=self._list_managed()
+                    session.id,
+                    sent_at=session.held_at,
+                    committed_at=session.sent_at,
+                    managed=self._list_managed(),
                 )
         except SessionExpired as error:
             session.end(f"the guard: {error}")

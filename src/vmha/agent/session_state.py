@@ -91,13 +91,16 @@ def taken_up(known: KeyValue, beat: BeatRecord, status: GuardStatus, timing: Tim
     It goes on with the times that the last beat promised and the guard counts with; new settings come after.
     """
     assert status.deadline is not None
+    held_at = status.deadline - beat.hold_s
+    committed_at = held_at if status.committed_at is None else min(status.committed_at, held_at)
     promised = {"hold_s": beat.hold_s, "margin_s": beat.dead_after_s - beat.hold_s}
     return Session(
         id=beat.session,
         beat_created=known.create_revision,
         beat_modified=known.mod_revision,
         count=beat.count,
-        sent_at=status.deadline - beat.hold_s,
+        sent_at=committed_at,
+        promised_at=held_at if held_at > committed_at else float("-inf"),
         timing=timing.model_copy(update=promised),
         live_since=now,
         resumed=True,

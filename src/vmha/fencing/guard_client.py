@@ -34,6 +34,7 @@ class GuardClient:
         hold_s: float,
         kill_lead_s: float,
         sent_at: float,
+        committed_at: float | None = None,
         watchdog_s: int = 0,
         managed: Collection[str] | None = None,
         timeout_s: float = 0.5,
@@ -45,6 +46,7 @@ class GuardClient:
             "hold_s": hold_s,
             "kill_lead_s": kill_lead_s,
             "sent_at": sent_at,
+            "committed_at": committed_at,
             "watchdog_s": watchdog_s,
             "managed": _listed(managed),
         }
@@ -55,11 +57,18 @@ class GuardClient:
         session: SessionId,
         *,
         sent_at: float,
+        committed_at: float | None = None,
         managed: Collection[str] | None = None,
         timeout_s: float = 0.5,
     ) -> GuardStatus:
         """See ``Guard.beat``."""
-        request = {"op": "beat", "session": session, "sent_at": sent_at, "managed": _listed(managed)}
+        request = {
+            "op": "beat",
+            "session": session,
+            "sent_at": sent_at,
+            "committed_at": committed_at,
+            "managed": _listed(managed),
+        }
         return await self._ask(request, timeout_s)
 
     async def expire(self, session: SessionId, *, cause: str, timeout_s: float = 0.5) -> GuardStatus:
@@ -153,6 +162,7 @@ def _read_status(fields: dict[str, Any]) -> GuardStatus:
         cause=fields.get("cause", ""),
         deadline=fields.get("deadline"),
         kill_at=fields.get("kill_at"),
+        committed_at=fields.get("committed_at"),
         watchdog_s=watchdog["timeout_s"] if watchdog["armed"] else 0,
         watchdog_note=watchdog["reason"],
         guests=tuple(fields.get("guests", ())),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vmha.fencing.deadline import EXPIRED, Deadline, Outcome, State, Verdict
-from vmha.fencing.guard_protocol import Arm, AskStatus, Beat, Disarm, Expire, Ping, Request
+from vmha.fencing.guard_protocol import Arm, AskStatus, Beat, Disarm, Expire, Ping, Request, committed_at
 from vmha.fencing.guard_state import KillRecord, SavedState, load, save
 from vmha.fencing.qemu_processes import Guest, Scan
 from vmha.fencing.watchdog import Watchdog
@@ -76,6 +76,7 @@ class Keeper:
         if note:
             self.note(note, now)
         self._deadline = saved.deadline
+        self._committed_at = saved.committed_at
         self._watchdog_s = saved.watchdog_s
         self._managed = saved.managed
         self._last_kill = saved.last_kill
@@ -123,6 +124,7 @@ class Keeper:
                 outcome = self._deadline.beat(request.session, sent_at=request.sent_at, now=now)
                 if outcome.verdict is Verdict.OK:
                     self._hear_of(request.managed)
+                    self._committed_at = max(self._committed_at or 0.0, committed_at(request))
                 return self._settle(outcome, now)
             case Expire():
                 return self._settle(self._deadline.expire(request.session, cause=request.cause, now=now), now)
@@ -151,6 +153,7 @@ class Keeper:
             "hold_s": deadline.hold_s if is_timed else None,
             "deadline": deadline.deadline if is_timed else None,
             "kill_at": deadline.kill_at if is_timed else None,
+            "committed_at": self._committed_at if is_timed else None,
             "expired_at": deadline.expired_at,
             "clean_at": deadline.clean_at,
             "watchdog": {**asdict(watchdog), "armed": self.is_watchdog_armed, "wanted_s": self._watchdog_s},
@@ -193,13 +196,14 @@ class Keeper:
         )
         if outcome.verdict is not Verdict.OK:
             return self._settle(outcome, now)
-        before = (self._deadline, self._managed, self._watchdog_s)
+        before = (self._deadline, self._managed, self._watchdog_s, self._committed_at)
         self._deadline, self._watchdog_s = outcome.deadline, request.watchdog_s
+        self._committed_at = committed_at(request)
         self._hear_of(request.managed)
         try:
             self._save()
         except OSError as error:
-            self._deadline, self._managed, self._watchdog_s = before
+            self._deadline, self._managed, self._watchdog_s, self._committed_at = before
             return False, Verdict.INVALID, f"{self._state_path}: {error.strerror}: a deadline that can be lost is none"
         if request.watchdog_s > 0:
             self._open_watchdog(now)
@@ -296,6 +300,7 @@ class Keeper:
             deadline=self._deadline,
             watchdog_s=self._watchdog_s,
             managed=self._managed,
+            committed_at=self._committed_at,
             last_kill=self._last_kill,
             outstanding=self._killer.outstanding,
         )

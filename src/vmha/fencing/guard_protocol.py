@@ -1,13 +1,14 @@
 """What the agent and the guard say to each other: one JSON object a line, a request and an answer, over a unix socket.
 
     {"op": "arm", "session": S, "hold_s": 10, "kill_lead_s": 1, "sent_at": T, "watchdog_s": 0, "managed": [UUID, ...]}
-    {"op": "beat", "session": S, "sent_at": T, "managed": [...]}
+    {"op": "beat", "session": S, "sent_at": T, "committed_at": T, "managed": [...]}
     {"op": "expire", "session": S, "cause": "evicted"}
     {"op": "disarm", "session": S}        {"op": "status"}        {"op": "ping"}
 
 ``managed`` is the whole list of uuids (or names) the agent holds or is starting here, and replaces the one before;
-without it the one before stays. The answer is ``{"ok": true, "status": {...}}`` or ``{"ok": false, "error": WORD,
-"message": "...", "status": {...}}``, WORD being a verdict of the deadline or ``invalid``.
+without it the one before stays. ``committed_at`` (also of ``arm``) is kept for the agent's next process: when the last
+beat was sent that is in the store; without it that is ``sent_at``. The answer is ``{"ok": true, "status": {...}}`` or
+``{"ok": false, "error": WORD, "message": "...", "status": {...}}``, WORD a verdict of the deadline or ``invalid``.
 Unknown fields are ignored, so that an older guard serves a newer agent. Standard library only: the guard imports this.
 """
 
@@ -34,6 +35,7 @@ class Arm:
     sent_at: float
     watchdog_s: int = 0
     managed: frozenset[str] | None = None
+    committed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +43,7 @@ class Beat:
     session: str
     sent_at: float
     managed: frozenset[str] | None = None
+    committed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,11 @@ class AskStatus:
 @dataclass(frozen=True, slots=True)
 class Ping:
     pass
+
+
+def committed_at(request: Arm | Beat) -> float:
+    """When the last committed beat was sent: an agent that does not tell knows of nothing but commits."""
+    return request.sent_at if request.committed_at is None else request.committed_at
 
 
 Request = Arm | Beat | Expire | Disarm | AskStatus | Ping
@@ -88,9 +96,15 @@ def parse_request(line: bytes) -> Request:
                 sent_at=_seconds(fields, "sent_at"),
                 watchdog_s=_whole_seconds(fields, "watchdog_s"),
                 managed=_managed(fields),
+                committed_at=_maybe_seconds(fields, "committed_at"),
             )
         case "beat":
-            return Beat(session=_text(fields, "session"), sent_at=_seconds(fields, "sent_at"), managed=_managed(fields))
+            return Beat(
+                session=_text(fields, "session"),
+                sent_at=_seconds(fields, "sent_at"),
+                managed=_managed(fields),
+                committed_at=_maybe_seconds(fields, "committed_at"),
+            )
         case "expire":
             return Expire(session=_text(fields, "session"), cause=_text(fields, "cause"))
         case "disarm":
@@ -126,6 +140,10 @@ def _seconds(fields: dict[str, Any], name: str) -> float:
     if not math.isfinite(seconds) or seconds < 0:
         raise NonsenseError(f"{name} must be a finite number of seconds, not negative")
     return seconds
+
+
+def _maybe_seconds(fields: dict[str, Any], name: str) -> float | None:
+    return None if fields.get(name) is None else _seconds(fields, name)
 
 
 def _whole_seconds(fields: dict[str, Any], name: str) -> int:

@@ -58,6 +58,7 @@ class SavedState:
     deadline: Deadline = field(default_factory=Deadline)
     watchdog_s: int = 0
     managed: frozenset[str] = frozenset()
+    committed_at: float | None = None
     last_kill: KillRecord | None = None
     outstanding: tuple[Guest, ...] = ()
 
@@ -78,6 +79,7 @@ def save(path: Path, state: SavedState, boot_id: str) -> None:
         "deadline": asdict(state.deadline),
         "watchdog_s": state.watchdog_s,
         "managed": sorted(state.managed),
+        "committed_at": state.committed_at,
         "last_kill": asdict(state.last_kill) if state.last_kill else None,
         "outstanding": [asdict(guest) for guest in state.outstanding],
     }
@@ -130,6 +132,7 @@ def _restore(document: dict[str, Any]) -> SavedState:
         ),
         watchdog_s=int(document.get("watchdog_s", 0)),
         managed=frozenset(map(str, document.get("managed", ()))),
+        committed_at=_maybe(document.get("committed_at")),
         last_kill=restore_kill(kill) if kill else None,
         outstanding=tuple(_restore_guest(guest) for guest in document.get("outstanding", ())),
     )

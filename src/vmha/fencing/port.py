@@ -76,6 +76,7 @@ class GuardStatus:
 
     Attributes:
         deadline: when the guests must have ended; the killing begins at ``kill_at``, a little earlier.
+        committed_at: when the last beat was sent that is in the store; None: an older guard, which does not tell.
         watchdog_s: the timeout that the device really has, 0 unless ``level`` is WATCHDOG.
         watchdog_note: why there is no watchdog, or what is wrong with it.
         guests: names of the managed guests that the guard itself last saw running.
@@ -90,6 +91,7 @@ class GuardStatus:
     cause: str = ""
     deadline: float | None = None
     kill_at: float | None = None
+    committed_at: float | None = None
     watchdog_s: int = 0
     watchdog_note: str = ""
     guests: tuple[str, ...] = ()
@@ -112,6 +114,7 @@ class Guard(Protocol):
         hold_s: float,
         kill_lead_s: float,
         sent_at: float,
+        committed_at: float | None = None,
         watchdog_s: int = 0,
         managed: Collection[str] | None = None,
         timeout_s: float = 0.5,
@@ -122,6 +125,7 @@ class Guard(Protocol):
             hold_s: how long guests may run after the last committed beat was sent.
             kill_lead_s: how long before that the killing begins.
             sent_at: when the transaction that made the session (or its last committed beat) was sent.
+            committed_at: that, where ``sent_at`` is a later promise of the peers (see ``beat``).
             watchdog_s: the watchdog's timeout in seconds; 0: none wanted.
 
         Raises:
@@ -135,10 +139,14 @@ class Guard(Protocol):
         session: SessionId,
         *,
         sent_at: float,
+        committed_at: float | None = None,
         managed: Collection[str] | None = None,
         timeout_s: float = 0.5,
     ) -> GuardStatus:
-        """A beat sent at ``sent_at`` was committed.
+        """A beat sent at ``sent_at`` was committed, or all peers promised what they were asked then.
+
+        The deadline counts from there either way. ``committed_at`` is when the last committed beat was sent (None: at
+        ``sent_at``): the next process of the agent holds it against what the store says.
 
         Raises:
             SessionExpired: it came too late.

@@ -43,6 +43,7 @@ class SimulatedGuard:
         self._watchdog_s = watchdog_s
         self._wanted_watchdog_s = 0
         self._deadline = Deadline()
+        self._committed_at = 0.0
         self._last_kill: KillRecord | None = None
         self._context = context
         self._is_stopped = self._is_down = False
@@ -83,6 +84,7 @@ class SimulatedGuard:
         hold_s: float,
         kill_lead_s: float,
         sent_at: float,
+        committed_at: float | None = None,
         watchdog_s: int = 0,
         managed: Collection[str] | None = None,
         timeout_s: float = 0.5,
@@ -99,6 +101,7 @@ class SimulatedGuard:
         )
         if outcome.verdict is Verdict.OK:
             self._wanted_watchdog_s = watchdog_s
+            self._committed_at = sent_at if committed_at is None else committed_at
         return self._settle(outcome)
 
     async def beat(
@@ -106,11 +109,15 @@ class SimulatedGuard:
         session: SessionId,
         *,
         sent_at: float,
+        committed_at: float | None = None,
         managed: Collection[str] | None = None,
         timeout_s: float = 0.5,
     ) -> GuardStatus:
         """See ``Guard.beat``."""
-        return self._settle(self._catch_up().beat(session, sent_at=sent_at, now=self._clock.now()))
+        outcome = self._catch_up().beat(session, sent_at=sent_at, now=self._clock.now())
+        if outcome.verdict is Verdict.OK:
+            self._committed_at = max(self._committed_at, sent_at if committed_at is None else committed_at)
+        return self._settle(outcome)
 
     async def expire(self, session: SessionId, *, cause: str, timeout_s: float = 0.5) -> GuardStatus:
         """See ``Guard.expire``."""
@@ -195,6 +202,7 @@ class SimulatedGuard:
             cause=deadline.cause,
             deadline=deadline.deadline if is_timed else None,
             kill_at=deadline.kill_at if is_timed else None,
+            committed_at=self._committed_at if is_timed else None,
             watchdog_s=self._watchdog_s if has_watchdog else 0,
             guests=tuple(sorted(self._list_managed())),
             last_kill=self._last_kill,

@@ -225,6 +225,8 @@ class SimulatedFabric:
         guest = self.host(source).guests[name]
         begun = self.begin_migration(guest, self.host(target), tag=guest.tag, is_live=True, is_paused_at_target=False)
         begun.is_post_copy = post_copy
+        if begun.target is not None:
+            begun.target.sent_by_hand_from = source
 
     def kill_virsh(self, name: str) -> None:
         """A hand's migration whose client ends (see ``fabric_migration``)."""
@@ -442,7 +444,15 @@ class SimulatedFabric:
         epoch = None if guest.tag is None else int(guest.tag.epoch)
         stale = guest.is_stale and deed is Deed.RUNS
         self.history.append(
-            Fact(time=self.clock.now(), host=guest.host.name, vm=guest.name, deed=deed, epoch=epoch, stale=stale)
+            Fact(
+                time=self.clock.now(),
+                host=guest.host.name,
+                vm=guest.name,
+                deed=deed,
+                epoch=epoch,
+                stale=stale,
+                sent_by_hand_from=guest.sent_by_hand_from,
+            )
         )
 
     def emit(self, guest: Guest, event: Lifecycle, detail: int) -> None:

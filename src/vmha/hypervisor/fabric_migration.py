@@ -233,8 +233,9 @@ class Course:
         """Whether the other side can not be spoken to; it takes the keepalive's time until that is known."""
         fabric, migration, target = self._fabric, self._migration, self._migration.target
         assert target is not None
-        if migration.is_closed:
-            self.break_off(LOST)
+        has_begun_anew = migration.leg in (Leg.COPYING, Leg.SWITCHING) and not fabric.is_alive(target)
+        if migration.is_closed or (has_begun_anew and fabric.can_talk(migration.source.host, target.host)):
+            self.break_off(LOST)  # at once: it answers that it knows of no such connection
             return True
         is_dumb = target.host.is_frozen or target.host.is_libvirtd_frozen
         if is_dumb or not fabric.can_talk(migration.source.host, target.host):

@@ -36,6 +36,7 @@ QUIET_S = 4.0
 FIRST_REST_S = 60.0
 HOST_MEMORY_MIB = 65536
 TRIM_EVERY = 100
+RESUME_AGAIN_S = 0.5
 CONFIRMATIONS = 2
 
 
@@ -156,6 +157,7 @@ class _Chaos:
         self._stage.end_all()
         if not world.etcd.is_running:
             world.etcd.start()
+        world.etcd.lose_no_answers()
         for host in world.hosts.values():
             host.thaw()
             host.heal()
@@ -171,11 +173,20 @@ class _Chaos:
             host.power_on()
             host.start_agent()
             await self._quietly(f"undrain {name}", partial(hands.undrain, name))
-        for vm in self._stage.vms:
-            guest = hands.find_guest(vm)
-            if guest is not None and guest.state is DomainState.PAUSED and guest.reason == "user":
-                world.fabric.resume(guest)
+        await self._resume_what_a_hand_paused()
         await asyncio.sleep(2 * self._schedule.timing.dead_after_s)
+
+    async def _resume_what_a_hand_paused(self) -> None:
+        """libvirt lets nobody resume a guest that is on its way: a hand tries until that migration has ended."""
+        until = self._loop.time() + LIVENESS_S
+        while self._loop.time() < until:
+            guests = [guest for vm in self._stage.vms if (guest := self._hands.find_guest(vm)) is not None]
+            paused = [guest for guest in guests if guest.state is DomainState.PAUSED and guest.reason == "user"]
+            for guest in paused:
+                self._world.fabric.resume(guest)
+            if all(guest.migration is None for guest in paused):
+                return
+            await asyncio.sleep(RESUME_AGAIN_S)
 
     async def _come_to_rest(self) -> bool:
         """A vm that was migrated away for all vmha knows waits for a word that only a person can give."""

@@ -5,7 +5,8 @@ Checked at every instant, in the order in which things happened:
 * never two: one vm's processors run on one host at most;
 * a copy of a vm's memory does not go on after another copy of it has run;
 * epochs only grow, in the placements and in the guests that run; a new holder has a new epoch;
-* a guest that runs is not superseded: no placement names another node under a higher epoch;
+* a guest that runs is not superseded: no placement names another node under a higher epoch (but for the holder's own
+  guest that a hand had sent off before it bore the mark of this claim: it is the only one, and is found where it is);
 * an evicted session's guests do not run, at its eviction or later;
 * a claim is held by the session that beats on its node, and leaves it by its own word or with a proof on record;
 * what a leader writes is written by the holder of the leader key;
@@ -68,6 +69,7 @@ class _Instance:
 
     epoch: int | None
     runs: bool = False
+    sent_by_hand_from: str = ""
     session_is_over: str = ""  # the session that was evicted while it was here
 
 
@@ -121,6 +123,7 @@ def _take_fact(state: _State, fact: Fact) -> None:
         return
     instance = state.instances.setdefault(key, _Instance(epoch=fact.epoch))
     instance.epoch, instance.runs = fact.epoch, fact.deed is Deed.RUNS
+    instance.sent_by_hand_from = fact.sent_by_hand_from
     if not instance.runs:
         return
     others = [
@@ -148,12 +151,20 @@ def _check_superseded(state: _State, at_s: float, vm: str, placement: Json | Non
     for (name, host), instance in state.instances.items():
         if name != vm or not instance.runs or instance.epoch is None or (name, host) in ended:
             continue
-        if host != placement["node"] and instance.epoch < placement["epoch"]:
+        if host == placement["node"] or _is_the_holders_own(instance, placement):
+            continue
+        if instance.epoch < placement["epoch"]:
             text = (
                 f"{vm} runs on {host} under epoch {instance.epoch} while {placement['node']} has it "
                 f"under epoch {placement['epoch']} ({placement['phase']})"
             )
             state.report(at_s, "superseded-guests-do-not-run", text)
+
+
+def _is_the_holders_own(instance: _Instance, placement: Json) -> bool:
+    """A hand sent it off its holder between the claim (an adoption) and the holder's marking its guest with it."""
+    is_from_holder = instance.sent_by_hand_from == placement["node"] and placement["phase"] in _CLAIMED
+    return is_from_holder and instance.epoch == placement["epoch"] - 1
 
 
 # --- the store's commits

@@ -79,7 +79,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        handle = _Handle((when, next(self._numbers), callback, args, copy_context() if context is None else context, self))
+        handle = _Handle(
+            (when, next(self._numbers), callback, args, copy_context() if context is None else context, self)
+        )
         heappush(self._due, handle)
         return handle  # type: ignore[return-value]
 
@@ -87,7 +89,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self, delay: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
         handle = _Handle(
-            (self.now_s + delay, next(self._numbers), callback, args, copy_context() if context is None else context, self)
+            (
+                self.now_s + delay,
+                next(self._numbers),
+                callback,
+                args,
+                copy_context() if context is None else context,
+                self,
+            )
         )
         heappush(self._due, handle)
         return handle  # type: ignore[return-value]

@@ -182,6 +182,10 @@ class MemoryEtcd:
         """The next write of ``client`` gets no answer; ``done`` says whether it is committed. Calls add up."""
         self._answers_to_lose.setdefault(client, []).append(done)
 
+    def lose_no_answers(self) -> None:
+        """Undoes ``lose_answer``."""
+        self._answers_to_lose.clear()
+
     def compact(self, revision: Revision | None = None) -> None:
         """Forgets the history before ``revision`` (default: before the current one)."""
         upto = self._revision if revision is None else revision

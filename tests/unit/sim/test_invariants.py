@@ -52,6 +52,19 @@ def test_standing_copy_beside_a_running_one_is_a_migration_not_a_breach() -> Non
     assert check_safety([fact(1, "n1", Deed.RUNS), fact(2, "n2", Deed.STANDS, epoch=2)], []) == []
 
 
+@pytest.mark.parametrize(("came_from", "found"), [("n1", []), ("n3", ["superseded-guests-do-not-run"])])
+def test_guest_that_a_hand_sent_off_before_it_bore_its_holders_mark_is_not_superseded(
+    came_from: str, found: list[str]
+) -> None:
+    """It is the holder's own, and the only one. One that comes from anywhere else is one too many."""
+    record = [
+        commit(2, 1, nodes__n1__beat={"session": "s1"}),
+        commit(2, 2, vms__web__placement=placement("held", "n1", 8, "s1")),
+    ]
+    arrived = Fact(time=3, host="n2", vm="web", deed=Deed.RUNS, epoch=7, sent_by_hand_from=came_from)
+    assert laws(check_safety([fact(1, "n1", Deed.STANDS, epoch=7), arrived], record)) == found
+
+
 def test_guest_that_runs_under_an_older_epoch_than_before_is_found() -> None:
     history = [fact(1, "n1", Deed.RUNS, epoch=3), fact(2, "n1", Deed.ENDS, epoch=3), fact(3, "n2", Deed.RUNS, epoch=2)]
     assert laws(check_safety(history, [])) == ["epochs-only-grow"]
