@@ -43,15 +43,14 @@ async def watch_guard(
         on_change: the armed level has changed.
     """
     while not session.over.is_set():
-        if session.armed is ArmedLevel.NONE:
-            await asyncio.sleep(ASK_AGAIN_S)
-            await tell()
-            continue
-        await guard.gone()
-        log.error("the guard is gone: this node receives no vms until it is back")
-        session.guard = None
-        session.hurry.set()
-        on_change()
+        if session.armed is not ArmedLevel.NONE:
+            await guard.gone()
+            log.error("the guard is gone: this node receives no vms until it is back")
+            session.guard = None
+            session.hurry.set()
+            on_change()
+        await asyncio.sleep(ASK_AGAIN_S)  # in every round: a guard that is gone for good must not make this turn
+        await tell()
 
 
 async def rest(seconds: float, hurry: asyncio.Event) -> None:
