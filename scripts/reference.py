@@ -39,6 +39,7 @@ def _named(pattern: tuple[str, ...]) -> list[tuple[str, str]]:
         "nodes": "node",
         "vms": "vm",
         "uuids": "uuid",
+        "removed": "id",
         "requests": "id",
         "outcomes": "id",
         "journal": "id",

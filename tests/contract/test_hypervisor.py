@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -223,6 +224,26 @@ async def test_tag_of_a_running_guest_can_be_changed_and_taken_off(world: Hyperv
         return [event.kind for event in heard].count("retagged") == 3
 
     await eventually(look)
+
+
+async def test_second_copy_keeps_its_mark_whatever_is_done_to_it_and_is_not_resumed(world: HypervisorWorld) -> None:
+    await world.one.start(guest_xml("web", epoch=4))
+    marked = replace(tag("web", 4), second=True)
+    await world.one.set_tag("web", marked)
+    assert (await see(world.one, "web", DomainState.RUNNING)).tag == marked
+    await world.one.suspend("web")
+    await world.reopen()
+    assert (await see(world.one, "web", DomainState.PAUSED)).tag == marked
+    with pytest.raises(Refused, match="second copy"):
+        await world.one.resume("web")
+    await world.one.set_tag("web", tag("web", 5))
+    await world.virsh_resume("web")
+    assert (await see(world.one, "web", DomainState.RUNNING)).tag == replace(tag("web", 5), second=True)
+    await world.restart_libvirtd()
+    assert (await see(world.one, "web", DomainState.RUNNING)).tag == replace(tag("web", 5), second=True)
+    await world.one.set_tag("web", None)
+    await world.one.set_tag("web", tag("web", 6))
+    assert (await see(world.one, "web", DomainState.RUNNING)).tag == tag("web", 6)
 
 
 async def test_guest_without_an_agent_is_told_from_one_whose_agent_is_silent(world: HypervisorWorld) -> None:

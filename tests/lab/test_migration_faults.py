@@ -267,6 +267,10 @@ def test_second_copy_that_runs_past_an_open_gate_is_alarmed_and_treated_as_the_v
         warned = {"pause": "a second copy of vm web stands on h2", "destroy": "", "alarm": "vm web RUNS TWICE"}[policy]
         wait_until("the status says so", lambda: warned in "\n".join(moving.cluster.status()["warnings"]))
         assert "a second copy runs here" in moving.sh("h2", "cat /var/log/vmha/agent.log")
+        if policy == "pause":
+            moving.cluster.vmha("vm", "stop", "web")
+            wait_until("the copy is ended with the vm", lambda: moving.sh("h2", "virsh list --name", None) == "")
+            moving.cluster.vmha("vm", "start", "web")
     finally:
         moving.sh("h2", "virsh destroy web", None)
     assert moving.await_peace() == "h1"

@@ -96,6 +96,9 @@ class HypervisorWorld(Protocol):
     async def virsh_suspend(self, name: str) -> None:
         """By hand, on two."""
 
+    async def virsh_resume(self, name: str) -> None:
+        """By hand, on one."""
+
     async def restart_libvirtd(self) -> None:
         """On both hosts."""
 
@@ -189,6 +192,9 @@ class RealWorld:
     async def virsh_suspend(self, name: str) -> None:
         await asyncio.to_thread(self.hosts.two.virsh, "suspend", name)
 
+    async def virsh_resume(self, name: str) -> None:
+        await asyncio.to_thread(self.hosts.one.virsh, "resume", name)
+
     async def restart_libvirtd(self) -> None:
         for host in (self.hosts.one, self.hosts.two):
             await asyncio.to_thread(host.restart_libvirtd)
@@ -252,6 +258,9 @@ class SimulatedWorld:
 
     async def virsh_suspend(self, name: str) -> None:
         self.fabric.virsh_suspend(name, "two")
+
+    async def virsh_resume(self, name: str) -> None:
+        self.fabric.virsh_resume(name, "one")
 
     async def restart_libvirtd(self) -> None:
         for host in ("one", "two"):

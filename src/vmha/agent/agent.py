@@ -34,7 +34,7 @@ from vmha.model.vm import Handover, OnDuplicate
 from vmha.policy.health import Consequence
 from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, needs_fresh_reading, reconcile
 from vmha.policy.snapshot import Snapshot, VmView
-from vmha.policy.tracking import DUPLICATE_GRACE_S, find_rightful
+from vmha.policy.tracking import DUPLICATE_GRACE_S, SURE_OF_SECOND_S, find_rightful, stands_beside
 from vmha.probing.port import Probes
 from vmha.store.journal import Journal
 from vmha.store.mirror import Mirror
@@ -106,6 +106,7 @@ class Agent:
             watch=self._watch,
             health=self._health,
         )
+        self.inventory.may_vouch = lambda: not self._worker.starts_a_removed_one()
         self.account = Account(
             store=store,
             keys=keys,
@@ -124,6 +125,7 @@ class Agent:
         self._busy: dict[VmName, asyncio.Task[None]] = {}
         self._alarmed: set[VmName] = set()
         self._duplicate = Lasting(clock, DUPLICATE_GRACE_S, self._mark)
+        self._beside = Lasting(clock, SURE_OF_SECOND_S, self._mark)
         self._answering = Lasting(clock, UNSURE_ARRIVAL_S, self._mark)
         self._standing = Lasting(clock, LEFT_STANDING_S, self._mark)
         mirror.subscribe(self._keys_changed)
@@ -194,6 +196,8 @@ class Agent:
                 self._gate_lists.is_stale |= parts[-1] == "spec"
             elif parts[0] == "nodes" and len(parts) == 4:
                 vms.add(VmName(parts[3]))
+            elif parts[0] == "removed":
+                self.inventory.look_again()
             elif parts in (("config",), ("nodes", self._keeper.node, "spec")):
                 self._gate_lists.is_stale = True
                 self._wake.set()
@@ -278,6 +282,9 @@ class Agent:
             seen_elsewhere=_is_seen_elsewhere(self._keeper.node, view, placement, snapshot),
             handover=handover,
             duplicate=self._on_duplicate(vm, view, snapshot),
+            stands_beside=self._beside.has_lasted(
+                vm, view is not None and stands_beside(view, self._keeper.node, snapshot)
+            ),
         )
         if snapshot.unsettled and action not in SAYS_WHAT_IS:
             return Action.NOTHING  # the placement may be of the past (policy/restored.py)
@@ -340,6 +347,10 @@ class Agent:
                     return
             if self._decide(vm, view, read, snapshot) is not action:
                 return  # the record that this task reads may be a later one: it may name another node by now
+            if action is Action.CLEAR and self._is_second(vm):
+                await self._tell(
+                    vm, "duplicate-ended", f"the second copy that was paused on {self._keeper.node} is ended"
+                )
             log.info("doing", action=str(action), vm=vm)
             await self._worker.do(action, read, vm, view.spec.value if view and view.spec else None)
             if action is Action.ALARM_DUPLICATE:
@@ -372,20 +383,28 @@ class Agent:
         if known is None or decode(Observation, known.value, where=known.key).state is not SeenState.RUNNING:
             return False
         text = f"it ran on {self._keeper.node} too, while {rightful.node} holds it"
+        is_told = await self._tell(vm, "duplicate", text)
+        if is_told:
+            log.warning("a second copy runs here", vm=vm, holder=rightful.node)
+        return is_told
+
+    def _is_second(self, vm: VmName) -> bool:
+        local = self.inventory.reading.local(vm) if self.inventory.reading else None
+        return local is not None and local.second
+
+    async def _tell(self, vm: VmName, kind: str, text: str) -> bool:
+        """Into the journal, by a session that lives. False: it does not."""
         await self._journal.refresh()
-        entry = self._journal.entry("duplicate", text, vm=vm, node=self._keeper.node)
+        entry = self._journal.entry(kind, text, vm=vm, node=self._keeper.node)
         session = self._keeper.current
         if session is None:
             return False
         beat = Created(self._keys.beat(self._keeper.node), session.beat_created)
         try:
-            is_told = (await self._store.txn([beat], [entry])).succeeded
+            return (await self._store.txn([beat], [entry])).succeeded
         except LeaseGone:
             self._journal.forget_lease()
             raise
-        if is_told:
-            log.warning("a second copy runs here", vm=vm, holder=rightful.node)
-        return is_told
 
     async def _settle(self, vm: VmName) -> None:
         """Let the mirror see what was written, so that the next look is not at the past."""

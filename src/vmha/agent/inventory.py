@@ -20,6 +20,7 @@ from vmha.model.keys import Keys, encode
 from vmha.model.migration import MigrationProgress
 from vmha.model.records import Health, Observation, SeenState
 from vmha.policy.reconcile import Local
+from vmha.policy.removed import identities
 from vmha.policy.snapshot import Snapshot
 from vmha.store.port import Compare, Created, Delete, Op, Put, Store
 
@@ -54,6 +55,7 @@ class Reading:
             state=_SEEN[view.state],
             epoch=view.tag.epoch if view.tag else None,
             tagged=view.tag is not None,
+            second=view.tag is not None and view.tag.second,
             migrating=view.migrating,
             has_switched=view.state is DomainState.OUTGOING and view.reason.startswith("postcopy"),
         )
@@ -88,6 +90,8 @@ class Inventory:
         self.trouble = "the hypervisor has not answered yet"
         self.looked_for = Revision(0)
         """The newest definition of a vm that the published inventory has looked for."""
+        self.may_vouch: Callable[[], bool] = lambda: True
+        """Whether what is not here now will not be here in a moment: no start of a removed vm is under way."""
         hypervisor.subscribe(self._heard)
 
     def _heard(self, event: DomainEvent) -> None:
@@ -149,8 +153,16 @@ class Inventory:
         return self._let_go_at[name] - self._stopped_at[name]
 
     def managed_uuids(self) -> tuple[str, ...]:
-        """Identities of this node's guests of the cluster, for the guard."""
-        return tuple(sorted(view.uuid for view in self.reading.domains.values())) if self.reading else ()
+        """Identities of this node's guests of the cluster, for the guard; those of removed vms are nobody's."""
+        if self.reading is None:
+            return ()
+        vms = self._read_snapshot().vms
+        ours = (
+            view.uuid
+            for vm, view in self.reading.domains.items()
+            if view.tag is not None or ((known := vms.get(vm)) is not None and (known.spec or known.placement))
+        )
+        return tuple(sorted(ours))
 
     async def run(self) -> None:
         while True:
@@ -179,7 +191,7 @@ class Inventory:
         return self.reading
 
     async def _look_and_publish(self) -> bool:
-        newest = self.newest_definition()
+        newest = self.newest_definition() if self.may_vouch() else self.looked_for
         try:
             await self.refresh()
         except VmhaError as error:
@@ -201,12 +213,13 @@ class Inventory:
         return done
 
     def newest_definition(self) -> Revision:
-        """A guest of a vm that is defined later may be here, and be nobody's yet."""
-        defined = (vm.spec.created for vm in self._read_snapshot().vms.values() if vm.spec)
-        return max(defined, default=Revision(0))
+        """A guest of a vm that is defined later may be here, nobody's yet; or of one that was removed, nobody's now."""
+        snapshot = self._read_snapshot()
+        defined = [vm.spec.created for vm in snapshot.vms.values() if vm.spec]
+        return max((*defined, *(one.created for one in snapshot.removed.values())), default=Revision(0))
 
     def _by_identity(self) -> dict[str, VmName]:
-        known: dict[str, VmName] = {}
+        known: dict[str, VmName] = dict(identities(self._read_snapshot()))
         for name, vm in self._read_snapshot().vms.items():
             if vm.spec:
                 known[vm.spec.value.uuid] = known[name] = name
@@ -268,6 +281,7 @@ class Inventory:
             uuid=view.uuid,
             since=since,
             progress=self._progress.get(vm, ""),
+            second=view.tag is not None and view.tag.second,
             health=self._read_health(vm, view.tag.epoch if view.tag else None),
             migration=self._migrations.get(vm),
         )

@@ -98,7 +98,9 @@ class Worker:
     ended: dict[VmName, EndedByUs] = field(default_factory=dict)
     measured: dict[VmName, Epoch] = field(default_factory=dict)
 
-    async def do(self, action: Action, read: Stored[Placement] | None, vm: VmName, spec: VmSpec | None) -> None:
+    async def do(  # noqa: PLR0915 (a table)
+        self, action: Action, read: Stored[Placement] | None, vm: VmName, spec: VmSpec | None
+    ) -> None:
         """Raises ``VmhaError`` when it could not be done; the next look decides again."""
         match action:
             case Action.UNTAG:
@@ -111,7 +113,10 @@ class Worker:
             case Action.ALARM_DUPLICATE:
                 return  # it is on record by now
             case Action.PAUSE_DUPLICATE:
-                await self.hypervisor.suspend(vm)
+                await self._pause_second(vm)
+                return
+            case Action.MARK_SECOND:
+                await self._mark_second(vm)
                 return
             case Action.END_UNWELL:
                 await self._end_unwell(read, vm)
@@ -298,6 +303,9 @@ class Worker:
             if not error.is_begun:
                 raise
 
+    def starts_a_removed_one(self) -> bool:
+        return any(map(self._is_removed, self.starting))
+
     def _is_removed(self, vm: VmName) -> bool:
         """Taken out of the cluster meanwhile: its guest is nobody's to end any more."""
         view = self.read_snapshot().vms.get(vm)
@@ -367,6 +375,21 @@ class Worker:
         )
         new = transitions.depart(read.value, why, self.clock.wall())
         await self.claims.write(read, new, kind="departed", text=why)
+
+    async def _pause_second(self, vm: VmName) -> None:
+        """Marked first: an agent that dies in between leaves a copy that runs on, and is found again.
+
+        Not at once if it came by migration: it may be the rightful one, and what its source shows of the past.
+        """
+        view = (await self.inventory.refresh()).domains.get(vm)
+        if view is not None and view.reason == "booted":
+            await self._mark_second(vm)
+        await self.hypervisor.suspend(vm)
+
+    async def _mark_second(self, vm: VmName) -> None:
+        here = (await self.inventory.refresh()).local(vm)
+        epoch = here.epoch if here and here.epoch is not None else Epoch(0)
+        await self.hypervisor.set_tag(vm, Tag(cluster=self.cluster, vm=vm, epoch=epoch, second=True))
 
     # --- migrating
 

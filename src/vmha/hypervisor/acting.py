@@ -54,10 +54,12 @@ def resume(domain: "libvirt.virDomain", *, seen_arriving: bool) -> None:
 
     name = domain.name()
     mark = reading.mark_of(reading.read_tag(domain))
+    if mark is Mark.SECOND:
+        raise Refused(f"{name} is a second copy: it must not go on")
     state, reason, *_ = domain.state()
     if has_switched(state, reason):
         raise Refused(f"{name} goes on where it was sent to: its memory is there, or was")
-    if (state, reason) == (RawState.PAUSED, Paused.MIGRATION) and (mark is not Mark.NONE or seen_arriving):
+    if (state, reason) == (RawState.PAUSED, Paused.MIGRATION) and (mark.is_handover or seen_arriving):
         raise Refused(f"{name} is still on its way in")
     if state == RawState.PAUSED and not (mark is Mark.PAUSED and reason == Paused.USER):
         try:
@@ -72,7 +74,7 @@ def resume(domain: "libvirt.virDomain", *, seen_arriving: bool) -> None:
 def take_mark_off(domain: "libvirt.virDomain") -> None:
     """End a hand-over in the tag; the rest of the tag stays as it is by now."""
     tag = reading.read_tag(domain)
-    if tag is not None and tag.handover:
+    if tag is not None and reading.mark_of(tag).is_handover:
         reading.write_tag(domain, tag._replace(handover=""))
 
 

@@ -223,7 +223,10 @@ class SimulatedFabric:
     def virsh_migrate(self, name: str, source: str, target: str, *, post_copy: bool = False) -> None:
         """As by hand: no tag changed, the guest resumes by itself. A target never heard of is outside the cluster."""
         guest = self.host(source).guests[name]
-        begun = self.begin_migration(guest, self.host(target), tag=guest.tag, is_live=True, is_paused_at_target=False)
+        mark = Mark.SECOND if guest.mark is Mark.SECOND else Mark.NONE  # it goes with the tag
+        begun = self.begin_migration(
+            guest, self.host(target), tag=guest.tag, is_live=True, is_paused_at_target=False, mark=mark
+        )
         begun.is_post_copy = post_copy
         if begun.target is not None:
             begun.target.sent_by_hand_from = source
@@ -348,7 +351,8 @@ class SimulatedFabric:
         """Let it run, and end the hand-over of one that arrived."""
         if guest.state is DomainState.INCOMING:
             raise Refused(f"{guest.name} is still on its way in")
-        keeps_pause, guest.mark = guest.mark is Mark.PAUSED, Mark.NONE
+        keeps_pause = guest.mark is Mark.PAUSED
+        guest.mark = Mark.SECOND if guest.mark is Mark.SECOND else Mark.NONE
         if guest.state is DomainState.ARRIVED and keeps_pause:
             guest.state = DomainState.PAUSED
         elif guest.state in _STANDING and not guest.is_starting and guest.migration is None:

@@ -252,7 +252,7 @@ class Course:
         stopped_at = now if migration.stopped_at is None else migration.stopped_at
         target.arrival = Arrival(total_s=now - migration.began, downtime_s=now - stopped_at)
         if migration.is_paused_at_target:
-            is_handover = target.mark is not Mark.NONE
+            is_handover = target.mark.is_handover
             fabric.stand(target, DomainState.ARRIVED if is_handover else DomainState.PAUSED, "user")
             fabric.emit(target, Lifecycle.SUSPENDED, Suspended.PAUSED)
         else:

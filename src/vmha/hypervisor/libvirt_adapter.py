@@ -263,6 +263,7 @@ class LibvirtHypervisor:
                 return
             old = reading.read_tag(domain)
             handover = old.handover if old is not None else ""  # an arrived guest stays one under its new tag
+            handover = Mark.SECOND if tag.second else handover
             reading.write_tag(domain, TagFacts(tag.cluster, tag.vm, tag.epoch, handover))
 
         async with self._tagging[name]:
@@ -341,7 +342,7 @@ class LibvirtHypervisor:
                 seen_arriving=self._endings.is_incoming(raw.name) and not is_ours,
             ),
             reason=reason_word(raw.state, raw.reason),
-            tag=None if tag is None else Tag(cluster=tag.cluster, vm=tag.vm, epoch=tag.epoch),
+            tag=None if tag is None else reading.tag_of(tag),
             persistent=raw.is_persistent,
             migrating=raw.has_qemu
             and not is_broken_half(raw.state, raw.reason)
@@ -409,7 +410,7 @@ class LibvirtHypervisor:
             raw.name
             for raw in with_qemu
             if (raw.state, raw.reason) == (RawState.PAUSED, Paused.MIGRATION)
-            and (raw.mark is not Mark.NONE or jobs.get(raw.name) is Job.INCOMING)
+            and (raw.mark.is_handover or jobs.get(raw.name) is Job.INCOMING)
         ]
         panicked = [raw.name for raw in with_qemu if raw.state == RawState.CRASHED]
         switched = [raw.name for raw in with_qemu if has_switched(raw.state, raw.reason)]

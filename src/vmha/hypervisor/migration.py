@@ -103,7 +103,7 @@ def _mark(domain: "libvirt.virDomain", order: MigrationOrder) -> Mark:
     state, reason, *_ = domain.state()
     if (state, reason) != (RawState.PAUSED, Paused.USER):
         return Mark.STANDING
-    if mark_of(read_tag(domain)) is not Mark.NONE:
+    if mark_of(read_tag(domain)).is_handover:
         raise Refused(f"{order.name} stands here for its own hand-over: it has to be let go first")
     return Mark.PAUSED
 

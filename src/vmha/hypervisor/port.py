@@ -55,11 +55,15 @@ class DomainState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tag:
-    """What vmha writes into a domain's metadata: whose it is and under which epoch it was started."""
+    """What vmha writes into a domain's metadata: whose it is and under which epoch it was started.
+
+    ``second``: it ran while the rightful one did, and was paused for that. Once written it stays as long as the tag.
+    """
 
     cluster: str
     vm: VmName
     epoch: Epoch
+    second: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +161,8 @@ class Hypervisor(Protocol):
             StartFailed, DomainExists, HypervisorUnavailable
         """
 
-    async def resume(self, name: str) -> None: ...
+    async def resume(self, name: str) -> None:
+        """Refused for a second copy: its memory is older than the disk, or differs from it."""
 
     async def suspend(self, name: str) -> None: ...
 

@@ -7,7 +7,7 @@ answer: a frozen guest must not hide the others. Questions that do need one (the
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vmha.hypervisor.port import DomainMissing, HostCapacity
+from vmha.hypervisor.port import DomainMissing, HostCapacity, Tag
 from vmha.hypervisor.states import Job, Mark, RawState
 from vmha.hypervisor.translate import is_missing
 from vmha.model import domain_xml
@@ -46,6 +46,10 @@ def mark_of(tag: TagFacts | None) -> Mark:
         return Mark(tag.handover) if tag is not None else Mark.NONE
     except ValueError:
         return Mark.STANDING  # a mark of a later version: still not a user's pause
+
+
+def tag_of(found: TagFacts) -> Tag:
+    return Tag(cluster=found.cluster, vm=found.vm, epoch=found.epoch, second=mark_of(found) is Mark.SECOND)
 
 
 def read_domains(connection: "libvirt.virConnect") -> tuple[RawDomain, ...]:

@@ -7,6 +7,7 @@ events through the same ``Endings``. An adapter that is closed, or whose libvirt
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from vmha.hypervisor.fabric import SimulatedFabric, tag_in
@@ -110,7 +111,10 @@ class SimulatedHypervisor:
             raise
 
     async def resume(self, name: str) -> None:
-        self._fabric.resume(await self._find(name))
+        guest = await self._find(name)
+        if guest.mark is Mark.SECOND:
+            raise Refused(f"{name} is a second copy: it must not go on")
+        self._fabric.resume(guest)
 
     async def suspend(self, name: str) -> None:
         self._fabric.suspend(await self._find(name))
@@ -188,9 +192,11 @@ class SimulatedHypervisor:
 
     async def set_tag(self, name: str, tag: Tag | None) -> None:
         guest = await self._find(name)
-        guest.tag = tag
         if tag is None:
             guest.mark = Mark.NONE  # it is part of the tag
+        elif tag.second:
+            guest.mark = Mark.SECOND
+        guest.tag = None if tag is None else replace(tag, second=False)
         self._tell(name, "retagged")
 
     # ---------------------------------------------------------------- inside
@@ -232,7 +238,7 @@ class SimulatedHypervisor:
             uuid=guest.uuid,
             state=guest.state,
             reason=guest.reason,
-            tag=guest.tag,
+            tag=None if guest.tag is None else replace(guest.tag, second=guest.mark is Mark.SECOND),
             migrating=guest.migration is not None and guest.migration.source is guest,
         )
 

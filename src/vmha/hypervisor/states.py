@@ -14,6 +14,9 @@ apart, and all three survive a restart of the agent and of libvirtd:
   OUTGOING, with a job (last phase) or without (left over by a failure). No answer: INCOMING, the reading that resumes
   nothing.
 
+A **second copy** that was paused as such has a mark of its own, which stays: it ends with the tag or with the QEMU, and
+says nothing about where a migration stands. A vmha of before takes it for a guest that arrived, and never resumes it.
+
 A guest that a user had paused before it migrated carries the mark as "paused": it arrives like any other, and ending
 its hand-over leaves it paused, as the user left it.
 """
@@ -24,11 +27,19 @@ from vmha.hypervisor.port import DomainState
 
 
 class Mark(StrEnum):
-    """The tag's ``handover``: how a guest that was migrated by us with ``paused_at_target`` is to be let go."""
+    """The tag's ``handover``: how a guest that was migrated by us with ``paused_at_target`` is to be let go.
+
+    Or, in the same place, that it never is: a second copy.
+    """
 
     NONE = ""
     STANDING = "standing"  # resume it
     PAUSED = "paused"  # it was paused before it left: leave it so
+    SECOND = "second"  # no hand-over: it ran while the rightful one did, and was paused for that
+
+    @property
+    def is_handover(self) -> bool:
+        return self in (Mark.STANDING, Mark.PAUSED)
 
 
 class Job(StrEnum):
@@ -116,7 +127,7 @@ def needs_job(state: int, reason: int, mark: Mark) -> bool:
     if state != RawState.PAUSED:
         return False
     # By post-copy it is the source, and whether its memory is still being pulled is what its job says.
-    return has_switched(state, reason) or (mark is Mark.NONE and reason == Paused.MIGRATION)
+    return has_switched(state, reason) or (not mark.is_handover and reason == Paused.MIGRATION)
 
 
 def has_switched(state: int, reason: int) -> bool:
@@ -131,7 +142,7 @@ def is_broken_half(state: int, reason: int) -> bool:
 
 def is_finished_handover(state: int, mark: Mark) -> bool:
     """Whether the mark outlived its hand-over, so that a later pause would be taken for an arrival."""
-    return state in (RawState.RUNNING, RawState.BLOCKED) and mark is not Mark.NONE
+    return state in (RawState.RUNNING, RawState.BLOCKED) and mark.is_handover
 
 
 def classify(state: int, reason: int, *, mark: Mark, job: Job, seen_arriving: bool) -> DomainState:
@@ -154,14 +165,14 @@ def classify(state: int, reason: int, *, mark: Mark, job: Job, seen_arriving: bo
 
 def _classify_paused(reason: int, *, mark: Mark, job: Job, seen_arriving: bool) -> DomainState:
     match reason:
-        case Paused.MIGRATION | Paused.STARTING_UP if mark is not Mark.NONE:
+        case Paused.MIGRATION | Paused.STARTING_UP if mark.is_handover:
             return DomainState.INCOMING
         case Paused.MIGRATION:
             is_outgoing = job in (Job.NONE, Job.MIGRATING_OUT) and not seen_arriving
             return DomainState.OUTGOING if is_outgoing else DomainState.INCOMING
         case Paused.POSTCOPY | Paused.POSTCOPY_FAILED:
             return DomainState.OUTGOING  # its memory is at the target, in part or in whole
-        case Paused.USER if mark is not Mark.NONE:
+        case Paused.USER if mark.is_handover:
             return DomainState.ARRIVED
         case Paused.SHUTTING_DOWN:
             return DomainState.SHUTTING_DOWN

@@ -22,9 +22,11 @@ from vmha.policy.steps import (
     EvictSession,
     FenceNode,
     ForgetProof,
+    ForgetRemoved,
     ForgetRequest,
     GiveBackStorage,
     PlacementStep,
+    RememberRemoved,
     SettleDesired,
     SettleHistory,
     Step,
@@ -168,6 +170,12 @@ class Executor:
                 return [], [Put(self._keys.history, encode(step.record)), entry]
             case AnswerRequest():
                 return self._answer(step.outcome)
+            case RememberRemoved():
+                key = self._keys.removed(step.record.id)
+                return [Modified(key, step.expected or Revision(0))], [Put(key, encode(step.record))]
+            case ForgetRemoved():
+                key = self._keys.removed(step.id)
+                return [Modified(key, step.expected)], [Delete(key)]
             case ForgetProof():
                 return [], [Delete(self._keys.fencing(step.session))]
             case ForgetRequest():

@@ -13,6 +13,7 @@
                 vms/<vm>/spec              VmSpec             operator (the leader: desired state, by a policy)
                          placement         Placement          leader and the holding agent, by compare
                 uuids/<uuid>               UuidClaim          operator, with the vm's spec
+                removed/<id>               RemovedVm          operator, with the vm's removal; then the leader
                 requests/<id>              Request            operator
                 outcomes/<id>              Outcome            leader
                 fencing/<session>          FenceRecord        leader, or the node's own next session
@@ -39,6 +40,7 @@ from vmha.model.records import (
     Observation,
     Outcome,
     Placement,
+    RemovedVm,
     Request,
     SessionRecord,
     UuidClaim,
@@ -101,6 +103,9 @@ class Keys:
     def uuid(self, uuid: str) -> str:
         return f"{self.prefix}uuids/{uuid.lower()}"
 
+    def removed(self, removal: str) -> str:
+        return f"{self.prefix}removed/{removal}"
+
     def request(self, request: RequestId) -> str:
         return f"{self.prefix}requests/{request}"
 
@@ -128,6 +133,7 @@ KEY_TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
     (("vms", "*", "spec"), VmSpec),
     (("vms", "*", "placement"), Placement),
     (("uuids", "*"), UuidClaim),
+    (("removed", "*"), RemovedVm),
     (("requests", "*"), Request),
     (("outcomes", "*"), Outcome),
     (("fencing", "*"), FenceRecord),

@@ -156,6 +156,7 @@ class Observation:
     uuid: str = ""
     since: float = 0.0
     progress: str = ""
+    second: bool = False  # it ran while the holder's did, and was paused for that: it never becomes the vm
     health: Health | None = None  # None: it has no probes
     migration: MigrationProgress | None = None  # out of this node, under way
 
@@ -276,6 +277,32 @@ class UuidClaim:
 
     schema: int = SCHEMA
     vm: VmName
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whereabouts:
+    """A node that ran a vm, and the session of it that said so last."""
+
+    node: NodeName
+    session: SessionId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedVm:
+    """``removed/<id>``: a vm that is no longer defined, and where it may still run. Written with the removal; then the
+    leader's (policy/removed.py), which deletes it as soon as it is known to run nowhere.
+
+    ``departed``: it had been migrated out of the cluster, and why that is thought.
+    """
+
+    schema: int = SCHEMA
+    id: str
+    vm: VmName
+    uuid: str = ""
+    at: float
+    by: str = ""
+    departed: str = ""
+    places: tuple[Whereabouts, ...] = ()
 
 
 class Progress(StrEnum):

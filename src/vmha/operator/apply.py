@@ -15,7 +15,7 @@ from vmha.model.keys import encode
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import Desired, FailoverDomain, NodeSpec, VmSpec
 from vmha.operator.client import OperatorClient, Reading
-from vmha.operator.definition import define, uuid_moves, uuids_in_use
+from vmha.operator.definition import define, removal, uuid_moves, uuids_in_use
 from vmha.operator.document import Loaded
 from vmha.operator.domains import accepted_nodes
 from vmha.operator.relations import specs_of, wrong_needs
@@ -218,7 +218,7 @@ async def _lease_floor(client: OperatorClient, loaded: Loaded, reading: Reading)
 class _Planner:
     def __init__(self, client: OperatorClient, loaded: Loaded, reading: Reading) -> None:
         self._keys = client.keys
-        self._author = client.author
+        self._author, self._wall = client.author, client.clock.wall()
         self._document = loaded.document
         self._reading = reading
         self._plan = ApplyPlan()
@@ -270,7 +270,9 @@ class _Planner:
         if document.vms is not None:
             for name, vm in sorted(snapshot.vms.items()):
                 if vm.spec and name not in specs:
-                    self._delete("vm", name, self._keys.vm_spec(name), self._claims(name, vm.spec.value, None))
+                    remembered = removal(self._keys, vm.spec, at=self._wall, by=self._author)
+                    claims = (*self._claims(name, vm.spec.value, None), remembered)
+                    self._delete("vm", name, self._keys.vm_spec(name), claims)
         if document.failover_domains is not None:
             kept = {domain.name for domain in document.failover_domains}
             for domain_name in sorted(set(snapshot.domains) - kept):

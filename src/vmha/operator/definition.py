@@ -7,7 +7,8 @@ from vmha.model.domain_xml import default_uuid, parse_domain
 from vmha.model.errors import Rejected
 from vmha.model.ids import VmName
 from vmha.model.keys import Keys, encode
-from vmha.model.records import UuidClaim
+from vmha.model.records import RemovedVm, Stored, UuidClaim
+from vmha.model.vm import VmSpec
 from vmha.policy.snapshot import Snapshot
 from vmha.store.port import Delete, Op, Put
 
@@ -35,6 +36,13 @@ def uuid_moves(keys: Keys, vm: str, before: str | None, after: str | None) -> li
         return []
     moves: list[Op] = [Delete(keys.uuid(before))] if before else []
     return moves + ([Put(keys.uuid(after), encode(UuidClaim(vm=VmName(vm))))] if after else [])
+
+
+def removal(keys: Keys, removed: Stored[VmSpec], *, at: float, by: str) -> Put:
+    """Goes with the deletion of a vm's spec: where it may run until somebody has looked (policy/removed.py)."""
+    spec = removed.value
+    id_ = f"{spec.name}.{removed.created}"  # of this definition; the next one of this name has another
+    return Put(keys.removed(id_), encode(RemovedVm(id=id_, vm=VmName(spec.name), uuid=spec.uuid, at=at, by=by)))
 
 
 def define(name: str, xml: str, *, cluster: str, uuids: Mapping[str, str], names: Collection[str]) -> Definition:

@@ -12,7 +12,7 @@ from vmha.model.keys import encode
 from vmha.model.records import Stored
 from vmha.model.vm import Desired, FailoverDomain, FailoverDomainMember, VmSpec
 from vmha.operator.client import Edit, OperatorClient, Reading
-from vmha.operator.definition import define, uuid_moves, uuids_in_use
+from vmha.operator.definition import define, removal, uuid_moves, uuids_in_use
 from vmha.operator.domains import check_members, find_domain
 from vmha.operator.errors import unknown_name
 from vmha.operator.relations import all_needed, check_needs
@@ -108,9 +108,11 @@ async def remove_vm(client: OperatorClient, name: str) -> VmSpec:
     """Forget a vm. It is not stopped: a running guest runs on, unmanaged."""
 
     def decide(reading: Reading) -> Edit[VmSpec]:
-        spec = find_spec(reading.snapshot, name).value
+        stored = find_spec(reading.snapshot, name)
+        spec = stored.value
         key = client.keys.vm_spec(VmName(name))
         moves = uuid_moves(client.keys, name, spec.uuid, None)
+        moves.append(removal(client.keys, stored, at=client.clock.wall(), by=client.author))
         compares = [reading.unchanged(key), *map(reading.unchanged_by, moves)]
         return Edit(result=spec, ops=[Delete(key), *moves], compares=compares)
 

@@ -18,6 +18,7 @@ from vmha.model.records import (
     LeaderRecord,
     Observation,
     Outcome,
+    RemovedVm,
     Request,
     Stored,
 )
@@ -45,6 +46,8 @@ class Assembler:
         self._requests: _Book[RequestId, Request] = _Book()
         self._outcomes: _Book[RequestId, Outcome] = _Book()
         self._fenced: _Book[SessionId, FenceRecord] = _Book()
+        self._fenced_at: _Book[SessionId, Revision] = _Book()
+        self._removed: _Book[str, Stored[RemovedVm]] = _Book()
         self._problems: _Book[str, str] = _Book()
 
     def put(self, key: str, value: bytes, *, created: Revision, modified: Revision, lease: LeaseId) -> Any | None:
@@ -77,6 +80,8 @@ class Assembler:
             requests=self._requests.shown(),
             outcomes=self._outcomes.shown(),
             fenced=self._fenced.shown(),
+            fenced_at=self._fenced_at.shown(),
+            removed=self._removed.shown(),
             problems=self._problems.shown(),
         )
 
@@ -109,6 +114,9 @@ class Assembler:
                 self._outcomes.put(RequestId(request), value)
             case ("fencing", session):
                 self._fenced.put(SessionId(session), value)
+                self._fenced_at.put(SessionId(session), stored.created if stored else None)
+            case ("removed", removal):
+                self._removed.put(removal, stored)
             case ("leader",):
                 self._leader = stored
             case ("history",):
@@ -158,6 +166,8 @@ def _belongs(parts: tuple[str, ...], record: Any) -> bool:
             return bool(record.node == node)
         case ("vms", vm, "spec"):
             return bool(record.name == vm)
+        case ("removed", removal):
+            return bool(record.id == removal)
         case ("vms", vm, "placement"):
             return bool(record.vm == vm)
         case _:

@@ -34,6 +34,7 @@ from vmha.policy.displace import ask_for_room, give_way
 from vmha.policy.limits import RULE, no_migration_out_of, no_start
 from vmha.policy.membership import Condition
 from vmha.policy.placement import Choice, Field, choose, left_of
+from vmha.policy.removed import find_unresolved, remember
 from vmha.policy.snapshot import Moment, VmView
 from vmha.policy.steps import Change, PlacementStep, SettleDesired, Waiting
 
@@ -48,7 +49,7 @@ CLAIM_PATIENCE_S = 30.0
 """An assignment that its node has not claimed for this long is given to another."""
 
 
-def decide_unmanaged(vm: VmView, ground: Field) -> Decision:
+def decide_unmanaged(vm: VmView, ground: Field, moment: Moment) -> Decision:
     """Its definition was removed: forget the claim, touch nothing. A guest on its way arrives first."""
     if ground.snapshot.is_unreadable("vms", vm.name, "spec"):
         return Decision(waiting=Waiting(vm=vm.name, text="its definition can not be read"))
@@ -56,6 +57,8 @@ def decide_unmanaged(vm: VmView, ground: Field) -> Decision:
         return NOTHING
     if vm.placement.value.phase is Phase.ASSIGNED and vm.placement.value.arrival:
         return NOTHING
+    if unknown := remember(vm, ground.snapshot, moment.wall):
+        return Decision(steps=(unknown,))  # what is known of where it runs outlives the claim
     reason = Reason(rule="removing-a-vm-touches-no-guest", text="it was removed from the cluster; it is left as it is")
     return Decision(
         steps=(
@@ -102,7 +105,11 @@ def _settle_as_found(vm: VmView, ground: Field) -> Decision:
 def _unsettled(vm: VmView, ground: Field) -> str:
     """Unknown is not absent: what must be known before a vm is started that nobody holds. '' when all is known."""
     for seen in ground.snapshot.observations(vm):
+        if seen.second:
+            return f"{seen.node} still has the second copy that was paused there: it is ended first"
         return f"{seen.node} still shows it as {seen.state}"
+    if vm.spec and (unresolved := find_unresolved(vm.spec.value, ground.snapshot)):
+        return unresolved
     if vm.placement and vm.placement.value.epoch > 0:
         return ""  # its last holder reported it gone
     for name, verdict in ground.verdicts.items():
@@ -360,7 +367,8 @@ def _drain(vm: VmView, held: Placement, ground: Field, moment: Moment, why: str)
         return resting
     if busy := no_migration_out_of(held.node, ground):
         return Decision(waiting=Waiting(vm=vm.name, text=f"{held.node} {why}; {busy}"), retry_in_s=1.0)
-    choice = choose(vm.spec.value, ground, owner=held.node, avoid={held.node: why}, failures=held.failures, moving=True)
+    avoid = {seen.node: "has something of it already" for seen in ground.snapshot.observations(vm)} | {held.node: why}
+    choice = choose(vm.spec.value, ground, owner=held.node, avoid=avoid, failures=held.failures, moving=True)
     if choice.node is None:
         return wait(vm, "no-node-can-take-it", f"{held.node} {why}; {in_short(choice)}", choice, moment=moment)
     reason = Reason(

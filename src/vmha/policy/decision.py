@@ -34,9 +34,13 @@ def seen_running(vm: VmView, ground: Field) -> list[Observation]:
     """Living sessions that see the vm as more than a shell: running, or stopped mid-flight by a user or an error.
 
     The half of a broken post-copy migration as well: somebody has to hold it, to end it and to say that it has crashed.
+    Never a second copy that was paused as such; and what runs comes before what stands.
     """
     states = (SeenState.RUNNING, SeenState.PAUSED, SeenState.STOPPING)
-    return [seen for seen in ground.snapshot.observations(vm) if seen.state in states or _is_broken_half(seen)]
+    seen = (one for one in ground.snapshot.observations(vm) if one.state in states or _is_broken_half(one))
+    return sorted(
+        (one for one in seen if not one.second), key=lambda one: (one.state is not SeenState.RUNNING, one.node)
+    )
 
 
 def _is_broken_half(seen: Observation) -> bool:

@@ -31,9 +31,11 @@ from vmha.policy.steps import (
     EvictSession,
     FenceNode,
     ForgetProof,
+    ForgetRemoved,
     ForgetRequest,
     GiveBackStorage,
     PlacementStep,
+    RememberRemoved,
     SettleDesired,
     SettleHistory,
     Step,
@@ -199,6 +201,12 @@ def carry_out(snapshot: Snapshot, step: Step, *, wall: float) -> Snapshot:
             )
         case ForgetProof():
             return replace(snapshot, fenced=_without(snapshot.fenced, step.session))
+        case RememberRemoved():
+            old = snapshot.removed.get(step.record.id)
+            new = replace(old, value=step.record, modified=revision) if old else _stored(step.record, snapshot)
+            return replace(snapshot, removed=_with(snapshot.removed, step.record.id, new))
+        case ForgetRemoved():
+            return replace(snapshot, removed=_without(snapshot.removed, step.id))
     assert_never(step)
 
 

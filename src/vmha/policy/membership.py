@@ -271,13 +271,17 @@ def _evict_unarmed(view: NodeView, silence: float) -> EvictSession:
 
 
 def former_sessions(snapshot: Snapshot, node: NodeName, current: SessionId | None) -> tuple[SessionId, ...]:
-    """Sessions of a node that still hold claims, are not the current one, and have no proof on record."""
+    """Sessions of a node that still hold claims, or did of vms that were removed, are not the current one, and have no
+    proof on record.
+    """
     found = set()
     for vm in snapshot.vms.values():
         placement = vm.placement.value if vm.placement else None
         if placement and placement.node == node and placement.session not in (None, current):
             assert placement.session
             found.add(placement.session)
+    for removed in snapshot.removed.values():
+        found |= {place.session for place in removed.value.places if place.node == node and place.session != current}
     return tuple(sorted(found - snapshot.fenced.keys()))
 
 

@@ -17,6 +17,7 @@ from vmha.policy.decide import (
 from vmha.policy.decision import NOTHING, Decision
 from vmha.policy.membership import MASS_LOSS_PATIENCE, Verdict, fence_and_evict, is_mass_loss, judge
 from vmha.policy.placement import Field, survey
+from vmha.policy.removed import tidy_removed
 from vmha.policy.requests import decide_request, open_requests, tidy
 from vmha.policy.restored import hold_back
 from vmha.policy.snapshot import Moment, Snapshot, VmView
@@ -41,7 +42,7 @@ def plan(snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict] |
     ground = survey(snapshot, verdicts, moment.wall)
     by_vm, about_nodes = open_requests(ground)
 
-    steps: list[Step] = [*fence_steps, *tidy(ground, moment)]
+    steps: list[Step] = [*fence_steps, *tidy(ground, moment), *tidy_removed(snapshot)]
     waiting: list[Waiting] = []
     wakes = [] if fence_wake is None else [fence_wake]
     evicted = {step.session for step in fence_steps if isinstance(step, EvictSession)}
@@ -107,13 +108,13 @@ def _decide_or_say_why_not(vm: VmView, request: Request | None, ground: Field, m
 def decide(vm: VmView, request: Request | None, ground: Field, moment: Moment) -> Decision:
     """The phase of the placement is the table of contents."""
     if vm.spec is None and request is None:
-        return decide_unmanaged(vm, ground)
+        return decide_unmanaged(vm, ground, moment)
     if request is not None:
         asked = decide_request(request, vm, ground, moment)
         if asked is not None:
             return asked
     if vm.spec is None:
-        return decide_unmanaged(vm, ground)
+        return decide_unmanaged(vm, ground, moment)
     placement = vm.placement.value if vm.placement else None
     if placement is None or placement.phase is Phase.STOPPED:
         return decide_stopped(vm, ground, moment)

@@ -32,6 +32,7 @@ class Action(StrEnum):
     CLEAR = "clear"  # end what is left of a guest that nobody may run here
     ALARM_DUPLICATE = "alarm-duplicate"  # ...: say so, and leave it
     PAUSE_DUPLICATE = "pause-duplicate"  # a second copy, while the holder's runs: make it stand still
+    MARK_SECOND = "mark-second"  # a copy stands here, and is certainly one too many: it must never become the vm
     END_UNWELL = "end-unwell"  # it runs, and is not well: end it, so that it is recovered
     UNTAG = "untag"  # no longer managed: take our mark off, touch nothing else
 
@@ -40,6 +41,7 @@ DESTRUCTIVE = frozenset(
     {
         Action.ALARM_DUPLICATE,
         Action.PAUSE_DUPLICATE,
+        Action.MARK_SECOND,
         Action.CLEAR,
         Action.END_UNWELL,
         Action.RESUME_ARRIVAL,
@@ -67,6 +69,7 @@ class Local:
     tagged: bool = False
     migrating: bool = False  # out of this node, in progress
     has_switched: bool = False  # out of this node by post-copy: it goes on at its target, or did
+    second: bool = False  # it was paused as a second copy
 
     @property
     def stands_outgoing(self) -> bool:
@@ -109,6 +112,7 @@ def reconcile(
     seen_elsewhere: bool = False,
     handover: Handover = Handover.SAFE,
     duplicate: OnDuplicate | None = None,
+    stands_beside: bool = False,
 ) -> Action:
     """Args:
     target_answers: what is not seen at the target of a migration is known not to be there. Only where libvirt lets
@@ -117,11 +121,14 @@ def reconcile(
         has not said so for long enough yet; False: its session is over, it will say nothing any more.
     seen_elsewhere: a member that is neither this one nor the target runs it.
     duplicate: the holder has been running it for a while, and it runs here as well; what to do then.
+    stands_beside: the holder has been running it, and answering, for so long that what stands here is one too many.
     managed: the vm is defined in the cluster.
     at_target: what the target of a migration, if its session lives, saw of the vm.
     """
     if placement is None or not (managed or _is_on_its_way(placement)):
-        return Action.UNTAG if local and local.tagged and not managed else Action.NOTHING
+        return Action.UNTAG if local and local.tagged and not managed and not _stands_aside(local) else Action.NOTHING
+    if local is not None and local.second and not local.migrating and _is_due_to_end(placement, me, session):
+        return Action.CLEAR
     if placement.node == me:
         match placement.phase:
             case Phase.ASSIGNED:
@@ -140,7 +147,33 @@ def reconcile(
                 return Action.CLEAR if _is_left_over(local, attempt) else Action.NOTHING
     if duplicate is not None and local is not None and local.state is SeenState.RUNNING:
         return _DUPLICATE[duplicate]
+    if stands_beside and local is not None and local.state is SeenState.PAUSED and not local.second:
+        return Action.MARK_SECOND
     return _elsewhere(placement, local, attempt, me)
+
+
+def _stands_aside(local: Local) -> bool:
+    """A second copy that stands keeps its mark, or it would be adopted when the vm is added again. One that somebody
+    has let run, while the vm was nobody's, is the vm as far as anybody knows.
+    """
+    return local.second and local.state is SeenState.PAUSED
+
+
+def _is_due_to_end(placement: Placement, me: NodeName, session: SessionId) -> bool:
+    """What becomes of a second copy: it stands while the vm runs, or may run, elsewhere, and never becomes the vm.
+
+    Its memory is older than the disk, or was never in step with it. Nobody holds the vm any more, or it is to boot
+    anew: then the copy is in the way, and is ended. Where it has been adopted after all (by an earlier version), also.
+    """
+    match placement.phase:
+        case Phase.STOPPED:
+            return True
+        case Phase.ASSIGNED:
+            return not placement.arrival or placement.node == me
+        case Phase.HELD | Phase.MIGRATING:
+            return placement.node == me and placement.session == session
+        case _:
+            return False
 
 
 _DUPLICATE = {

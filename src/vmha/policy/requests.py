@@ -30,12 +30,14 @@ from vmha.policy.limits import no_start
 from vmha.policy.membership import former_sessions
 from vmha.policy.migrations import begin_migration, pick, refused, try_elsewhere
 from vmha.policy.placement import Field, choose, left_of
+from vmha.policy.removed import sessions_waited_for, unresolved
 from vmha.policy.snapshot import Moment, Snapshot, VmView
 from vmha.policy.steps import (
     AnswerRequest,
     Change,
     EvictSession,
     ForgetProof,
+    ForgetRemoved,
     ForgetRequest,
     Step,
 )
@@ -96,12 +98,14 @@ def tidy(ground: Field, moment: Moment) -> list[Step]:
     """Requests that ended long ago are forgotten, and proofs that nothing refers to."""
     outcomes = ground.snapshot.outcomes
     held_by = {vm.placement.value.session for vm in ground.snapshot.vms.values() if vm.placement}
+    waited_for = set(sessions_waited_for(ground.snapshot))
     proofs: list[Step] = [
         ForgetProof(session=session)
         for session, record in ground.snapshot.fenced.items()
         if moment.wall - record.at > PROOFS_KEPT_S
         and moment.known_s.get(_proof(session), 0.0) > PROOFS_KNOWN_S
         and session not in held_by
+        and session not in waited_for
     ]
     return proofs + [
         ForgetRequest(request=name)
@@ -132,7 +136,7 @@ def _begin(
 ) -> Decision | None:
     assert vm.spec
     if request.verb is Verb.CONFIRM_GONE:
-        return _confirm_gone(request, vm, placement, moment, answer)
+        return _confirm_gone(request, vm, placement, ground, moment, answer)
     if placement is not None and placement.phase is Phase.DEPARTED:
         # Left waiting, it would also keep the confirmation waiting that alone can end this.
         return answer(Progress.REJECTED, f"{vm.name} has departed: {placement.ended_why}")
@@ -236,11 +240,17 @@ def _is_still_measured(placement: Placement, moment: Moment) -> bool:
 
 
 def _confirm_gone(
-    request: Request, vm: VmView, placement: Placement | None, moment: Moment, answer: _Answer
+    request: Request, vm: VmView, placement: Placement | None, ground: Field, moment: Moment, answer: _Answer
 ) -> Decision:
-    if placement is None or placement.phase is not Phase.DEPARTED:
-        return answer(Progress.REJECTED, f"{vm.name} has not departed; nothing to confirm")
+    assert vm.spec
     text = f"{request.author} confirmed that it runs nowhere outside the cluster"
+    if placement is None or placement.phase is not Phase.DEPARTED:
+        before = unresolved(vm.spec.value, ground.snapshot)
+        if before and not (seen := ground.snapshot.observations(vm)):
+            forgotten = [ForgetRemoved(id=one.value.id, expected=one.modified) for one in before]
+            return Decision(steps=(*forgotten, *answer(Progress.DONE, text).steps))
+        why = f"{seen[0].node} shows it" if before else "nothing to confirm"
+        return answer(Progress.REJECTED, f"{vm.name} has not departed; {why}")
     new = transitions.release(placement, RunEnd.ASKED, text, moment.wall)
     new = replace(new, reason=Reason(rule="operator-confirmed-gone", text=text))
     freed = change(vm, Change.RELEASE, new)

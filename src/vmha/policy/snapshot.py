@@ -15,6 +15,7 @@ from vmha.model.records import (
     Observation,
     Outcome,
     Placement,
+    RemovedVm,
     Request,
     SessionRecord,
     Stored,
@@ -82,6 +83,8 @@ class Snapshot:
     requests: Mapping[RequestId, Request] = field(default_factory=dict)
     outcomes: Mapping[RequestId, Outcome] = field(default_factory=dict)
     fenced: Mapping[SessionId, FenceRecord] = field(default_factory=dict)
+    fenced_at: Mapping[SessionId, Revision] = field(default_factory=dict)
+    removed: Mapping[str, Stored[RemovedVm]] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)  # keys whose value could not be read, with the reason
 
     @property

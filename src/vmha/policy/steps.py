@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from vmha.model.ids import NodeName, RequestId, Revision, SessionId, VmName
-from vmha.model.records import Candidate, HistoryRecord, Outcome, Placement, Reason
+from vmha.model.records import Candidate, HistoryRecord, Outcome, Placement, Reason, RemovedVm
 from vmha.model.settings import Proof
 from vmha.model.vm import Desired
 
@@ -128,6 +128,22 @@ class ForgetProof:
     session: SessionId
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RememberRemoved:
+    """Where a removed vm may still run. ``expected`` None: there is no such record yet."""
+
+    record: RemovedVm
+    expected: Revision | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgetRemoved:
+    """It is known to run nowhere, or is held again."""
+
+    id: str
+    expected: Revision
+
+
 Step = (
     PlacementStep
     | FenceNode
@@ -138,6 +154,8 @@ Step = (
     | AnswerRequest
     | ForgetRequest
     | ForgetProof
+    | RememberRemoved
+    | ForgetRemoved
 )
 
 

@@ -79,6 +79,7 @@ class _State:
     placements: dict[str, Json] = field(default_factory=dict)
     sessions: dict[str, str] = field(default_factory=dict)  # node -> the session that beats
     fenced: set[str] = field(default_factory=set)
+    removed: set[str] = field(default_factory=set)  # vms whose guests are nobody's, and guarded by nobody
     leader: str | None = None
     ran_under: dict[str, int] = field(default_factory=dict)  # the highest epoch a vm's guests have run under
     found: list[Violation] = field(default_factory=list)
@@ -187,6 +188,8 @@ def _take_commit(state: _State, line: CommitLine, ended: set[tuple[str, str]]) -
         match written.key.split("/"):
             case ["nodes", node, "beat"]:
                 _take_beat(state, node, written)
+            case ["vms", vm, "spec"]:
+                (state.removed.add if written.value is None else state.removed.discard)(vm)
             case ["vms", vm, "placement"]:
                 _take_placement(state, line.at_s, vm, written, writer, ended)
 
@@ -203,7 +206,7 @@ def _take_fencing(state: _State, at_s: float, proof: Json, ended: set[tuple[str,
     if proof["proof"] == "released":
         return  # the node's own word: what its guests do is in its inventory
     for (vm, host), instance in state.instances.items():
-        if host != proof["node"] or instance.epoch is None or (vm, host) in ended:
+        if host != proof["node"] or instance.epoch is None or vm in state.removed or (vm, host) in ended:
             continue
         instance.session_is_over = proof["session"]
         if instance.runs:

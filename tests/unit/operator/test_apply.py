@@ -123,6 +123,7 @@ async def test_pruning_forgets_vms_and_stops_none(cluster: Cluster) -> None:
     assert actions(plan) == {"vm db": "removed", "vm web": "removed", "failover domain home": "removed"}
     snapshot = await cluster.client.read()
     assert snapshot.domains == {}
+    assert sorted(noted.value.vm for noted in snapshot.removed.values()) == ["db", "web"]
     assert all(vm.spec is None for vm in snapshot.vms.values())
     assert cluster.contents()[cluster.keys.placement(VmName("db"))] == held
     assert snapshot.config.profile == "tuned"  # a section that is absent is left alone

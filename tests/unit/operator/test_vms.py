@@ -77,7 +77,9 @@ def _domain(name: str, *nodes: str) -> domains.FailoverDomain:
     return domains.FailoverDomain.model_validate({"name": name, "members": [{"node": node} for node in nodes]})
 
 
-async def test_removing_a_vm_deletes_its_definition_and_touches_nothing_else(cluster: Cluster) -> None:
+async def test_removing_a_vm_deletes_its_definition_notes_that_and_touches_nothing_else(
+    cluster: Cluster,
+) -> None:
     cluster.join("h1")
     spec = await vms.add_vm(cluster.client, "web", xml_of("web"), start=True)
     cluster.run("web", "h1")
@@ -85,7 +87,18 @@ async def test_removing_a_vm_deletes_its_definition_and_touches_nothing_else(clu
     await vms.remove_vm(cluster.client, "web")
     del before[cluster.keys.vm_spec(VmName("web"))]
     del before[cluster.keys.uuid(spec.uuid)]
-    assert cluster.contents() == before
+    (noted,) = (await cluster.client.read()).removed.values()
+    assert (noted.value.vm, noted.value.uuid, noted.value.by) == ("web", spec.uuid, "operator")
+    after = cluster.contents()
+    del after[cluster.keys.removed(noted.value.id)]
+    assert after == before
+
+
+async def test_each_removal_of_a_name_is_noted_apart(cluster: Cluster) -> None:
+    for _ in range(2):
+        await vms.add_vm(cluster.client, "web", xml_of("web"))
+        await vms.remove_vm(cluster.client, "web")
+    assert len((await cluster.client.read()).removed) == 2
 
 
 @pytest.mark.parametrize("verb", ["remove", "start", "stop", "disable", "enable", "edit"])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tests.support.clusters import KEYS, LOST_S, SUSPECT_S, Book, cluster
 from vmha.model.health import Probe
 from vmha.model.ids import NodeName, VmName
-from vmha.model.records import Failure, Health, HealthState, Phase, Placement, RunEnd, SeenState, Verb
+from vmha.model.records import Failure, Health, HealthState, Phase, Placement, RemovedVm, RunEnd, SeenState, Verb
 from vmha.model.relations import Dependency, Need
 from vmha.model.settings import Proof
 from vmha.model.vm import Desired, Recovery
@@ -179,12 +179,19 @@ class Life:
     def operator_acts(self) -> None:
         vm, node = self.draw(st.sampled_from(VMS)), self.draw(st.sampled_from(NODES))
         self.serial += 1
-        match self.draw(st.integers(0, 2)):
+        if vm not in self.book.snapshot().vms or self.book.snapshot().vms[VmName(vm)].spec is None:
+            self.book.vm(vm)  # added again
+            return
+        match self.draw(st.integers(0, 3)):
             case 0:
                 verb = self.draw(st.sampled_from([Verb.MIGRATE, Verb.CANCEL, Verb.RELOCATE, Verb.RESTART]))
                 self.book.request(verb, name=f"r{self.serial}", vm=vm, node=node)
             case 1:
                 self.book.request(Verb.CONFIRM_OFF, name=f"r{self.serial}", node=node)
+            case 2:
+                name, uuid = f"{vm}.{self.serial}", self.book.spec(vm).uuid
+                self.book.put(KEYS.removed(name), RemovedVm(id=name, vm=VmName(vm), uuid=uuid, at=0.0))
+                self.book.delete(KEYS.vm_spec(VmName(vm)))
             case _:
                 spec = self.book.spec(vm)
                 desired = self.draw(st.sampled_from([Desired.RUNNING, Desired.STOPPED, Desired.DISABLED]))

@@ -324,6 +324,45 @@ def test_second_copy_is_treated_as_its_policy_says(policy: OnDuplicate, expected
     assert decide(placement(Phase.HELD), local(S.RUNNING), duplicate=policy) is Action.NOTHING
 
 
+def test_second_copy_that_was_paused_as_such_is_never_adopted_resumed_moved_or_started_from() -> None:
+    for phase, node, session, state, arrival in itertools.product(
+        Phase, (ME, OTHER), (MINE, OLD), SeenState, (False, True)
+    ):
+        here = Local(state=state, epoch=EPOCH, tagged=True, second=True)
+        action = decide(placement(phase, node, session, arrival=arrival), here)
+        assert action not in MAY_RUN_IT | {Action.ADOPT, Action.TAG}, (phase, node, state)
+
+
+@pytest.mark.parametrize(
+    ("placed", "action"),
+    [
+        (placement(Phase.STOPPED), Action.CLEAR),  # its holder stopped, was released, or was given up
+        (placement(Phase.ASSIGNED), Action.CLEAR),  # the vm boots anew here ...
+        (placement(Phase.ASSIGNED, OTHER), Action.CLEAR),  # ... or elsewhere
+        (placement(Phase.ASSIGNED, OTHER, arrival=True), Action.NOTHING),  # the rightful one moves on
+        (placement(Phase.HELD), Action.CLEAR),  # adopted by an earlier version
+        (placement(Phase.HELD, ME, OLD), Action.NOTHING),  # that claim has to be given up first
+        (placement(Phase.HELD, OTHER, SessionId("s-n2")), Action.NOTHING),  # as on_duplicate says: it stands
+        (placement(Phase.STOPPING, OTHER, SessionId("s-n2")), Action.NOTHING),
+        (placement(Phase.MIGRATING, OTHER, SessionId("s-n2")), Action.NOTHING),
+        (placement(Phase.DEPARTED, OTHER), Action.NOTHING),  # the rightful one may run outside
+        (None, Action.NOTHING),
+    ],
+)
+def test_second_copy_stands_while_the_vm_runs_elsewhere_and_is_ended_when_it_does_not(
+    placed: Placement | None, action: Action
+) -> None:
+    assert decide(placed, Local(state=S.PAUSED, epoch=EPOCH, tagged=True, second=True)) is action
+    assert action is Action.NOTHING or needs_fresh_reading(action)
+
+
+def test_second_copy_of_a_removed_vm_keeps_its_mark_unless_somebody_has_let_it_run() -> None:
+    """Or it would be adopted when the vm is added again."""
+    standing, running = (Local(state=state, epoch=EPOCH, tagged=True, second=True) for state in (S.PAUSED, S.RUNNING))
+    assert decide(None, standing, managed=False) is Action.NOTHING
+    assert decide(None, running, managed=False) is Action.UNTAG
+
+
 def test_what_ends_or_resumes_a_guest_is_decided_on_a_fresh_reading() -> None:
     ends_or_resumes = {
         Action.CLEAR,

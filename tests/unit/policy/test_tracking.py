@@ -8,17 +8,19 @@ from vmha.model.ids import Epoch, NodeName, Revision, SessionId, VmName
 from vmha.model.records import (
     ArmedLevel,
     BeatRecord,
+    NodeStatus,
     Observation,
     Phase,
     Placement,
     Reason,
     SeenState,
+    SessionRecord,
     Stored,
 )
 from vmha.model.vm import OnDuplicate
 from vmha.policy.reconcile import Action, Attempt, Local, reconcile
 from vmha.policy.snapshot import NodeView, Snapshot, VmView
-from vmha.policy.tracking import find_rightful
+from vmha.policy.tracking import find_rightful, stands_beside
 
 H1, H2, VM = NodeName("h1"), NodeName("h2"), VmName("web")
 HELD = Placement(
@@ -91,3 +93,64 @@ def test_what_is_done_about_it_is_the_vms_policy(policy: OnDuplicate | None, act
         HELD, local, me=H2, session=SessionId("s-h2"), managed=True, attempt=Attempt(), duplicate=policy
     )
     assert decided is action
+
+
+def _answering(name: NodeName, session: str, *, eligible: bool = True, has_lease: bool = True) -> NodeView:
+    id_ = SessionId(session)
+    status = NodeStatus(node=name, session=id_, eligible=eligible)
+    lease = SessionRecord(node=name, session=id_, since=0.0, version="", address="")
+    return replace(
+        _node(name, session),
+        status=Stored(status, Revision(1), Revision(2)),
+        session=Stored(lease, Revision(1), Revision(2)) if has_lease else None,
+    )
+
+
+STANDS = _seen(H2, SeenState.PAUSED, "s-h2")
+ANSWERED = replace(SNAPSHOT, nodes={H1: _answering(H1, "s-h1"), H2: _node(H2, "s-h2")})
+
+
+def test_what_stands_here_while_the_holder_answers_and_runs_it_is_one_too_many():
+    assert stands_beside(_view(THERE, STANDS), H2, ANSWERED)
+
+
+@pytest.mark.parametrize(
+    ("view", "snapshot"),
+    [
+        (_view(THERE, HERE), ANSWERED),
+        (_view(THERE), ANSWERED),
+        (_view(STANDS), ANSWERED),
+        (_view(_seen(H1, SeenState.PAUSED, "s-h1"), STANDS), ANSWERED),
+        (_view(_seen(H1, SeenState.RUNNING, "old"), STANDS), ANSWERED),
+        (_view(THERE, replace(STANDS, second=True)), ANSWERED),
+        (_view(THERE, STANDS, placement=replace(HELD, phase=Phase.STOPPING)), ANSWERED),
+        (_view(THERE, STANDS, placement=replace(HELD, node=H2, session=SessionId("s-h2"))), ANSWERED),
+        (_view(THERE, STANDS), SNAPSHOT),
+        (_view(THERE, STANDS), replace(ANSWERED, nodes=ANSWERED.nodes | {H1: _answering(H1, "s-h1", eligible=False)})),
+        (_view(THERE, STANDS), replace(ANSWERED, nodes=ANSWERED.nodes | {H1: _answering(H1, "s-h1", has_lease=False)})),
+        (_view(THERE, STANDS), replace(ANSWERED, nodes=ANSWERED.nodes | {H1: _answering(H1, "s-h1-new")})),
+    ],
+)
+def test_else_what_stands_here_may_be_the_vm(view: VmView, snapshot: Snapshot):
+    assert not stands_beside(view, H2, snapshot)
+
+
+def test_what_is_certainly_one_too_many_is_marked_and_what_runs_is_treated_first():
+    stands, runs = (Local(state=state, epoch=Epoch(3), tagged=True) for state in (SeenState.PAUSED, SeenState.RUNNING))
+
+    def decide(local: Local | None, **more: object) -> Action:
+        return reconcile(
+            HELD,
+            local,
+            me=H2,
+            session=SessionId("s-h2"),
+            managed=True,
+            attempt=Attempt(),
+            stands_beside=True,
+            **more,  # type: ignore[arg-type]
+        )
+
+    assert decide(stands) is Action.MARK_SECOND
+    assert decide(replace(stands, second=True)) is Action.NOTHING
+    assert decide(runs, duplicate=OnDuplicate.PAUSE) is Action.PAUSE_DUPLICATE
+    assert decide(None) is Action.NOTHING

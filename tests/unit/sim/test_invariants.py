@@ -105,6 +105,13 @@ def test_guest_that_runs_on_an_evicted_node_is_found() -> None:
     assert laws(check_safety([fact(1, "n1", Deed.RUNS)], [fenced(5, "guard_elapsed")])) == ["evicted-guests-do-not-run"]
 
 
+def test_guest_of_a_removed_vm_is_nobodys_to_end_until_it_is_defined_again() -> None:
+    removed, defined = commit(2, 2, vms__web__spec=None), commit(3, 3, vms__web__spec={})
+    assert check_safety([fact(1, "n1", Deed.RUNS)], [removed, fenced(5, "guard_elapsed")]) == []
+    found = check_safety([fact(1, "n1", Deed.RUNS)], [removed, defined, fenced(5, "guard_elapsed")])
+    assert laws(found) == ["evicted-guests-do-not-run"]
+
+
 def test_guest_that_runs_again_after_its_session_was_evicted_is_found() -> None:
     history = [fact(1, "n1", Deed.RUNS), fact(2, "n1", Deed.STANDS), fact(8, "n1", Deed.RUNS)]
     assert laws(check_safety(history, [fenced(5, "watchdog_elapsed")])) == ["evicted-guests-do-not-run"]

@@ -1,0 +1,176 @@
+"""A second copy that was paused as such: it stands while the rightful one runs, and never becomes the vm."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from tests.sim.probes import add_running, placement, restart_agent
+from tests.support.until import until
+from tests.support.worlds import Cluster, in_cluster
+from vmha.hypervisor.fabric_state import Memory
+from vmha.hypervisor.port import DomainState
+from vmha.hypervisor.states import Mark
+from vmha.model.records import Phase
+from vmha.model.settings import ClusterConfig, GateMode, Profile
+from vmha.sim.hands import domain_xml
+
+XML = domain_xml("web", memory_mib=1024, vcpus=1)
+STANDS = ("n2", DomainState.PAUSED)
+
+
+def with_a_second_copy(scene: Callable[[Cluster], Awaitable[None]], *, runs_again: bool = False) -> None:
+    """``scene`` begins with the vm running on n1, and a copy of it paused as such on n2.
+
+    ``runs_again``: a hand lets the copy run, in the scene.
+    """
+
+    async def play(cluster: Cluster) -> None:
+        await cluster.hands.configure(ClusterConfig(profile=Profile.TUNED, gate=GateMode.OFF))
+        await add_running(cluster, "web")
+        cluster.hands.virsh_start(XML, "n2")
+        await until(lambda: STANDS in instances(cluster), what="the second copy to be paused")
+        await cluster.rest()
+        assert cluster.where("web") == ["n1"]
+        begun = cluster.world.clock.now()
+        await scene(cluster)
+        twice = [one for one in cluster.violations() if one.at_s >= begun and one.law == "never-two"]
+        assert bool(twice) is runs_again
+
+    in_cluster(play)
+
+
+def instances(cluster: Cluster) -> list[tuple[str, DomainState]]:
+    return cluster.world.fabric.instances("web")
+
+
+def memories(cluster: Cluster) -> list[Memory]:
+    return [cluster.world.fabric.host(host).guests["web"].memory for host, _ in instances(cluster)]
+
+
+async def boots_anew(cluster: Cluster, before: list[Memory]) -> None:
+    """From its disk, once; and nothing is left standing."""
+    await until(lambda: len(cluster.where("web")) == 1, what="the vm to run again", timeout_s=60.0)
+    await cluster.rest()
+    assert [state for _, state in instances(cluster)] == [DomainState.RUNNING]
+    assert all(memories(cluster)[0] is not memory for memory in before)
+
+
+@pytest.mark.parametrize("is_agent_new", [False, True])
+def test_second_copy_whose_rightful_holder_is_lost_is_ended_and_the_vm_boots_anew(is_agent_new: bool) -> None:
+    async def scene(cluster: Cluster) -> None:
+        before = memories(cluster)
+        if is_agent_new:
+            restart_agent(cluster, "n2")
+            await cluster.rest()
+            assert STANDS in instances(cluster)
+        cluster.hands.host("n1").power_off()
+        await boots_anew(cluster, before)
+        held = placement(cluster, "web")
+        assert held
+        assert held.reason.rule == "lost-vm-is-recovered"
+
+    with_a_second_copy(scene)
+
+
+def test_second_copy_is_ended_when_the_vm_is_stopped_and_a_start_boots_it_anew() -> None:
+    async def scene(cluster: Cluster) -> None:
+        before = memories(cluster)
+        await cluster.hands.stop("web")
+        await until(lambda: instances(cluster) == [], what="both to be gone")
+        await cluster.hands.start("web")
+        await boots_anew(cluster, before)
+
+    with_a_second_copy(scene)
+
+
+def test_second_copy_is_ended_when_the_rightful_guest_ends_by_itself() -> None:
+    async def scene(cluster: Cluster) -> None:
+        before = memories(cluster)
+        cluster.world.fabric.crash("web", host="n1")
+        await boots_anew(cluster, before)
+
+    with_a_second_copy(scene)
+
+
+def test_second_copy_whose_own_node_is_lost_with_the_holders_is_no_more_than_gone() -> None:
+    async def scene(cluster: Cluster) -> None:
+        before = memories(cluster)
+        cluster.hands.host("n2").stop_agent()
+        cluster.hands.host("n1").power_off()
+        await boots_anew(cluster, before)
+
+    with_a_second_copy(scene)
+
+
+def test_second_copy_that_a_hand_lets_run_is_paused_again() -> None:
+    async def scene(cluster: Cluster) -> None:
+        cluster.world.fabric.virsh_resume("web", "n2")
+        await until(lambda: cluster.where("web") == ["n1"], what="it to be paused again")
+
+    with_a_second_copy(scene, runs_again=True)
+
+
+def test_second_copy_stands_while_the_vm_may_run_outside_and_is_ended_once_that_is_confirmed_gone() -> None:
+    async def scene(cluster: Cluster) -> None:
+        before = memories(cluster)
+        cluster.hands.virsh_migrate("web", "elsewhere")
+        await until(lambda: (held := placement(cluster, "web")) is not None and held.phase is Phase.DEPARTED, what="it")
+        await asyncio.sleep(20.0)
+        assert STANDS in instances(cluster)
+        cluster.world.fabric.virsh_destroy("web", "elsewhere")
+        await cluster.hands.confirm_gone("web")
+        await boots_anew(cluster, before)
+
+    with_a_second_copy(scene)
+
+
+def test_vm_that_is_removed_and_added_again_is_adopted_where_it_runs_and_not_where_a_copy_stands() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await cluster.hands.remove("web")
+        await cluster.rest()
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1)
+        await cluster.rest()
+        held = placement(cluster, "web")
+        assert held
+        assert (held.phase, held.node) == (Phase.HELD, "n1")
+        assert STANDS in instances(cluster)
+
+    with_a_second_copy(scene)
+
+
+def test_what_is_left_of_a_removed_vm_is_a_second_copy_and_it_boots_anew_when_it_is_added_and_started() -> None:
+    async def scene(cluster: Cluster) -> None:
+        before = memories(cluster)
+        await cluster.hands.remove("web")
+        await cluster.rest()
+        cluster.world.fabric.virsh_destroy("web", "n1")
+        await asyncio.sleep(5.0)
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True)
+        await boots_anew(cluster, before)
+
+    with_a_second_copy(scene)
+
+
+def test_second_copy_that_came_by_a_migration_is_known_for_one_once_the_holder_has_said_so_for_a_while() -> None:
+    """At first its source may be speaking of the past: then what came by migration is the vm, and must not be ended."""
+
+    async def scene(cluster: Cluster) -> None:
+        await cluster.hands.configure(ClusterConfig(profile=Profile.TUNED, gate=GateMode.OFF))
+        await add_running(cluster, "web")
+        before = memories(cluster)
+        cluster.world.fabric.lose_migration_reply("web")
+        cluster.hands.virsh_migrate("web", "n2")
+        await until(lambda: STANDS in instances(cluster), what="the second copy to be paused", timeout_s=60.0)
+        assert cluster.where("web") == ["n1"]
+        assert not is_second(cluster)
+        await until(lambda: is_second(cluster), what="it to be known for one", timeout_s=60.0)
+        cluster.hands.host("n1").power_off()
+        await boots_anew(cluster, before)
+
+    in_cluster(scene)
+
+
+def is_second(cluster: Cluster) -> bool:
+    guest = cluster.world.fabric.host("n2").guests["web"]
+    return guest.mark is Mark.SECOND
