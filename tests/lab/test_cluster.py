@@ -65,6 +65,26 @@ def test_migration_keeps_the_guests_memory_and_raises_the_epoch(cluster: Cluster
     assert cluster.qemu_pids("h1") == []
 
 
+def test_stopped_vm_goes_on_from_its_memory_and_boots_where_the_file_is_not(cluster: Cluster):
+    """Through the start gate: a restore is a start. The lab's hosts share no directory, so only h1 has the file."""
+    cluster.lab.sh("h1", "mkdir -p /var/lib/saves")
+    cluster.vmha("vm", "edit", "web", "--saved-state", "/var/lib/saves")
+    cluster.vmha("vm", "stop", "web")
+    assert cluster.lab.sh("h1", "ls /var/lib/saves").endswith(".save")
+    cluster.vmha("vm", "start", "web")
+    cluster.await_running("web", on="h1")
+    cluster.await_ticks("web")
+    assert cluster.lab.verdict("web")["boots"] == 1, "it went on from its memory"
+    assert cluster.lab.sh("h1", "ls /var/lib/saves") == ""
+    cluster.vmha("vm", "relocate", "web", "--to", "h2")
+    cluster.await_running("web", on="h2")
+    cluster.await_ticks("web")
+    assert cluster.lab.verdict("web")["boots"] == 2
+    told = {entry["kind"]: entry["text"] for entry in cluster.journal("web")}
+    assert "restored" in told
+    assert "no such file" in told["not-restored"]
+
+
 def test_vm_moved_by_hand_to_a_less_preferred_node_stays_there(cluster: Cluster):
     cluster.vmha("vm", "migrate", "web", "--to", "h2")
     cluster.await_ticks("web", more=30)

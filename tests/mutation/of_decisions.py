@@ -111,13 +111,13 @@ def _unsure_is_absent() -> tuple[Change, ...]:
 def _releases_unseen() -> tuple[Change, ...]:
     original = Worker._release
 
-    async def release(self: Any, read: Any) -> None:
+    async def release(self: Any, read: Any, spec: Any) -> None:
         async def refresh() -> Reading:
             return Reading({})
 
         true, self.inventory = self.inventory, _Instead(self.inventory, refresh=refresh)
         try:
-            await original(self, read)
+            await original(self, read, spec)
         finally:
             self.inventory = true
 

@@ -69,3 +69,39 @@ def test_guest_that_must_not_be_killed_runs_on_and_holds_its_place_until_it_list
     (before, after) = in_cluster(scene)
     assert len(before) == 1
     assert after == []
+
+
+def test_paused_guest_that_must_not_be_killed_is_not_ended_by_a_stop_a_restart_or_a_relocation() -> None:
+    """A guest that stands still answers no shutdown; RGManager ended it then, whatever no_kill said."""
+
+    async def scene(cluster: Cluster) -> list[str]:
+        await started_deaf(cluster, no_kill=True)
+        guest = cluster.hands.find_guest("web")
+        assert guest is not None
+        cluster.hands.virsh_suspend("web")
+        await cluster.hands.restart("web")
+        await cluster.observer.settle(quiet_s=4.0, at_most_s=3 * STOP_S)
+        assert cluster.hands.find_guest("web") is guest
+        await cluster.hands.relocate("web", None)
+        await stopped(cluster)
+        assert cluster.hands.find_guest("web") is guest
+        return [deed for fact in cluster.world.fabric.history if (deed := str(fact.deed)) == "ends"]
+
+    assert in_cluster(scene) == []
+
+
+def test_saving_that_fails_ends_no_guest_that_must_not_be_killed() -> None:
+    async def scene(cluster: Cluster) -> None:
+        saves = {"directory": "/saves", "timeout_s": 2}
+        await cluster.hands.add(
+            "web", memory_mib=1024, vcpus=1, start=True, stop_timeout_s=STOP_S, no_kill=True, saved_state=saves
+        )
+        await cluster.rest()
+        guest = cluster.hands.find_guest("web")
+        assert guest is not None
+        guest.memory.obeys_acpi = False
+        object.__setattr__(cluster.world.fabric.timing, "save_s", 100.0)
+        await stopped(cluster)
+        assert cluster.hands.find_guest("web") is guest
+
+    in_cluster(scene)

@@ -10,12 +10,16 @@ from typing import Protocol
 
 from tests.support.libvirt import LibvirtHost, LibvirtHosts
 from vmha.hypervisor.fabric import SimulatedFabric
-from vmha.hypervisor.fabric_state import Timing
+from vmha.hypervisor.fabric_state import Defined, Timing
+from vmha.hypervisor.files import HostFiles, LocalFiles
 from vmha.hypervisor.libvirt_adapter import LibvirtHypervisor
 from vmha.hypervisor.port import Hypervisor, HypervisorUnavailable, MigrationOrder, Tag
+from vmha.hypervisor.saving import TORN
 from vmha.hypervisor.simulated import SimulatedHypervisor
+from vmha.hypervisor.simulated_files import SavedMemory, SimulatedFiles
 from vmha.model import domain_xml
 from vmha.model.clock import SystemClock
+from vmha.model.domain_xml import parse_domain
 from vmha.model.ids import Epoch, VmName
 
 CLUSTER = "contract"
@@ -102,6 +106,17 @@ class HypervisorWorld(Protocol):
     async def restart_libvirtd(self) -> None:
         """On both hosts."""
 
+    files: HostFiles
+
+    async def virsh_define(self, xml: str, *, autostart: bool = False) -> None:
+        """On one."""
+
+    async def virsh_managed_save(self, name: str) -> None:
+        """On one: of one that is defined there and runs."""
+
+    async def tear(self, path: str) -> None:
+        """Make a saved file one whose writing was broken off."""
+
 
 class RealWorld:
     """Real libvirtd and QEMU. ``prepare`` and ``clean`` surround each test; the hosts live longer."""
@@ -121,6 +136,21 @@ class RealWorld:
     async def prepare(self) -> None:
         await self.one.open()
         await self.two.open()
+
+    files: HostFiles = LocalFiles()
+
+    async def virsh_define(self, xml: str, *, autostart: bool = False) -> None:
+        place = self.hosts.one.inside("/run/defined.xml")
+        place.write_text(xml)
+        await asyncio.to_thread(self.hosts.one.virsh, "define", str(place))
+        if autostart:
+            await asyncio.to_thread(self.hosts.one.virsh, "autostart", parse_domain(xml).name)
+
+    async def virsh_managed_save(self, name: str) -> None:
+        await asyncio.to_thread(self.hosts.one.virsh, "managedsave", name)
+
+    async def tear(self, path: str) -> None:
+        await asyncio.to_thread(_tear, Path(path))
 
     async def is_reachable(self) -> bool:
         """Whether both adapters have a connection."""
@@ -142,6 +172,9 @@ class RealWorld:
                     await side.abort_migration(view.name)
                 await side.destroy(view.name)
             await side.close()
+        for host in (self.hosts.one, self.hosts.two):
+            for name in host.virsh("list", "--all", "--name").split():
+                host.virsh("undefine", name, "--managed-save")
 
     def order(
         self, name: str, *, epoch: int, slow: bool = False, paused: bool = True, timeout_s: float = 60.0
@@ -205,10 +238,17 @@ class SimulatedWorld:
 
     def __init__(self) -> None:
         timing = Timing(
-            start_s=0.01, shutdown_s=0.02, destroy_s=0.01, migration_s=0.02, refusal_s=0.005, cut_noticed_s=0.1
+            start_s=0.01,
+            shutdown_s=0.02,
+            destroy_s=0.01,
+            migration_s=0.02,
+            refusal_s=0.005,
+            save_s=0.02,
+            cut_noticed_s=0.1,
         )
         self._is_cut = False
         self.fabric = SimulatedFabric(SystemClock(), timing=timing, reachable=lambda *_: not self._is_cut)
+        self.files: HostFiles = SimulatedFiles(self.fabric.files)
         self.fabric.add_host("one", addresses=["10.0.0.1"])
         self.fabric.add_host("two", addresses=["10.0.0.2"])
         self._make()
@@ -237,6 +277,19 @@ class SimulatedWorld:
             paused_at_target=paused,
             timeout_s=timeout_s,
         )
+
+    async def virsh_define(self, xml: str, *, autostart: bool = False) -> None:
+        defined = Defined(xml=xml, autostart=autostart)
+        self.fabric.host("one").definitions[domain_xml.parse_domain(xml).name] = defined
+
+    async def virsh_managed_save(self, name: str) -> None:
+        self.fabric.host("one").definitions[name].managed_save = True
+        self.fabric.virsh_destroy(name, "one")
+
+    async def tear(self, path: str) -> None:
+        held = self.fabric.files.held[path]
+        assert isinstance(held, SavedMemory)
+        held.is_complete = False
 
     async def reopen(self) -> None:
         await self.clean()
@@ -270,6 +323,11 @@ class SimulatedWorld:
 
     def _set_pace(self, name: str, slow: bool) -> None:
         self.fabric.set_migration_time(name, 1.0 if slow else self.fabric.timing.migration_s)
+
+
+def _tear(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(TORN)
 
 
 def fresh_uuid() -> str:

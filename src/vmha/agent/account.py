@@ -14,7 +14,7 @@ from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.ids import Revision, SessionId
 from vmha.model.keys import Keys, encode
-from vmha.model.records import ArmedLevel, FenceRecord, NodeStatus
+from vmha.model.records import ArmedLevel, FenceRecord, LeftOver, NodeStatus
 from vmha.model.settings import Proof
 from vmha.policy.membership import former_sessions
 from vmha.policy.snapshot import Snapshot
@@ -40,11 +40,13 @@ class Account:
         read_snapshot: Callable[[], Snapshot],
         address: str,
         migration_address: str,
+        read_left_overs: Callable[[], tuple[LeftOver, ...]] = tuple,
     ) -> None:
         self._store, self._keys, self._clock = store, keys, clock
         self._hypervisor, self._keeper, self._inventory = hypervisor, keeper, inventory
         self._journal, self._read_snapshot = journal, read_snapshot
         self._address, self._migration_address = address, migration_address
+        self._read_left_overs = read_left_overs
         self._capacity: HostCapacity | None = None
         self._outage = ""
         self.status: NodeStatus | None = None
@@ -100,6 +102,7 @@ class Account:
             memory_mib=capacity.memory_mib,
             vcpus=capacity.vcpus,
             hypervisor=capacity.hypervisor,
+            left_overs=self._read_left_overs(),
         )
 
     def _why_not_eligible(self, session: Session) -> str:

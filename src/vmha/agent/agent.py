@@ -10,14 +10,18 @@ import structlog
 
 from vmha.agent.account import Account
 from vmha.agent.claims import Claims
+from vmha.agent.definitions import Definitions
 from vmha.agent.gate_lists import GateLists
 from vmha.agent.health import HealthWatch
 from vmha.agent.inventory import Inventory
 from vmha.agent.lasting import Lasting
+from vmha.agent.left_overs import LeftOvers
 from vmha.agent.migration_watch import MigrationWatch, try_of
+from vmha.agent.saved_states import SavedStates
 from vmha.agent.session import SessionKeeper
 from vmha.agent.worker import Worker
 from vmha.fencing.gate_files import Gate
+from vmha.hypervisor.files import HostFiles
 from vmha.hypervisor.port import Ending, Hypervisor
 from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
@@ -34,7 +38,7 @@ from vmha.model.vm import Handover, OnDuplicate
 from vmha.policy.health import Consequence
 from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, needs_fresh_reading, reconcile
 from vmha.policy.snapshot import Snapshot, VmView
-from vmha.policy.tracking import DUPLICATE_GRACE_S, SURE_OF_SECOND_S, find_rightful, stands_beside
+from vmha.policy.tracking import DUPLICATE_GRACE_S, SURE_OF_SECOND_S, find_rightful, on_duplicate, stands_beside
 from vmha.probing.port import Probes
 from vmha.store.journal import Journal
 from vmha.store.mirror import Mirror
@@ -61,6 +65,7 @@ class Agent:
         clock: Clock,
         mirror: Mirror,
         hypervisor: Hypervisor,
+        files: HostFiles,
         keeper: SessionKeeper,
         gate: Gate,
         migration_uri: str,
@@ -105,6 +110,23 @@ class Agent:
             read_snapshot=mirror.snapshot,
             watch=self._watch,
             health=self._health,
+            definitions=Definitions(files=files, hypervisor=hypervisor),
+            saved_states=SavedStates(
+                hypervisor=hypervisor,
+                files=files,
+                inventory=self.inventory,
+                claims=self._claims,
+                clock=clock,
+                cluster=keys.cluster,
+                node=keeper.node,
+            ),
+        )
+        self.left_overs = LeftOvers(
+            hypervisor=hypervisor,
+            claims=self._claims,
+            node=keeper.node,
+            read_snapshot=mirror.snapshot,
+            on_change=self._wake_now,
         )
         self.inventory.may_vouch = lambda: not self._worker.starts_a_removed_one()
         self.account = Account(
@@ -118,6 +140,7 @@ class Agent:
             read_snapshot=mirror.snapshot,
             address=address,
             migration_address=migration_address,
+            read_left_overs=lambda: self.left_overs.found,
         )
         self._gate_lists = GateLists(gate=gate, cluster=keys.cluster, node=keeper.node, read_snapshot=mirror.snapshot)
         self._dirty: set[VmName] = set()
@@ -144,6 +167,7 @@ class Agent:
             tasks.create_task(self._reconcile_on(tasks), name="reconciler")
             tasks.create_task(self._sweep_on(), name="sweep")
             tasks.create_task(self._health.run(), name="health")
+            tasks.create_task(self.left_overs.run(), name="left-overs")
 
     def session_changed(self) -> None:
         """The session began, ended, or changed its armed level."""
@@ -372,7 +396,7 @@ class Agent:
             return None
         if vm in self._alarmed:
             return None  # said once, and to be left
-        return view.spec.value.on_duplicate if self._duplicate.has_lasted(vm) else None
+        return on_duplicate(view.spec.value) if self._duplicate.has_lasted(vm) else None
 
     async def _is_confirmed(self, vm: VmName, view: VmView | None, snapshot: Snapshot) -> bool:
         """Before a copy here is touched: the store itself says that the holder's still runs. It is on record then."""
@@ -413,6 +437,9 @@ class Agent:
             if now:
                 await self._mirror.caught_up(now.modified)
             await self.inventory.refresh()
+
+    def _wake_now(self) -> None:
+        self._wake.set()
 
     def _wake_later(self, delay_s: float) -> None:
         asyncio.get_running_loop().call_later(delay_s, self._wake.set)

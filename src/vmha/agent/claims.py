@@ -33,7 +33,7 @@ class Claims:
             return None
         return Stored(decode(Placement, kv.value, where=kv.key), kv.create_revision, kv.mod_revision, kv.lease)
 
-    async def tell(self, kind: str, text: str, vm: VmName) -> None:
+    async def tell(self, kind: str, text: str, vm: VmName | None = None) -> None:
         """Into the journal, as this node's word, before something is done about it.
 
         Raises:

@@ -4,15 +4,19 @@ The order in a start is the law: claim in etcd, look at the guard's time, then a
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
 from vmha.agent.claims import Claims, Lost
+from vmha.agent.definitions import Definitions, Found
 from vmha.agent.health import HealthWatch
 from vmha.agent.inventory import Inventory
 from vmha.agent.migration_watch import MigrationWatch, Try, try_of
+from vmha.agent.orders import ENDED, migration_order
+from vmha.agent.saved_states import SavedStates
 from vmha.agent.session import SessionKeeper
 from vmha.fencing.gate import NOT_EXPECTED
 from vmha.fencing.gate_files import Gate, GateUnavailable
@@ -33,12 +37,13 @@ from vmha.model.domain_xml import tagged
 from vmha.model.errors import Rejected
 from vmha.model.ids import Epoch, Revision, VmName
 from vmha.model.migration import Moved
-from vmha.model.records import Failure, Phase, Placement, RunEnd, SeenState, Stored
-from vmha.model.vm import Handover, MigrationStyle, VmSpec
+from vmha.model.records import Failure, Phase, Placement, RunEnd, SavedImage, SeenState, Stored
+from vmha.model.vm import Handover, VmSpec
 from vmha.policy import transitions
 from vmha.policy.health import Consequence
 from vmha.policy.reconcile import Action
-from vmha.policy.snapshot import NodeView, Snapshot
+from vmha.policy.saved_state import is_to_be_saved
+from vmha.policy.snapshot import Snapshot
 
 log = structlog.get_logger(__name__)
 
@@ -48,17 +53,6 @@ ASK_AGAIN_S = 10.0
 UNSURE_START_S = 5.0
 ARRIVAL_PATIENCE_S = 5.0
 ARRIVAL_RETRY_S = 0.25
-
-_ENDED = {
-    Ending.GUEST_SHUTDOWN: (RunEnd.GUEST_SHUTDOWN, "its guest powered itself off"),
-    Ending.DESTROYED: (RunEnd.DESTROYED, "somebody ended it by hand"),
-    Ending.HOST_SHUTDOWN: (RunEnd.CRASHED, "its QEMU was told to end"),
-    Ending.SAVED: (RunEnd.SAVED, "somebody saved it by hand"),
-    Ending.PANICKED: (RunEnd.CRASHED, "its guest panicked"),
-    Ending.CRASHED: (RunEnd.CRASHED, "its QEMU died"),
-    Ending.INCOMING_FAILED: (RunEnd.CRASHED, "it did not arrive"),
-    Ending.UNKNOWN: (RunEnd.CRASHED, "it is gone, and nobody saw it end"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +84,8 @@ class Worker:
     read_snapshot: Callable[[], Snapshot]
     watch: MigrationWatch
     health: HealthWatch
+    definitions: Definitions
+    saved_states: SavedStates
     starting: set[VmName] = field(default_factory=set)
     migrations_tried: dict[VmName, tuple[Try, str]] = field(default_factory=dict)
     migrated: dict[VmName, Try] = field(default_factory=dict)
@@ -136,7 +132,7 @@ class Worker:
             case Action.MEASURE:
                 await self._measure(read, spec)
             case Action.STOP:
-                await self._stop(vm, _readable(spec))
+                await self._stop(read.value, _readable(spec))
             case Action.MIGRATE if spec is None:
                 await self._keep(read)  # no longer managed: it stays where it is
             case Action.MIGRATE:
@@ -149,7 +145,7 @@ class Worker:
             case Action.KEEP:
                 await self._keep(read)
             case Action.RELEASE:
-                await self._release(read)
+                await self._release(read, spec)
             case Action.DEPART:
                 await self._depart(read)
             case Action.DEPART_UNSURE:
@@ -163,34 +159,58 @@ class Worker:
 
     async def _start(self, read: Stored[Placement], spec: VmSpec) -> None:
         """``starting`` names the vm until nothing of the start can come to life any more: no session begins before."""
-        vm = read.value.vm
+        vm, saved = read.value.vm, read.value.saved
         self.starting.add(vm)
         try:
-            held = await self._claim(read, "claimed")
+            found, trouble = await self._find_definition(spec)
+            held = await self._claim(read, "claimed", found)
             try:
-                await self._create(held, spec)
+                if found is None:
+                    raise StartFailed(trouble)
+                await self._create(held, spec, found, saved)
             except (DomainExists, StartFailed, Rejected, GateUnavailable) as error:
                 await self._start_failed(held, str(error))  # unless it is here, and ours: the next look adopts it
             await self._end_what_came_too_late(held)
         finally:
             self.starting.discard(vm)
 
-    async def _create(self, held: Stored[Placement], spec: VmSpec) -> None:
-        xml = tagged(spec.xml, cluster=self.cluster, vm=held.value.vm, epoch=held.value.epoch, uuid=spec.uuid)
+    async def _find_definition(self, spec: VmSpec) -> tuple[Found | None, str]:
+        """Before the claim, which says how much memory it takes; what is wrong with it a start that fails will tell."""
+        try:
+            return await self.definitions.find(spec), ""
+        except StartFailed as error:
+            return None, str(error)
+
+    async def _create(self, held: Stored[Placement], spec: VmSpec, found: Found, saved: SavedImage | None) -> None:
+        await self.saved_states.forget_namesake(held.value, spec)
+        image = await self.saved_states.use_up(saved, spec, found.digest) if saved else None
+        restore = self.saved_states.restore
+        if saved and image and await self._let_come(held, spec, restore(image, saved, held.value, spec)):
+            return
+        xml = tagged(found.xml, cluster=self.cluster, vm=held.value.vm, epoch=held.value.epoch, uuid=spec.uuid)
+        await self._let_come(held, spec, self.hypervisor.start(xml, timeout_s=spec.start_timeout_s))
+
+    async def _let_come(
+        self, held: Stored[Placement], spec: VmSpec, coming: Coroutine[Any, Any, bool | None]
+    ) -> bool | None:
+        """Carry out what brings a guest to life: by a grant of the gate, and in time before the guard's deadline."""
         session = held.value.session
         assert session
-        if not self.keeper.may_start():
-            raise StartFailed("too little time is left before the guard's deadline")
-        self.health.started[held.value.vm] = held.value.epoch
-        self.gate.grant(spec.uuid, epoch=held.value.epoch, session=session)
         try:
-            await self.hypervisor.start(xml, timeout_s=spec.start_timeout_s)
-        except HypervisorUnavailable:
-            self.gate.withdraw(spec.uuid)  # before the wait: a start that was still queued is refused from now on
-            await self._wait_out(held.value.vm)
-            raise
+            if not self.keeper.may_start():
+                raise StartFailed("too little time is left before the guard's deadline")
+            self.health.started[held.value.vm] = held.value.epoch
+            self.gate.grant(spec.uuid, epoch=held.value.epoch, session=session)
+            try:
+                return await coming
+            except HypervisorUnavailable:
+                self.gate.withdraw(spec.uuid)  # before the wait: a start that was still queued is refused from now on
+                await self._wait_out(held.value.vm)
+                raise
+            finally:
+                self.gate.withdraw(spec.uuid)
         finally:
-            self.gate.withdraw(spec.uuid)
+            coming.close()
 
     async def _end_what_came_too_late(self, held: Stored[Placement]) -> None:
         """The session ended while the hypervisor was at work: another node may run it by now."""
@@ -216,7 +236,7 @@ class Worker:
                 return
             absent_since = absent_since if absent_since is not None else self.clock.now()
 
-    async def _claim(self, read: Stored[Placement], kind: str) -> Stored[Placement]:
+    async def _claim(self, read: Stored[Placement], kind: str, found: Found | None = None) -> Stored[Placement]:
         if read.value.phase is Phase.HELD:
             return read
         session = self.keeper.current
@@ -224,7 +244,9 @@ class Worker:
             raise Lost(f"it is {read.value.node}'s")
         if session is None or not self.keeper.may_start():
             raise Lost("this node may not start vms now")
-        new = transitions.claim(read.value, session.id, self.clock.wall())
+        definition, memory_mib = (found.digest, found.memory_mib) if found else ("", 0)
+        wall = self.clock.wall()
+        new = transitions.claim(read.value, session.id, wall, definition=definition, memory_mib=memory_mib)
         return await self.claims.write(read, new, kind=kind, text=f"{kind} by {self.keeper.node}")
 
     async def _start_failed(self, held: Stored[Placement], error: str) -> None:
@@ -268,12 +290,15 @@ class Worker:
 
     # --- stopping
 
-    async def _stop(self, vm: VmName, spec: VmSpec) -> None:
+    async def _stop(self, placement: Placement, spec: VmSpec) -> None:
         """ACPI first; by force when the guest ignores it, unless that is forbidden. Gone is what the look says.
 
         A QEMU that stands still answers no shutdown, ever, and gets no more time than a guest that ignores one. When it
         is libvirtd that does not answer, the look says so: nothing is ended then that was not asked.
         """
+        vm = placement.vm
+        if is_to_be_saved(spec, placement, self.read_snapshot().requests) and await self._save(placement, spec):
+            return
         until = self.clock.now() + spec.stop_timeout_s
         ask_at = self.clock.now()
         while (here := (await self.inventory.refresh()).local(vm)) is not None:
@@ -306,12 +331,20 @@ class Worker:
     def starts_a_removed_one(self) -> bool:
         return any(map(self._is_removed, self.starting))
 
+    async def _save(self, placement: Placement, spec: VmSpec) -> bool:
+        try:
+            return await self.saved_states.save(placement, spec)
+        except DomainMissing:
+            return True
+        finally:
+            self.inventory.look_again()
+
     def _is_removed(self, vm: VmName) -> bool:
         """Taken out of the cluster meanwhile: its guest is nobody's to end any more."""
         view = self.read_snapshot().vms.get(vm)
         return view is None or view.spec is None
 
-    async def _release(self, read: Stored[Placement]) -> None:
+    async def _release(self, read: Stored[Placement], spec: VmSpec | None) -> None:
         placement = read.value
         ending = self.hypervisor.find_ending(placement.vm) or Ending.UNKNOWN
         if ending is Ending.UNKNOWN and await self._has_left_unseen(placement):
@@ -323,12 +356,16 @@ class Worker:
             raise Lost("it is still here")
         ended, why, failure = RunEnd.ASKED, "as asked", None
         if placement.phase is not Phase.STOPPING:
-            ended, why = _ENDED.get(ending, _ENDED[Ending.UNKNOWN])
+            ended, why = ENDED.get(ending, ENDED[Ending.UNKNOWN])
             if ended is RunEnd.DESTROYED and (ours := self.ended.get(placement.vm)) and ours.under == read.modified:
                 ended, why, failure = ours.ended, ours.why, self._failure_of(ours)
             elif ended is RunEnd.DESTROYED and self.cleared.get(placement.vm) == read.modified:
                 ended, why = RunEnd.CRASHED, "what was left of it was ended"  # by us, and by nobody's hand
-        new = transitions.release(placement, ended, why, self.clock.wall(), failure=failure)
+        saved = None
+        if placement.phase is Phase.STOPPING and ending in (Ending.SAVED, Ending.UNKNOWN):
+            saved = await self.saved_states.find(placement, spec)
+            why = f"{why}; its memory is saved" if saved else why
+        new = transitions.release(placement, ended, why, self.clock.wall(), failure=failure, saved=saved)
         text = f"it does not run on {self.keeper.node} any more: {why}"
         await self.claims.write(read, new, kind="stopped", text=text, gone_here=True)
 
@@ -398,24 +435,7 @@ class Worker:
         placement = read.value
         assert placement.target
         target = self.read_snapshot().nodes.get(placement.target)
-        safe = spec.migration.handover is Handover.SAFE
-        address = _migration_address(target)
-        order = MigrationOrder(
-            name=placement.vm,
-            target_uri=self.migration_uri.format(address=address),
-            data_uri=f"tcp://{address}",
-            tag=Tag(cluster=self.cluster, vm=placement.vm, epoch=Epoch(placement.epoch + 1)),
-            live=(placement.style or spec.migration.style) is MigrationStyle.LIVE,
-            paused_at_target=safe,
-            timeout_s=spec.migration.timeout_s,
-            bandwidth_mib_s=spec.migration.bandwidth_mib_s,
-            max_downtime_ms=spec.migration.max_downtime_ms,
-            auto_converge=spec.migration.auto_converge,
-            auto_converge_initial=spec.migration.auto_converge_initial,
-            auto_converge_increment=spec.migration.auto_converge_increment,
-            parallel_connections=spec.migration.parallel_connections,
-            compress=spec.migration.compress,
-        )
+        order = migration_order(placement, spec, target, cluster=self.cluster, migration_uri=self.migration_uri)
         watching = asyncio.create_task(self.watch.attend(placement), name=f"attend-{placement.vm}")
         try:
             await self._send(order)
@@ -478,11 +498,3 @@ def _readable(spec: VmSpec | None) -> VmSpec:
     if spec is None:
         raise Lost("its definition is gone or can not be read")
     return spec
-
-
-def _migration_address(target: NodeView | None) -> str:
-    if target is None:
-        return ""
-    if target.spec and target.spec.value.migration_address:
-        return target.spec.value.migration_address
-    return target.status.value.migration_address if target.status else ""

@@ -23,6 +23,12 @@ def import_conf(
         list[Path] | None,
         typer.Option(help="Where to look for NAME.xml before the places that FILE names; may be given again."),
     ] = None,
+    in_place: Annotated[
+        bool,
+        typer.Option(
+            "--definitions-in-place", help="Leave definitions where FILE says; nodes read them at each start."
+        ),
+    ] = False,
     start: Annotated[bool, typer.Option("--start", help="Want vms with autostart running once it is applied.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -40,6 +46,7 @@ def import_conf(
         read=read_definition,
         xml_dirs=[str(folder) for folder in xml_dir or ()],
         start=start,
+        in_place=in_place,
     )
     text = as_yaml(imported)
     if output is not None:

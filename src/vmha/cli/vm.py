@@ -10,6 +10,16 @@ from vmha.cli.context import Json, Timeout, VmArgument, Wait, do
 from vmha.cli.output import screen, show, show_json, when
 from vmha.cli.probes import ProbeOption, probes
 from vmha.cli.relations import DependsOn, Exclusive, ExclusiveRank, relations
+from vmha.cli.vm_definition import (
+    GivenMemory,
+    GivenUuid,
+    Persistent,
+    Saved,
+    Xml,
+    XmlAtStart,
+    XmlPath,
+    definition_fields,
+)
 from vmha.model.vm import AfterShutdown, Desired, Handover, MigrationStyle, Recovery
 
 if TYPE_CHECKING:
@@ -42,7 +52,13 @@ _NoKill = Annotated[bool | None, typer.Option("--no-kill/--kill", help="Never en
 def add(
     ctx: typer.Context,
     name: VmArgument,
-    xml: Annotated[Path, typer.Option("--xml", help="libvirt domain XML; - reads standard input.", show_default=False)],
+    xml: Xml = None,
+    xml_at_start: XmlAtStart = None,
+    xml_path: XmlPath = None,
+    persistent: Persistent = False,
+    uuid: GivenUuid = None,
+    memory: GivenMemory = None,
+    saved_state: Saved = None,
     failover_domain: _Domain = None,
     node_preference: Annotated[
         str | None,
@@ -71,8 +87,18 @@ def add(
     from vmha.operator.follow import vm_is
     from vmha.operator.vms import add_vm
 
-    text = _read_xml(xml)
-    fields = _fields(
+    source = definition_fields(
+        xml=xml,
+        xml_at_start=xml_at_start,
+        xml_path=xml_path,
+        persistent=persistent,
+        uuid=uuid,
+        memory=memory,
+        saved_state=saved_state,
+        is_new=True,
+    )
+    text = source.pop("xml", "")
+    fields = source | _fields(
         priority=priority,
         recovery=recovery,
         max_restarts=max_restarts,
@@ -95,7 +121,7 @@ def add(
                 client, name, text, start=start, failover_domain=failover_domain, node_preference=nodes, **fields
             )
         except Rejected as error:
-            if "domain XML" in str(error) or "XML's root" in str(error):
+            if xml and ("domain XML" in str(error) or "XML's root" in str(error)):
                 error.args = (f"{xml}: {error}",)
             raise
         if not start:
@@ -112,6 +138,12 @@ def edit(
     ctx: typer.Context,
     name: VmArgument,
     xml: Annotated[Path | None, typer.Option("--xml", help="New domain XML; counts from the next start on.")] = None,
+    xml_at_start: XmlAtStart = None,
+    xml_path: XmlPath = None,
+    persistent: Persistent = False,
+    uuid: GivenUuid = None,
+    memory: GivenMemory = None,
+    saved_state: Saved = None,
     failover_domain: Annotated[
         str | None, typer.Option("--failover-domain", help="Failover domain; an empty string takes it away.")
     ] = None,
@@ -134,8 +166,17 @@ def edit(
     from vmha.operator.vms import edit as edit_vm
     from vmha.operator.vms import find_spec
 
-    fields = _fields(
-        xml=_read_xml(xml) if xml else None,
+    fields = definition_fields(
+        xml=xml,
+        xml_at_start=xml_at_start,
+        xml_path=xml_path,
+        persistent=persistent,
+        uuid=uuid,
+        memory=memory,
+        saved_state=saved_state,
+        is_new=False,
+    )
+    fields |= _fields(
         priority=priority,
         recovery=recovery,
         max_restarts=max_restarts,
@@ -205,6 +246,7 @@ def show_vm(
     xml: Annotated[bool, typer.Option("--xml", help="Print its domain XML and nothing else.")] = False,
 ) -> None:
     """Show one vm: its state and its definition."""
+    from vmha.model.errors import Rejected
     from vmha.operator.overview import overview, plain_vm
     from vmha.operator.vms import find_spec
 
@@ -215,6 +257,8 @@ def show_vm(
         return spec, plain_vm(next(vm for vm in shown.vms if vm.name == name))
 
     spec, state = do(ctx, work)
+    if xml and spec.definition is not None:
+        raise Rejected(f"{name}: its definition is not kept in etcd: it is read from {spec.definition.in_words()}")
     if xml:
         print(spec.xml, end="" if spec.xml.endswith("\n") else "\n")
     elif as_json:
@@ -236,9 +280,3 @@ def _in_short(value: Any) -> str:
 def _fields(**given: Any) -> dict[str, Any]:
     """Only what was given: the model knows the defaults."""
     return {key: value for key, value in given.items() if value is not None}
-
-
-def _read_xml(path: Path) -> str:
-    from vmha.cli.files import read_text
-
-    return read_text(path, what="--xml")

@@ -31,13 +31,16 @@ def is_clash(connection: "libvirt.virConnect", error: "libvirt.libvirtError", fa
 
 
 def call_off(connection: "libvirt.virConnect", name: str) -> None:
-    """End a start that hangs half-way, so that its call returns. A guest that has started is let alone."""
+    """End a start that hangs half-way, so that its call returns. A guest that has started is let alone.
+
+    One whose memory is still being read from a file looks like one that migrates in.
+    """
     import libvirt
 
     try:
         domain = connection.lookupByName(name)
         state, reason, *_ = domain.state()
-        if (state, reason) == (RawState.PAUSED, Paused.STARTING_UP):
+        if state == RawState.PAUSED and reason in (Paused.STARTING_UP, Paused.MIGRATION):
             domain.destroy()
     except libvirt.libvirtError as error:
         if not is_missing(error):

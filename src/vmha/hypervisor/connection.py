@@ -126,7 +126,8 @@ class Channels:
         self.start = Channel("start", uri)
         self.migrate = Channel("migrate", uri)
         self.end = Channel("end", uri)
-        self._every = (self.look, self.ask, self.act, self.start, self.migrate, self.end)
+        self.save = Channel("save", uri)  # writing and reading a guest's memory takes minutes, and must hold up nothing
+        self._every = (self.look, self.ask, self.act, self.start, self.migrate, self.end, self.save)
 
     def fail_all(self, reason: str) -> None:
         """Whoever waits for a call on this set learns now that no answer will be worth waiting for."""

@@ -15,6 +15,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from vmha.hypervisor import fabric_migration as course
+from vmha.hypervisor import fabric_saving as saves
 from vmha.hypervisor.answers import fail, promise, succeed
 from vmha.hypervisor.fabric_state import Deed, Fact, Guest, Host, Memory, Migration, Timing
 from vmha.hypervisor.lifecycle import Lifecycle, Shutdown, Started, Stopped, Suspended
@@ -56,6 +57,7 @@ class SimulatedFabric:
         self._ignores_acpi: set[str] = set()
         self._boots_slowly: dict[str, tuple[float, str]] = {}
         self._with_agent: set[str] = set()
+        self.files = saves.SharedFiles()
 
     # ---------------------------------------------------------------- hosts
 
@@ -420,6 +422,7 @@ class SimulatedFabric:
 
     def run(self, guest: Guest, reason: str) -> None:
         guest.state, guest.reason, guest.since = DomainState.RUNNING, reason, self.clock.now()
+        saves.note_run(self, guest)
         for other in self._instances(guest.name):
             # What is still being copied follows the source; what is complete does not.
             if other.memory is guest.memory and other is not guest and other.state is not DomainState.INCOMING:

@@ -21,6 +21,7 @@ class Timing:
     switch_s: float = 0.02  # the source stands, the target is not complete yet
     reply_s: float = 0.02  # the target is complete, the source does not know
     refusal_s: float = 0.02
+    save_s: float = 0.4  # writing a guest's memory to a file; reading it takes as long
     cut_noticed_s: float = 8.0  # until libvirt's keepalive gives up a migration over a dead link
 
 
@@ -76,6 +77,8 @@ class Guest:
     runs_with_libvirtd: bool = False  # stopped by a migration that broke: the next libvirtd lets it run
     migration: "Migration | None" = None
     arrival: Arrival | None = None  # the migration that brought it here, once it was complete
+    is_saving: bool = False
+    runs_before: int | None = None  # restored: how often it had begun to run when its memory was saved
 
 
 class Leg(StrEnum):
@@ -105,6 +108,15 @@ class Migration:
     is_closed: bool = False  # the target's libvirtd has given the source up
 
 
+@dataclass(slots=True, kw_only=True)
+class Defined:
+    """A persistent definition on a host."""
+
+    xml: str
+    autostart: bool = False
+    managed_save: bool = False
+
+
 @dataclass(slots=True, eq=False)
 class Host:
     name: str
@@ -117,6 +129,7 @@ class Host:
     is_libvirtd_frozen: bool = False
     log: dict[str, tuple[str, float]] = field(default_factory=dict)  # how each vm last ended here, and when
     guests: dict[str, Guest] = field(default_factory=dict)
+    definitions: dict[str, Defined] = field(default_factory=dict)  # by name; they outlive a power cut
     listeners: list[Callable[[str, int, int], None]] = field(default_factory=list)
     on_connection: list[Callable[[bool], None]] = field(default_factory=list)
     waiting: list[Callable[[], None]] = field(default_factory=list)  # what a thaw sets going again

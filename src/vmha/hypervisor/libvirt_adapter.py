@@ -16,18 +16,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from vmha.hypervisor import acting, events, guest_agent, migration, reading
+from vmha.hypervisor import acting, events, guest_agent, migration, reading, saving
 from vmha.hypervisor.calls import CallOverdue
 from vmha.hypervisor.connection import Channel, Channels, Link
 from vmha.hypervisor.lifecycle import Endings, Lifecycle, Stopped
 from vmha.hypervisor.port import (
     DomainEvent,
     DomainExists,
+    DomainMissing,
     DomainView,
     Ending,
     HostCapacity,
+    HostDefinition,
     HypervisorUnavailable,
     MigrationOrder,
+    SaveFailed,
     StartFailed,
     Tag,
 )
@@ -48,8 +51,9 @@ from vmha.hypervisor.states import (
 from vmha.hypervisor.translate import is_connection_lost, translate, words
 from vmha.model import domain_xml
 from vmha.model.clock import Clock
-from vmha.model.domain_xml import TagFacts
+from vmha.model.domain_xml import DomainFacts, TagFacts
 from vmha.model.errors import Refused, Rejected, VmhaError
+from vmha.model.ids import VmName
 from vmha.model.migration import Arrival, MigrationProgress
 
 if TYPE_CHECKING:
@@ -159,8 +163,22 @@ class LibvirtHypervisor:
             facts = domain_xml.parse_domain(xml)
         except Rejected as error:
             raise StartFailed(str(error)) from error
+
+        def create(connection: "libvirt.virConnect") -> str:
+            return connection.createXML(xml, 0).UUIDString()
+
+        await self._bring_up(f"start {facts.name}", facts, create, self._link.channels.start, timeout_s)
+
+    async def _bring_up(
+        self,
+        what: str,
+        facts: DomainFacts,
+        create: Callable[["libvirt.virConnect"], str],
+        channel: Channel,
+        timeout_s: float,
+    ) -> None:
+        """``create`` makes the guest run and returns its uuid."""
         channels = self._link.channels
-        what = f"start {facts.name}"
         if facts.name in self._unanswered_starts:
             raise HypervisorUnavailable(f"{what}: libvirtd has not yet answered an earlier start of it")
         answered = self._answered(facts.name)
@@ -169,7 +187,7 @@ class LibvirtHypervisor:
             import libvirt
 
             try:
-                return connection.createXML(xml, 0).UUIDString()
+                return create(connection)
             except libvirt.libvirtError as error:
                 answered()
                 if acting.is_clash(connection, error, facts):
@@ -184,7 +202,7 @@ class LibvirtHypervisor:
 
         self._unanswered_starts.add(facts.name)
         try:
-            await _call(channels.start, work, what, timeout_s, failure=StartFailed, when_late=take_back)
+            await _call(channel, work, what, timeout_s, failure=StartFailed, when_late=take_back)
         except CallOverdue as error:
             if not error.is_begun:
                 self._unanswered_starts.discard(facts.name)
@@ -212,6 +230,44 @@ class LibvirtHypervisor:
                 loop.call_soon_threadsafe(self._unanswered_starts.discard, name)
 
         return tell
+
+    async def find_definition(self, name: str) -> str | None:
+        look, what = self._link.channels.look, f"read the definition of {name}"
+        return await _call(look, lambda one: saving.find_definition(one, name), what, LOOK_TIMEOUT_S)
+
+    async def definitions(self) -> tuple[HostDefinition, ...]:
+        what = "list the persistent definitions"
+        return await _call(self._link.channels.look, saving.read_definitions, what, LOOK_TIMEOUT_S)
+
+    async def save(self, name: str, path: str, *, timeout_s: float) -> None:
+        channels = self._link.channels
+
+        what, call_off = f"save {name}", f"call off the saving of {name}"
+        try:
+            await _call(channels.save, lambda one: one.lookupByName(name).save(path), what, timeout_s)
+        except CallOverdue as error:
+            if not error.is_begun:
+                raise
+            if await _call(channels.act, lambda one: saving.abort_save(one, name), call_off, ACT_TIMEOUT_S):
+                raise SaveFailed(f"{what}: it took longer than {timeout_s:g} s and was called off") from error
+            raise
+        except (DomainMissing, HypervisorUnavailable):
+            raise
+        except Refused as error:
+            raise SaveFailed(str(error)) from error
+
+    async def restore(self, path: str, *, name: str, uuid: str, saved: Tag, tag: Tag, timeout_s: float) -> None:
+        facts = DomainFacts(name=VmName(name), uuid=uuid, memory_mib=0, vcpus=0, kind="")
+
+        def create(connection: "libvirt.virConnect") -> str:
+            import libvirt
+
+            xml = saving.saved_xml(connection, path, name=name, uuid=uuid, saved=saved, tag=tag)
+            connection.restoreFlags(path, xml, libvirt.VIR_DOMAIN_SAVE_RUNNING)
+            return uuid
+
+        channel = self._link.channels.save
+        await self._bring_up(f"restore {name} from {path}", facts, create, channel, timeout_s)
 
     async def resume(self, name: str) -> None:
         """Let a guest run; ends the hand-over of one that ARRIVED.

@@ -42,6 +42,10 @@ class GuestAgentSilent(Refused):
     """There is a channel, and no guest agent answers on it."""
 
 
+class SaveFailed(Refused):
+    """The guest's memory could not be written; it runs on."""
+
+
 class DomainState(StrEnum):
     RUNNING = "running"
     PAUSED = "paused"  # by a user, an I/O error, a watchdog ...: see reason
@@ -75,6 +79,20 @@ class DomainView:
     tag: Tag | None = None
     persistent: bool = False
     migrating: bool = False  # a migration out of this node is in progress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostDefinition:
+    """A persistent definition that the host's own libvirt keeps, whether it runs or not.
+
+    ``definition``: digest of its XML, less metadata. ``managed_save``: a start by hand would go on from that memory.
+    """
+
+    name: str
+    uuid: str
+    definition: str
+    autostart: bool = False
+    managed_save: bool = False
 
 
 class Ending(StrEnum):
@@ -159,6 +177,32 @@ class Hypervisor(Protocol):
 
         Raises:
             StartFailed, DomainExists, HypervisorUnavailable
+        """
+
+    async def find_definition(self, name: str) -> str | None:
+        """The persistent definition of ``name`` that this host's libvirt keeps: what it would start next."""
+
+    async def definitions(self) -> tuple[HostDefinition, ...]:
+        """All of them, sorted by name."""
+
+    async def save(self, name: str, path: str, *, timeout_s: float) -> None:
+        """Write the guest's memory to the file ``path`` and end it. Returns when it is gone and the file complete.
+
+        Raises:
+            SaveFailed: it runs on, and there is no file.
+            DomainMissing
+            HypervisorUnavailable: it may still be written, and the guest be gone then.
+        """
+
+    async def restore(self, path: str, *, name: str, uuid: str, saved: Tag, tag: Tag, timeout_s: float) -> None:
+        """Let a guest go on from a saved file, as a transient domain that carries ``tag``.
+
+        Args:
+            name, uuid, saved: what the file has to hold, or it is refused.
+
+        Raises:
+            StartFailed: nothing was started.
+            DomainExists, HypervisorUnavailable
         """
 
     async def resume(self, name: str) -> None:

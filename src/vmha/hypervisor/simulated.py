@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+from vmha.hypervisor import fabric_saving as saves
 from vmha.hypervisor.fabric import SimulatedFabric, tag_in
 from vmha.hypervisor.fabric_state import Guest
 from vmha.hypervisor.lifecycle import Endings, Lifecycle, Stopped
@@ -23,12 +24,16 @@ from vmha.hypervisor.port import (
     GuestAgentMissing,
     GuestAgentSilent,
     HostCapacity,
+    HostDefinition,
     HypervisorUnavailable,
     MigrationFailed,
     MigrationOrder,
+    SaveFailed,
     StartFailed,
     Tag,
 )
+from vmha.hypervisor.saving import digest, retagged
+from vmha.hypervisor.simulated_files import SavedMemory
 from vmha.hypervisor.states import Mark
 from vmha.model import domain_xml
 from vmha.model.errors import Refused, Rejected
@@ -87,7 +92,12 @@ class SimulatedHypervisor:
     async def inventory(self) -> tuple[DomainView, ...]:
         await self._answer()
         guests = self._host.guests
-        return tuple(self._view(guests[name]) for name in sorted(guests))
+        off = [
+            DomainView(name=one.name, uuid=one.uuid, state=DomainState.SHUTOFF, persistent=True)
+            for one in self._definitions()
+            if one.name not in guests
+        ]
+        return (*(self._view(guests[name]) for name in sorted(guests)), *off)
 
     async def capacity(self) -> HostCapacity:
         await self._answer()
@@ -101,13 +111,69 @@ class SimulatedHypervisor:
             facts = domain_xml.parse_domain(xml)
         except Rejected as error:
             raise StartFailed(str(error)) from error
-        for guest in self._host.guests.values():
-            if guest.name == facts.name or (facts.uuid is not None and guest.uuid == facts.uuid):
-                raise DomainExists(f"start {facts.name}: domain '{guest.name}' already exists with uuid {guest.uuid}")
+        self._require_free(f"start {facts.name}", facts.name, facts.uuid)
         try:
             await self._wait(self._fabric.begin_start(self._host, xml, tag_in(xml)), timeout_s, f"start {facts.name}")
         except HypervisorUnavailable:
             self._fabric.call_off_start(self._host, facts.name)
+            raise
+
+    def _require_free(self, what: str, name: str, uuid: str | None) -> None:
+        """Of a persistent definition only another identity is in the way: libvirt starts the same one over it."""
+        for guest in self._host.guests.values():
+            if guest.name == name or (uuid is not None and guest.uuid == uuid):
+                raise DomainExists(f"{what}: domain '{guest.name}' already exists with uuid {guest.uuid}")
+        for defined in self._definitions():
+            if (defined.name == name) != (defined.uuid == uuid):
+                raise DomainExists(f"{what}: domain '{defined.name}' is already defined with uuid {defined.uuid}")
+
+    def _definitions(self) -> tuple[HostDefinition, ...]:
+        found = []
+        for name, defined in sorted(self._host.definitions.items()):
+            facts = domain_xml.parse_domain(defined.xml)
+            found.append(
+                HostDefinition(
+                    name=name,
+                    uuid=facts.uuid or domain_xml.default_uuid("", name),
+                    definition=digest(defined.xml),
+                    autostart=defined.autostart,
+                    managed_save=defined.managed_save,
+                )
+            )
+        return tuple(found)
+
+    async def find_definition(self, name: str) -> str | None:
+        await self._answer()
+        defined = self._host.definitions.get(name)
+        return defined.xml if defined else None
+
+    async def definitions(self) -> tuple[HostDefinition, ...]:
+        await self._answer()
+        return self._definitions()
+
+    async def save(self, name: str, path: str, *, timeout_s: float) -> None:
+        guest = await self._find(name)
+        try:
+            await self._wait(saves.begin_save(self._fabric, guest, path), timeout_s, f"save {name}")
+        except HypervisorUnavailable as error:
+            self._require_power()
+            if self._host.is_frozen or self._host.is_libvirtd_frozen or not self._fabric.is_alive(guest):
+                raise
+            saves.call_off(self._fabric, guest, path)
+            raise SaveFailed(f"save {name}: it took longer than {timeout_s:g} s and was called off") from error
+
+    async def restore(self, path: str, *, name: str, uuid: str, saved: Tag, tag: Tag, timeout_s: float) -> None:
+        await self._answer()
+        what = f"restore {name} from {path}"
+        held = self._fabric.files.held.get(path)
+        if not isinstance(held, SavedMemory):
+            raise StartFailed(f"{what}: it is no saved state")
+        xml = retagged(held.xml, path, name=name, uuid=uuid, saved=saved, tag=tag)
+        self._require_free(what, name, uuid)
+        try:
+            await self._wait(saves.begin_restore(self._fabric, self._host, path, xml, tag), timeout_s, what)
+        except HypervisorUnavailable:
+            self._fabric.call_off_start(self._host, name)
             raise
 
     async def resume(self, name: str) -> None:
@@ -239,6 +305,7 @@ class SimulatedHypervisor:
             state=guest.state,
             reason=guest.reason,
             tag=None if guest.tag is None else replace(guest.tag, second=guest.mark is Mark.SECOND),
+            persistent=guest.name in self._host.definitions,
             migrating=guest.migration is not None and guest.migration.source is guest,
         )
 

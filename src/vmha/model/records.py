@@ -90,6 +90,21 @@ class HistoryRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOver:
+    """What a node's own libvirt keeps of a managed vm, beside the cluster: told, and left as it is.
+
+    ``definition``: digest of the persistent definition, the same on two hosts whose definitions are the same.
+    """
+
+    vm: VmName
+    name: str = ""  # where it is another than the vm's: the uuid is the vm's then
+    uuid: str
+    definition: str
+    autostart: bool = False
+    managed_save: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
     """``nodes/<node>/status``: written by the agent; counts only while ``session`` is the node's session."""
 
@@ -108,6 +123,7 @@ class NodeStatus:
     looked_for: Revision = Revision(0)  # vms defined up to this revision were looked for in the published inventory
     history: str = ""  # the ``HistoryRecord`` since which the whole inventory was published
     notes: tuple[str, ...] = ()
+    left_overs: tuple[LeftOver, ...] = ()
 
 
 class SeenState(StrEnum):
@@ -213,6 +229,20 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SavedImage:
+    """The memory of a vm that was stopped, in a file: what its next start may go on from, once.
+
+    ``epoch``: of the run it was saved from. ``definition``: digest of what that run was started with; '': not known.
+    """
+
+    file: str
+    epoch: Epoch
+    definition: str
+    node: NodeName
+    at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Placement:
     """``vms/<vm>/placement``: who may run the vm. ``epoch`` grows by one with each new holder."""
 
@@ -239,6 +269,9 @@ class Placement:
     restarts: tuple[float, ...] = ()
     endings: tuple[float, ...] = ()  # when it last ended unasked, for the rest before the next try
     failback_after: Revision = Revision(0)  # fail back only to sessions younger than this
+    memory_mib: int = 0  # of the definition that its last start has read, where that is not in etcd
+    definition: str = ""  # digest of the definition that this run was started with; '': not known
+    saved: SavedImage | None = None  # only while nobody has claimed the start that may use it: a claim uses it up
 
 
 class Verb(StrEnum):

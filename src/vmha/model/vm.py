@@ -9,6 +9,7 @@ from vmha.model.document import NAME_PATTERN, Document
 from vmha.model.health import Probe, named_once
 from vmha.model.relations import Needs, Rank
 from vmha.model.settings import Gate
+from vmha.model.source import DefinitionSource, SavedState
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
 Percentage = Annotated[int, Field(ge=0, le=100)]
@@ -92,7 +93,8 @@ class VmSpec(Document):
     """``vms/<vm>/spec``: the definition and the desired state."""
 
     name: Name
-    xml: str = Field(description="libvirt domain XML; its <name> must be the vm's name.")
+    xml: str = Field(default="", description="libvirt domain XML; its <name> must be the vm's name.")
+    definition: DefinitionSource | None = Field(default=None, description="Where it is instead, read at each start.")
     uuid: str = Field(description="Identity of the guest; unique in the cluster.")
     desired: Desired = Desired.AS_FOUND
     desired_why: str = Field(default="", description="Who or what set the desired state, and why.")
@@ -116,6 +118,13 @@ class VmSpec(Document):
     probes: Annotated[tuple[Probe, ...], AfterValidator(named_once)] = Field(
         default=(), description="What tells whether the guest is ready, and whether it is alive."
     )
+    saved_state: SavedState | None = Field(default=None, description="Keep its memory over a stop.")
+
+    @model_validator(mode="after")
+    def _one_definition(self) -> Self:
+        if bool(self.xml) == (self.definition is not None):
+            raise ValueError("xml, definition: exactly one of the two is needed (accepted: xml or definition)")
+        return self
 
 
 class FailoverDomainMember(Document):

@@ -5,7 +5,7 @@ The same object runs on real hosts and in the simulation; only the ports it is g
 
 import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -15,6 +15,7 @@ from vmha.agent.session import Identity, SessionKeeper
 from vmha.fencing.gate_files import Gate
 from vmha.fencing.port import Guard
 from vmha.fencing.power import PowerSwitch
+from vmha.hypervisor.files import HostFiles, LocalFiles
 from vmha.hypervisor.port import Hypervisor, HypervisorUnavailable
 from vmha.leader.leader import Leader
 from vmha.model.clock import Clock
@@ -45,6 +46,7 @@ class Ports:
     gate: Gate
     clock: Clock
     probes: Probes | None = None  # None: no probe is asked, and what has one is of unknown health
+    files: HostFiles = field(default_factory=LocalFiles)
     peers: Channel | None = None  # None: no channel to the other agents, so no fast suspicion and no failsafe
 
 
@@ -87,6 +89,7 @@ class Member:
             clock=ports.clock,
             mirror=self.mirror,
             hypervisor=ports.hypervisor,
+            files=ports.files,
             keeper=self.keeper,
             gate=ports.gate,
             migration_uri=migration_uri,

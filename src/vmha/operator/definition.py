@@ -3,11 +3,13 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from vmha.hypervisor.files import FileTrouble, read_now
 from vmha.model.domain_xml import default_uuid, parse_domain
 from vmha.model.errors import Rejected
 from vmha.model.ids import VmName
 from vmha.model.keys import Keys, encode
 from vmha.model.records import RemovedVm, Stored, UuidClaim
+from vmha.model.source import DefinitionSource
 from vmha.model.vm import VmSpec
 from vmha.policy.snapshot import Snapshot
 from vmha.store.port import Delete, Op, Put
@@ -63,7 +65,57 @@ def define(name: str, xml: str, *, cluster: str, uuids: Mapping[str, str], names
         whose = ", which is another vm" if facts.name in names else ""
         raise Rejected(f"the domain XML's <name> is {str(facts.name)!r}{whose}", accepted=f"{name!r}, the vm's name")
     uuid = facts.uuid or default_uuid(cluster, name)
+    _require_own(name, uuid, uuids)
+    return Definition(uuid=uuid, memory_mib=facts.memory_mib)
+
+
+def describe(
+    name: str,
+    source: DefinitionSource,
+    *,
+    uuid: str | None,
+    memory_mib: int | None,
+    cluster: str,
+    uuids: Mapping[str, str],
+    names: Collection[str],
+    old: VmSpec | None = None,
+) -> Definition:
+    """What the cluster has to know of a vm whose definition it does not keep.
+
+    Said by the operator (``uuid``, ``memory_mib``), else read, where this command runs on a host that sees the file,
+    else as it was (``old``). Of a uuid that nobody knows the one that follows from the names is taken: a start says
+    if the definition has another. Memory that nobody knows is learned by the first start.
+
+    Raises:
+        Rejected: what can be read here is not this vm's definition.
+    """
+    where, text = _look(name, source)
+    if text is None:
+        uuid = (uuid or (old.uuid if old else "") or default_uuid(cluster, name)).lower()
+        _require_own(name, uuid, uuids)
+        return Definition(uuid=uuid, memory_mib=memory_mib or (old.memory_mib if old else 1))
+    try:
+        found = define(name, text, cluster=cluster, uuids=uuids, names=names)
+    except Rejected as error:
+        raise Rejected(f"{where}: {error}") from error
+    own = parse_domain(text).uuid
+    if uuid is not None and own is not None and own != uuid.lower():
+        raise Rejected(f"uuid {uuid}: {where} has {own}", accepted=f"{own}, or none: it is read from there")
+    return Definition(uuid=own or (uuid or found.uuid).lower(), memory_mib=memory_mib or found.memory_mib)
+
+
+def _look(name: str, source: DefinitionSource) -> tuple[str, str | None]:
+    for place in source.places(name):
+        try:
+            text = read_now(place)
+        except FileTrouble as error:
+            raise Rejected(str(error)) from error
+        if text is not None:
+            return place, text
+    return "", None
+
+
+def _require_own(name: str, uuid: str, uuids: Mapping[str, str]) -> None:
     owner = uuids.get(uuid)
     if owner is not None and owner != name:
         raise Rejected(f"the domain XML's <uuid> {uuid} is vm {owner}'s", accepted="a uuid of its own, or none")
-    return Definition(uuid=uuid, memory_mib=facts.memory_mib)

@@ -8,7 +8,7 @@ definition: a field left out has its default, save for what is an operation rath
 import json
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
 
@@ -17,6 +17,7 @@ from vmha.model.errors import Rejected
 from vmha.model.health import Probe
 from vmha.model.relations import Dependency
 from vmha.model.settings import ClusterConfig, Fencing, Limits, Timing
+from vmha.model.source import DefinitionSource, SavedState, Uuid
 from vmha.model.vm import (
     FailoverDomain,
     FailoverDomainMember,
@@ -27,18 +28,32 @@ from vmha.model.vm import (
 )
 from vmha.operator.yaml_source import Complaint, Path, YamlSource, parse_yaml
 
-_NOT_IN_A_DOCUMENT = ("xml", "uuid", "memory_mib", "desired_why")
-"""Fields of a spec that follow from the XML, or from who asked."""
+_NOT_IN_A_DOCUMENT = ("xml", "definition", "uuid", "memory_mib", "desired_why")
+"""Fields of a spec that follow from the XML, or from who asked, or that a document has a word of its own for."""
 
 
 class _VmEntryBase(Document):
     xml: str | None = Field(default=None, description="libvirt domain XML; its <name> must be the vm's name.")
     xml_file: str | None = Field(default=None, description="Or a file that holds it, relative to the document.")
 
+    definition: DefinitionSource | None = Field(default=None, description="Or where a node reads it at each start.")
+    uuid: Uuid | None = Field(default=None, description="With definition: the uuid that it has.")
+    memory_mib: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="With definition: what it takes, until a start has read it."
+    )
+
     @model_validator(mode="after")
-    def _one_xml(self) -> Self:
-        if (self.xml is None) == (self.xml_file is None):
-            raise ValueError("xml, xml_file: exactly one of the two is needed (accepted: xml or xml_file)")
+    def _one_definition(self) -> Self:
+        given = [key for key in ("xml", "xml_file", "definition") if getattr(self, key) is not None]
+        if len(given) != 1:
+            said = " and ".join(given) or "none"
+            raise ValueError(
+                f"xml, xml_file, definition: exactly one of the three is needed, {said} is given "
+                "(accepted: xml, xml_file or definition)"
+            )
+        for key in ("uuid", "memory_mib"):
+            if getattr(self, key) is not None and self.definition is None:
+                raise ValueError(f"{key}: follows from the XML (accepted: only together with definition)")
         return self
 
 
@@ -73,6 +88,8 @@ _MODELS: dict[Path, type[BaseModel]] = {
     ("vms", "migration"): Migration,
     ("vms", "probes"): Probe,
     ("vms", "depends_on"): Dependency,
+    ("vms", "definition"): DefinitionSource,
+    ("vms", "saved_state"): SavedState,
 }
 """The model behind each mapping of a document, by its path without list positions."""
 
@@ -135,6 +152,9 @@ def _read_xmls(data: dict[str, Any], base: FilePath, complaints: list[Complaint]
     xmls: dict[str, tuple[str, str]] = {}
     for index, item in enumerate(_list_of(data, "vms")):
         name, inline, file = (item.get(key) for key in ("name", "xml", "xml_file"))
+        if item.get("definition") is not None:
+            xmls[str(name)] = ("", "")
+            continue
         if not isinstance(file, str):
             xmls[str(name)] = (str(inline), "")
             continue

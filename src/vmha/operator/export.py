@@ -38,6 +38,8 @@ def _vm(spec: VmSpec) -> dict[str, Any]:
         plain.pop(key, None)
     if spec.desired is Desired.AS_FOUND:
         plain.pop("desired", None)
+    if spec.definition is not None:
+        return {**plain, "uuid": spec.uuid, "memory_mib": spec.memory_mib}
     return {**plain, "xml": spec.xml}
 
 

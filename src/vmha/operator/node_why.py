@@ -7,6 +7,7 @@ from vmha.model.ids import NodeName, SessionId
 from vmha.model.records import ArmedLevel, FenceAttempt, FenceRecord
 from vmha.model.vm import FenceRole
 from vmha.operator.nodes import find_node, vms_on
+from vmha.policy.left_overs import of_node
 from vmha.policy.membership import Condition, devices_of, judge, moment_of_one_reading
 from vmha.policy.proofs import in_full, proofs_awaited
 from vmha.policy.snapshot import NodeView, Snapshot
@@ -29,6 +30,7 @@ class NodeWhy:
     attempt: FenceAttempt | None
     waits_for: tuple[str, ...]
     proofs: tuple[FenceRecord, ...]
+    remarks: tuple[str, ...] = ()
 
 
 def why_node(snapshot: Snapshot, name: str, *, wall: float) -> NodeWhy:
@@ -51,6 +53,7 @@ def why_node(snapshot: Snapshot, name: str, *, wall: float) -> NodeWhy:
         attempt=view.fencing.value if view.fencing else None,
         waits_for=tuple(proofs_awaited(view, session, snapshot)) if waits else (),
         proofs=tuple(proofs),
+        remarks=tuple(of_node(view.name, snapshot)),
     )
 
 
@@ -67,6 +70,7 @@ def sentences(told: NodeWhy, *, wall: float) -> list[str]:
     if told.waits_for:
         lines.append(f"Its vms wait for a proof, by {'; or '.join(told.waits_for)}.")
     lines += [f"On record for session {one.session}: {one.proof}, {one.how}." for one in told.proofs]
+    lines += [f"Mind: {remark}." for remark in told.remarks]
     return lines
 
 

@@ -9,8 +9,10 @@ from vmha.model.ids import NodeName, Revision, SessionId, Term, VmName
 from vmha.model.records import ArmedLevel, HealthState, Phase, SeenState
 from vmha.policy.exclusive import company
 from vmha.policy.explain import VmState, VmSummary, summarize
+from vmha.policy.left_overs import of_vm
 from vmha.policy.membership import Condition, Verdict, is_mass_loss, judge, moment_of_one_reading
 from vmha.policy.proofs import in_full
+from vmha.policy.reservation import memory_of
 from vmha.policy.restored import in_words, not_heard_of
 from vmha.policy.snapshot import NodeView, Snapshot, VmView
 
@@ -120,7 +122,7 @@ def _loads(snapshot: Snapshot) -> dict[NodeName, tuple[int, int]]:
         placement = vm.placement.value if vm.placement else None
         if placement is None or placement.phase in (Phase.STOPPED, Phase.DEPARTED):
             continue
-        memory = vm.spec.value.memory_mib if vm.spec else 0
+        memory = memory_of(vm.spec.value, placement) if vm.spec else 0
         for node in {placement.node, placement.target} - {None}:
             assert node is not None
             count, used = loads.get(node, (0, 0))
@@ -188,6 +190,7 @@ def _warnings(
     ]
     said += [f"vm {vm.name} runs unmanaged on {vm.node}" for vm in vms if vm.state is VmState.UNMANAGED]
     said += company(snapshot)
+    said += [words for vm in snapshot.vms.values() for words in of_vm(vm, snapshot)]
     joined = set(map(str, snapshot.nodes))
     said += [
         f"failover domain {domain.name} names {member.node}, which has not joined"

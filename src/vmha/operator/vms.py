@@ -10,9 +10,10 @@ from vmha.model.errors import Rejected
 from vmha.model.ids import VmName
 from vmha.model.keys import encode
 from vmha.model.records import Stored
+from vmha.model.source import DefinitionSource
 from vmha.model.vm import Desired, FailoverDomain, FailoverDomainMember, VmSpec
 from vmha.operator.client import Edit, OperatorClient, Reading
-from vmha.operator.definition import define, removal, uuid_moves, uuids_in_use
+from vmha.operator.definition import Definition, define, describe, removal, uuid_moves, uuids_in_use
 from vmha.operator.domains import check_members, find_domain
 from vmha.operator.errors import unknown_name
 from vmha.operator.relations import all_needed, check_needs
@@ -35,7 +36,7 @@ async def add_vm(
     Args:
         client: The cluster.
         name: The vm's name; the XML's ``<name>`` must be the same.
-        xml: libvirt domain XML.
+        xml: libvirt domain XML; '' with ``definition`` among the fields, and then ``uuid`` and ``memory_mib`` if known.
         start: Want it running at once.
         failover_domain: An existing one.
         node_preference: Nodes, the most preferred first: makes an ordered failover domain of the vm's own name.
@@ -87,9 +88,13 @@ async def edit(client: OperatorClient, name: str, **fields: Any) -> tuple[VmSpec
 
     def decide(reading: Reading) -> Edit[tuple[VmSpec, VmSpec]]:
         old = find_spec(reading.snapshot, name).value
+        if fields.get("xml"):
+            fields["definition"] = None
+        elif fields.get("definition"):
+            fields["xml"] = ""
         kept = old.model_dump(exclude={"name", "uuid", "memory_mib", "xml", *fields})
         changed = {key: value for key, value in fields.items() if key != "xml"}
-        new = _checked(client, reading.snapshot, name, fields.get("xml", old.xml), {**kept, **changed})
+        new = _checked(client, reading.snapshot, name, fields.get("xml", old.xml), {**kept, **changed}, old)
         if new == old:
             return Edit(result=(old, new))
         key = client.keys.vm_spec(VmName(name))
@@ -176,12 +181,29 @@ def _with_desired(client: OperatorClient, reading: Reading, old: VmSpec, desired
     return Edit(result=new, ops=[Put(key, encode(new))], compares=[reading.unchanged(key)])
 
 
-def _checked(client: OperatorClient, snapshot: Snapshot, name: str, xml: str, fields: dict[str, Any]) -> VmSpec:
+def _checked(
+    client: OperatorClient,
+    snapshot: Snapshot,
+    name: str,
+    xml: str,
+    fields: dict[str, Any],
+    old: VmSpec | None = None,
+) -> VmSpec:
     others = {uuid: vm for uuid, vm in uuids_in_use(snapshot).items() if vm != name}
-    found = define(name, xml, cluster=client.keys.cluster, uuids=others, names=snapshot.vms)
+    given: dict[str, Any] = {"cluster": client.keys.cluster, "uuids": others, "names": snapshot.vms}
+    rest = {key: value for key, value in fields.items() if key not in ("uuid", "memory_mib")}
     try:
+        if (source := fields.get("definition")) is not None and not xml:
+            source = DefinitionSource.model_validate(source)
+            said: dict[str, Any] = {key: fields.get(key) for key in ("uuid", "memory_mib")}
+            if old and old.definition == source and not any(said.values()):
+                found = Definition(uuid=old.uuid, memory_mib=old.memory_mib)  # it is not what is being changed
+            else:
+                found = describe(name, source, **said, **given, old=old)
+        else:
+            found = define(name, xml, **given)
         spec = VmSpec.model_validate(
-            {**fields, "name": name, "xml": xml, "uuid": found.uuid, "memory_mib": found.memory_mib}
+            {**rest, "name": name, "xml": xml, "uuid": found.uuid, "memory_mib": found.memory_mib}
         )
     except ValidationError as error:
         raise in_words(error, where=f"vm {name}") from error

@@ -5,11 +5,13 @@ from typing import Any
 
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Candidate, Phase, Verb
+from vmha.model.vm import VmSpec
 from vmha.operator.follow import in_words
 from vmha.operator.overview import plain_vm
 from vmha.operator.vms import find_spec
 from vmha.policy.explain import VmSummary, summarize
 from vmha.policy.explain_relations import tell_relations
+from vmha.policy.left_overs import of_vm
 from vmha.policy.membership import moment_of_one_reading
 from vmha.policy.placement import choose, survey
 from vmha.policy.plan import decide, judge_all
@@ -30,6 +32,7 @@ class Why:
     failures: tuple[str, ...] = ()
     desired_why: str = ""
     relations: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def why(snapshot: Snapshot, name: str, *, wall: float) -> Why:
@@ -56,7 +59,21 @@ def why(snapshot: Snapshot, name: str, *, wall: float) -> Why:
         failures=tuple(f"{failure.node}: {failure.error}" for failure in failures),
         desired_why=spec.desired_why,
         relations=tell_relations(vm, ground),
+        remarks=(*_of_its_definition(vm, spec), *of_vm(vm, snapshot)),
     )
+
+
+def _of_its_definition(vm: VmView, spec: VmSpec) -> list[str]:
+    placement = vm.placement.value if vm.placement else None
+    said = []
+    if spec.definition is not None:
+        said.append(f"its definition is read at each start from {spec.definition.in_words()}")
+        if spec.memory_mib == 1 and not (placement and placement.memory_mib):
+            said.append("its memory is not known before its first start: it counts as 1 MiB")
+    if placement and placement.saved:
+        saved = placement.saved
+        said.append(f"its memory was saved on {saved.node}: the next start goes on from {saved.file}, once")
+    return said
 
 
 def sentences(told: Why) -> list[str]:
@@ -82,6 +99,7 @@ def sentences(told: Why) -> list[str]:
     if told.last_end:
         lines.append(f"How its last run ended: {told.last_end}.")
     lines += [f"A start or a migration failed on {failure}." for failure in told.failures]
+    lines += [f"Mind: {remark}." for remark in told.remarks]
     chosen = summary.target or summary.node
     lines += [_said(candidate, chosen, "When it was placed, ") for candidate in told.then]
     lines += [_said(candidate, chosen, "Now ") for candidate in told.now if candidate.node != summary.node]
@@ -100,6 +118,7 @@ def as_plain(told: Why) -> dict[str, Any]:
         "failures": list(told.failures),
         "desired_why": told.desired_why,
         "relations": list(told.relations),
+        "remarks": list(told.remarks),
     }
 
 

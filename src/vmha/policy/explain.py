@@ -9,6 +9,7 @@ from vmha.model.records import Candidate, HealthState, Phase, Placement, SeenSta
 from vmha.model.vm import Desired
 from vmha.policy.membership import Condition, Verdict
 from vmha.policy.proofs import proofs_awaited
+from vmha.policy.reservation import memory_of
 from vmha.policy.snapshot import Snapshot, VmView
 
 WAITING_RULES = (
@@ -85,7 +86,7 @@ def summarize(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict])
         since=placement.since if placement else 0.0,
         candidates=placement.reason.candidates if placement else (),
         failover_domain=spec.failover_domain if spec else None,
-        memory_mib=spec.memory_mib if spec else 0,
+        memory_mib=memory_of(spec, placement) if spec else 0,
         health=health.state if health else None,
         health_text=health.text if health else "",
         progress=next((o.progress for o in seen if o.progress), str(under_way or "")),

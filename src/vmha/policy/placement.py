@@ -10,6 +10,7 @@ from vmha.model.vm import FailoverDomain, VmSpec
 from vmha.policy.exclusive import clash
 from vmha.policy.failover_domain import Ranking, Score, rank
 from vmha.policy.membership import Verdict
+from vmha.policy.reservation import memory_of
 from vmha.policy.snapshot import Snapshot
 from vmha.policy.ties import Ties, tie
 
@@ -75,6 +76,13 @@ class Field:
             self._memory[node] = said or (view.current_status.memory_mib if view.current_status else 0)
         return self._memory[node]
 
+    def memory_needed(self, spec: VmSpec) -> int:
+        """MiB that the vm takes where it runs."""
+        if spec.definition is None:
+            return spec.memory_mib
+        vm = self.snapshot.vms.get(VmName(spec.name))
+        return memory_of(spec, vm.placement.value if vm and vm.placement else None)
+
     def domain_of(self, spec: VmSpec) -> FailoverDomain | None:
         return self.snapshot.domains.get(spec.failover_domain) if spec.failover_domain else None
 
@@ -117,7 +125,7 @@ class Field:
     def take(self, node: NodeName, spec: VmSpec, *, starting: bool) -> None:
         load = self.loads.setdefault(node, Load())
         load.vms += 1
-        load.memory_mib += spec.memory_mib
+        load.memory_mib += self.memory_needed(spec)
         load.starting += 1 if starting else 0
         self.starting += 1 if starting else 0
         if spec.exclusive:
@@ -134,7 +142,7 @@ def survey(snapshot: Snapshot, verdicts: dict[NodeName, Verdict], wall: float) -
                 loads[seen.node].vms += seen.state is SeenState.RUNNING  # about to be adopted
             continue
         placement = vm.placement.value
-        memory = vm.spec.value.memory_mib if vm.spec else 0
+        memory = memory_of(vm.spec.value, placement) if vm.spec else 0
         is_moving = placement.phase is Phase.MIGRATING or (placement.phase is Phase.ASSIGNED and placement.arrival)
         is_at_work = _is_at_work(placement, snapshot)
         ground.migrating += is_moving and is_at_work
@@ -264,9 +272,9 @@ def _refusal(
     load, limits = ground.loads[node], ground.snapshot.config.limits
     if (spec.exclusive or load.exclusive) and (words := clash(spec, load)):
         return words, None
-    memory = ground.memory_of(node)
-    if memory and load.memory_mib + spec.memory_mib > memory:
-        return f"has {max(0, memory - load.memory_mib)} MiB free of {memory}, the vm needs {spec.memory_mib}", None
+    memory, needed = ground.memory_of(node), ground.memory_needed(spec)
+    if memory and load.memory_mib + needed > memory:
+        return f"has {max(0, memory - load.memory_mib)} MiB free of {memory}, the vm needs {needed}", None
     if moving and load.migrating >= limits.migrations_per_node:
         return f"has {load.migrating} migrations in progress (limit {limits.migrations_per_node})", None
     if not moving and load.starting >= limits.starts_per_node:

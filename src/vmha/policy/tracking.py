@@ -2,6 +2,7 @@
 
 from vmha.model.ids import NodeName
 from vmha.model.records import Observation, Phase, SeenState
+from vmha.model.vm import OnDuplicate, VmSpec
 from vmha.policy.snapshot import Snapshot, VmView
 
 DUPLICATE_GRACE_S = 1.0
@@ -46,3 +47,10 @@ def find_rightful(vm: VmView, me: NodeName, snapshot: Snapshot) -> Observation |
         return None
     rightful = running.get(placement.node)
     return rightful if rightful is not None and rightful.session == placement.session else None
+
+
+def on_duplicate(spec: VmSpec) -> OnDuplicate:
+    """What is done about a second copy. One of a vm that must not be killed is made to stand still instead of ended."""
+    if spec.no_kill and spec.on_duplicate is OnDuplicate.DESTROY:
+        return OnDuplicate.PAUSE
+    return spec.on_duplicate

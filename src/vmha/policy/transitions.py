@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from vmha.model.ids import Epoch, NodeName, RequestId, Revision, SessionId, VmName
 from vmha.model.migration import Moved
-from vmha.model.records import Failure, Phase, Placement, Reason, RunEnd
+from vmha.model.records import Failure, Phase, Placement, Reason, RunEnd, SavedImage
 from vmha.model.vm import MigrationStyle
 
 REMEMBERED_FAILURES = 16
@@ -46,7 +46,15 @@ def assign(
         restarts=restarts,
         endings=recent_endings(previous, wall),
         failback_after=previous.failback_after if previous else Revision(0),
+        memory_mib=previous.memory_mib if previous else 0,
+        saved=saved_before_claim(previous),
     )
+
+
+def saved_before_claim(previous: Placement | None) -> SavedImage | None:
+    """A saved state outlives only what nobody has claimed: from the claim on the guest may have run from it."""
+    is_unclaimed = previous is not None and previous.phase in (Phase.STOPPED, Phase.ASSIGNED)
+    return previous.saved if previous is not None and is_unclaimed else None
 
 
 def adopt(
@@ -65,12 +73,26 @@ def adopt(
         phase=Phase.HELD,
         session=session,
         failback_after=failback_after,
+        saved=None,  # it has run since
     )
 
 
-def claim(placement: Placement, session: SessionId, wall: float) -> Placement:
+def claim(
+    placement: Placement, session: SessionId, wall: float, *, definition: str = "", memory_mib: int = 0
+) -> Placement:
+    """``definition``, ``memory_mib``: of what is about to be started. A saved state is used up by this, whatever
+    becomes of the start: nobody can say later whether the guest has run from it.
+    """
     assert placement.phase is Phase.ASSIGNED
-    return replace(placement, phase=Phase.HELD, session=session, since=wall)
+    return replace(
+        placement,
+        phase=Phase.HELD,
+        session=session,
+        since=wall,
+        definition=definition or placement.definition,
+        memory_mib=memory_mib or placement.memory_mib,
+        saved=None,
+    )
 
 
 def withdraw(placement: Placement, reason: Reason, wall: float, failure: Failure | None = None) -> Placement:
@@ -168,8 +190,18 @@ def keep(placement: Placement, why: str, wall: float) -> Placement:
     )
 
 
-def release(placement: Placement, ended: RunEnd, why: str, wall: float, *, failure: Failure | None = None) -> Placement:
-    """The holder has verified that it does not run there any more (or never did)."""
+def release(
+    placement: Placement,
+    ended: RunEnd,
+    why: str,
+    wall: float,
+    *,
+    failure: Failure | None = None,
+    saved: SavedImage | None = None,
+) -> Placement:
+    """The holder has verified that it does not run there any more (or never did). ``saved``: what it left to go on
+    from.
+    """
     failures = (*placement.failures, failure)[-REMEMBERED_FAILURES:] if failure else placement.failures
     return replace(
         placement,
@@ -184,6 +216,8 @@ def release(placement: Placement, ended: RunEnd, why: str, wall: float, *, failu
         ended=ended,
         ended_why=why,
         failures=failures,
+        definition="",
+        saved=saved or saved_before_claim(placement),
     )
 
 

@@ -134,8 +134,10 @@ class _Chaos:
             await hands.add_domain(domain)
         for vm in schedule.vms:
             self._world.fabric.set_migration_time(vm.name, vm.migration_s)
-            fields = vm.model_dump(exclude={"name", "migration_s", "migration"})
-            await hands.add(vm.name, memory_mib=MEMORY_MIB, vcpus=1, start=True, migration=vm.migration, **fields)
+            fields = vm.model_dump(exclude={"name", "migration_s", "migration", "saves", "from_file"})
+            fields |= {"saved_state": {"directory": "/saves"}} if vm.saves else {}
+            fields |= {"migration": vm.migration, "from_file": vm.from_file}
+            await hands.add(vm.name, memory_mib=MEMORY_MIB, vcpus=1, start=True, **fields)
         for host in self._world.hosts.values():
             host.power_on()
 

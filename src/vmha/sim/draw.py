@@ -63,12 +63,18 @@ def _draw_cluster(dice: random.Random, seed: int, options: Options) -> Schedule:
     counts = range(low, high + 1)
     weights = [_NODES_WEIGHTED[min(at, len(_NODES_WEIGHTED) - 1)] for at in range(len(counts))]
     names = [f"n{number}" for number in range(1, dice.choices(counts, weights)[0] + 1)]
+    extra = random.Random(f"definitions {seed}")  # dice of its own: what older dice draw stays as it was
     return Schedule(
         seed=seed,
         timing=dice.choice(_TIMINGS),
         nodes=tuple(_draw_node(dice, name) for name in names),
         domains=tuple(_draw_domain(dice, f"d{number}", names) for number in (1, 2)),
-        vms=tuple(_draw_vm(dice, f"v{number}") for number in range(1, dice.randint(*options.vms) + 1)),
+        vms=tuple(
+            _draw_vm(dice, f"v{number}").model_copy(
+                update={"saves": extra.random() < 0.4, "from_file": extra.random() < 0.3}
+            )
+            for number in range(1, dice.randint(*options.vms) + 1)
+        ),
         peers=dice.random() < 0.5,
     )
 

@@ -59,8 +59,17 @@ class Hands:
     async def add_domain(self, domain: FailoverDomain) -> None:
         await add_domain(self.operator, domain)
 
-    async def add(self, name: str, *, memory_mib: int, vcpus: int, **fields: Any) -> None:
+    async def add(self, name: str, *, memory_mib: int, vcpus: int, from_file: bool = False, **fields: Any) -> None:
+        """``from_file``: its definition is not in the store, but in a file that every host sees."""
         xml = domain_xml(name, memory_mib=memory_mib, vcpus=vcpus)
+        if from_file:
+            self.world.fabric.files.held[f"/definitions/{name}.xml"] = xml
+            fields |= {
+                "definition": {"path": ["/definitions"]},
+                "memory_mib": memory_mib,
+                "uuid": default_uuid("sim", name),
+            }
+            xml = ""
         await vms.add_vm(self.operator, name, xml, **fields)
 
     # --- hosts

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from vmha.fencing.port import Guard
 from vmha.fencing.simulated import SimulatedGuard
 from vmha.hypervisor.simulated import SimulatedHypervisor
+from vmha.hypervisor.simulated_files import SimulatedFiles
 from vmha.model.ids import NodeName, SessionId
 from vmha.node.member import Member, Ports
 from vmha.probing.simulated import SimulatedProbes
@@ -260,6 +261,7 @@ class SimHost:
             peers=hub.channel(self.name, self.agent_process.context) if hub else None,
             store=self._store,
             hypervisor=self._hypervisor,
+            files=SimulatedFiles(self.world.fabric.files),
             guard=guard,
             power=self.world.power,
             gate=self.gate,

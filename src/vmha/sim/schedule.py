@@ -42,6 +42,8 @@ class VmDrawn(Document):
     exclusive: Rank = 0
     depends_on: Needs = ()
     migration_s: Seconds = 0.5
+    saves: bool = Field(default=False, description="Its memory is kept over a stop.")
+    from_file: bool = Field(default=False, description="Its definition is a file that a node reads at each start.")
 
 
 class Step(Document):

@@ -53,7 +53,49 @@ BAD = [
         ["c.yaml:2: vms[a/b].name: 'a/b'", "accepted: letters, digits"],
         id="bad name",
     ),
-    pytest.param("vms:\n  - name: web", ["c.yaml:2: vms[web]: xml, xml_file: exactly one"], id="vm without xml"),
+    pytest.param(
+        "vms:\n  - name: web",
+        ["c.yaml:2: vms[web]: xml, xml_file, definition: exactly one", "none"],
+        id="vm without xml",
+    ),
+    pytest.param(
+        "vms:\n  - name: web\n    xml: x\n    definition: {persistent: true}",
+        ["c.yaml:2: vms[web]: xml, xml_file, definition: exactly one", "xml and definition"],
+        id="vm with xml and a place for it",
+    ),
+    pytest.param(
+        "vms:\n  - name: web\n    definition:\n      file: web.xml",
+        ["c.yaml:4: vms[web].definition.file: 'web.xml' (accepted: an absolute path without '..')"],
+        id="definition in a relative file",
+    ),
+    pytest.param(
+        "vms:\n  - name: web\n    definition: {file: /gfs/web.xml, persistent: true}",
+        ["vms[web].definition: file and persistent is given (accepted: exactly one of file, path, persistent)"],
+        id="definition in two places",
+    ),
+    pytest.param(
+        "vms:\n  - name: web\n    definition: {}", ["vms[web].definition: nothing is given"], id="definition nowhere"
+    ),
+    pytest.param(
+        "vms:\n  - name: web\n    definition: {fil: /gfs/web.xml}",
+        ["vms[web].definition.fil: unknown key, did you mean file?"],
+        id="unknown key of a definition",
+    ),
+    pytest.param(
+        "vms:\n  - name: web\n    definition: {persistent: true}\n    uuid: 12",
+        ["c.yaml:4: vms[web].uuid: 12"],
+        id="uuid that is none",
+    ),
+    pytest.param(
+        "vms:\n  - name: web\n    xml: x\n    memory_mib: 5",
+        ["vms[web]: memory_mib: follows from the XML (accepted: only together with definition)"],
+        id="memory beside xml",
+    ),
+    pytest.param(
+        "vms:\n  - name: web\n    xml: x\n    saved_state: {directory: saves}",
+        ["vms[web].saved_state.directory: 'saves' (accepted: an absolute path"],
+        id="saved state in a relative directory",
+    ),
     pytest.param(
         "vms:\n  - name: web\n    xml: x\n    xml_file: y", ["c.yaml:4: vms[web].xml_file: 'y'"], id="vm with two xmls"
     ),
@@ -154,7 +196,8 @@ def test_the_schema_knows_every_section() -> None:
     assert {"config", "failover_domains", "nodes", "vms"} <= set(schema["properties"])
     vm = schema["$defs"]["VmEntry"]
     assert "xml_file" in vm["properties"]
-    assert not {"uuid", "memory_mib"} & set(vm["properties"])
+    assert "desired_why" not in vm["properties"]
+    assert {"file", "path", "persistent"} == set(schema["$defs"]["DefinitionSource"]["properties"])
     assert vm["additionalProperties"] is False
 
 

@@ -17,10 +17,10 @@ from vmha.model.records import (
     SessionRecord,
     Stored,
 )
-from vmha.model.vm import OnDuplicate
+from vmha.model.vm import OnDuplicate, VmSpec
 from vmha.policy.reconcile import Action, Attempt, Local, reconcile
 from vmha.policy.snapshot import NodeView, Snapshot, VmView
-from vmha.policy.tracking import find_rightful, stands_beside
+from vmha.policy.tracking import find_rightful, on_duplicate, stands_beside
 
 H1, H2, VM = NodeName("h1"), NodeName("h2"), VmName("web")
 HELD = Placement(
@@ -154,3 +154,9 @@ def test_what_is_certainly_one_too_many_is_marked_and_what_runs_is_treated_first
     assert decide(replace(stands, second=True)) is Action.NOTHING
     assert decide(runs, duplicate=OnDuplicate.PAUSE) is Action.PAUSE_DUPLICATE
     assert decide(None) is Action.NOTHING
+
+
+def test_second_copy_of_a_vm_that_must_not_be_killed_is_made_to_stand_still_instead() -> None:
+    spec = VmSpec(name="web", xml="<domain/>", uuid="u", on_duplicate=OnDuplicate.DESTROY)
+    assert on_duplicate(spec) is OnDuplicate.DESTROY
+    assert on_duplicate(spec.model_copy(update={"no_kill": True})) is OnDuplicate.PAUSE

@@ -78,3 +78,13 @@ def persistent(name: str) -> str:
 def _ends(name: str, xmlfile: str) -> list[str]:
     given = PurePosixPath(xmlfile).name
     return [*([given] if given else []), name, f"{name}.xml"]
+
+
+def left_in_place(*, xmlfile: str, path: str) -> dict[str, object]:
+    """``definition`` of a document: where RGManager looked at each start, in its order."""
+    if xmlfile:
+        return {"file": xmlfile}
+    folders = [folder for folder in path.split(":") if folder]
+    if folders and path != "/etc/xen":
+        return {"path": folders}
+    return {"persistent": True}

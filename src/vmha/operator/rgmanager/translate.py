@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from vmha.model.document import what_is_wrong
 from vmha.model.errors import Rejected
 from vmha.operator.document import VmEntry
-from vmha.operator.rgmanager.definitions import Definition, ReadFile, find_definition
+from vmha.operator.rgmanager.definitions import Definition, ReadFile, find_definition, left_in_place
 from vmha.operator.rgmanager.draft import Draft, Ground
 from vmha.operator.rgmanager.failover import translate_domains
 from vmha.operator.rgmanager.findings import Finding, Findings, Kind
@@ -29,6 +29,11 @@ PERSISTENT = (
     "the definition of this host's libvirt, {path}, read now and kept in etcd from here on; other hosts may have "
     "another one: compare, then undefine it everywhere (and take autostart marks off)"
 )
+IN_PLACE = (
+    "definition: {source}, read by a node at each start; its uuid and memory are learned where they can be read, "
+    "else say them (uuid, memory_mib)"
+)
+FALLBACK = "RGManager started the host's own definition when the file was missing; vmha says that it is missing"
 FILE = "{path}, read now and kept in etcd from here on; to change it later: vmha vm edit NAME --xml FILE"
 
 
@@ -70,7 +75,15 @@ class Imported:
         return any(node.get("fence") for node in self.document["nodes"])
 
 
-def translate(data: bytes, *, file: str, read: ReadFile, xml_dirs: Sequence[str] = (), start: bool = False) -> Imported:
+def translate(
+    data: bytes,
+    *,
+    file: str,
+    read: ReadFile,
+    xml_dirs: Sequence[str] = (),
+    start: bool = False,
+    in_place: bool = False,
+) -> Imported:
     """Translate a ``cluster.conf``.
 
     Args:
@@ -78,6 +91,7 @@ def translate(data: bytes, *, file: str, read: ReadFile, xml_dirs: Sequence[str]
         file: What to call it in findings.
         read: Reads the definitions of vms.
         xml_dirs: Where definitions are looked for before the places that the file names.
+        in_place: definitions stay where they are, and are read at each start; nothing is read now.
         start: vms with autostart are wanted running; otherwise nothing is started by applying the document.
 
     Raises:
@@ -102,7 +116,7 @@ def translate(data: bytes, *, file: str, read: ReadFile, xml_dirs: Sequence[str]
         central=is_central(rm),
         start=start and not is_disabled(rm),
     )
-    vms = _Vms(ground, found, read, xml_dirs).translate(sources)
+    vms = _Vms(ground, found, read, xml_dirs, in_place=in_place).translate(sources)
     _addresses(vms.drafts, nodes, found)
     tell_the_rest(root, found)
     document = {"failover_domains": list(domains.taken.values()), "nodes": list(nodes.values()), "vms": vms.entries}
@@ -126,7 +140,10 @@ def tell_the_rest(root: Element, found: Findings) -> None:
 
 
 class _Vms:
-    def __init__(self, ground: Ground, found: Findings, read: ReadFile, xml_dirs: Sequence[str]) -> None:
+    def __init__(
+        self, ground: Ground, found: Findings, read: ReadFile, xml_dirs: Sequence[str], *, in_place: bool
+    ) -> None:
+        self._in_place = in_place
         self.entries: list[dict[str, Any]] = []
         self.drafts: list[Draft] = []
         self._ground = ground
@@ -139,7 +156,7 @@ class _Vms:
         for source in sources:
             inner = Findings()
             draft = translate_attributes(source, self._ground, inner)
-            definition = self._definition(draft)
+            definition = self._left_in_place(draft) if self._in_place else self._read_now(draft)
             entry = self._entry(draft, definition) if definition else None
             if draft.refusals or entry is None:
                 self._found.absorb(inner, refused="the vm is not taken")
@@ -152,7 +169,20 @@ class _Vms:
         translate_needs(self.drafts, self.entries, self._found)
         return self
 
-    def _definition(self, draft: Draft) -> Definition | None:
+    def _left_in_place(self, draft: Draft) -> dict[str, Any]:
+        xmlfile, path = (draft.source.attributes.get(key) for key in ("xmlfile", "path"))
+        source = left_in_place(xmlfile=xmlfile.value if xmlfile else "", path=path.value if path else "")
+        text = IN_PLACE.format(source=", ".join(f"{key}: {value}" for key, value in source.items()))
+        chosen = xmlfile or path
+        if chosen is None:
+            draft.changed(draft.source.element, text)
+        else:
+            draft.changed(chosen, f"{text}. {FALLBACK}" if xmlfile else text)
+        if xmlfile and path:
+            draft.left(path, "xmlfile is given too, and counts")
+        return {"definition": source}
+
+    def _read_now(self, draft: Draft) -> dict[str, Any] | None:
         name = draft.source.name.value
         xmlfile, path = (draft.source.attributes.get(key) for key in ("xmlfile", "path"))
         try:
@@ -174,14 +204,14 @@ class _Vms:
                     draft.left(attribute, "the vm is not taken; its name says why")
             return None
         _tell_definition(draft, definition, xmlfile, path)
-        return definition
+        return {"xml": definition.xml}
 
-    def _entry(self, draft: Draft, definition: Definition) -> dict[str, Any] | None:
+    def _entry(self, draft: Draft, definition: dict[str, Any]) -> dict[str, Any] | None:
         name = draft.source.name.value
         entry: dict[str, Any] = {"name": name, **draft.fields}
         if draft.migration:
             entry["migration"] = draft.migration
-        entry["xml"] = definition.xml
+        entry |= definition
         try:
             VmEntry.model_validate(entry)
         except ValidationError as error:

@@ -261,8 +261,12 @@ def _snapshot(draft: Draft, at: Attribute) -> None:
     if not at.value:
         draft.taken(at, "no saved state")
         return
-    text = f"vmha saves no state when it stops a vm; a state left in {at.value} is not restored, the vm boots"
-    draft.left(at, text)
+    if not at.value.startswith("/") or ".." in at.value.split("/"):
+        draft.left(at, "is no absolute path: no state is saved", accepted="a directory that every node sees")
+        return
+    draft.fields["saved_state"] = {"directory": at.value}
+    text = f"saved_state.directory: {at.value}; used once at most, and a vm that can not use it boots"
+    draft.changed(at, f"{text}. What RGManager left there is not restored")
 
 
 def _depend(draft: Draft, at: Attribute) -> None:

@@ -75,6 +75,7 @@ def test_a_farm_is_taken_whole() -> None:
             "on_guest_shutdown": "stop",
             "on_outside_stop": "stop",
             "migration": {"style": "pause"},
+            "saved_state": {"directory": "/mnt/gfs2/snap"},
         },
         "gpu1": {"exclusive": 1, "recovery": "restart-disable", "max_restarts": 3, "restart_window_s": 3600},
         "appl1": {"failover_domain": "any-of-two"},
@@ -102,7 +103,6 @@ def test_what_the_farm_loses_is_told_line_by_line() -> None:
     assert lost == {
         *((49, name) for name in ("name", "depth", "interval", "timeout")),
         (52, "tunnelled"),
-        (54, "snapshot"),
         (54, "migrate_options"),
         (54, "migration_uri"),
     }
@@ -395,6 +395,31 @@ def test_a_file_that_is_not_this_vms_definition_is_told(xml: str, said: str) -> 
     result = imported(conf('<vm name="web"/>'), Files({"/etc/libvirt/qemu/web.xml": xml}))
     assert result.document["vms"] == []
     assert said in "\n".join(as_lines(result))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "definition"),
+    [
+        ("", {"persistent": True}),
+        ('xmlfile="/x/web.xml"', {"file": "/x/web.xml"}),
+        ('path="/a:/b"', {"path": ["/a", "/b"]}),
+        ('path="/etc/xen"', {"persistent": True}),
+        ('xmlfile="/x/web.xml" path="/a"', {"file": "/x/web.xml"}),
+    ],
+)
+def test_definitions_can_stay_where_they_are(attributes: str, definition: dict[str, object]) -> None:
+    files = Files()
+    result = imported(conf(f'<vm name="web" {attributes}/>'), files, in_place=True)
+    assert vm_of(result)["definition"] == definition
+    assert "xml" not in vm_of(result)
+    assert files.asked == []
+    assert "read by a node at each start" in "\n".join(as_lines(result))
+
+
+def test_a_relative_file_can_not_stay_where_it_is() -> None:
+    result = imported(conf('<vm name="web" xmlfile="web.xml"/>'), Files(), in_place=True)
+    assert result.document["vms"] == []
+    assert "'web.xml' (accepted: an absolute path" in "\n".join(as_lines(result))
 
 
 def test_a_uuid_is_one_vms() -> None:
