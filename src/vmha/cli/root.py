@@ -22,6 +22,7 @@ _MODULES = {
     "import": "vmha.cli.import_conf",
     "events": "vmha.cli.events",
     "requests": "vmha.cli.requests",
+    "hooks": "vmha.cli.hooks",
     "config": "vmha.cli.config",
     "demo": "vmha.cli.demo",
     "lab": "vmha.cli.lab",

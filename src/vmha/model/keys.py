@@ -17,6 +17,7 @@
                 requests/<id>              Request            operator
                 outcomes/<id>              Outcome            leader
                 fencing/<session>          FenceRecord        leader, or the node's own next session
+                hooks/<name>               HookState          leader
                 journal/<id>               JournalEntry       leader, agents; expiring
 """
 
@@ -34,6 +35,7 @@ from vmha.model.records import (
     FenceAttempt,
     FenceRecord,
     HistoryRecord,
+    HookState,
     JournalEntry,
     LeaderRecord,
     NodeStatus,
@@ -115,6 +117,9 @@ class Keys:
     def fencing(self, session: SessionId) -> str:
         return f"{self.prefix}fencing/{session}"
 
+    def hook(self, name: str) -> str:
+        return f"{self.prefix}hooks/{name}"
+
     def journal(self, entry: str) -> str:
         return f"{self.prefix}journal/{entry}"
 
@@ -137,6 +142,7 @@ KEY_TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
     (("requests", "*"), Request),
     (("outcomes", "*"), Outcome),
     (("fencing", "*"), FenceRecord),
+    (("hooks", "*"), HookState),
     (("journal", "*"), JournalEntry),
 )
 

@@ -422,6 +422,28 @@ class JournalEntry:
     reason: Reason | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookState:
+    """``hooks/<name>``: how far a hook has been told. ``revision`` and ``entry``: everything up to there is done with.
+
+    ``delivered``, ``failed`` (given up), ``dropped`` (never tried, it was too far behind) count since it was set up;
+    ``last*``: of the newest event that was tried.
+    """
+
+    schema: int = SCHEMA
+    hook: str
+    revision: Revision
+    entry: str
+    by: NodeName | None = None
+    delivered: int = 0
+    failed: int = 0
+    dropped: int = 0
+    last: str = ""
+    last_done: bool = False
+    last_said: str = ""
+    last_at: float = 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Stored(Generic[T]):
     """A record together with etcd's numbers for its key."""

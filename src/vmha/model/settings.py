@@ -17,6 +17,7 @@ from typing import Annotated, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from vmha.model.document import Document
+from vmha.model.hooks import Hook
 
 DRIFT_S = 0.5
 """Reserve for two clocks that run apart while a margin is counted, and for the scheduling of the counting processes."""
@@ -161,6 +162,16 @@ class ClusterConfig(Document):
     journal_days: Annotated[int, Field(ge=1, le=365)] = 7
     failsafe: bool = Field(default=True, description="While etcd is down, agents that all see each other go on.")
     failsafe_at_most_s: Annotated[float, Field(gt=0, le=30 * 86400)] = 86400.0
+    hooks: Annotated[tuple[Hook, ...], Field(max_length=32)] = Field(
+        default=(), description="Who is told what happened."
+    )
+
+    @model_validator(mode="after")
+    def _hooks_once(self) -> Self:
+        names = [hook.name for hook in self.hooks]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"hooks: {', '.join(twice)}: named twice (accepted: each name once)")
+        return self
 
     @property
     def clockwork(self) -> Timing:

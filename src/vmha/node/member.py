@@ -15,8 +15,10 @@ from vmha.agent.session import Identity, SessionKeeper
 from vmha.fencing.gate_files import Gate
 from vmha.fencing.port import Guard
 from vmha.fencing.power import PowerSwitch
+from vmha.hooks.port import Delivery
 from vmha.hypervisor.files import HostFiles, LocalFiles
 from vmha.hypervisor.port import Hypervisor, HypervisorUnavailable
+from vmha.leader.hooks import Hooks
 from vmha.leader.leader import Leader
 from vmha.model.clock import Clock
 from vmha.model.errors import Rejected
@@ -47,6 +49,7 @@ class Ports:
     clock: Clock
     probes: Probes | None = None  # None: no probe is asked, and what has one is of unknown health
     files: HostFiles = field(default_factory=LocalFiles)
+    hooks: Delivery | None = None  # None: hooks are not told by this node when it leads
     peers: Channel | None = None  # None: no channel to the other agents, so no fast suspicion and no failsafe
 
 
@@ -111,6 +114,18 @@ class Member:
             threads=threads,
         )
 
+        self.hooks: Hooks | None = None
+        if ports.hooks:
+            self.hooks = Hooks(
+                store=ports.store,
+                keys=keys,
+                clock=ports.clock,
+                node=identity.node,
+                delivery=ports.hooks,
+                read_config=lambda: self.mirror.config,
+                read_term=lambda: self.leader.term,
+            )
+
     def _among_peers(self, channel: Channel) -> tuple[Failsafe, Heartbeat]:
         heartbeat = Heartbeat(
             channel=channel,
@@ -157,6 +172,8 @@ class Member:
                 tasks.create_task(self.mirror.run(), name="mirror")
                 tasks.create_task(self.agent.run(), name="agent")
                 tasks.create_task(self.leader.run(), name="leader")
+                if self.hooks:
+                    tasks.create_task(self.hooks.run(), name="hooks")
                 if self._ports.peers and self.failsafe and self.heartbeat:
                     tasks.create_task(self._ports.peers.run(self.failsafe.answer), name="peers")
                     tasks.create_task(self.heartbeat.run(), name="heartbeat")

@@ -19,6 +19,7 @@ from vmha.fencing.gate_files import GateFiles
 from vmha.fencing.guard_client import GuardClient
 from vmha.fencing.qemu_processes import QemuProcesses
 from vmha.fencing.unsent import forget_unsent_of
+from vmha.hooks.deliver import HostDelivery
 from vmha.hypervisor.libvirt_adapter import LibvirtHypervisor
 from vmha.model.clock import SystemClock
 from vmha.model.errors import Rejected
@@ -109,6 +110,7 @@ async def _run(settings: NodeSettings) -> None:
             gate=GateFiles(settings.run_dir, settings.state_dir),
             clock=clock,
             probes=NodeProbes(),
+            hooks=HostDelivery(settings.hooks_dir),
             peers=open_channel(settings, address, clock),
         ),
         HostIdentity(NodeName(settings.node), address),

@@ -46,6 +46,9 @@ class NodeSettings(Document):
     )
     run_dir: Path = Path("/run/vmha")
     state_dir: Path = Field(default=Path("/var/lib/vmha"), description="What must outlive a reboot.")
+    hooks_dir: Path = Field(
+        default=Path("/etc/vmha/hooks"), description="Programs that hooks of the cluster's settings may run here."
+    )
     watchdog: str = Field(default="/dev/watchdog", description="Empty: none.")
     metrics_listen: Annotated[str, Field(pattern=r"^(\S+:\d{1,5})?$")] = Field(
         default="", description="Address and port of the Prometheus endpoint, 127.0.0.1:9590 say; empty: none."

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model, model_vali
 from vmha.model.document import Document, short, what_is_wrong
 from vmha.model.errors import Rejected
 from vmha.model.health import Probe
+from vmha.model.hooks import Hook
 from vmha.model.relations import Dependency
 from vmha.model.settings import ClusterConfig, Fencing, Limits, Timing
 from vmha.model.source import DefinitionSource, SavedState, Uuid
@@ -80,6 +81,7 @@ _MODELS: dict[Path, type[BaseModel]] = {
     ("config", "timing"): Timing,
     ("config", "fencing"): Fencing,
     ("config", "limits"): Limits,
+    ("config", "hooks"): Hook,
     ("failover_domains",): FailoverDomain,
     ("failover_domains", "members"): FailoverDomainMember,
     ("nodes",): NodeSpec,

@@ -125,8 +125,8 @@ class Assembler:
                 self._config = value or ClusterConfig()
             case ("domains", name):
                 self._domains.put(name, value)
-            case ("uuids", _):
-                pass  # only compared by those who write it
+            case ("uuids", _) | ("hooks", _):
+                pass  # nobody decides on it
             case _:
                 assert value is None  # an entry of the journal that expired
 

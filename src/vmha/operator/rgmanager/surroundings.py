@@ -87,7 +87,7 @@ def tell_rm(rm: Element, found: Findings) -> None:
 
 
 def _event(event: Element, found: Findings) -> None:
-    text = "vmha runs no scripts on events"
+    text = "vmha takes no decisions from scripts; to be told of events: config.hooks (docs/reference/hooks.md)"
     if "follow_service" in event.text or "follow-service" in event.attributes.get("file", ""):
         text += ": follow_service kept two vms apart, which vmha can not do yet"
     found.left(event, text)
