@@ -3,9 +3,11 @@
 Every test ends with the witness's verdict: whatever was done, its disk never saw two at once.
 """
 
+import json
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 from tests.lab.cluster import Cluster, running_cluster
 from tests.lab.conftest import wait_until
@@ -83,6 +85,30 @@ def test_stopped_vm_goes_on_from_its_memory_and_boots_where_the_file_is_not(clus
     told = {entry["kind"]: entry["text"] for entry in cluster.journal("web")}
     assert "restored" in told
     assert "no such file" in told["not-restored"]
+
+
+def test_hook_is_told_by_the_leader_on_its_node(cluster: Cluster):
+    program = "#!/bin/sh\\ncat > /run/told\\n"
+    put = f"mkdir -p /etc/vmha/hooks; printf '{program}' > /etc/vmha/hooks/tell; chmod 755 /etc/vmha/hooks/tell"
+    for host in ("h1", "h2", "h3"):
+        cluster.lab.sh(host, put)
+    config = yaml.safe_load(cluster.vmha("export"))["config"]
+    hooks = [{"name": "tell", "on": ["vm-stopped"], "exec": "tell"}]
+    try:
+        document = cluster.file("hooks.yaml", yaml.safe_dump({"config": {**config, "hooks": hooks}}))
+        cluster.vmha("apply", str(document), "--yes")
+        assert "tell was told: exit code 0" in cluster.vmha("hooks", "test", "tell")
+        cluster.vmha("vm", "stop", "web")
+
+        def told() -> bool:
+            event = json.loads(cluster.lab.sh(str(cluster.leader()), "cat /run/told", code=None) or "{}")
+            return (event.get("event"), event.get("vm")) == ("vm-stopped", "web")
+
+        wait_until("the stop is told", told)
+        (listed,) = json.loads(cluster.vmha("hooks", "list", "--json"))
+        assert (listed["state"]["delivered"], listed["state"]["failed"]) == (2, 0)
+    finally:
+        cluster.vmha("apply", str(cluster.file("plain.yaml", yaml.safe_dump({"config": config}))), "--yes")
 
 
 def test_vm_moved_by_hand_to_a_less_preferred_node_stays_there(cluster: Cluster):
