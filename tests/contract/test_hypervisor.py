@@ -152,6 +152,8 @@ async def test_calls_about_a_missing_domain_say_so(world: HypervisorWorld) -> No
         world.one.resume("absent"),
         world.one.suspend("absent"),
         world.one.shutdown("absent"),
+        world.one.reboot("absent"),
+        world.one.reset("absent"),
         world.one.abort_migration("absent"),
         world.one.set_tag("absent", tag("absent", 1)),
         world.one.migrate(world.order("absent", epoch=1)),

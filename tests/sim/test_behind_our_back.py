@@ -230,3 +230,24 @@ def test_leader_does_not_plan_for_beats_that_only_count_on() -> None:
 
     beats = 3 * 60 / 0.5
     assert in_cluster(scene) < beats / 4
+
+
+def test_guest_taken_away_by_hand_while_the_store_was_down_for_long_is_not_started_by_the_next_session() -> None:
+    """The session that held it is over; that it does not run there any more is no proof that it runs nowhere."""
+
+    async def scene(cluster: Cluster) -> None:
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True)
+        await cluster.rest()
+        (home,) = cluster.where("web")
+        cluster.world.etcd.stop()
+        cluster.hands.virsh_migrate("web", "outside")
+        await asyncio.sleep(30.0)
+        cluster.world.etcd.start()
+        await cluster.rest()
+        assert cluster.where("web") == ["outside"]
+        placement = cluster.observer.snapshot.vms["web"].placement  # type: ignore[index]
+        assert placement is not None
+        assert (placement.value.phase, placement.value.node) == (Phase.DEPARTED, home)
+        assert cluster.violations() == []
+
+    in_cluster(scene)

@@ -10,6 +10,7 @@ from typing import Any
 
 from vmha.leader.executor import Executor
 from vmha.model.domain_xml import default_uuid
+from vmha.model.holds import Hold, PauseMode
 from vmha.model.ids import Epoch, LeaseId, NodeName, RequestId, Revision, SessionId, Term, VmName
 from vmha.model.keys import Keys, encode
 from vmha.model.records import (
@@ -242,8 +243,22 @@ class Book:
     # --- reading and planning
 
     def moment(self, **fields: Any) -> Moment:
-        fields.setdefault("known_s", {name: self.clock.at - self._written_at[name] for name in aging(self.snapshot())})
+        fields.setdefault("known_s", {name: self.clock.at - self._since(name) for name in aging(self.snapshot())})
         return Moment(now=self.clock.now(), wall=self.clock.wall(), **fields)
+
+    def _since(self, name: str) -> float:
+        """When what ages under this name was written."""
+        kind, _, what = name.partition("/")
+        vm = what.partition("@")[0]
+        return self._written_at[name if kind != "holds" else f"vms/{vm}/freeze" if vm else "pause"]
+
+    def freeze(self, vm: str, **fields: Any) -> "Book":
+        self.put(KEYS.freeze(VmName(vm)), Hold(author="ann", **fields))
+        return self
+
+    def pause(self, mode: PauseMode, **fields: Any) -> "Book":
+        self.put(KEYS.pause, Hold(author="ann", mode=mode, **fields))
+        return self
 
     def plan(self, **moment: Any) -> Plan:
         return plan(self.snapshot(), self.moment(**moment))

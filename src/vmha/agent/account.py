@@ -14,12 +14,13 @@ from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.ids import Revision, SessionId
 from vmha.model.keys import Keys, encode
-from vmha.model.records import ArmedLevel, FenceRecord, LeftOver, NodeStatus
+from vmha.model.records import ArmedLevel, FenceRecord, LeftOver, NodeStatus, Phase
 from vmha.model.settings import Proof
+from vmha.policy import transitions
 from vmha.policy.membership import former_sessions
 from vmha.policy.snapshot import Snapshot
 from vmha.store.journal import Journal
-from vmha.store.port import Created, Op, Put, Store
+from vmha.store.port import Compare, Created, Modified, Op, Put, Store
 
 _UNKNOWN = HostCapacity(memory_mib=0, vcpus=0, hypervisor="")
 
@@ -78,6 +79,12 @@ class Account:
             self.status = status
             self._outage = "" if self._outage == outage else self._outage
 
+    def look_whether_it_stands(self) -> None:
+        """A status whose answer was lost may come to the store late, over a later one: that is written again then."""
+        view = self._read_snapshot().nodes.get(self._keeper.node)
+        if view is not None and view.status is not None and view.status.value != self.status:
+            self.status = None
+
     async def _learn_capacity(self) -> None:
         if self._capacity is None:
             with suppress(VmhaError):
@@ -127,7 +134,38 @@ class Account:
         if session is None or session.over.is_set() or not self._inventory.is_published(session):
             return
         for former in former_sessions(self._read_snapshot(), self._keeper.node, session.id):
-            await self._release(former, session)
+            if await self._is_departures_told(former, session):
+                await self._release(former, session)
+
+    async def _is_departures_told(self, former: SessionId, session: Session) -> bool:
+        """A guest that a hand took away while no agent was here does not run here, and may run where it was sent to.
+
+        Released by our word alone, it would be started again although nobody has seen it end. False: try again.
+        """
+        reading = self._inventory.reading
+        for name, vm in self._read_snapshot().vms.items():
+            held = vm.placement
+            is_its = held is not None and (held.value.node, held.value.session) == (self._keeper.node, former)
+            if held is None or not is_its or held.value.phase is not Phase.HELD:
+                continue
+            if reading is None or reading.local(name) is not None:
+                continue
+            left_at = await self._hypervisor.recall_migration(name)
+            if left_at is None or left_at < held.value.since:
+                continue
+            why = (
+                f"somebody migrated it away from {self._keeper.node} while no agent was there; "
+                "it starts again only when seen, or confirmed gone"
+            )
+            new = transitions.depart(held.value, why, self._clock.wall())
+            await self._journal.refresh()
+            entry = self._journal.entry("departed", why, vm=name, node=self._keeper.node, cause=new.reason.cause)
+            key = self._keys.placement(name)
+            beat = Created(self._keys.beat(self._keeper.node), session.beat_created)
+            compares: list[Compare] = [beat, Modified(key, held.modified)]
+            if not (await self._store.txn(compares, [Put(key, encode(new)), entry])).succeeded:
+                return False
+        return True
 
     async def _release(self, former: SessionId, session: Session) -> None:
         record = FenceRecord(

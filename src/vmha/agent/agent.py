@@ -35,8 +35,9 @@ from vmha.model.records import (
     Stored,
 )
 from vmha.model.vm import Handover, OnDuplicate
+from vmha.policy.hands_off import hands_off
 from vmha.policy.health import Consequence
-from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, needs_fresh_reading, reconcile
+from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, needs_fresh_reading, reconcile, under_hold
 from vmha.policy.snapshot import Snapshot, VmView
 from vmha.policy.tracking import DUPLICATE_GRACE_S, SURE_OF_SECOND_S, find_rightful, on_duplicate, stands_beside
 from vmha.probing.port import Probes
@@ -213,8 +214,8 @@ class Agent:
         vms = set()
         for key in keys:
             parts = split_key(self._prefix, key)
-            if tuple(parts) == ("history",):
-                self.session_changed()  # what was published may be gone from the store
+            if tuple(parts) in (("history",), ("pause",)):
+                self.session_changed()  # what was published may be gone from the store; what was held up may begin
             elif parts[0] == "vms" and len(parts) == 3:
                 vms.add(VmName(parts[1]))
                 self._gate_lists.is_stale |= parts[-1] == "spec"
@@ -243,6 +244,7 @@ class Agent:
         """The backstop: everything is worth a look now and then."""
         while True:
             await asyncio.sleep(SWEEP_S)
+            self.account.look_whether_it_stands()
             self.session_changed()
 
     # --- looking and doing
@@ -312,6 +314,8 @@ class Agent:
         )
         if snapshot.unsettled and action not in SAYS_WHAT_IS:
             return Action.NOTHING  # the placement may be of the past (policy/restored.py)
+        if view is not None and hands_off(view, snapshot):
+            return under_hold(action, placement.value if placement else None, reading.local(vm))
         return action
 
     def _attempt(

@@ -1,6 +1,6 @@
 """Writes a placement as its holder: conditional on our session and on the record being the one that was read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from vmha.agent.session import SessionKeeper
@@ -8,12 +8,22 @@ from vmha.model.errors import Refused
 from vmha.model.ids import NodeName, Revision, VmName
 from vmha.model.keys import Keys, decode, encode
 from vmha.model.records import Placement, Reason, Stored
+from vmha.model.vm import VmSpec
+from vmha.policy.hands_off import hands_off
+from vmha.policy.snapshot import Snapshot
 from vmha.store.journal import Journal
 from vmha.store.port import Ambiguous, Compare, Created, Delete, LeaseGone, Modified, Op, Put, Store
 
 
 class Lost(Refused):
     """The record changed, or the session is over: read again, decide again."""
+
+
+def readable(spec: VmSpec | None) -> VmSpec:
+    """Raises: Lost: there is none."""
+    if spec is None:
+        raise Lost("its definition is gone or can not be read")
+    return spec
 
 
 @dataclass(slots=True)
@@ -52,6 +62,18 @@ class Claims:
         if not result.succeeded:
             raise Lost("this node's session is over")
 
+    def nothing_holds_it(self, vm: VmName, snapshot: Snapshot) -> list[Compare]:
+        """For a start: what was read of holds is still so. None begins once one is on record.
+
+        Raises:
+            Lost: one is.
+        """
+        view = snapshot.vms.get(vm)
+        if view is not None and (off := hands_off(view, snapshot)):
+            raise Lost(off.text)
+        pause = snapshot.pause.modified if snapshot.pause else Revision(0)
+        return [Created(self.keys.freeze(vm), Revision(0)), Modified(self.keys.pause, pause)]
+
     async def write(
         self,
         read: Stored[Placement],
@@ -61,6 +83,7 @@ class Claims:
         text: str,
         gone_here: bool = False,
         also_living: tuple[NodeName, Revision] | None = None,
+        also: Sequence[Compare] = (),
     ) -> Stored[Placement]:
         """Returns the record as it is now. ``gone_here`` takes our observation away in the same transaction, so that
         nobody reads the vm as given up and still running here.
@@ -80,6 +103,7 @@ class Claims:
         ]
         if also_living:
             compares.append(Created(self.keys.beat(also_living[0]), also_living[1]))
+        compares += also
         reason = Reason(rule=kind, text=text, cause=new.reason.cause)
         entry = self.journal.entry(kind, text, vm=new.vm, node=new.node, cause=new.reason.cause, reason=reason)
         ops: list[Op] = [Put(key, encode(new)), entry]

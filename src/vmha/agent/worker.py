@@ -4,14 +4,15 @@ The order in a start is the law: claim in etcd, look at the guard's time, then a
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
-from vmha.agent.claims import Claims, Lost
+from vmha.agent.claims import Claims, Lost, readable
 from vmha.agent.definitions import Definitions, Found
+from vmha.agent.guest_deeds import GuestDeeds
 from vmha.agent.health import HealthWatch
 from vmha.agent.inventory import Inventory
 from vmha.agent.migration_watch import MigrationWatch, Try, try_of
@@ -44,6 +45,7 @@ from vmha.policy.health import Consequence
 from vmha.policy.reconcile import Action
 from vmha.policy.saved_state import is_to_be_saved
 from vmha.policy.snapshot import Snapshot
+from vmha.store.port import Compare
 
 log = structlog.get_logger(__name__)
 
@@ -94,34 +96,14 @@ class Worker:
     ended: dict[VmName, EndedByUs] = field(default_factory=dict)
     measured: dict[VmName, Epoch] = field(default_factory=dict)
 
-    async def do(  # noqa: PLR0915 (a table)
-        self, action: Action, read: Stored[Placement] | None, vm: VmName, spec: VmSpec | None
-    ) -> None:
+    async def do(self, action: Action, read: Stored[Placement] | None, vm: VmName, spec: VmSpec | None) -> None:
         """Raises ``VmhaError`` when it could not be done; the next look decides again."""
-        match action:
-            case Action.UNTAG:
-                await self.hypervisor.set_tag(vm, None)
-                return
-            case Action.CLEAR:
-                self.cleared[vm] = read.modified if read else Revision(0)
-                await self.hypervisor.destroy(vm)
-                return
-            case Action.ALARM_DUPLICATE:
-                return  # it is on record by now
-            case Action.PAUSE_DUPLICATE:
-                await self._pause_second(vm)
-                return
-            case Action.MARK_SECOND:
-                await self._mark_second(vm)
-                return
-            case Action.END_UNWELL:
-                await self._end_unwell(read, vm)
-                return
-            case _:
-                assert read is not None
+        if await self._do_without_a_claim(action, read, vm):
+            return
+        assert read is not None
         match action:
             case Action.START:
-                await self._start(read, _readable(spec))
+                await self._start(read, readable(spec))
             case Action.ADOPT:
                 read = await self._claim(read, "adopted")
                 await self._tag(read.value)
@@ -132,11 +114,14 @@ class Worker:
             case Action.MEASURE:
                 await self._measure(read, spec)
             case Action.STOP:
-                await self._stop(read.value, _readable(spec))
+                await self._stop(read.value, readable(spec))
+            case Action.DEED:
+                deeds = GuestDeeds(self.hypervisor, self.inventory, self.claims, self.clock)
+                await deeds.do(read, reboot_timeout_s=readable(spec).stop_timeout_s)
             case Action.MIGRATE if spec is None:
                 await self._keep(read)  # no longer managed: it stays where it is
             case Action.MIGRATE:
-                await self._migrate(read, _readable(spec))
+                await self._migrate(read, readable(spec))
             case Action.HAND_OVER:
                 await self._hand_over(read, spec)
             case Action.RESUME_AND_KEEP:
@@ -150,10 +135,28 @@ class Worker:
                 await self._depart(read)
             case Action.DEPART_UNSURE:
                 await self._depart_unsure(read)
-            case Action.NOTHING | Action.WAIT:
-                pass
             case _:
                 raise AssertionError(action)
+
+    async def _do_without_a_claim(self, action: Action, read: Stored[Placement] | None, vm: VmName) -> bool:
+        """What may be about a vm that nobody holds, or that is not managed."""
+        match action:
+            case Action.UNTAG:
+                await self.hypervisor.set_tag(vm, None)
+            case Action.CLEAR:
+                self.cleared[vm] = read.modified if read else Revision(0)
+                await self.hypervisor.destroy(vm)
+            case Action.ALARM_DUPLICATE | Action.NOTHING | Action.WAIT:
+                pass  # an alarm is on record by now
+            case Action.PAUSE_DUPLICATE:
+                await self._pause_second(vm)
+            case Action.END_UNWELL:
+                await self._end_unwell(read, vm)
+            case Action.MARK_SECOND:
+                await self._mark_second(vm)
+            case _:
+                return False
+        return True
 
     # --- starting
 
@@ -163,7 +166,8 @@ class Worker:
         self.starting.add(vm)
         try:
             found, trouble = await self._find_definition(spec)
-            held = await self._claim(read, "claimed", found)
+            also = self.claims.nothing_holds_it(vm, self.read_snapshot())
+            held = await self._claim(read, "claimed", found, also=also)
             try:
                 if found is None:
                     raise StartFailed(trouble)
@@ -236,7 +240,9 @@ class Worker:
                 return
             absent_since = absent_since if absent_since is not None else self.clock.now()
 
-    async def _claim(self, read: Stored[Placement], kind: str, found: Found | None = None) -> Stored[Placement]:
+    async def _claim(
+        self, read: Stored[Placement], kind: str, found: Found | None = None, *, also: Sequence[Compare] = ()
+    ) -> Stored[Placement]:
         if read.value.phase is Phase.HELD:
             return read
         session = self.keeper.current
@@ -247,7 +253,7 @@ class Worker:
         definition, memory_mib = (found.digest, found.memory_mib) if found else ("", 0)
         wall = self.clock.wall()
         new = transitions.claim(read.value, session.id, wall, definition=definition, memory_mib=memory_mib)
-        return await self.claims.write(read, new, kind=kind, text=f"{kind} by {self.keeper.node}")
+        return await self.claims.write(read, new, kind=kind, text=f"{kind} by {self.keeper.node}", also=also)
 
     async def _start_failed(self, held: Stored[Placement], error: str) -> None:
         """Verified by looking: only a vm that is not here may be given back."""
@@ -299,7 +305,7 @@ class Worker:
         vm = placement.vm
         if is_to_be_saved(spec, placement, self.read_snapshot().requests) and await self._save(placement, spec):
             return
-        until = self.clock.now() + spec.stop_timeout_s
+        until = self.clock.now() + (0.0 if placement.by_force else spec.stop_timeout_s)
         ask_at = self.clock.now()
         while (here := (await self.inventory.refresh()).local(vm)) is not None:
             if here.state is SeenState.OUTGOING:
@@ -492,9 +498,3 @@ class Worker:
         did = "was called off" if read.value.cancel is not None else "failed"
         text = f"the migration to {read.value.target} {did}, it stays on {self.keeper.node}: {why}"
         await self.claims.write(read, new, kind="migration-failed", text=text)
-
-
-def _readable(spec: VmSpec | None) -> VmSpec:
-    if spec is None:
-        raise Lost("its definition is gone or can not be read")
-    return spec

@@ -23,9 +23,9 @@ USAGE = """usage: clusvcadm -e GROUP [-m NODE | -F]   enable: start it
        clusvcadm -r GROUP [-m NODE]       relocate: stop it here, start it elsewhere
        clusvcadm -M GROUP -m NODE         migrate it to NODE while it runs
        clusvcadm -R GROUP                 restart it in place
-       clusvcadm -Z GROUP | -U GROUP      freeze, unfreeze (vmha can not do that yet)
+       clusvcadm -Z GROUP | -U GROUP      freeze: leave it alone; unfreeze
        clusvcadm -c GROUP                 convalesce: repair what failed in it
-       clusvcadm -l | -u | -S             lock, unlock, show the lock (vmha can not lock yet)
+       clusvcadm -l | -u | -S             lock all starts, unlock, show the lock
        clusvcadm -q ...                   say nothing on standard output
        clusvcadm -v | -h                  version, this help
 GROUP is vm:NAME, or NAME."""
@@ -77,7 +77,7 @@ async def execute(client: "OperatorClient", line: Line) -> int:
 
     await client.read()  # a cluster that does not answer is told before anything is said to have begun
     if line.letter in "luS":
-        return _lock(line)
+        return await _lock(client, line)
     if line.node is not None and (refused := await _node_refusal(client, line)):
         _say(line, refused)
         return FAILED
@@ -95,14 +95,22 @@ async def execute(client: "OperatorClient", line: Line) -> int:
     return reply.answer.exit_code
 
 
-def _lock(line: Line) -> int:
-    """Nothing can be locked, so nothing is; that much can be said truthfully."""
-    if line.letter == "S":
-        _say(line, "Resource groups unlocked")
-        return 0
-    _say(line, "Lock operation failed")
-    _explain("vmha has no lock of all starts yet; a node is emptied and kept empty with: vmha node drain NODE")
-    return FAILED
+async def _lock(client: "OperatorClient", line: Line) -> int:
+    """The lock is a pause of starts, kept in the store: it outlives the loss of quorum, which RGManager's did not."""
+    from vmha.model.holds import PauseMode
+    from vmha.operator.holds import pause, resume
+    from vmha.policy.hands_off import pause_of
+
+    if line.letter == "l":
+        await pause(client, PauseMode.STARTS, reason="locked by clusvcadm")
+    elif line.letter == "u":
+        await resume(client)
+    snapshot = await client.read()
+    off = pause_of(snapshot)
+    _say(line, "Resource groups locked" if off else "Resource groups unlocked")
+    if off and line.letter == "S":
+        _explain(off.in_full)
+    return 0
 
 
 async def _node_refusal(client: "OperatorClient", line: Line) -> str:

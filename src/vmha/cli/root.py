@@ -23,6 +23,8 @@ _MODULES = {
     "events": "vmha.cli.events",
     "requests": "vmha.cli.requests",
     "hooks": "vmha.cli.hooks",
+    "pause": "vmha.cli.pause",
+    "resume": "vmha.cli.resume",
     "config": "vmha.cli.config",
     "demo": "vmha.cli.demo",
     "lab": "vmha.cli.lab",

@@ -6,10 +6,11 @@ Imports no command-line library: ``vmha status`` runs without one (see ``main``)
 import asyncio
 from typing import TYPE_CHECKING
 
-from vmha.cli.output import Cell, Screen, ago, screen, show, show_json, table, wrapped
+from vmha.cli.output import Cell, Screen, ago, screen, show, show_json, table, when, wrapped
 
 if TYPE_CHECKING:
     from vmha.cli.connect import Place
+    from vmha.model.holds import Hold
     from vmha.operator.client import OperatorClient
     from vmha.operator.overview import NodeLine, Overview
     from vmha.policy.explain import VmSummary
@@ -38,6 +39,8 @@ async def look(client: "OperatorClient") -> "Overview":
 def render(shown: "Overview", on: Screen, *, wall: float | None = None) -> list[str]:
     """The human form. ``wall`` (seconds since 1970) dates the leader; without it the age is left out."""
     lines = [on.paint(line, "bold") for line in wrapped(_header(shown, wall), on)]
+    if shown.pause is not None:
+        lines += [on.paint(line, "yellow") for line in wrapped(_paused(shown.pause), on)]
     lines += [on.paint(line, "red") for warning in shown.warnings for line in wrapped(f"! {warning}", on)]
     if shown.nodes:
         lines += ["", *node_table(shown.nodes, on)]
@@ -70,10 +73,10 @@ def vm_table(vms: "tuple[VmSummary, ...]", on: Screen) -> list[str]:
     rows = [
         (
             vm.name,
-            Cell(vm.state, _VM_COLOURS.get(vm.state, "red")),
+            Cell(f"{vm.state}, frozen" if vm.frozen else vm.state, _VM_COLOURS.get(vm.state, "red")),
             _where(vm),
             str(vm.epoch or "-"),
-            vm.reason + (f" ({vm.progress})" if vm.progress else ""),
+            _remark(vm),
         )
         for vm in vms
     ]
@@ -94,6 +97,19 @@ _VM_COLOURS = {
     "unknown": "yellow",
     "unmanaged": "yellow",
 }
+
+
+def _remark(vm: "VmSummary") -> str:
+    frozen = f"frozen by {vm.frozen}; " if vm.frozen and "is frozen by" not in vm.reason else ""
+    return frozen + vm.reason + (f" ({vm.progress})" if vm.progress else "")
+
+
+def _paused(pause: "Hold") -> str:
+    from vmha.cli.durations import in_words
+
+    what = "PAUSED" if pause.mode == "all" else "STARTS ARE PAUSED"
+    left = f", for {in_words(pause.for_s)} in all" if pause.for_s else ""
+    return f"{what} by {pause.in_words} (since {when(pause.at)}{left}); lift it with: vmha resume"
 
 
 def _where(vm: "VmSummary") -> str:

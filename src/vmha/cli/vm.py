@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vmha.cli import vm_actions
+from vmha.cli import vm_actions, vm_freeze
 from vmha.cli.context import Json, Timeout, VmArgument, Wait, do
 from vmha.cli.output import screen, show, show_json, when
 from vmha.cli.probes import ProbeOption, probes
@@ -34,6 +34,9 @@ app = typer.Typer(
 )
 for verb in ("start", "stop", "enable", "disable", "restart", "migrate", "relocate", "why", "confirm-gone"):
     app.command(verb)(getattr(vm_actions, verb.replace("-", "_")))
+
+for verb in ("freeze", "unfreeze"):
+    app.command(verb)(getattr(vm_freeze, verb))
 
 _Domain = Annotated[str | None, typer.Option("--failover-domain", help="Failover domain that it prefers nodes by.")]
 _Priority = Annotated[int | None, typer.Option(help="0 to 1000; the higher is placed first.")]

@@ -9,14 +9,24 @@ from vmha.cli.output import show, show_json, when
 
 if TYPE_CHECKING:
     from vmha.model.records import Verb
+    from vmha.model.restart import RestartKind
     from vmha.model.vm import Desired
     from vmha.operator.client import OperatorClient
 
 
-def start(ctx: typer.Context, name: VmArgument, wait: Wait = True, timeout: Timeout = 120.0) -> None:
+_On = Annotated[
+    str | None, typer.Option("--on", help="The node to start it on, this once; refused with its words if it can not.")
+]
+
+
+def start(ctx: typer.Context, name: VmArgument, on: _On = None, wait: Wait = True, timeout: Timeout = 120.0) -> None:
     """Want it running. A disabled vm must be enabled first."""
+    from vmha.model.records import Verb
     from vmha.model.vm import Desired
 
+    if on is not None:
+        _ask(ctx, Verb.START, name, on, wait=wait, timeout_s=timeout)
+        return
     _settle(ctx, name, Desired.RUNNING, wait=wait, timeout_s=timeout)
 
 
@@ -27,10 +37,14 @@ def stop(ctx: typer.Context, name: VmArgument, wait: Wait = True, timeout: Timeo
     _settle(ctx, name, Desired.STOPPED, wait=wait, timeout_s=timeout)
 
 
-def enable(ctx: typer.Context, name: VmArgument, wait: Wait = True, timeout: Timeout = 120.0) -> None:
+def enable(ctx: typer.Context, name: VmArgument, on: _On = None, wait: Wait = True, timeout: Timeout = 120.0) -> None:
     """Want it running, whether it was disabled or not."""
+    from vmha.model.records import Verb
     from vmha.model.vm import Desired
 
+    if on is not None:
+        _ask(ctx, Verb.ENABLE, name, on, wait=wait, timeout_s=timeout)
+        return
     _settle(ctx, name, Desired.RUNNING, wait=wait, timeout_s=timeout, is_enable=True)
 
 
@@ -41,11 +55,26 @@ def disable(ctx: typer.Context, name: VmArgument, wait: Wait = True, timeout: Ti
     _settle(ctx, name, Desired.DISABLED, wait=wait, timeout_s=timeout)
 
 
-def restart(ctx: typer.Context, name: VmArgument, wait: Wait = True, timeout: Timeout = 300.0) -> None:
-    """Stop it and start it again, on the same node if that can take it."""
+def restart(
+    ctx: typer.Context,
+    name: VmArgument,
+    kind: Annotated[
+        str,
+        typer.Option(
+            help="stop-start; reboot: the guest boots again in its QEMU; reset: as by the button; hard: ended by force."
+        ),
+    ] = "stop-start",
+    wait: Wait = True,
+    timeout: Timeout = 300.0,
+) -> None:
+    """Restart it where it runs: stop and start it, or have its guest boot again."""
+    from vmha.model.errors import Rejected
     from vmha.model.records import Verb
+    from vmha.model.restart import RestartKind
 
-    _ask(ctx, Verb.RESTART, name, None, wait=wait, timeout_s=timeout)
+    if kind not in tuple(RestartKind):
+        raise Rejected(f"--kind {kind}", accepted=", ".join(RestartKind))
+    _ask(ctx, Verb.RESTART, name, None, wait=wait, timeout_s=timeout, kind=RestartKind(kind))
 
 
 def migrate(
@@ -146,6 +175,7 @@ def _ask(
     wait: bool,
     timeout_s: float,
     style: str | None = None,
+    kind: "RestartKind | None" = None,
 ) -> None:
     from vmha.model.errors import Rejected
     from vmha.model.vm import MigrationStyle
@@ -159,7 +189,7 @@ def _ask(
     async def work(client: "OperatorClient") -> str:
         from vmha.cli.waiting import wait_shown
 
-        request = await submit(client, verb, vm=vm, node=node, style=chosen)
+        request = await submit(client, verb, vm=vm, node=node, style=chosen, kind=kind)
         if not wait:
             return f"asked for (request {request.id}); see: vmha requests"
         return await wait_shown(client, request_ended(client, request.id, vm=vm), timeout_s=timeout_s)

@@ -21,6 +21,9 @@ class EventSink(Protocol):
 
     def on_watchdog(self, name: str, action: int) -> None: ...
 
+    def on_reboot(self, name: str) -> None:
+        """The guest begins to boot again, in the same QEMU."""
+
     def on_migration_pass(self, name: str, number: int) -> None:
         """A migration out of this host begins its pass ``number`` over the guest's memory."""
 
@@ -42,6 +45,9 @@ def register(connection: "libvirt.virConnect", loop: asyncio.AbstractEventLoop, 
     def watchdog(_connection: object, domain: "libvirt.virDomain", action: int, _: object) -> None:
         post(sink.on_watchdog, domain.name(), action)
 
+    def reboot(_connection: object, domain: "libvirt.virDomain", _: object) -> None:
+        post(sink.on_reboot, domain.name())
+
     def migration_pass(_connection: object, domain: "libvirt.virDomain", number: int, _: object) -> None:
         post(sink.on_migration_pass, domain.name(), number)
 
@@ -55,6 +61,7 @@ def register(connection: "libvirt.virConnect", loop: asyncio.AbstractEventLoop, 
     callbacks: tuple[tuple[int, Callable[..., None]], ...] = (
         (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, lifecycle),
         (libvirt.VIR_DOMAIN_EVENT_ID_WATCHDOG, watchdog),
+        (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, reboot),
         (libvirt.VIR_DOMAIN_EVENT_ID_MIGRATION_ITERATION, migration_pass),
         (libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, metadata),
         (libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, job_completed),

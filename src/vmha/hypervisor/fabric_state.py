@@ -132,4 +132,5 @@ class Host:
     definitions: dict[str, Defined] = field(default_factory=dict)  # by name; they outlive a power cut
     listeners: list[Callable[[str, int, int], None]] = field(default_factory=list)
     on_connection: list[Callable[[bool], None]] = field(default_factory=list)
+    on_reboot: list[Callable[[str], None]] = field(default_factory=list)
     waiting: list[Callable[[], None]] = field(default_factory=list)  # what a thaw sets going again

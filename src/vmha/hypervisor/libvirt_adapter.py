@@ -11,12 +11,13 @@ An agent's restart loses nothing that matters: what a domain is, is read from li
 
 import asyncio
 import contextlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from vmha.hypervisor import acting, events, guest_agent, migration, reading, saving
+from vmha.hypervisor.calling import call as _call
 from vmha.hypervisor.calls import CallOverdue
 from vmha.hypervisor.connection import Channel, Channels, Link
 from vmha.hypervisor.lifecycle import Endings, Lifecycle, Stopped
@@ -48,7 +49,7 @@ from vmha.hypervisor.states import (
     needs_job,
     reason_word,
 )
-from vmha.hypervisor.translate import is_connection_lost, translate, words
+from vmha.hypervisor.translate import words
 from vmha.model import domain_xml
 from vmha.model.clock import Clock
 from vmha.model.domain_xml import DomainFacts, TagFacts
@@ -95,6 +96,7 @@ class LibvirtHypervisor:
         self._leaving: set[str] = set()  # our own migrations under way
         self._perhaps_leaving: set[str] = set()  # seen migrating, by somebody's hand or from before our start
         self._unanswered_starts: set[str] = set()
+        self._boots_again: Counter[str] = Counter()
         self._tagging: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._pinging = asyncio.Semaphore(guest_agent.AT_ONCE)
         self._mending: dict[str, asyncio.Task[None]] = {}
@@ -300,6 +302,21 @@ class LibvirtHypervisor:
 
         await _call(self._link.channels.act, work, f"shut down {name}", ACT_TIMEOUT_S)
 
+    async def reboot(self, name: str) -> None:
+        def work(connection: "libvirt.virConnect") -> None:
+            connection.lookupByName(name).reboot()
+
+        await _call(self._link.channels.act, work, f"reboot {name}", ACT_TIMEOUT_S)
+
+    async def reset(self, name: str) -> None:
+        def work(connection: "libvirt.virConnect") -> None:
+            connection.lookupByName(name).reset()
+
+        await _call(self._link.channels.act, work, f"reset {name}", ACT_TIMEOUT_S)
+
+    def boots_again(self, name: str) -> int:
+        return self._boots_again[name]
+
     async def destroy(self, name: str, *, timeout_s: float = 30.0) -> None:
         def work(connection: "libvirt.virConnect") -> None:
             self._before_destroy(name)
@@ -441,6 +458,10 @@ class LibvirtHypervisor:
         self._endings.note_watchdog(name, action)
         self._tell(name, "watchdog")
 
+    def on_reboot(self, name: str) -> None:
+        self._boots_again[name] += 1
+        self._tell(name, "rebooted")
+
     def on_migration_pass(self, name: str, number: int) -> None:
         if name not in self._leaving:
             self._perhaps_leaving.add(name)
@@ -477,23 +498,3 @@ class LibvirtHypervisor:
 
     def _on_down(self, reason: str) -> None:
         self._tell("", f"disconnected: {reason}")
-
-
-async def _call(
-    channel: Channel,
-    work: Callable[["libvirt.virConnect"], T],
-    what: str,
-    timeout_s: float,
-    *,
-    failure: type[VmhaError] | None = None,
-    when_late: Callable[["libvirt.virConnect", T], None] | None = None,
-) -> T:
-    """One call with its deadline, libvirt's error translated; ``failure`` takes those that are about the request."""
-    import libvirt
-
-    try:
-        return await channel.call(work, what=what, timeout_s=timeout_s, when_late=when_late)
-    except libvirt.libvirtError as error:
-        if failure is not None and not is_connection_lost(error):
-            raise failure(f"{what}: {words(error)}") from error
-        raise translate(error, what) from error

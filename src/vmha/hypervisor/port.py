@@ -213,6 +213,15 @@ class Hypervisor(Protocol):
     async def shutdown(self, name: str) -> None:
         """Ask the guest to power off (ACPI); returns at once."""
 
+    async def reboot(self, name: str) -> None:
+        """Ask the guest to boot again, by its agent or by ACPI; returns at once. Its QEMU goes on."""
+
+    async def reset(self, name: str) -> None:
+        """As the reset button does: the guest is not asked. Its QEMU goes on."""
+
+    def boots_again(self, name: str) -> int:
+        """How often this adapter has heard the guest begin to boot again in the same QEMU, asked for or not."""
+
     async def destroy(self, name: str, *, timeout_s: float = 30.0) -> None:
         """End the QEMU. Returns when it is gone. A missing domain is no error here."""
 

@@ -6,10 +6,12 @@ events through the same ``Endings``. An adapter that is closed, or whose libvirt
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+from vmha.hypervisor import fabric_boots
 from vmha.hypervisor import fabric_saving as saves
 from vmha.hypervisor.fabric import SimulatedFabric, tag_in
 from vmha.hypervisor.fabric_state import Guest
@@ -55,6 +57,7 @@ class SimulatedHypervisor:
         self._host = fabric.host(host)
         self._endings = Endings()
         self._listeners: list[Callable[[DomainEvent], None]] = []
+        self._boots_again: Counter[str] = Counter()
         self._is_open = False
         self._lost: asyncio.Future[None]  # done when the connection has closed; made by open
 
@@ -63,6 +66,7 @@ class SimulatedHypervisor:
             raise HypervisorUnavailable(f"cannot open {self._host.name}: connection refused")
         self._host.listeners.append(self._on_lifecycle)
         self._host.on_connection.append(self._on_connection)
+        self._host.on_reboot.append(self._on_reboot)
         self._is_open = True
         self._lost = asyncio.get_running_loop().create_future()
         self._resync()
@@ -78,6 +82,8 @@ class SimulatedHypervisor:
             self._host.listeners.remove(self._on_lifecycle)
         with contextlib.suppress(ValueError):
             self._host.on_connection.remove(self._on_connection)
+        with contextlib.suppress(ValueError):
+            self._host.on_reboot.remove(self._on_reboot)
 
     def subscribe(self, listener: Callable[[DomainEvent], None]) -> None:
         self._listeners.append(listener)
@@ -187,6 +193,15 @@ class SimulatedHypervisor:
 
     async def shutdown(self, name: str) -> None:
         self._fabric.ask_shutdown(await self._find(name))
+
+    async def reboot(self, name: str) -> None:
+        fabric_boots.ask_reboot(self._fabric, await self._find(name))
+
+    async def reset(self, name: str) -> None:
+        fabric_boots.reset(self._fabric, await self._find(name))
+
+    def boots_again(self, name: str) -> int:
+        return self._boots_again[name]
 
     async def destroy(self, name: str, *, timeout_s: float = 30.0) -> None:
         try:
@@ -315,6 +330,10 @@ class SimulatedHypervisor:
         if event == Lifecycle.STOPPED:
             kind = f"{kind} {Stopped(detail).name.lower()}"
         self._tell(name, kind, ending)
+
+    def _on_reboot(self, name: str) -> None:
+        self._boots_again[name] += 1
+        self._tell(name, "rebooted")
 
     def _on_connection(self, is_up: bool) -> None:
         if is_up:

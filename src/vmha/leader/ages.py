@@ -19,7 +19,11 @@ class Ages:
         """The ages at ``now``, by ``requests.aging``'s names. Snapshots share what did not change."""
         seen = self._seen
         if seen is None or not (
-            seen.requests is snapshot.requests and seen.outcomes is snapshot.outcomes and seen.fenced is snapshot.fenced
+            seen.requests is snapshot.requests
+            and seen.outcomes is snapshot.outcomes
+            and seen.fenced is snapshot.fenced
+            and seen.frozen is snapshot.frozen
+            and seen.pause is snapshot.pause
         ):
             self._since = {name: self._since.get(name, now) for name in aging(snapshot)}
         self._seen = snapshot

@@ -30,6 +30,7 @@ from vmha.policy.steps import (
     SettleDesired,
     SettleHistory,
     Step,
+    WriteHold,
 )
 from vmha.store.journal import Journal
 from vmha.store.port import Compare, Created, Delete, Exists, LeaseGone, Modified, Op, Put, Store, TxnResult
@@ -168,6 +169,8 @@ class Executor:
             case SettleHistory():
                 entry = self._journal.entry("history-settled", step.text)
                 return [], [Put(self._keys.history, encode(step.record)), entry]
+            case WriteHold():
+                return self._hold(step)
             case AnswerRequest():
                 return self._answer(step.outcome)
             case RememberRemoved():
@@ -268,6 +271,14 @@ class Executor:
         text = f"desired state is now {step.desired}: {step.reason.text}"
         ops.append(self._journal.entry("settled", text, vm=step.vm, cause=step.reason.cause, reason=step.reason))
         return compares, ops
+
+    def _hold(self, step: WriteHold) -> tuple[list[Compare], list[Op]]:
+        key = self._keys.freeze(step.vm) if step.vm else self._keys.pause
+        compares: list[Compare] = [Modified(key, step.expected)]
+        if step.hold is not None:
+            return compares, [Put(key, encode(step.hold))]
+        entry = self._journal.entry("unfrozen" if step.vm else "resumed", step.text, vm=step.vm)
+        return compares, [Delete(key), entry]
 
     def _answer(self, outcome: Outcome) -> tuple[list[Compare], list[Op]]:
         ops: list[Op] = [Put(self._keys.outcome(outcome.request), encode(outcome))]

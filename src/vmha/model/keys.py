@@ -3,6 +3,7 @@
 /vmha/<cluster>/config                     ClusterConfig      operator
                 leader                     LeaderRecord       the elected agent, on its lease
                 history                    HistoryRecord      an agent that finds the store restored; the leader
+                pause                      Hold               operator; the leader counts and ends it
                 domains/<name>             FailoverDomain     operator
                 nodes/<node>/spec          NodeSpec           operator
                              session       SessionRecord      agent, on its lease
@@ -12,6 +13,7 @@
                              vms/<vm>      Observation        agent
                 vms/<vm>/spec              VmSpec             operator (the leader: desired state, by a policy)
                          placement         Placement          leader and the holding agent, by compare
+                         freeze            Hold               operator; the leader counts and ends it
                 uuids/<uuid>               UuidClaim          operator, with the vm's spec
                 removed/<id>               RemovedVm          operator, with the vm's removal; then the leader
                 requests/<id>              Request            operator
@@ -29,6 +31,7 @@ from typing import Any, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from vmha.model.errors import Rejected
+from vmha.model.holds import Hold
 from vmha.model.ids import NodeName, RequestId, SessionId, VmName
 from vmha.model.records import (
     BeatRecord,
@@ -75,6 +78,10 @@ class Keys:
     def history(self) -> str:
         return f"{self.prefix}history"
 
+    @property
+    def pause(self) -> str:
+        return f"{self.prefix}pause"
+
     def domain(self, name: str) -> str:
         return f"{self.prefix}domains/{name}"
 
@@ -102,6 +109,9 @@ class Keys:
     def placement(self, vm: VmName) -> str:
         return f"{self.prefix}vms/{vm}/placement"
 
+    def freeze(self, vm: VmName) -> str:
+        return f"{self.prefix}vms/{vm}/freeze"
+
     def uuid(self, uuid: str) -> str:
         return f"{self.prefix}uuids/{uuid.lower()}"
 
@@ -128,6 +138,7 @@ KEY_TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
     (("config",), ClusterConfig),
     (("leader",), LeaderRecord),
     (("history",), HistoryRecord),
+    (("pause",), Hold),
     (("domains", "*"), FailoverDomain),
     (("nodes", "*", "spec"), NodeSpec),
     (("nodes", "*", "session"), SessionRecord),
@@ -137,6 +148,7 @@ KEY_TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
     (("nodes", "*", "vms", "*"), Observation),
     (("vms", "*", "spec"), VmSpec),
     (("vms", "*", "placement"), Placement),
+    (("vms", "*", "freeze"), Hold),
     (("uuids", "*"), UuidClaim),
     (("removed", "*"), RemovedVm),
     (("requests", "*"), Request),

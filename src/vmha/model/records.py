@@ -19,6 +19,7 @@ from typing import Generic, TypeVar
 
 from vmha.model.ids import CauseId, Epoch, LeaseId, NodeName, RequestId, Revision, SessionId, VmName
 from vmha.model.migration import MigrationProgress, Moved
+from vmha.model.restart import GuestDeed, RestartKind
 from vmha.model.settings import Proof
 from vmha.model.vm import MigrationStyle
 
@@ -268,6 +269,8 @@ class Placement:
     failures: tuple[Failure, ...] = ()
     restarts: tuple[float, ...] = ()
     endings: tuple[float, ...] = ()  # when it last ended unasked, for the rest before the next try
+    by_force: bool = False  # of a stop: the guest is not asked
+    deed: GuestDeed | None = None  # to be done, once, to the guest that runs under it
     failback_after: Revision = Revision(0)  # fail back only to sessions younger than this
     memory_mib: int = 0  # of the definition that its last start has read, where that is not in etcd
     definition: str = ""  # digest of the definition that this run was started with; '': not known
@@ -280,6 +283,8 @@ class Verb(StrEnum):
     MIGRATE = "migrate"
     RELOCATE = "relocate"
     RESTART = "restart"
+    START = "start"  # on a node that is named; elsewhere a start is a desired state
+    ENABLE = "enable"  # the same, of a vm that may be disabled
     CANCEL = "cancel-migration"
     CONFIRM_OFF = "confirm-off"
     CONFIRM_GONE = "confirm-gone"
@@ -295,6 +300,7 @@ class Request:
     vm: VmName | None = None
     node: NodeName | None = None  # the target of a migration; the node that is confirmed off
     style: MigrationStyle | None = None  # of a migration; None: as the vm's definition says
+    kind: RestartKind | None = None  # of a restart; None: stop and start
     author: str = ""
     asked_at: float = 0.0
     expires_at: float = 0.0

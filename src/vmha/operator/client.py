@@ -24,7 +24,18 @@ from vmha.store.port import Ambiguous, Batch, Compacted, Compare, KeyValue, List
 READ_TIMEOUT_S = 3.0
 """A reading that takes longer is given up: an operator is to know within 5 s that the cluster does not answer."""
 
-_CLAIMS = ("config", "domains/", "fencing/", "history", "outcomes/", "removed/", "requests/", "uuids/", "vms/")
+_CLAIMS = (
+    "config",
+    "domains/",
+    "fencing/",
+    "history",
+    "outcomes/",
+    "pause",
+    "removed/",
+    "requests/",
+    "uuids/",
+    "vms/",
+)
 _NODES = ("leader", "nodes/")
 _ATTEMPTS = 5
 

@@ -16,6 +16,7 @@ from vmha.model.records import Candidate, Outcome, Progress
 from vmha.model.vm import Desired
 from vmha.operator.client import OperatorClient
 from vmha.operator.errors import OperationFailed, RefusedByCluster, TimedOut
+from vmha.operator.holds import why_held_up
 from vmha.operator.nodes import vms_on
 from vmha.policy.explain import VmState, VmSummary, summarize
 from vmha.policy.membership import moment_of_one_reading
@@ -117,6 +118,8 @@ def vm_is(client: OperatorClient, name: str, desired: Desired) -> Goal:
         wanted = vm.spec.value.desired
         if desired not in (wanted, Desired.AS_FOUND):
             return Sighting(text=f"{name} is to be {wanted} now: {vm.spec.value.desired_why}", end=End.FAILED)
+        if held_up := why_held_up(vm, desired, snapshot):
+            return Sighting(text=f"{in_words(summary)}: {held_up}", end=End.REFUSED)
         return Sighting(text=_in_words_or_no_leader(summary, snapshot))
 
     return goal
@@ -152,6 +155,7 @@ def node_is_drained(node: str) -> Goal:
         left = vms_on(snapshot, node)
         if not left:
             return Sighting(text=f"{node} is drained", end=End.DONE)
+        left = [f"{name} (frozen)" if snapshot.vms[VmName(name)].freeze else name for name in left]
         shown = ", ".join(left[:5]) + (", ..." if len(left) > 5 else "")
         return Sighting(text=f"{len(left)} still on {node}: {shown}")
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from vmha.model.holds import Hold
 from vmha.model.ids import NodeName, Revision, SessionId, Term, VmName
 from vmha.model.records import ArmedLevel, HealthState, Phase, SeenState
 from vmha.policy.exclusive import company
@@ -59,6 +60,7 @@ class Overview:
     vms: tuple[VmSummary, ...]
     warnings: tuple[str, ...]
     verdicts: dict[NodeName, Verdict] = field(default_factory=dict)
+    pause: Hold | None = None
 
     def count(self) -> Counter[VmState]:
         return Counter(vm.state for vm in self.vms)
@@ -84,6 +86,7 @@ def overview(snapshot: Snapshot, *, cluster: str, wall: float, alarms: Sequence[
         vms=vms,
         warnings=(*map(_of_etcd, alarms), *warnings),
         verdicts=verdicts,
+        pause=snapshot.pause.value if snapshot.pause else None,
     )
 
 
@@ -93,6 +96,7 @@ def as_plain(shown: Overview) -> dict[str, Any]:
         "cluster": shown.cluster,
         "revision": shown.revision,
         "leader": asdict(shown.leader) if shown.leader else None,
+        "pause": asdict(shown.pause) if shown.pause else None,
         "nodes": [asdict(node) for node in shown.nodes],
         "vms": [plain_vm(vm) for vm in shown.vms],
         "warnings": list(shown.warnings),

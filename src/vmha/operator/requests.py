@@ -6,13 +6,17 @@ from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName, SessionId, VmName
 from vmha.model.keys import encode
 from vmha.model.records import Candidate, Phase, Request, Verb
+from vmha.model.restart import RestartKind
 from vmha.model.vm import Desired, MigrationStyle
 from vmha.operator.client import Edit, OperatorClient, Reading
 from vmha.operator.errors import RefusedByCluster, unknown_name
 from vmha.policy.cancel import waiting_migrations, why_nothing
+from vmha.policy.hands_off import forbids_request
 from vmha.policy.membership import moment_of_one_reading
+from vmha.policy.placement import survey
 from vmha.policy.plan import judge_all
 from vmha.policy.snapshot import Snapshot
+from vmha.policy.start_on import STARTS, pick, refused, why_not_now
 from vmha.store.port import Exists, Put
 
 EXPIRES_S = 3600.0
@@ -26,6 +30,7 @@ async def submit(
     vm: str | None = None,
     node: str | None = None,
     style: MigrationStyle | None = None,
+    kind: RestartKind | None = None,
     expires_s: float = EXPIRES_S,
 ) -> Request:
     """Ask the leader. What can be seen to be impossible is not asked for: nothing is written then.
@@ -36,6 +41,7 @@ async def submit(
         vm: The vm it is about (all but ``confirm-off``).
         node: Where to migrate or relocate to, or which node is off.
         style: How to migrate, this once; as the vm's definition says if left out.
+        kind: How to restart; stop and start if left out.
         expires_s: When to give up if it could not even begin, in seconds.
 
     Raises:
@@ -48,6 +54,7 @@ async def submit(
         vm=VmName(vm) if vm is not None else None,
         node=NodeName(node) if node is not None else None,
         style=style,
+        kind=kind,
         author=client.author,
         asked_at=client.clock.wall(),
         expires_at=client.clock.wall() + expires_s,
@@ -81,12 +88,27 @@ def _check(request: Request, snapshot: Snapshot, wall: float) -> None:
         return
     if request.node not in snapshot.nodes:
         raise unknown_name("node", request.node, snapshot.nodes)
+    if request.verb in STARTS:
+        _check_start(request, snapshot, wall)
     if request.verb in (Verb.MIGRATE, Verb.RELOCATE):
         verdict = judge_all(snapshot, moment_of_one_reading(snapshot, wall=wall))[request.node]
         if not verdict.may_receive:
             message = f"{request.node} can not take {request.vm}: {request.node} {verdict.refusal}"
             refusal = Candidate(node=request.node, refusal=verdict.refusal)
             raise RefusedByCluster(message, candidates=(refusal,))
+
+
+def _check_start(request: Request, snapshot: Snapshot, wall: float) -> None:
+    """As the leader will see it: what each node says is told now, and nothing is asked for then."""
+    assert request.vm
+    vm = snapshot.vms[request.vm]
+    if refusal := why_not_now(request, vm):
+        raise RefusedByCluster(refusal)
+    if vm.placement is None or vm.placement.value.phase is Phase.STOPPED:
+        verdicts = judge_all(snapshot, moment_of_one_reading(snapshot, wall=wall))
+        choice = pick(request, vm, survey(snapshot, verdicts, wall))
+        if choice.node is None:
+            raise RefusedByCluster(refused(request, choice), candidates=choice.candidates)
 
 
 def _check_cancel(request: Request, snapshot: Snapshot) -> None:
@@ -105,7 +127,9 @@ def _check_vm(request: Request, snapshot: Snapshot) -> None:
     vm = snapshot.vms.get(request.vm) if request.vm else None
     if vm is None or vm.spec is None:
         raise unknown_name("vm", request.vm or "", (view.name for view in snapshot.vms.values() if view.spec))
+    if off := forbids_request(request, vm, snapshot):
+        raise RefusedByCluster(f"{vm.name}: {off.in_full}")
     wanted = vm.spec.value.desired
-    if request.verb is not Verb.CONFIRM_GONE and wanted in (Desired.STOPPED, Desired.DISABLED):
+    if request.verb not in (Verb.CONFIRM_GONE, *STARTS) and wanted in (Desired.STOPPED, Desired.DISABLED):
         how = "enable" if wanted is Desired.DISABLED else "start"
         raise RefusedByCluster(f"{vm.name} is {wanted}; start it with: vmha vm {how} {vm.name}")

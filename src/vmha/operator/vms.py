@@ -15,8 +15,10 @@ from vmha.model.vm import Desired, FailoverDomain, FailoverDomainMember, VmSpec
 from vmha.operator.client import Edit, OperatorClient, Reading
 from vmha.operator.definition import Definition, define, describe, removal, uuid_moves, uuids_in_use
 from vmha.operator.domains import check_members, find_domain
-from vmha.operator.errors import unknown_name
+from vmha.operator.errors import RefusedByCluster, unknown_name
+from vmha.operator.holds import unless_on_hold
 from vmha.operator.relations import all_needed, check_needs
+from vmha.policy.hands_off import pause_of
 from vmha.policy.snapshot import Snapshot
 from vmha.store.port import Compare, Delete, Put
 
@@ -57,6 +59,8 @@ async def add_vm(
         if vm and vm.spec:
             raise Rejected(f"there is a vm {name} already", accepted="another name, or change it: vmha vm edit")
         spec = _checked(client, snapshot, name, xml, {**given, "failover_domain": failover_domain})
+        if start and (off := pause_of(snapshot)):
+            raise RefusedByCluster(f"{name} can not be started now: {off.in_full}; or add it without a start")
         key = client.keys.vm_spec(VmName(spec.name))
         compares: list[Compare] = [reading.unchanged(key)]
         ops = [Put(key, encode(spec))]
@@ -119,7 +123,8 @@ async def remove_vm(client: OperatorClient, name: str) -> VmSpec:
         moves = uuid_moves(client.keys, name, spec.uuid, None)
         moves.append(removal(client.keys, stored, at=client.clock.wall(), by=client.author))
         compares = [reading.unchanged(key), *map(reading.unchanged_by, moves)]
-        return Edit(result=spec, ops=[Delete(key), *moves], compares=compares)
+        forgotten = [Delete(key), Delete(client.keys.freeze(VmName(name)))]
+        return Edit(result=spec, ops=[*forgotten, *moves], compares=compares)
 
     return await client.change(decide)
 
@@ -178,7 +183,8 @@ def _with_desired(client: OperatorClient, reading: Reading, old: VmSpec, desired
         return Edit(result=old)
     new = old.model_copy(update={"desired": desired, "desired_why": why})
     key = client.keys.vm_spec(VmName(old.name))
-    return Edit(result=new, ops=[Put(key, encode(new))], compares=[reading.unchanged(key)])
+    allowed = unless_on_hold(client, reading, old.name, desired)
+    return Edit(result=new, ops=[Put(key, encode(new))], compares=[reading.unchanged(key), *allowed])
 
 
 def _checked(

@@ -87,6 +87,8 @@ def sentences(told: Why) -> list[str]:
         lines.append(f"It is wanted {summary.desired}{by}.")
     if summary.health is not None:
         lines.append(f"Its health: {summary.health}{f' ({summary.health_text})' if summary.health_text else ''}.")
+    if summary.frozen:
+        lines.append(f"It is frozen by {summary.frozen}; lift it with: vmha vm unfreeze {summary.name}.")
     if told.waiting and told.waiting != summary.reason:
         lines.append(f"It waits: {told.waiting}.")
     lines += told.relations

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from vmha.model.errors import Rejected
+from vmha.model.holds import Hold
 from vmha.model.ids import LeaseId, NodeName, RequestId, Revision, SessionId, VmName
 from vmha.model.keys import Keys, decode, find_type, split_key
 from vmha.model.records import (
@@ -40,6 +41,8 @@ class Assembler:
         self._config = ClusterConfig()
         self._leader: Stored[LeaderRecord] | None = None
         self._history: Stored[HistoryRecord] | None = None
+        self._pause: Stored[Hold] | None = None
+        self._frozen: _Book[VmName, Stored[Hold]] = _Book()
         self._domains: _Book[str, FailoverDomain] = _Book()
         self._nodes: _Book[NodeName, NodeView] = _Book()
         self._vms: _Book[VmName, VmView] = _Book()
@@ -74,6 +77,8 @@ class Assembler:
             config=self._config,
             leader=self._leader,
             history=self._history,
+            pause=self._pause,
+            frozen=self._frozen.shown(),
             domains=self._domains.shown(),
             nodes=self._nodes.shown(),
             vms=self._vms.shown(),
@@ -108,6 +113,8 @@ class Assembler:
                 self._see(NodeName(node), VmName(vm), value)
             case ("vms", vm, part):
                 self._change_vm(VmName(vm), part, stored)
+                if part == "freeze":
+                    self._frozen.put(VmName(vm), stored)
             case ("requests", request):
                 self._requests.put(RequestId(request), value)
             case ("outcomes", request):
@@ -123,6 +130,8 @@ class Assembler:
                 self._history = stored
             case ("config",):
                 self._config = value or ClusterConfig()
+            case ("pause",):
+                self._pause = stored
             case ("domains", name):
                 self._domains.put(name, value)
             case ("uuids", _) | ("hooks", _):
@@ -151,7 +160,7 @@ class Assembler:
         self._keep_vm(replace(view, seen=dict(sorted(seen.items()))))
 
     def _keep_vm(self, view: VmView) -> None:
-        gone = view.spec is None and view.placement is None and not view.seen
+        gone = view.spec is None and view.placement is None and view.freeze is None and not view.seen
         self._vms.put(view.name, None if gone else view)
 
 

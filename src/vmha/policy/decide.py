@@ -80,8 +80,8 @@ def decide_stopped(vm: VmView, ground: Field, moment: Moment) -> Decision:
         return _settle_as_found(vm, ground)
     if spec.desired is not Desired.RUNNING:
         return NOTHING
-    if unsettled := _unsettled(vm, ground):
-        return wait(vm, "its-whereabouts-are-unknown", unsettled, moment=moment)
+    if unknown := unsettled(vm, ground):
+        return wait(vm, "its-whereabouts-are-unknown", unknown, moment=moment)
     placement = vm.placement.value if vm.placement else None
     if placement and (settled := _by_ending(vm.spec, vm.placement, spec, placement, moment)):
         return settled
@@ -94,15 +94,15 @@ def decide_stopped(vm: VmView, ground: Field, moment: Moment) -> Decision:
 
 def _settle_as_found(vm: VmView, ground: Field) -> Decision:
     assert vm.spec
-    if unsettled := _unsettled(vm, ground):
-        return Decision(waiting=Waiting(vm=vm.name, text=unsettled), retry_in_s=1.0)
+    if unknown := unsettled(vm, ground):
+        return Decision(waiting=Waiting(vm=vm.name, text=unknown), retry_in_s=1.0)
     reason = Reason(rule="adding-a-vm-starts-nothing", text="it was added and runs nowhere; start it with: vm start")
     return Decision(
         steps=(SettleDesired(vm=vm.name, expected=vm.spec.modified, desired=Desired.STOPPED, reason=reason),)
     )
 
 
-def _unsettled(vm: VmView, ground: Field) -> str:
+def unsettled(vm: VmView, ground: Field) -> str:
     """Unknown is not absent: what must be known before a vm is started that nobody holds. '' when all is known."""
     for seen in ground.snapshot.observations(vm):
         if seen.second:
@@ -355,6 +355,8 @@ def decide_held(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
     verdict = ground.verdicts[held.node]
     if not verdict.is_alive:
         return NOTHING  # suspected: what was seen there may be of the past
+    if held.deed is not None and held.deed.is_pending:
+        return NOTHING  # an operator has its guest boot again just now
     if verdict.condition in (Condition.MAINTENANCE, Condition.LEAVING):
         return _drain(vm, held, ground, moment, verdict.refusal)
     return _failback(vm, held, ground, moment)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from vmha.model.ids import Epoch, NodeName, Revision, SessionId, VmName
+from vmha.model.ids import CauseId, Epoch, NodeName, Revision, SessionId, VmName
 from vmha.model.records import (
     Candidate,
     FenceRecord,
@@ -15,6 +15,7 @@ from vmha.model.records import (
 from vmha.model.vm import Desired, VmSpec
 from vmha.policy import transitions
 from vmha.policy.exclusive import IS_EXCLUSIVE
+from vmha.policy.hands_off import HandsOff, forbids_start
 from vmha.policy.placement import Choice, Field
 from vmha.policy.snapshot import Moment, VmView
 from vmha.policy.steps import Change, PlacementStep, SettleDesired, Step, Waiting
@@ -127,6 +128,8 @@ def place(
     receiver: NodeName | None = None,
 ) -> Decision:
     """The step, conditional on the receiver's session being the one that was judged; its load counts from now on."""
+    if kind is not Change.MIGRATE and (off := forbids_start(vm, new, ground.snapshot)):
+        return wait_for_the_end(vm, off, "", ground.wall)
     node = receiver or new.node
     assert node
     beat = ground.snapshot.nodes[node].beat
@@ -169,6 +172,18 @@ def wait(vm: VmView, rule: str, text: str, choice: Choice | None = None, *, mome
         return Decision(waiting=waiting, retry_in_s=retry)
     step = change(vm, Change.NOTE, transitions.note(vm.name, held, reason, moment.wall)).steps
     return Decision(steps=step, waiting=waiting, retry_in_s=retry)
+
+
+def wait_for_the_end(vm: VmView, off: HandsOff, more: str, wall: float) -> Decision:
+    """Say so, once, where ``vm why`` reads it; the end of the hold is a change, and wakes whoever plans."""
+    text = f"{off.text}{more}"
+    waiting = Waiting(vm=vm.name, text=text)
+    held = vm.placement.value if vm.placement else None
+    if held and (held.reason.rule, held.reason.text) == (off.rule, text):
+        return Decision(waiting=waiting)
+    reason = Reason(rule=off.rule, text=text, cause=held.reason.cause if held else CauseId(""))
+    step = change(vm, Change.NOTE, transitions.note(vm.name, held, reason, wall)).steps
+    return Decision(steps=step, waiting=waiting)
 
 
 def _gist(reason: Reason) -> tuple[tuple[str, bool | str], ...]:

@@ -7,6 +7,7 @@ from vmha.model.ids import Epoch, NodeName, VmName
 from vmha.model.migration import MigrationProgress, Moved
 from vmha.model.records import Candidate, HealthState, Phase, Placement, SeenState
 from vmha.model.vm import Desired
+from vmha.policy.hands_off import FROZEN, PAUSED
 from vmha.policy.membership import Condition, Verdict
 from vmha.policy.proofs import proofs_awaited
 from vmha.policy.reservation import memory_of
@@ -18,6 +19,8 @@ WAITING_RULES = (
     "its-whereabouts-are-unknown",
     "it-ends-again-and-again",
     "what-it-needs-is-not-ready",
+    FROZEN,
+    PAUSED,
 )
 
 
@@ -60,6 +63,7 @@ class VmSummary:
     health_text: str = ""
     migration: MigrationProgress | None = None
     moved: Moved | None = None
+    frozen: str = ""  # by whom and why
 
 
 def summarize(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict]) -> VmSummary:
@@ -92,6 +96,7 @@ def summarize(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict])
         progress=next((o.progress for o in seen if o.progress), str(under_way or "")),
         migration=under_way,
         moved=placement.moved if placement else None,
+        frozen=vm.freeze.value.in_words if vm.freeze else "",
     )
 
 

@@ -40,6 +40,7 @@ from vmha.policy.steps import (
     SettleHistory,
     Step,
     Waiting,
+    WriteHold,
 )
 
 HORIZON_S = 3600.0
@@ -207,6 +208,13 @@ def carry_out(snapshot: Snapshot, step: Step, *, wall: float) -> Snapshot:
             return replace(snapshot, removed=_with(snapshot.removed, step.record.id, new))
         case ForgetRemoved():
             return replace(snapshot, removed=_without(snapshot.removed, step.id))
+        case WriteHold():
+            hold = _stored(step.hold, snapshot) if step.hold else None
+            if step.vm is None:
+                return replace(snapshot, pause=hold)
+            frozen = _with(snapshot.frozen, step.vm, hold) if hold else _without(snapshot.frozen, step.vm)
+            vm = replace(snapshot.vms.get(step.vm) or VmView(name=step.vm), freeze=hold)
+            return replace(snapshot, frozen=frozen, vms=_with(snapshot.vms, step.vm, vm))
     assert_never(step)
 
 

@@ -317,10 +317,10 @@ def _fence(view: NodeView, vms: list[VmName], silence: float, *, vanished: bool)
 
 
 def nodes_with_claims(snapshot: Snapshot) -> dict[NodeName, list[VmName]]:
-    """Nodes that hold vms, or may: only those are worth cutting the power of."""
+    """Nodes that hold vms, or may: only those are worth cutting the power of. Nobody waits for one that is frozen."""
     burdened: dict[NodeName, list[VmName]] = {}
     for name, vm in snapshot.vms.items():
-        if vm.placement and vm.placement.value.phase not in (Phase.STOPPED, Phase.DEPARTED):
+        if vm.placement and not vm.freeze and vm.placement.value.phase not in (Phase.STOPPED, Phase.DEPARTED):
             placement = vm.placement.value
             for node in {placement.node, placement.target} - {None}:
                 assert node

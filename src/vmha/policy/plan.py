@@ -15,7 +15,9 @@ from vmha.policy.decide import (
     decide_unmanaged,
 )
 from vmha.policy.decision import NOTHING, Decision
+from vmha.policy.hands_off import end_holds, hands_off, is_paused, pause_of
 from vmha.policy.membership import MASS_LOSS_PATIENCE, Verdict, fence_and_evict, is_mass_loss, judge
+from vmha.policy.on_hold import call_back_start, decide_on_hold
 from vmha.policy.placement import Field, survey
 from vmha.policy.removed import tidy_removed
 from vmha.policy.requests import decide_request, open_requests, tidy
@@ -38,13 +40,15 @@ def plan(snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict] |
         )
     verdicts = judge_all(snapshot, moment) if verdicts is None else verdicts
     braked = is_braked(snapshot, moment, verdicts)
-    fence_steps, fence_wake = fence_and_evict(snapshot, moment, verdicts, braked=braked)
+    fence_steps, fence_wake = fence_and_evict(snapshot, moment, verdicts, braked=braked or is_paused(snapshot))
     ground = survey(snapshot, verdicts, moment.wall)
     by_vm, about_nodes = open_requests(ground)
 
-    steps: list[Step] = [*fence_steps, *tidy(ground, moment), *tidy_removed(snapshot)]
-    waiting: list[Waiting] = []
-    wakes = [] if fence_wake is None else [fence_wake]
+    hold_steps, hold_wake = end_holds(snapshot, moment)
+
+    steps: list[Step] = [*fence_steps, *hold_steps, *tidy(ground, moment), *tidy_removed(snapshot)]
+    waiting: list[Waiting] = [Waiting(vm=VmName(""), text=off.text)] if (off := pause_of(snapshot)) else []
+    wakes = [wake for wake in (fence_wake, hold_wake) if wake is not None]
     evicted = {step.session for step in fence_steps if isinstance(step, EvictSession)}
     for request in about_nodes:
         asked = _steps_of(decide_request(request, None, ground, moment))
@@ -109,6 +113,9 @@ def decide(vm: VmView, request: Request | None, ground: Field, moment: Moment) -
     """The phase of the placement is the table of contents."""
     if vm.spec is None and request is None:
         return decide_unmanaged(vm, ground, moment)
+    if off := hands_off(vm, ground.snapshot):
+        is_lost = vm.placement is not None and _holder_is_gone(vm, ground)
+        return decide_on_hold(vm, request, off, ground, moment, is_lost=is_lost)
     if request is not None:
         asked = decide_request(request, vm, ground, moment)
         if asked is not None:
@@ -121,6 +128,8 @@ def decide(vm: VmView, request: Request | None, ground: Field, moment: Moment) -
     if placement.phase is Phase.DEPARTED:
         return decide_departed(vm, ground, moment)
     if placement.phase is Phase.ASSIGNED:
+        if called_back := call_back_start(vm, placement, ground, moment):
+            return called_back
         return decide_assigned(vm, placement, ground, moment)
     if _holder_is_gone(vm, ground):
         return decide_lost(vm, placement, ground, moment)

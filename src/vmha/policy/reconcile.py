@@ -22,6 +22,7 @@ class Action(StrEnum):
     TAG = "tag"  # it runs here and is held here: its metadata must say so
     MEASURE = "measure"  # it has arrived and was let go: what did that take?
     STOP = "stop"
+    DEED = "deed"  # something is to be done, once, to the guest that runs here
     MIGRATE = "migrate"
     HAND_OVER = "hand-over"  # gone from here, complete at the target
     KEEP = "keep"  # the migration failed, or is called off, and the guest is here
@@ -215,6 +216,8 @@ def _held(placement: Placement, local: Local | None, attempt: Attempt) -> Action
             return Action.CLEAR
         case SeenState.RUNNING | SeenState.PAUSED if local.epoch != placement.epoch and not local.migrating:
             return Action.TAG
+        case SeenState.RUNNING if placement.deed is not None and placement.deed.is_pending and not local.migrating:
+            return Action.DEED
         case SeenState.RUNNING if attempt.is_unwell and not local.migrating:
             return Action.END_UNWELL
         case SeenState.RUNNING | SeenState.PAUSED if placement.arrival and not (placement.moved or attempt.measured):
@@ -309,3 +312,19 @@ def _elsewhere(placement: Placement, local: Local | None, attempt: Attempt, me: 
     if local.epoch is not None and local.epoch > placement.epoch + 1:
         return Action.NOTHING  # from a later agreement than the one read here
     return Action.CLEAR
+
+
+def under_hold(action: Action, placement: Placement | None, local: Local | None) -> Action:
+    """What is left of an action while the vm is frozen, or the cluster paused: nothing begins.
+
+    A migration that has not begun is given up. What a crashed guest left is kept, for whoever wants to look at it.
+    """
+    match action:
+        case Action.START | Action.DEED | Action.END_UNWELL:
+            return Action.NOTHING
+        case Action.MIGRATE:
+            return Action.KEEP
+        case Action.CLEAR if placement is not None and placement.phase is Phase.HELD:
+            is_its_rest = local is not None and local.state is SeenState.CRASHED and local.epoch == placement.epoch
+            return Action.NOTHING if is_its_rest else action
+    return action

@@ -20,27 +20,23 @@ from vmha.model.records import (
     SeenState,
     Verb,
 )
+from vmha.model.restart import IN_PLACE, DeedStage
 from vmha.model.settings import Proof
 from vmha.model.vm import Desired
 from vmha.policy import transitions
 from vmha.policy.cancel import decide_cancel
 from vmha.policy.decision import Decision, change, place, why_there
 from vmha.policy.dependencies import waits_for
+from vmha.policy.hands_off import forbids_request, hold_ages
 from vmha.policy.limits import no_start
 from vmha.policy.membership import former_sessions
 from vmha.policy.migrations import begin_migration, pick, refused, try_elsewhere
 from vmha.policy.placement import Field, choose, left_of
 from vmha.policy.removed import sessions_waited_for, unresolved
+from vmha.policy.restart import begin_restart, conclude_in_place, give_up
 from vmha.policy.snapshot import Moment, Snapshot, VmView
-from vmha.policy.steps import (
-    AnswerRequest,
-    Change,
-    EvictSession,
-    ForgetProof,
-    ForgetRemoved,
-    ForgetRequest,
-    Step,
-)
+from vmha.policy.start_on import STARTS, decide_start
+from vmha.policy.steps import AnswerRequest, Change, EvictSession, ForgetProof, ForgetRemoved, ForgetRequest, Step
 
 PROOFS_KEPT_S = 7 * 86400.0
 PROOFS_KNOWN_S = 3600.0
@@ -71,6 +67,7 @@ def aging(snapshot: Snapshot) -> Iterator[str]:
     """What ``Moment.known_s`` is to be counted for."""
     yield from map(_request, snapshot.requests)
     yield from map(_proof, snapshot.fenced)
+    yield from hold_ages(snapshot)
     for name, outcome in snapshot.outcomes.items():
         if outcome.progress is not Progress.RUNNING:
             yield _outcome(name)
@@ -127,6 +124,10 @@ def decide_request(request: Request, vm: VmView | None, ground: Field, moment: M
     if placement is None or placement.operation != request.id:
         if _is_too_old(request, moment):
             return answer(Progress.FAILED, "it expired before it could begin")
+        if off := forbids_request(request, vm, ground.snapshot):
+            return answer(Progress.REJECTED, f"{vm.name}: {off.in_full}")
+        if request.verb in STARTS:
+            return decide_start(request, vm, placement, ground, moment, answer)
         return _begin(request, vm, placement, ground, moment, answer)
     return _go_on(request, vm, placement, ground, moment, answer)
 
@@ -162,7 +163,7 @@ def _begin(
                 return answer(Progress.REJECTED, f"{refused(request, choice)}; it was not stopped", choice.candidates)
             text = f"relocation to {choice.node} asked for by {request.author}"
         case _:
-            text = f"restart asked for by {request.author}"
+            return begin_restart(request, vm, placement, ground, moment, answer)
     reason = Reason(rule=f"operator-asked-to-{request.verb}", text=text)
     stop = change(vm, Change.STOP, transitions.ask_stop(placement, reason, moment.wall, operation=request.id))
     return Decision(steps=(*stop.steps, *answer(Progress.RUNNING, "stopping it").steps))
@@ -176,6 +177,10 @@ def _go_on(
         case Phase.STOPPED:
             return _start_again(request, vm, placement, ground, moment, answer)
         case Phase.HELD:
+            if request.kind in IN_PLACE:
+                if placement.deed and placement.deed.stage is DeedStage.ASKED and _is_too_old(request, moment):
+                    return give_up(request, vm, placement, answer)
+                return conclude_in_place(request, vm, placement, moment, answer)
             return _conclude(request, vm, placement, ground, moment, answer)
         case Phase.DEPARTED:
             return answer(Progress.FAILED, f"{vm.name} has departed: {placement.ended_why}")

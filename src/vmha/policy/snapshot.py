@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from vmha.model.holds import Hold
 from vmha.model.ids import NodeName, RequestId, Revision, SessionId, VmName
 from vmha.model.records import (
     BeatRecord,
@@ -66,6 +67,7 @@ class VmView:
     name: VmName
     spec: Stored[VmSpec] | None = None
     placement: Stored[Placement] | None = None
+    freeze: Stored[Hold] | None = None
     seen: Mapping[NodeName, Observation] = field(default_factory=dict)
 
 
@@ -77,6 +79,8 @@ class Snapshot:
     config: ClusterConfig = field(default_factory=ClusterConfig)
     leader: Stored[LeaderRecord] | None = None
     history: Stored[HistoryRecord] | None = None
+    pause: Stored[Hold] | None = None
+    frozen: Mapping[VmName, Stored[Hold]] = field(default_factory=dict)
     domains: Mapping[str, FailoverDomain] = field(default_factory=dict)
     nodes: Mapping[NodeName, NodeView] = field(default_factory=dict)
     vms: Mapping[VmName, VmView] = field(default_factory=dict)

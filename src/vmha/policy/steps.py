@@ -7,6 +7,7 @@ read it, and whatever else the step requires. A stale decision can therefore onl
 from dataclasses import dataclass
 from enum import StrEnum
 
+from vmha.model.holds import Hold
 from vmha.model.ids import NodeName, RequestId, Revision, SessionId, VmName
 from vmha.model.records import Candidate, HistoryRecord, Outcome, Placement, Reason, RemovedVm
 from vmha.model.settings import Proof
@@ -23,6 +24,7 @@ class Change(StrEnum):
     STOP = "stop"  # the holder is to end it
     MIGRATE = "migrate"  # the holder is to send it to a target
     CANCEL = "cancel"  # the holder is to call a migration off
+    DEED = "guest"  # the holder is to do something to the guest, once; its QEMU goes on
     DISOWN = "disown"  # no longer managed: forget it, touch nothing
     RELEASE = "release"  # its holder's session is fenced and it is not wanted running
     NOTE = "note"  # nothing moves: why it waits has changed
@@ -112,6 +114,16 @@ class SettleHistory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WriteHold:
+    """The freeze of ``vm`` (None: the pause) as it is by now; ``hold`` None: it is over, and ``text`` says why."""
+
+    vm: VmName | None
+    expected: Revision
+    hold: Hold | None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRequest:
     outcome: Outcome
 
@@ -151,6 +163,7 @@ Step = (
     | GiveBackStorage
     | SettleDesired
     | SettleHistory
+    | WriteHold
     | AnswerRequest
     | ForgetRequest
     | ForgetProof

@@ -10,6 +10,7 @@ from dataclasses import replace
 from vmha.model.ids import Epoch, NodeName, RequestId, Revision, SessionId, VmName
 from vmha.model.migration import Moved
 from vmha.model.records import Failure, Phase, Placement, Reason, RunEnd, SavedImage
+from vmha.model.restart import GuestDeed
 from vmha.model.vm import MigrationStyle
 
 REMEMBERED_FAILURES = 16
@@ -104,7 +105,13 @@ def withdraw(placement: Placement, reason: Reason, wall: float, failure: Failure
 
 def ask_stop(placement: Placement, reason: Reason, wall: float, operation: RequestId | None = None) -> Placement:
     assert placement.phase is Phase.HELD
-    return replace(placement, phase=Phase.STOPPING, reason=reason, since=wall, operation=operation)
+    return replace(placement, phase=Phase.STOPPING, reason=reason, since=wall, operation=operation, deed=None)
+
+
+def ask_deed(placement: Placement, deed: GuestDeed) -> Placement:
+    """Where it runs, and why, stays as it is."""
+    assert placement.phase is Phase.HELD
+    return replace(placement, deed=deed, operation=deed.operation)
 
 
 def ask_migration(
@@ -123,6 +130,7 @@ def ask_migration(
         placement,
         phase=Phase.MIGRATING,
         target=target,
+        deed=None,
         style=style,
         reason=reason,
         since=wall,
@@ -213,6 +221,8 @@ def release(
         arrival=False,
         since=wall,
         last_node=placement.node,
+        by_force=False,
+        deed=None,
         ended=ended,
         ended_why=why,
         failures=failures,

@@ -175,6 +175,9 @@ class _Chaos:
             host.power_on()
             host.start_agent()
             await self._quietly(f"undrain {name}", partial(hands.undrain, name))
+        await self._quietly("resume", hands.resume)
+        for vm in self._stage.vms:
+            await self._quietly(f"unfreeze {vm}", partial(hands.unfreeze, vm))
         await self._resume_what_a_hand_paused()
         await asyncio.sleep(2 * self._schedule.timing.dead_after_s)
 

@@ -1,6 +1,8 @@
 """Faults of guests and migrations, what hands do on hosts, and what operators ask for."""
 
 from vmha.hypervisor.port import DomainState
+from vmha.model.holds import PauseMode
+from vmha.model.restart import RestartKind
 from vmha.model.vm import Handover
 from vmha.sim.fault import Fault, Takes
 from vmha.sim.hands import domain_xml
@@ -42,7 +44,7 @@ async def _disable(stage: Stage, step: Step) -> None:
 
 
 async def _restart(stage: Stage, step: Step) -> None:
-    await stage.hands.restart(step.vm)
+    await stage.hands.restart(step.vm, tuple(RestartKind)[int(step.number)])
 
 
 async def _migrate(stage: Stage, step: Step) -> None:
@@ -59,6 +61,21 @@ async def _call_off(stage: Stage, vm: str) -> None:
 
 async def _relocate(stage: Stage, step: Step) -> None:
     await stage.hands.relocate(step.vm, None)
+
+
+async def _freeze(stage: Stage, step: Step) -> None:
+    stage.hold(f"frozen {step.vm}", step.for_s, lambda: stage.hands.unfreeze(step.vm))
+    await stage.hands.freeze(step.vm)
+
+
+async def _pause_starts(stage: Stage, step: Step) -> None:
+    stage.hold("paused", step.for_s, stage.hands.resume)
+    await stage.hands.pause(PauseMode.STARTS)
+
+
+async def _pause_all(stage: Stage, step: Step) -> None:
+    stage.hold("paused", step.for_s, stage.hands.resume)
+    await stage.hands.pause(PauseMode.ALL)
 
 
 # --- what goes wrong
@@ -168,7 +185,16 @@ OF_VMS: tuple[Fault, ...] = (
         do=_disable,
         about="an operator disables a vm, and enables it later",
     ),
-    Fault(name="restart", kind="operator", weight=0.7, takes=_VM, do=_restart, about="an operator restarts a vm"),
+    Fault(
+        name="restart",
+        kind="operator",
+        weight=0.7,
+        takes=_VM,
+        number=(0.3, 3.4),
+        counts=True,
+        do=_restart,
+        about="an operator restarts a vm: 0 stop-start, 1 reboot, 2 reset, 3 hard",
+    ),
     Fault(
         name="migrate",
         kind="operator",
@@ -185,6 +211,31 @@ OF_VMS: tuple[Fault, ...] = (
         takes=_VM,
         do=_relocate,
         about="an operator asks for a stop and a start elsewhere",
+    ),
+    Fault(
+        name="vm-frozen",
+        kind="hold",
+        weight=0.5,
+        takes=_VM,
+        for_s=(0.5, 8),
+        do=_freeze,
+        about="an operator freezes a vm, and unfreezes it later",
+    ),
+    Fault(
+        name="pause-starts",
+        kind="hold",
+        weight=0.03,
+        for_s=(0.3, 2),
+        do=_pause_starts,
+        about="an operator pauses all starts, and resumes later",
+    ),
+    Fault(
+        name="pause-all",
+        kind="hold",
+        weight=0.03,
+        for_s=(0.3, 2),
+        do=_pause_all,
+        about="an operator pauses the whole cluster, and resumes later",
     ),
     Fault(
         name="start-fails",

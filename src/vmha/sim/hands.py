@@ -12,12 +12,14 @@ from vmha.hypervisor.fabric_state import Guest
 from vmha.hypervisor.port import DomainState
 from vmha.model.domain_xml import default_uuid, parse_domain
 from vmha.model.errors import Refused
+from vmha.model.holds import PauseMode
 from vmha.model.ids import NodeName
 from vmha.model.keys import encode
 from vmha.model.records import Request, Verb
+from vmha.model.restart import RestartKind
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import Desired, FailoverDomain, FenceDeviceSpec, MigrationStyle, NodeSpec
-from vmha.operator import nodes, vms
+from vmha.operator import holds, nodes, vms
 from vmha.operator.client import OperatorClient
 from vmha.operator.domains import add_domain
 from vmha.operator.requests import submit
@@ -116,17 +118,32 @@ class Hands:
     async def remove(self, vm: str) -> None:
         await vms.remove_vm(self.operator, vm)
 
+    async def freeze(self, vm: str, *, for_s: float = 0.0) -> None:
+        await holds.freeze(self.operator, vm, reason="hands off", for_s=for_s)
+
+    async def unfreeze(self, vm: str) -> None:
+        await holds.unfreeze(self.operator, vm)
+
+    async def pause(self, mode: PauseMode, *, for_s: float = 0.0) -> None:
+        await holds.pause(self.operator, mode, reason="hands off", for_s=for_s)
+
+    async def resume(self) -> None:
+        await holds.resume(self.operator)
+
     async def migrate(self, vm: str, to: str | None, *, style: MigrationStyle | None = None) -> Request:
         return await submit(self.operator, Verb.MIGRATE, vm=vm, node=to, style=style)
 
     async def cancel_migration(self, vm: str) -> Request:
         return await submit(self.operator, Verb.CANCEL, vm=vm)
 
+    async def start_on(self, vm: str, node: str) -> Request:
+        return await submit(self.operator, Verb.ENABLE, vm=vm, node=node)
+
     async def relocate(self, vm: str, to: str | None) -> Request:
         return await submit(self.operator, Verb.RELOCATE, vm=vm, node=to)
 
-    async def restart(self, vm: str) -> Request:
-        return await submit(self.operator, Verb.RESTART, vm=vm)
+    async def restart(self, vm: str, kind: RestartKind | None = None) -> Request:
+        return await submit(self.operator, Verb.RESTART, vm=vm, kind=kind)
 
     async def confirm_gone(self, vm: str) -> Request:
         return await submit(self.operator, Verb.CONFIRM_GONE, vm=vm)

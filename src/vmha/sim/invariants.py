@@ -10,6 +10,7 @@ Checked at every instant, in the order in which things happened:
 * an evicted session's guests do not run, at its eviction or later;
 * a claim is held by the session that beats on its node, and leaves it by its own word or with a proof on record;
 * what a leader writes is written by the holder of the leader key;
+* nothing is begun with a vm that is frozen, or while the cluster is paused (``hands_off``);
 
 and at the end: every vm that is wanted running runs, or the store says what it waits for.
 
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vmha.hypervisor.fabric_state import Deed, Fact
+from vmha.sim.hands_off import Holds
 from vmha.sim.record import CommitLine, Written
 
 LEADERS_KINDS = frozenset(
@@ -39,6 +41,8 @@ LEADERS_KINDS = frozenset(
         "fencing",
         "fenced",
         "settled",
+        "unfrozen",
+        "resumed",
     }
 )
 _CLAIMED = ("held", "stopping", "migrating")
@@ -49,6 +53,8 @@ _WAITING_RULES = (
     "its-whereabouts-are-unknown",
     "it-ends-again-and-again",
     "what-it-needs-is-not-ready",
+    "it-is-frozen",
+    "the-cluster-is-paused",
 )
 
 Json = dict[str, Any]
@@ -82,6 +88,7 @@ class _State:
     removed: set[str] = field(default_factory=set)  # vms whose guests are nobody's, and guarded by nobody
     leader: str | None = None
     ran_under: dict[str, int] = field(default_factory=dict)  # the highest epoch a vm's guests have run under
+    holds: Holds = field(default_factory=Holds)
     found: list[Violation] = field(default_factory=list)
 
     def report(self, at_s: float, law: str, text: str) -> None:
@@ -179,6 +186,8 @@ def _take_commit(state: _State, line: CommitLine, ended: set[tuple[str, str]]) -
             text = f"{entry['by']} wrote '{entry['kind']}' of {entry['vm']} while {state.leader} held the leader key"
             state.report(line.at_s, "only-the-leader-leads", text)
     writer = entries[0]["by"] if entries else None
+    for text in state.holds.take(line.written, {entry["vm"]: entry["kind"] for entry in entries if entry["vm"]}):
+        state.report(line.at_s, "hands-off", text)
     for written in line.written:
         if written.key == "leader":
             state.leader = written.read().get("node")

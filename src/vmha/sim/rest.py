@@ -98,6 +98,8 @@ class Observer:
             if isinstance(step, PlacementStep | AnswerRequest):
                 return f"a step is planned: {step}"
         for waiting in made.waiting:
+            if not waiting.vm:
+                continue  # something of the whole cluster
             wanted = snapshot.vms[waiting.vm].spec
             resting = "after a rest" in waiting.text or any(
                 candidate.refusal.startswith("failed to start") for candidate in waiting.candidates

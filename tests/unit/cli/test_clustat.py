@@ -14,6 +14,7 @@ from vmha.model.ids import NodeName
 from vmha.model.records import Phase, Reason, RunEnd, SeenState
 from vmha.model.vm import Desired
 from vmha.operator import vms
+from vmha.operator.holds import freeze
 from vmha.operator.rgmanager.answers import RgState, rg_state
 from vmha.policy.explain import VmState
 
@@ -114,6 +115,13 @@ async def test_xml_has_what_scripts_read(cluster: Cluster) -> None:
     }
     assert (groups["vm:out"]["owner"], groups["vm:out"]["last_owner"]) == ("none", "none")
     assert "vm:stray" not in groups
+
+
+async def test_frozen_service_bears_its_flag_in_every_form(cluster: Cluster) -> None:
+    await freeze(cluster.client, "held")
+    assert "started [Z]" in (await shown(cluster, "-s", "vm:held"))[0]
+    assert "  Flags           : frozen (1)" in (await shown(cluster, "-l", "-s", "vm:held"))[0]
+    assert 'flags="1" flags_str="frozen"' in (await shown(cluster, "-x", "-s", "vm:held"))[0]
 
 
 async def test_long_form(cluster: Cluster) -> None:

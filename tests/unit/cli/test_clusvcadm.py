@@ -128,12 +128,13 @@ def test_a_vm_is_named_with_or_without_its_kind(group: str, vm: str | None) -> N
         ("-M vm:web -m hh", 1, "'hh' not in membership list", ""),
         ("-M vm:off -m h2", 250, "Trying to migrate vm:off to h2...Temporary failure; try again", "off is stopped"),
         ("-M vm:gone -m h2", 250, "Temporary failure; try again", "gone is disabled"),
-        ("-Z vm:web", 248, "Local machine freezing vm:web...Invalid operation for resource", "can not freeze"),
-        ("-U vm:web", 248, "Local machine unfreezing vm:web...Invalid operation for resource", "can not freeze"),
+        ("-Z vm:web", 0, "Local machine freezing vm:web...Success", ""),
+        ("-U vm:web", 0, "Local machine unfreezing vm:web...Success", ""),
+        ("-Z vm:wbe", 252, "Service does not exist", "did you mean web"),
         ("-c vm:web", 0, "Service is already running", ""),
         ("-c vm:off", 248, "Invalid operation for resource", "no parts"),
-        ("-l", 1, "Lock operation failed", "no lock of all starts yet"),
-        ("-u", 1, "Lock operation failed", "no lock of all starts yet"),
+        ("-l", 0, "Resource groups locked", ""),
+        ("-u", 0, "Resource groups unlocked", ""),
         ("-S", 0, "Resource groups unlocked", ""),
         ("-e vm:still", 0, "Service is already running", ""),
         ("-M vm:still -m h2", 250, "Temporary failure; try again", "still is paused"),
@@ -155,9 +156,41 @@ async def test_texts_and_exit_codes(
     assert all(line.startswith("clusvcadm: ") for line in explained.splitlines())
 
 
+@pytest.mark.parametrize("verb", ["-e", "-d", "-s", "-r", "-R", "-M", "-c"])
+async def test_a_frozen_vm_refuses_every_verb_and_nothing_is_written(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    await said(cluster, capsys, "-Z", "vm:web")
+    before = cluster.contents()
+    target = ["-m", "h2"] if verb == "-M" else []
+    code, out, err = await said(cluster, capsys, verb, "vm:web", *target)
+    assert (code, "Failure: Service is frozen" in out) == (245, True)
+    assert "frozen by operator; lift it with: vmha vm unfreeze web" in err
+    assert cluster.contents() == before
+    await said(cluster, capsys, "-U", "vm:web")
+    assert (await said(cluster, capsys, "-e", "vm:web"))[0] == 0
+
+
+async def test_the_lock_is_kept_in_the_store_and_refuses_starts_only(
+    cluster: Cluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (await said(cluster, capsys, "-S"))[1] == "Resource groups unlocked\n"
+    await said(cluster, capsys, "-l")
+    code, out, err = await said(cluster, capsys, "-S")
+    assert (code, out) == (0, "Resource groups locked\n")
+    assert "starts are paused in the whole cluster by operator: locked by clusvcadm" in err
+    for args in ("-e vm:off", "-r vm:web"):
+        code, out, err = await said(cluster, capsys, *args.split())
+        assert (code, "Temporary failure; try again" in out, "vmha resume" in err) == (250, True, True)
+    assert (await said(cluster, capsys, "-e", "vm:web"))[0] == 0
+    assert (await said(cluster, capsys, "-d", "vm:off"))[0] == 0
+    await said(cluster, capsys, "-u")
+    assert (await said(cluster, capsys, "-S"))[1] == "Resource groups unlocked\n"
+
+
 async def test_what_is_refused_changes_nothing(cluster: Cluster, capsys: pytest.CaptureFixture[str]) -> None:
     before = cluster.contents()
-    refused = ("-e vm:wbe", "-e vm:off -m h4", "-r vm:gone", "-M vm:off -m h2", "-Z vm:web", "-l", "-M vm:web -m h3")
+    refused = ("-e vm:wbe", "-e vm:off -m h4", "-r vm:gone", "-M vm:off -m h2", "-M vm:web -m h3")
     for args in refused:
         await said(cluster, capsys, *args.split())
     assert cluster.contents() == before

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support.clusters import KEYS, LOST_S, SUSPECT_S, Book, cluster
 from vmha.model.health import Probe
+from vmha.model.holds import Hold, PauseMode
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Failure, Health, HealthState, Phase, Placement, RemovedVm, RunEnd, SeenState, Verb
 from vmha.model.relations import Dependency, Need
@@ -182,7 +183,7 @@ class Life:
         if vm not in self.book.snapshot().vms or self.book.snapshot().vms[VmName(vm)].spec is None:
             self.book.vm(vm)  # added again
             return
-        match self.draw(st.integers(0, 3)):
+        match self.draw(st.integers(0, 5)):
             case 0:
                 verb = self.draw(st.sampled_from([Verb.MIGRATE, Verb.CANCEL, Verb.RELOCATE, Verb.RESTART]))
                 self.book.request(verb, name=f"r{self.serial}", vm=vm, node=node)
@@ -192,10 +193,22 @@ class Life:
                 name, uuid = f"{vm}.{self.serial}", self.book.spec(vm).uuid
                 self.book.put(KEYS.removed(name), RemovedVm(id=name, vm=VmName(vm), uuid=uuid, at=0.0))
                 self.book.delete(KEYS.vm_spec(VmName(vm)))
+            case 3:
+                self.hold(KEYS.freeze(VmName(vm)))
+            case 4:
+                self.hold(KEYS.pause)
             case _:
                 spec = self.book.spec(vm)
                 desired = self.draw(st.sampled_from([Desired.RUNNING, Desired.STOPPED, Desired.DISABLED]))
                 self.book.put(KEYS.vm_spec(VmName(vm)), spec.model_copy(update={"desired": desired}))
+
+    def hold(self, key: str) -> None:
+        """Put down, or lifted."""
+        for_s = self.draw(st.sampled_from([None, 0.0, 30.0, 600.0]))
+        if for_s is None:
+            self.book.delete(key)
+        else:
+            self.book.put(key, Hold(author="ann", for_s=for_s, mode=self.draw(st.sampled_from(PauseMode))))
 
     def time_passes(self) -> None:
         self.book.clock.at += self.draw(st.sampled_from([0.5, 10.0, 120.0]))

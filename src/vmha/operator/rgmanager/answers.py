@@ -20,6 +20,7 @@ class Answer(Enum):
     DEPEND = (-7, "Operation violates dependency rule")
     INVALID = (-8, "Invalid operation for resource")
     RUNNING = (-10, "Service is already running")
+    FROZEN = (-11, "Failure: Service is frozen")
     NO_NODE = (-12, "Target node dead / nonexistent")
     WARNING = (-19, "Warning; see system logs")
     STAYS = (-17, "Failed; service running on original owner")

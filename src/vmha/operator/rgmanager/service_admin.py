@@ -5,13 +5,13 @@ failover domain says, a disabled vm stays disabled whatever becomes of its node.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Verb
 from vmha.model.vm import Desired
-from vmha.operator import vms
+from vmha.operator import holds, vms
 from vmha.operator.client import OperatorClient
 from vmha.operator.errors import OperationFailed, RefusedByCluster, TimedOut, UnknownName, unknown_name
 from vmha.operator.follow import Goal, request_ended, vm_is, wait
@@ -19,6 +19,7 @@ from vmha.operator.overview import Overview, overview
 from vmha.operator.requests import submit
 from vmha.operator.rgmanager.answers import Answer
 from vmha.policy.explain import VmState, VmSummary
+from vmha.policy.hands_off import hands_off, is_paused, pause_of
 from vmha.policy.snapshot import Snapshot
 
 START_S = 300.0
@@ -91,6 +92,8 @@ class _Admin:
             return await self._no_such_vm()
         if before.state is VmState.DEPARTED and action in (Action.ENABLE, Action.RELOCATE, Action.RESTART):
             return Reply(answer=Answer.ABORT, detail=f"{self.vm} has departed: {before.reason}. {self._confirm()}")
+        if refusal := await self._on_hold(action, before):
+            return refusal
         match action:
             case Action.ENABLE:
                 return await self._enable(before)
@@ -102,33 +105,48 @@ class _Admin:
                 return await self._start_again(action, before)
             case Action.MIGRATE:
                 return await self._migrate(before)
-            case Action.FREEZE | Action.UNFREEZE:
-                return Reply(answer=Answer.INVALID, detail="vmha can not freeze a vm yet")
+            case Action.FREEZE:
+                await holds.freeze(self.client, self.vm)
+                return Reply(answer=Answer.SUCCESS, node=before.node)
+            case Action.UNFREEZE:
+                await holds.unfreeze(self.client, self.vm)
+                return Reply(answer=Answer.SUCCESS, node=before.node)
             case Action.CONVALESCE:
                 if before.state is VmState.RUNNING:
                     return Reply(answer=Answer.RUNNING, node=before.node)
                 return Reply(answer=Answer.INVALID, detail="a vm has no parts that could fail by themselves")
+
+    async def _on_hold(self, action: Action, before: VmSummary) -> Reply | None:
+        """To RGManager a frozen service refused everything, and a locked cluster whatever needs a start."""
+        if action in (Action.FREEZE, Action.UNFREEZE):
+            return None
+        snapshot = await self.client.read()
+        if before.frozen:
+            off = hands_off(snapshot.vms[before.name], snapshot)
+            return Reply(answer=Answer.FROZEN, detail=off.in_full if off else "")
+        needs_start = action is Action.RELOCATE or (action is Action.ENABLE and before.state not in _RUNS)
+        if snapshot.pause and (is_paused(snapshot) or needs_start) and action is not Action.CONVALESCE:
+            off = pause_of(snapshot)
+            return Reply(answer=Answer.AGAIN, detail=off.in_full if off else "")
+        return None
 
     # --- verbs
 
     async def _enable(self, before: VmSummary) -> Reply:
         if before.state in _RUNS and before.desired is Desired.RUNNING:
             return Reply(answer=Answer.RUNNING, node=before.node)
+        why_not_there = ""
+        if self.node is not None:
+            there = await self._ask(Verb.ENABLE, self.node)
+            if there.answer in (Answer.SUCCESS, Answer.NO_SERVICE):
+                return there
+            why_not_there = there.detail
         try:
             await vms.enable(self.client, self.vm)
         except UnknownName:
             return await self._no_such_vm()
         reply = await self._started()
-        if reply.answer is not Answer.SUCCESS or self.node in (None, reply.node):
-            return reply
-        return await self._there_too(reply)
-
-    async def _there_too(self, reply: Reply) -> Reply:
-        """Started where vmha places it; the node that was asked for gets it by live migration, if it can take it."""
-        moved = await self._ask(Verb.MIGRATE, self.node)
-        if moved.answer is Answer.SUCCESS:
-            return moved
-        return Reply(answer=Answer.SUCCESS, node=reply.node, detail=moved.detail)
+        return replace(reply, detail=reply.detail or why_not_there)
 
     async def _put_down(self, desired: Desired, before: VmSummary) -> Reply:
         try:

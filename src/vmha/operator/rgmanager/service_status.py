@@ -16,6 +16,7 @@ from vmha.policy.snapshot import Snapshot
 
 NOBODY = "none"
 XML_VERSION = "4.1.1"
+FROZEN_FLAG = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,7 @@ class Group:
     last_owner: str
     restarts: int
     since: float
+    is_frozen: bool = False
 
     @property
     def owner_or_last(self) -> str:
@@ -107,6 +109,7 @@ def read_status(snapshot: Snapshot, *, cluster: str, wall: float, local: str) ->
                 last_owner=vm.last_node or ((vm.node or "") if not state.has_owner else ""),
                 restarts=len(placement.value.restarts) if placement else 0,
                 since=vm.since,
+                is_frozen=bool(vm.frozen),
             )
         )
     return Status(
@@ -142,7 +145,7 @@ def group_text(groups: tuple[Group, ...], *, long: bool = False) -> list[str]:
         return []
     if long:
         return ["Service Information", "------- -----------", "", *(line for each in groups for line in _long(each))]
-    rows = [(each.name, each.owner_or_last, each.state.word) for each in groups]
+    rows = [(each.name, each.owner_or_last, each.state.word + (" [Z]" if each.is_frozen else "")) for each in groups]
     titles = ("Service Name", "Owner (Last)", "State")
     return _table(titles, ("------- ----", "----- ------", "-----"), rows)
 
@@ -151,7 +154,7 @@ def _long(group: Group) -> list[str]:
     return [
         f"Service Name      : {group.name}",
         f"  Current State   : {group.state.word} ({int(group.state)})",
-        "  Flags           : none (0)",
+        f"  Flags           : {'frozen (1)' if group.is_frozen else 'none (0)'}",
         f"  Owner           : {group.owner or NOBODY}",
         f"  Last Owner      : {group.last_owner or NOBODY}",
         f"  Last Transition : {ctime(group.since) if group.since else 'never'}",
@@ -208,8 +211,8 @@ def _group_attributes(group: Group) -> str:
         name=group.name,
         state=int(group.state),
         state_str=group.state.word,
-        flags=0,
-        flags_str="",
+        flags=FROZEN_FLAG if group.is_frozen else 0,
+        flags_str="frozen" if group.is_frozen else "",
         owner=group.owner or NOBODY,
         last_owner=group.last_owner or NOBODY,
         restarts=group.restarts,
