@@ -471,5 +471,5 @@ class Product:
             agent.inventory._published_in = (SessionId(standing.session), agent.inventory.history)
             for seen in guest_view(published) if keeper.current else ():
                 session = keeper.current
-                agent.inventory._published = {VM: agent.inventory._observe(VM, seen, session)}
+                agent.inventory._published = {VM: agent.inventory._observe(VM, seen, session, since=NOW)}
         return agent
