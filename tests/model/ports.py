@@ -196,6 +196,13 @@ class StandingMirror:
     def subscribe(self, listener: Any) -> Callable[[], None]:
         return lambda: None
 
+    @property
+    def config(self) -> Any:
+        return self.snapshot().config
+
+    def silence_of(self, node: NodeName) -> float:
+        return self.silence_s().get(node, 0.0)
+
     def silence_s(self) -> dict[NodeName, float]:
         return {}
 
