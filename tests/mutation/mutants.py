@@ -116,7 +116,7 @@ def _recovers_without_proof() -> tuple[Change, ...]:
 
 
 def _nothing_is_unsettled() -> tuple[Change, ...]:
-    return ((decide, "_unsettled", lambda vm, ground: ""),)
+    return ((decide, "unsettled", lambda vm, ground: ""),)
 
 
 def _never_too_late() -> tuple[Change, ...]:
