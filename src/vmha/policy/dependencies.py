@@ -6,7 +6,7 @@
 * "Ready" is ``ready.is_ready``. "Gone" is known, never supposed: a silent node's vm is not gone before there is proof.
 * A vm that is to be stopped waits for those that need it hard to end first. A restart or relocation does not wait: they
   see the end of it, and end after it.
-* A soft need is not waited for while no node can take the other one.
+* A soft need is not waited for while no node can take the other one, or that waits for one like it itself.
 * A vm that is not defined (any more) is waited for by a hard need, in words, and ends nobody; a soft one is met.
 """
 
@@ -36,12 +36,24 @@ def gate(vm: VmView, ground: Field, moment: Moment) -> Decision | None:
     text, retry_in_s = waits_for(vm, ground)
     if not text:
         return None
+    if any(_is_held_up(need, ground) for need in ground.ties.needs[vm.name]):
+        ground.ties.stuck.add(vm.name)
     reason, waiting = Reason(rule=NOT_READY, text=text), Waiting(vm=vm.name, text=text)
     held = vm.placement.value if vm.placement else None
     if held and (held.reason.rule, held.reason.text) == (NOT_READY, text):
         return Decision(waiting=waiting, retry_in_s=retry_in_s)
     note = change(vm, Change.NOTE, transitions.note(vm.name, held, reason, moment.wall))
     return replace(note, waiting=waiting, retry_in_s=retry_in_s)
+
+
+def _is_held_up(need: Dependency, ground: Field) -> bool:
+    """A hard need that nobody can say when it will be met: what is to start after its vm need not wait for that."""
+    other = ground.snapshot.vms.get(VmName(need.vm))
+    if need.mode is not Need.HARD:
+        return False
+    if other is None or other.spec is None or other.name in ground.ties.stuck:
+        return True
+    return other.spec.value.desired not in (Desired.RUNNING, Desired.AS_FOUND)
 
 
 def waits_for(vm: VmView, ground: Field) -> tuple[str, float | None]:

@@ -79,6 +79,11 @@ def test_soft_need_ends_nobody_and_one_that_is_not_wanted_or_stuck_is_not_waited
     assert assigned_to(too_big, "app") == "n1"
 
 
+def test_soft_need_is_not_waited_for_while_that_waits_itself_for_one_that_no_node_can_take() -> None:
+    book = cluster("n1", memory_mib=1024).vm("big", memory_mib=4096).vm("db", depends_on=(Dependency(vm="big"),))
+    assert assigned_to(book.vm("app", depends_on=SOFT), "app") == "n1"
+
+
 def test_silence_of_a_node_ends_nobody_elsewhere_before_there_is_proof() -> None:
     book = cluster("n2").node("n1", lease=False).running("db", "n1").running("app", "n2", depends_on=HARD)
     book.running("other", "n2")
