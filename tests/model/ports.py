@@ -160,6 +160,9 @@ class AskedHypervisor:
     def find_ending(self, name: str) -> Ending | None:
         return Ending.CRASHED
 
+    async def recall_migration(self, name: str) -> float | None:
+        return None  # nothing is migrated in these clusters
+
 
 class AskedGate:
     """Notes the grant of the start that is under way."""

@@ -14,6 +14,7 @@ from vmha.agent.session import SessionKeeper
 from vmha.fencing import gate as start_gate
 from vmha.fencing.deadline import State as GuardState
 from vmha.fencing.gate import START, Asked, Known
+from vmha.hypervisor.files import LocalFiles
 from vmha.leader.executor import Executor
 from vmha.leader.leader import Leader
 from vmha.model.errors import VmhaError
@@ -458,6 +459,7 @@ class Product:
             hypervisor=AskedHypervisor(),  # type: ignore[arg-type]
             keeper=keeper,
             gate=AskedGate(),
+            files=LocalFiles(),  # its vm has its definition in the store
             migration_uri="",
             address="",
             migration_address="",

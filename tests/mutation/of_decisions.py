@@ -64,8 +64,9 @@ def _arrives_running() -> tuple[Change, ...]:
 def _gone_is_migrated() -> tuple[Change, ...]:
     original = reconcile._migrating
 
-    def migrating(local: Any, attempt: Any, at_target: Any, *rest: Any) -> Any:
-        return original(local, replace(attempt, left_by_migration=at_target is not None), at_target, *rest)
+    def migrating(placement: Any, local: Any, attempt: Any, at_target: Any, *rest: Any) -> Any:
+        gone = replace(attempt, left_by_migration=at_target is not None)
+        return original(placement, local, gone, at_target, *rest)
 
     return ((reconcile, "_migrating", migrating),)
 
