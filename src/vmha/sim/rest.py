@@ -8,7 +8,7 @@ import asyncio
 from dataclasses import replace
 
 from vmha.model.ids import NodeName
-from vmha.model.records import Phase
+from vmha.model.records import Phase, Placement
 from vmha.model.vm import Desired
 from vmha.policy.membership import Condition
 from vmha.policy.plan import judge_all, plan
@@ -85,7 +85,7 @@ class Observer:
                 return f"{name} has not joined yet"
         for vm in snapshot.vms.values():
             placement = vm.placement.value if vm.placement else None
-            if placement and placement.phase in _UNDER_WAY and placement.node and not self._is_lost(placement.node):
+            if placement and placement.phase in _UNDER_WAY and not self._is_forsaken(placement):
                 return f"{vm.name} is {placement.phase}"
         return self._planned(snapshot)
 
@@ -112,9 +112,12 @@ class Observer:
         host = self._world.hosts[name]
         return host.has_agent and not host.is_cut and not host.is_frozen
 
-    def _is_lost(self, node: NodeName) -> bool:
-        view = self.snapshot.nodes.get(node)
-        return view is None or view.beat is None
+    def _is_forsaken(self, placement: Placement) -> bool:
+        """Whoever was at work on it is not there any more: what becomes of it is the leader's to plan."""
+        view = self.snapshot.nodes.get(placement.node) if placement.node else None
+        if view is None or view.beat is None:
+            return True
+        return placement.session is not None and placement.session != view.session_id
 
     def _is_stuck(self, name: NodeName, snapshot: Snapshot) -> bool:
         """Silent for long, and no proof can be had by waiting."""
