@@ -195,6 +195,11 @@ async def test_source_whose_virsh_died_at_the_end_of_its_migration_stands_with_n
     await see(world.two, "web", DomainState.INCOMING)
     virsh.send_signal(signal.SIGSTOP)
     assert (await see(world.one, "web", DomainState.OUTGOING)).migrating
+
+    async def is_answered() -> bool:  # before that libvirtd does not yet mind that its client is gone
+        return world.hosts.one.migration_phase("web") == "perform3_done"
+
+    await eventually(is_answered)
     virsh.kill()
 
     async def is_left() -> bool:

@@ -5,6 +5,7 @@ anonymous namespaces held by their first process, which ends when its standard i
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -98,6 +99,12 @@ class LibvirtHost:
 
     def signal_qemu(self, vm: str, signum: signal.Signals) -> None:
         self._order(f"kill {self.qemu_pid(vm)} {signum.name}")
+
+    def migration_phase(self, vm: str) -> str:
+        """What libvirtd noted for itself of a migration's phase; empty: there is none."""
+        status = self.inside(f"/run/libvirt/qemu/{vm}.xml").read_text()
+        found = re.search(r"<job [^>]*phase='([^']*)'", status)
+        return found[1] if found else ""
 
     def virsh(self, *words: str, timeout_s: float = 60.0) -> str:
         done = subprocess.run(
