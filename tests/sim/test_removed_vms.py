@@ -7,7 +7,7 @@ import pytest
 from tests.sim.probes import add_running, answered, placement
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
-from vmha.model.records import Progress
+from vmha.model.records import Phase, Progress
 from vmha.operator.vms import add_vm
 from vmha.sim.hands import domain_xml
 
@@ -144,3 +144,37 @@ def test_guest_of_a_removed_vm_is_left_alone_by_guard_and_shutdown() -> None:
         assert member.agent.inventory.managed_uuids() == ()
 
     in_cluster(scene)
+
+
+@pytest.mark.parametrize("powered_off", [False, True])
+def test_new_vm_that_a_hand_had_started_on_a_node_that_left_waits_for_it(powered_off: bool) -> None:
+    async def scene(cluster: Cluster) -> None:
+        n1 = cluster.hands.host("n1")
+        cluster.hands.virsh_start(domain_xml("web", memory_mib=1024, vcpus=1), "n1")
+        await cluster.rest()
+        if powered_off:
+            n1.power_off()
+        else:
+            n1.stop_agent()
+        await until(lambda: beat_is_gone(cluster), what="n1 to be evicted", timeout_s=60.0)
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True)
+        await cluster.rest()
+        await asyncio.sleep(30.0)
+        assert cluster.where("web") == ([] if powered_off else ["n1"])
+        held = placement(cluster, "web")
+        assert held
+        assert "n1 is offline and has not looked for it" in held.reason.text
+        if powered_off:
+            n1.power_on()
+        else:
+            n1.start_agent()
+        await until(lambda: len(cluster.where("web")) == 1 and is_held(cluster), what="it to run, and to be held")
+        assert powered_off or cluster.where("web") == ["n1"]
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def is_held(cluster: Cluster) -> bool:
+    held = placement(cluster, "web")
+    return held is not None and held.phase is Phase.HELD

@@ -121,7 +121,7 @@ def relocate(
 
 
 def confirm_gone(ctx: typer.Context, name: VmArgument, wait: Wait = True, timeout: Timeout = 30.0) -> None:
-    """Say that a departed vm runs nowhere outside the cluster any more, so that it may be started again."""
+    """Give your word that a vm runs nowhere: one that has departed, or that a node which is offline might run."""
     from vmha.model.records import Verb
 
     _ask(ctx, Verb.CONFIRM_GONE, name, None, wait=wait, timeout_s=timeout)

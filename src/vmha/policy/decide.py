@@ -32,9 +32,9 @@ from vmha.policy.decision import (
 from vmha.policy.dependencies import end_with, gate, mark_stuck, wait_for_dependents
 from vmha.policy.displace import ask_for_room, give_way
 from vmha.policy.limits import RULE, no_migration_out_of, no_start
-from vmha.policy.membership import Condition
+from vmha.policy.membership import Condition, Verdict
 from vmha.policy.placement import Choice, Field, choose, left_of
-from vmha.policy.removed import find_unresolved, remember
+from vmha.policy.removed import find_unresolved, not_known_of_offline, remember
 from vmha.policy.snapshot import Moment, VmView
 from vmha.policy.steps import Change, PlacementStep, SettleDesired, Waiting
 
@@ -113,11 +113,21 @@ def unsettled(vm: VmView, ground: Field) -> str:
     if vm.placement and vm.placement.value.epoch > 0:
         return ""  # its last holder reported it gone
     for name, verdict in ground.verdicts.items():
-        if verdict.condition in (Condition.SUSPECT, Condition.LOST, Condition.FENCING, Condition.JOINING):
-            return f"{name} {verdict.refusal}: whether it runs there is not known"
-        status = ground.snapshot.nodes[name].current_status
-        if vm.spec and status and status.looked_for < vm.spec.created:
-            return f"{name} has not looked for it yet: whether it runs there is not known"
+        if unknown := _not_known_of(name, verdict, vm, ground):
+            return unknown
+    return ""
+
+
+def _not_known_of(name: NodeName, verdict: Verdict, vm: VmView, ground: Field) -> str:
+    """Why this node might run a vm that nobody ever held."""
+    if verdict.condition in (Condition.SUSPECT, Condition.LOST, Condition.FENCING, Condition.JOINING):
+        return f"{name} {verdict.refusal}: whether it runs there is not known"
+    assert vm.spec
+    if verdict.condition is Condition.OFFLINE:
+        return not_known_of_offline(name, vm, ground.snapshot)
+    status = ground.snapshot.nodes[name].current_status
+    if status and status.looked_for < vm.spec.created:
+        return f"{name} has not looked for it yet: whether it runs there is not known"
     return ""
 
 

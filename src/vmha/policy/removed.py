@@ -101,8 +101,7 @@ def _is_settled(place: Whereabouts, removed: Stored[RemovedVm], snapshot: Snapsh
     node = snapshot.nodes.get(place.node)
     if node is None:
         return True  # an operator has taken it out of the cluster as gone for good
-    proof = snapshot.fenced.get(place.session)
-    if proof is not None and proof.proof in COVERS_ALL:
+    if is_proven_off(place.session, snapshot):
         return True
     status = node.current_status
     if status is None or status.looked_for < removed.created:
@@ -137,6 +136,31 @@ def find_unresolved(spec: VmSpec, snapshot: Snapshot) -> str:
             return f"{', '.join(_in_words(place, snapshot) for place in record.places)}; or {_confirm(spec)}"
         return f"when vm {record.vm} was removed it had left the cluster ({record.departed}): {_confirm(spec)}"
     return ""
+
+
+def not_known_of_offline(name: NodeName, vm: VmView, snapshot: Snapshot) -> str:
+    """Why a node without a session might run a vm that nobody ever held; '' when it is known that it does not.
+
+    Nobody guards there what nobody held. A hand may have started it before the vm was added, or while no agent ran.
+    """
+    assert vm.spec
+    stored = snapshot.nodes[name].status
+    status = stored.value if stored else None
+    if status is not None and is_proven_off(status.session, snapshot):
+        return ""
+    if status is None or status.looked_for < vm.spec.created:
+        said = f"{name} is offline and has not looked for it: whether it runs there is not known"
+    elif name in vm.seen:
+        said = f"{name} is offline and was running it: whether it still does is not known"
+    else:
+        return ""  # it looked, and from then on its gate kept hands away
+    return f"{said}; bring it back, or {_confirm(vm.spec.value)}"
+
+
+def is_proven_off(session: SessionId, snapshot: Snapshot) -> bool:
+    """Not only what its guard answers for, but the whole host."""
+    proof = snapshot.fenced.get(session)
+    return proof is not None and proof.proof in COVERS_ALL
 
 
 def _in_words(place: Whereabouts, snapshot: Snapshot) -> str:

@@ -29,10 +29,10 @@ from vmha.policy.decision import Decision, change, place, why_there
 from vmha.policy.dependencies import waits_for
 from vmha.policy.hands_off import forbids_request, hold_ages
 from vmha.policy.limits import no_start
-from vmha.policy.membership import former_sessions
+from vmha.policy.membership import Condition, former_sessions
 from vmha.policy.migrations import begin_migration, pick, refused, try_elsewhere
 from vmha.policy.placement import Field, choose, left_of
-from vmha.policy.removed import sessions_waited_for, unresolved
+from vmha.policy.removed import not_known_of_offline, sessions_waited_for, unresolved
 from vmha.policy.restart import begin_restart, conclude_in_place, give_up
 from vmha.policy.snapshot import Moment, Snapshot, VmView
 from vmha.policy.start_on import STARTS, decide_start
@@ -95,7 +95,7 @@ def tidy(ground: Field, moment: Moment) -> list[Step]:
     """Requests that ended long ago are forgotten, and proofs that nothing refers to."""
     outcomes = ground.snapshot.outcomes
     held_by = {vm.placement.value.session for vm in ground.snapshot.vms.values() if vm.placement}
-    waited_for = set(sessions_waited_for(ground.snapshot))
+    waited_for = {*sessions_waited_for(ground.snapshot), *_last_sessions(ground.snapshot)}
     proofs: list[Step] = [
         ForgetProof(session=session)
         for session, record in ground.snapshot.fenced.items()
@@ -109,6 +109,11 @@ def tidy(ground: Field, moment: Moment) -> list[Step]:
         for name, outcome in outcomes.items()
         if outcome.progress is not Progress.RUNNING and moment.known_s.get(_outcome(name), 0.0) > KEPT_S
     ]
+
+
+def _last_sessions(snapshot: Snapshot) -> Iterator[SessionId]:
+    """Of nodes that are offline: what is known of them is asked when a new vm is started."""
+    yield from (node.status.value.session for node in snapshot.nodes.values() if node.beat is None and node.status)
 
 
 def decide_request(request: Request, vm: VmView | None, ground: Field, moment: Moment) -> Decision | None:
@@ -250,16 +255,32 @@ def _confirm_gone(
     assert vm.spec
     text = f"{request.author} confirmed that it runs nowhere outside the cluster"
     if placement is None or placement.phase is not Phase.DEPARTED:
-        before = unresolved(vm.spec.value, ground.snapshot)
-        if before and not (seen := ground.snapshot.observations(vm)):
-            forgotten = [ForgetRemoved(id=one.value.id, expected=one.modified) for one in before]
-            return Decision(steps=(*forgotten, *answer(Progress.DONE, text).steps))
-        why = f"{seen[0].node} shows it" if before else "nothing to confirm"
+        known = _steps_that_confirm(vm, placement, text, ground, moment)
+        seen = ground.snapshot.observations(vm)
+        if known and not seen:
+            return Decision(steps=(*known, *answer(Progress.DONE, text).steps))
+        why = f"{seen[0].node} shows it" if known else "nothing to confirm"
         return answer(Progress.REJECTED, f"{vm.name} has not departed; {why}")
     new = transitions.release(placement, RunEnd.ASKED, text, moment.wall)
     new = replace(new, reason=Reason(rule="operator-confirmed-gone", text=text))
     freed = change(vm, Change.RELEASE, new)
     return Decision(steps=(*freed.steps, *answer(Progress.DONE, text).steps))
+
+
+def _steps_that_confirm(
+    vm: VmView, placement: Placement | None, text: str, ground: Field, moment: Moment
+) -> tuple[Step, ...]:
+    """What an operator's word settles of where a vm that nobody holds may run."""
+    assert vm.spec
+    before = unresolved(vm.spec.value, ground.snapshot)
+    steps: list[Step] = [ForgetRemoved(id=one.value.id, expected=one.modified) for one in before]
+    if placement is None or placement.epoch == 0:
+        offline = [name for name, verdict in ground.verdicts.items() if verdict.condition is Condition.OFFLINE]
+        if any(not_known_of_offline(name, vm, ground.snapshot) for name in offline):
+            reason = Reason(rule="operator-confirmed-gone", text=text)
+            new = transitions.begin_record(vm.name, placement, reason, moment.wall)
+            steps.extend(change(vm, Change.RELEASE, new).steps)
+    return tuple(steps)
 
 
 def _confirm_off(request: Request, ground: Field, moment: Moment, answer: _Answer) -> Decision:

