@@ -13,11 +13,11 @@ from vmha.policy.membership import Verdict
 from vmha.policy.reservation import memory_of
 from vmha.policy.snapshot import Snapshot
 from vmha.policy.ties import Ties, tie
+from vmha.policy.transitions import CLOCKS_DIFFER_S
 
 FAILED_START_REST_S = 5.0
 """A node on which a start failed is passed over for this long, doubled by each further failure there."""
 LONGEST_REST_S = 300.0
-CLOCKS_DIFFER_S = 30.0
 NAMED_AT_MOST = 16
 """A choice names so many nodes. It is written into etcd with each placement: all of 500 would be 20 kB, for each vm."""
 
@@ -245,7 +245,8 @@ def left_of(rest_s: float, since: float, wall: float) -> float:
     """How much is left of a rest that another host's wall clock began, in seconds; 0: nothing.
 
     A clock that was set wrong by a day must not make a vm wait for a day: what lies in the future by more than
-    ``CLOCKS_DIFFER_S`` says nothing about how long ago it was.
+    ``CLOCKS_DIFFER_S`` says nothing about how long ago it was. A placement's dates are set right first
+    (``transitions.by_our_clock``).
     """
     left = since + rest_s - wall
     return 0.0 if left <= 0 or since - wall > CLOCKS_DIFFER_S else left

@@ -14,7 +14,7 @@ from vmha.policy.decide import (
     decide_stopped,
     decide_unmanaged,
 )
-from vmha.policy.decision import NOTHING, Decision
+from vmha.policy.decision import NOTHING, Decision, change
 from vmha.policy.hands_off import end_holds, hands_off, is_paused, pause_of
 from vmha.policy.membership import MASS_LOSS_PATIENCE, Verdict, fence_and_evict, is_mass_loss, judge
 from vmha.policy.on_hold import call_back_start, decide_on_hold
@@ -23,7 +23,8 @@ from vmha.policy.removed import tidy_removed
 from vmha.policy.requests import decide_request, open_requests, tidy
 from vmha.policy.restored import hold_back
 from vmha.policy.snapshot import Moment, Snapshot, VmView
-from vmha.policy.steps import EvictSession, Plan, Step, Waiting
+from vmha.policy.steps import Change, EvictSession, Plan, Step, Waiting
+from vmha.policy.transitions import by_our_clock
 
 LAST = 1_000_000
 """Behind every rank of an exclusive vm."""
@@ -123,6 +124,10 @@ def decide(vm: VmView, request: Request | None, ground: Field, moment: Moment) -
     if vm.spec is None:
         return decide_unmanaged(vm, ground, moment)
     placement = vm.placement.value if vm.placement else None
+    if placement and placement.phase in (Phase.STOPPED, Phase.HELD):
+        set_right = by_our_clock(placement, moment.wall)
+        if set_right != placement:
+            return change(vm, Change.NOTE, set_right)
     if placement is None or placement.phase is Phase.STOPPED:
         return decide_stopped(vm, ground, moment)
     if placement.phase is Phase.DEPARTED:

@@ -15,6 +15,7 @@ from vmha.model.vm import MigrationStyle
 
 REMEMBERED_FAILURES = 16
 ENDINGS_COUNT_FOR_S = 600.0
+CLOCKS_DIFFER_S = 30.0
 UNASKED = (RunEnd.CRASHED, RunEnd.GUEST_SHUTDOWN, RunEnd.DESTROYED)
 
 
@@ -246,6 +247,26 @@ def note(vm: VmName, placement: Placement | None, reason: Reason, wall: float) -
     if placement is not None:
         return replace(placement, reason=reason)
     return Placement(vm=vm, epoch=Epoch(0), phase=Phase.STOPPED, reason=reason, since=wall)
+
+
+def by_our_clock(placement: Placement, wall: float) -> Placement:
+    """Dates that lie in the future by more than clocks may differ, written by a host whose clock is wrong, are of now.
+
+    Left as they are, no rest that counts from them would ever begin or end. Brought to now they are late at most by
+    the time that it took to see them.
+    """
+
+    def real(at: float) -> float:
+        return wall if at - wall > CLOCKS_DIFFER_S else at
+
+    failures = tuple(replace(failure, at=real(failure.at)) for failure in placement.failures)
+    return replace(
+        placement,
+        since=real(placement.since),
+        failures=failures,
+        endings=tuple(map(real, placement.endings)),
+        restarts=tuple(map(real, placement.restarts)),
+    )
 
 
 def begin_record(vm: VmName, placement: Placement | None, reason: Reason, wall: float) -> Placement:

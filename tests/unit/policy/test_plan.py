@@ -313,6 +313,21 @@ def test_only_node_rests_after_each_failed_start_twice_as_long() -> None:
         assert assigned_to(book) == "n1"
 
 
+@pytest.mark.parametrize("ended", [RunEnd.CRASHED, RunEnd.START_FAILED])
+def test_rest_is_taken_although_the_clock_of_the_host_that_wrote_its_beginning_is_a_day_ahead(ended: RunEnd) -> None:
+    book = cluster("n1").elect("n1").vm("web")
+    then = book.clock.wall() + 86400.0
+    failures = (Failure(node=NodeName("n1"), at=then, error="no disk"),) if ended is RunEnd.START_FAILED else ()
+    book.ended("web", "n1", ended, endings=(then, then), failures=failures, since=then)
+    book.lead()
+    assert book.claim("web").phase is Phase.STOPPED
+    assert book.claim("web").since == book.clock.wall()
+    book.clock.at += 4.5
+    assert (assigned_to(book) is None) is (ended is RunEnd.START_FAILED)
+    book.clock.at += 1.0
+    assert assigned_to(book) == "n1"
+
+
 # --- running, and to be moved or stopped
 
 
