@@ -103,6 +103,12 @@ def test_session_that_died_before_it_was_armed_does_not_block_new_vms_for_ever()
         assert beat.armed is ArmedLevel.NONE
         host.stop_agent()
         await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True)
+        await until(lambda: beat_of(cluster, "n3") is None, what="the eviction of n3's new session", timeout_s=60.0)
+        await cluster.rest()
+        held = placement(cluster, "web")
+        assert held
+        assert "n3 is offline and has not looked for it" in held.reason.text
+        await cluster.hands.confirm_gone("web")
         await until(lambda: len(cluster.where("web")) == 1, what="the new vm runs", timeout_s=60.0)
         assert cluster.violations() == []
 

@@ -142,13 +142,13 @@ def not_known_of_offline(name: NodeName, vm: VmView, snapshot: Snapshot) -> str:
     """Why a node without a session might run a vm that nobody ever held; '' when it is known that it does not.
 
     Nobody guards there what nobody held. A hand may have started it before the vm was added, or while no agent ran.
+    A node that was only named, and never joined, is as any other host out there: nothing is known of it.
     """
     assert vm.spec
     stored = snapshot.nodes[name].status
-    status = stored.value if stored else None
-    if status is not None and is_proven_off(status.session, snapshot):
+    if stored is None or is_proven_off(stored.value.session, snapshot):
         return ""
-    if status is None or status.looked_for < vm.spec.created:
+    if stored.value.looked_for < vm.spec.created:
         said = f"{name} is offline and has not looked for it: whether it runs there is not known"
     elif name in vm.seen:
         said = f"{name} is offline and was running it: whether it still does is not known"

@@ -228,8 +228,8 @@ def test_new_vm_waits_for_a_node_that_is_offline_and_may_run_it_by_hand(proof: P
     assert "vmha vm confirm-gone web" in book.claim("web").reason.text
 
 
-def test_new_vm_waits_for_a_node_that_was_never_there() -> None:
-    assert started(cluster("n1").elect("n1").offline("n2").vm("web")) is None
+def test_new_vm_does_not_wait_for_a_node_that_was_named_and_never_joined() -> None:
+    assert started(cluster("n1").elect("n1").offline("n2").vm("web")) == "n1"
 
 
 def test_new_vm_waits_for_a_node_that_was_running_it_when_it_was_last_heard_of() -> None:
@@ -263,7 +263,9 @@ def test_operator_may_say_that_a_new_vm_runs_nowhere_and_all_is_on_record_from_t
 
 
 def test_operators_word_does_not_count_against_a_node_that_shows_it_or_is_only_silent() -> None:
-    shown = cluster("n1").node("n2").elect("n1").offline("n3").vm("web", desired=Desired.STOPPED).seen("n2", "web")
+    shown = (
+        gone(cluster("n1").node("n2").node("n3").elect("n1"), "n3").vm("web", desired=Desired.STOPPED).seen("n2", "web")
+    )
     shown.seen("n1", "web", SeenState.PAUSED)
     for book in (shown, cluster("n1").node("n2", looked_for=Revision(1)).elect("n1").vm("web")):
         book.request(Verb.CONFIRM_GONE, vm="web")
