@@ -189,7 +189,8 @@ def wait_for_the_end(vm: VmView, off: HandsOff, more: str, wall: float) -> Decis
 def _gist(reason: Reason) -> tuple[tuple[str, bool | str], ...]:
     """What makes two waits different: which nodes refuse, and for whom. Not their wording, which may count seconds."""
     if not reason.candidates:
-        return ((reason.text.partition(" ")[0], True),)  # the node that is waited for
+        waited_for = reason.text.partition(" ")[0]  # a node
+        return ((waited_for, "".join(letter for letter in reason.text if not letter.isdigit())),)
     return tuple(
         (candidate.node, candidate.refusal if candidate.refusal.endswith(IS_EXCLUSIVE) else bool(candidate.refusal))
         for candidate in reason.candidates
