@@ -179,7 +179,8 @@ class Book:
         return self
 
     def vm(self, name: str, *, desired: Desired = Desired.RUNNING, **fields: Any) -> "Book":
-        spec = VmSpec(name=name, xml="<domain/>", uuid=default_uuid("t", name), desired=desired, **fields)
+        given = {"xml": "<domain/>", "uuid": default_uuid("t", name), **fields}
+        spec = VmSpec(name=name, desired=desired, **given)
         self.put(KEYS.vm_spec(VmName(name)), spec)
         return self
 

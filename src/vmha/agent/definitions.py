@@ -9,20 +9,22 @@ from dataclasses import dataclass
 
 from vmha.hypervisor.files import HostFiles
 from vmha.hypervisor.port import Hypervisor, StartFailed
-from vmha.hypervisor.saving import digest
+from vmha.model.digest import digest
 from vmha.model.domain_xml import DomainFacts, parse_domain
 from vmha.model.errors import Rejected, VmhaError
 from vmha.model.source import DefinitionSource
 from vmha.model.vm import VmSpec
+from vmha.policy.transitions import Learned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """``digest`` is the same for what is the same definition. ``memory_mib`` 0: the planner knows it from the spec."""
+    """``learned.definition`` is the same for what is the same definition; its size is there where the spec does not
+    have it.
+    """
 
     xml: str
-    digest: str
-    memory_mib: int = 0
+    learned: Learned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +39,11 @@ class Definitions:
             HypervisorUnavailable: the host's libvirt does not answer.
         """
         if spec.definition is None:
-            return Found(xml=spec.xml, digest=digest(spec.xml))
+            return Found(xml=spec.xml, learned=Learned(definition=digest(spec.xml)))
         xml, where = await self._read(spec, spec.definition)
         facts = _checked(xml, where, spec)
-        return Found(xml=xml, digest=digest(xml), memory_mib=facts.memory_mib)
+        learned = Learned(definition=digest(xml), memory_mib=facts.memory_mib, vcpus=facts.vcpus)
+        return Found(xml=xml, learned=learned)
 
     async def _read(self, spec: VmSpec, source: DefinitionSource) -> tuple[str, str]:
         if source.persistent:

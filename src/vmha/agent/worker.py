@@ -187,7 +187,7 @@ class Worker:
 
     async def _create(self, held: Stored[Placement], spec: VmSpec, found: Found, saved: SavedImage | None) -> None:
         await self.saved_states.forget_namesake(held.value, spec)
-        image = await self.saved_states.use_up(saved, spec, found.digest) if saved else None
+        image = await self.saved_states.use_up(saved, spec, found.learned.definition) if saved else None
         restore = self.saved_states.restore
         if saved and image and await self._let_come(held, spec, restore(image, saved, held.value, spec)):
             return
@@ -250,9 +250,8 @@ class Worker:
             raise Lost(f"it is {read.value.node}'s")
         if session is None or not self.keeper.may_start():
             raise Lost("this node may not start vms now")
-        definition, memory_mib = (found.digest, found.memory_mib) if found else ("", 0)
-        wall = self.clock.wall()
-        new = transitions.claim(read.value, session.id, wall, definition=definition, memory_mib=memory_mib)
+        learned = found.learned if found else transitions.NOTHING_LEARNED
+        new = transitions.claim(read.value, session.id, self.clock.wall(), learned=learned)
         return await self.claims.write(read, new, kind=kind, text=f"{kind} by {self.keeper.node}", also=also)
 
     async def _start_failed(self, held: Stored[Placement], error: str) -> None:

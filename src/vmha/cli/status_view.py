@@ -60,13 +60,18 @@ def node_table(nodes: "tuple[NodeLine, ...]", on: Screen) -> list[str]:
             Cell(node.condition, _NODE_COLOURS.get(node.condition, "red")),
             node.armed,
             str(node.vms),
-            f"{node.memory_used_mib}/{node.memory_mib}" if node.memory_mib else str(node.memory_used_mib or "-"),
+            _of(node.memory_used_mib, node.memory_for_vms_mib),
+            _of(node.vcpus_used, node.vcpus_for_vms),
             node.address or "-",
             "; ".join(said for said in (node.why_not, node.fencing, *node.notes) if said),
         )
         for node in nodes
     ]
-    return table(("NODE", "CONDITION", "FENCE", "VMS", "MEMORY MIB", "ADDRESS", "REMARK"), rows, on)
+    return table(("NODE", "CONDITION", "FENCE", "VMS", "MEMORY MIB", "VCPUS", "ADDRESS", "REMARK"), rows, on)
+
+
+def _of(used: int, most: int) -> str:
+    return f"{used}/{most}" if most else str(used or "-")
 
 
 def vm_table(vms: "tuple[VmSummary, ...]", on: Screen) -> list[str]:
@@ -101,7 +106,8 @@ _VM_COLOURS = {
 
 def _remark(vm: "VmSummary") -> str:
     frozen = f"frozen by {vm.frozen}; " if vm.frozen and "is frozen by" not in vm.reason else ""
-    return frozen + vm.reason + (f" ({vm.progress})" if vm.progress else "")
+    waits = "; its new definition waits for a restart" if vm.needs_restart else ""
+    return frozen + vm.reason + (f" ({vm.progress})" if vm.progress else "") + waits
 
 
 def _paused(pause: "Hold") -> str:

@@ -4,13 +4,12 @@ A file that is being written begins with another word than one that is complete 
 torn one is known for what it is, by libvirt and by whoever reads its first bytes.
 """
 
-import hashlib
-import re
 from typing import TYPE_CHECKING
 
 from vmha.hypervisor.port import HostDefinition, StartFailed, Tag
 from vmha.hypervisor.translate import is_missing
 from vmha.model import domain_xml
+from vmha.model.digest import digest
 from vmha.model.errors import Rejected
 
 if TYPE_CHECKING:
@@ -19,13 +18,6 @@ if TYPE_CHECKING:
 COMPLETE = b"LibvirtQemudSave"
 """The first bytes of a file that holds a whole memory."""
 TORN = b"LibvirtQemudPart"
-
-_METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
-
-
-def digest(xml: str) -> str:
-    """What two definitions have in common when they are the same: their text, less metadata and white space around."""
-    return hashlib.sha256(_METADATA.sub("", xml).strip().encode(errors="replace")).hexdigest()[:16]
 
 
 def find_definition(connection: "libvirt.virConnect", name: str) -> str | None:

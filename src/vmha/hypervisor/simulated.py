@@ -34,10 +34,11 @@ from vmha.hypervisor.port import (
     StartFailed,
     Tag,
 )
-from vmha.hypervisor.saving import digest, retagged
+from vmha.hypervisor.saving import retagged
 from vmha.hypervisor.simulated_files import SavedMemory
 from vmha.hypervisor.states import Mark
 from vmha.model import domain_xml
+from vmha.model.digest import digest
 from vmha.model.errors import Refused, Rejected
 from vmha.model.migration import Arrival, MigrationProgress
 

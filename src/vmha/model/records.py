@@ -273,6 +273,7 @@ class Placement:
     deed: GuestDeed | None = None  # to be done, once, to the guest that runs under it
     failback_after: Revision = Revision(0)  # fail back only to sessions younger than this
     memory_mib: int = 0  # of the definition that its last start has read, where that is not in etcd
+    vcpus: int = 0  # likewise
     definition: str = ""  # digest of the definition that this run was started with; '': not known
     saved: SavedImage | None = None  # only while nobody has claimed the start that may use it: a claim uses it up
 

@@ -150,6 +150,19 @@ class Limits(Document):
     starts: Annotated[int, Field(ge=0, le=10000)] = 0
 
 
+ReserveMib = Annotated[int, Field(ge=0, le=2**30)]
+MemoryRatio = Annotated[float, Field(ge=0.1, le=10, allow_inf_nan=False)]
+VcpuRatio = Annotated[float, Field(ge=0, le=1000, allow_inf_nan=False)]
+
+
+class Capacity(Document):
+    """What of a node is for vms: (memory - reserve) x memory_overcommit, and its processors x vcpu_overcommit."""
+
+    reserve_mib: ReserveMib = Field(default=0, description="Memory of each node that is not for vms.")
+    memory_overcommit: MemoryRatio = 1.0
+    vcpu_overcommit: VcpuRatio = Field(default=0.0, description="0: vcpus are not limited.")
+
+
 class ClusterConfig(Document):
     """``config``: what the operator decides for the whole cluster."""
 
@@ -158,6 +171,7 @@ class ClusterConfig(Document):
     timing: Timing | None = Field(default=None, description="Replaces the profile's values as a whole.")
     fencing: Fencing = Fencing()
     limits: Limits = Limits()
+    capacity: Capacity = Capacity()
     gate: Gate = Field(default=GateMode.ADOPT, description="What may be done by hand with a managed vm on a host.")
     journal_days: Annotated[int, Field(ge=1, le=365)] = 7
     failsafe: bool = Field(default=True, description="While etcd is down, agents that all see each other go on.")

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 from vmha.model.document import NAME_PATTERN, Document
 from vmha.model.health import Probe, named_once
 from vmha.model.relations import Needs, Rank
-from vmha.model.settings import Gate
+from vmha.model.settings import Gate, MemoryRatio, ReserveMib, VcpuRatio
 from vmha.model.source import DefinitionSource, SavedState
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
@@ -101,6 +101,7 @@ class VmSpec(Document):
     failover_domain: Name | None = None
     priority: Annotated[int, Field(ge=0, le=1000)] = 100
     memory_mib: Annotated[int, Field(ge=1)] = 1
+    vcpus: Annotated[int, Field(ge=0)] = Field(default=0, description="0: not known, and not counted.")
     recovery: Recovery = Recovery.RESTART
     max_restarts: Annotated[int, Field(ge=0)] = Field(default=0, description="0: no limit")
     restart_window_s: Annotated[float, Field(ge=0)] = Field(default=0.0, description="0: never forgotten")
@@ -175,6 +176,14 @@ class FenceDeviceSpec(Document):
     has_status: bool = Field(default=True, description="false: it can not tell the state; its word for off suffices.")
 
 
+class NodeCapacity(Document):
+    """Overrides the cluster's ``capacity`` on this node, field by field."""
+
+    reserve_mib: ReserveMib | None = None
+    memory_overcommit: MemoryRatio | None = None
+    vcpu_overcommit: VcpuRatio | None = None
+
+
 class NodeSpec(Document):
     """``nodes/<node>/spec``: what the operator says about a node."""
 
@@ -184,4 +193,6 @@ class NodeSpec(Document):
     fence: tuple[FenceDeviceSpec, ...] = ()
     migration_address: str | None = Field(default=None, description="Overrides the address the agent reports.")
     memory_mib: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Overrides what the host reports.")
+    vcpus: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Overrides what the host reports.")
+    capacity: NodeCapacity = NodeCapacity()
     gate: Gate | None = Field(default=None, description="Overrides the cluster's start gate on this node.")

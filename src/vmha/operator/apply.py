@@ -6,7 +6,7 @@ all or nothing; a larger document is written in several, what is referred to bef
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vmha.model.errors import Refused, Rejected
@@ -15,7 +15,7 @@ from vmha.model.keys import encode
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import Desired, FailoverDomain, NodeSpec, VmSpec
 from vmha.operator.client import OperatorClient, Reading
-from vmha.operator.definition import define, describe, removal, uuid_moves, uuids_in_use
+from vmha.operator.definition import FOLLOWS, Definition, define, describe, removal, uuid_moves, uuids_in_use
 from vmha.operator.document import Loaded
 from vmha.operator.domains import accepted_nodes
 from vmha.operator.relations import specs_of, wrong_needs
@@ -170,25 +170,24 @@ def _spec_of(
     view = reading.snapshot.vms.get(VmName(entry.name))
     old = view.spec.value if view and view.spec else None
     xml, file = loaded.xmls[entry.name]
-    uuid, memory = (old.uuid, old.memory_mib) if old else ("", 1)
+    known = Definition.of(old)
     given: dict[str, Any] = {"cluster": cluster, "uuids": uuids, "names": names}
     try:
-        definition = (
+        known = (
             describe(entry.name, entry.definition, uuid=entry.uuid, memory_mib=entry.memory_mib, old=old, **given)
             if entry.definition
             else define(entry.name, xml, **given)
         )
-        uuid, memory = definition.uuid, definition.memory_mib
-        uuids[uuid] = entry.name
+        uuids[known.uuid] = entry.name
     except Rejected as error:
         path = ("vms", index, "definition" if entry.definition else "xml_file" if file else "xml")
         complaints.append(Complaint(path=path, text=f"{file}: {error}" if file else str(error)))
     desired = entry.desired
     if old and ("desired" not in entry.model_fields_set or desired is Desired.AS_FOUND):
         desired = old.desired
-    fields = entry.model_dump(exclude={"xml", "xml_file", "uuid", "memory_mib", "desired"})
+    fields = entry.model_dump(exclude={"xml", "xml_file", *FOLLOWS, "desired"})
     why = old.desired_why if old and old.desired is desired else ""
-    return VmSpec(**fields, xml=xml, uuid=uuid, memory_mib=memory, desired=desired, desired_why=why)
+    return VmSpec(**fields, xml=xml, **asdict(known), desired=desired, desired_why=why)
 
 
 def _orphans(loaded: Loaded, reading: Reading, domains: Collection[str], left: Collection[str]) -> Iterator[Complaint]:

@@ -1,7 +1,7 @@
 """A vm's XML held against the cluster: what makes a definition unacceptable, whoever hands it in."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vmha.hypervisor.files import FileTrouble, read_now
 from vmha.model.domain_xml import default_uuid, parse_domain
@@ -14,13 +14,22 @@ from vmha.model.vm import VmSpec
 from vmha.policy.snapshot import Snapshot
 from vmha.store.port import Delete, Op, Put
 
+FOLLOWS = ("uuid", "memory_mib", "vcpus")
+"""Fields of a spec that follow from its definition."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
     """What the spec takes from the XML."""
 
     uuid: str
-    memory_mib: int
+    memory_mib: int = 1
+    vcpus: int = 0
+
+    @classmethod
+    def of(cls, spec: VmSpec | None) -> "Definition":
+        """As it is; of a vm that there is not yet, as nothing is known of it."""
+        return cls(uuid=spec.uuid, memory_mib=spec.memory_mib, vcpus=spec.vcpus) if spec else cls(uuid="")
 
 
 def uuids_in_use(snapshot: Snapshot) -> dict[str, VmName]:
@@ -66,7 +75,7 @@ def define(name: str, xml: str, *, cluster: str, uuids: Mapping[str, str], names
         raise Rejected(f"the domain XML's <name> is {str(facts.name)!r}{whose}", accepted=f"{name!r}, the vm's name")
     uuid = facts.uuid or default_uuid(cluster, name)
     _require_own(name, uuid, uuids)
-    return Definition(uuid=uuid, memory_mib=facts.memory_mib)
+    return Definition(uuid=uuid, memory_mib=facts.memory_mib, vcpus=facts.vcpus)
 
 
 def describe(
@@ -91,9 +100,10 @@ def describe(
     """
     where, text = _look(name, source)
     if text is None:
-        uuid = (uuid or (old.uuid if old else "") or default_uuid(cluster, name)).lower()
+        known = Definition.of(old)
+        uuid = (uuid or known.uuid or default_uuid(cluster, name)).lower()
         _require_own(name, uuid, uuids)
-        return Definition(uuid=uuid, memory_mib=memory_mib or (old.memory_mib if old else 1))
+        return replace(known, uuid=uuid, memory_mib=memory_mib or known.memory_mib)
     try:
         found = define(name, text, cluster=cluster, uuids=uuids, names=names)
     except Rejected as error:
@@ -101,7 +111,8 @@ def describe(
     own = parse_domain(text).uuid
     if uuid is not None and own is not None and own != uuid.lower():
         raise Rejected(f"uuid {uuid}: {where} has {own}", accepted=f"{own}, or none: it is read from there")
-    return Definition(uuid=own or (uuid or found.uuid).lower(), memory_mib=memory_mib or found.memory_mib)
+    uuid = own or (uuid or found.uuid).lower()
+    return Definition(uuid=uuid, memory_mib=memory_mib or found.memory_mib, vcpus=found.vcpus)
 
 
 def _look(name: str, source: DefinitionSource) -> tuple[str, str | None]:

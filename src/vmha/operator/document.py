@@ -27,9 +27,10 @@ from vmha.model.vm import (
     NodeSpec,
     VmSpec,
 )
+from vmha.operator.definition import FOLLOWS
 from vmha.operator.yaml_source import Complaint, Path, YamlSource, parse_yaml
 
-_NOT_IN_A_DOCUMENT = ("xml", "definition", "uuid", "memory_mib", "desired_why")
+_NOT_IN_A_DOCUMENT = ("xml", "definition", *FOLLOWS, "desired_why")
 """Fields of a spec that follow from the XML, or from who asked, or that a document has a word of its own for."""
 
 

@@ -6,6 +6,7 @@ import yaml
 from pydantic import BaseModel
 
 from vmha.model.vm import Desired, VmSpec
+from vmha.operator.definition import FOLLOWS
 from vmha.policy.snapshot import Snapshot
 
 
@@ -34,7 +35,7 @@ def _told(record: BaseModel) -> dict[str, Any]:
 
 def _vm(spec: VmSpec) -> dict[str, Any]:
     plain = _told(spec)
-    for key in ("uuid", "memory_mib", "desired_why", "xml"):
+    for key in (*FOLLOWS, "desired_why", "xml"):
         plain.pop(key, None)
     if spec.desired is Desired.AS_FOUND:
         plain.pop("desired", None)

@@ -1,7 +1,7 @@
 """The whole cluster as an operator sees it: derived from one snapshot, stored nowhere."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -12,8 +12,8 @@ from vmha.policy.exclusive import company
 from vmha.policy.explain import VmState, VmSummary, summarize
 from vmha.policy.left_overs import of_vm
 from vmha.policy.membership import Condition, Verdict, is_mass_loss, judge, moment_of_one_reading
+from vmha.policy.placement import Field, survey
 from vmha.policy.proofs import in_full
-from vmha.policy.reservation import memory_of
 from vmha.policy.restored import in_words, not_heard_of
 from vmha.policy.snapshot import NodeView, Snapshot, VmView
 
@@ -28,7 +28,10 @@ class LeaderLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeLine:
-    """One node. ``vms`` counts what it holds or is to hold; memory in MiB, 0 when it is not known."""
+    """One node. ``vms`` counts what it holds or is to hold; memory in MiB, 0 when it is not known.
+
+    ``memory_for_vms_mib`` and ``vcpus_for_vms``: what it may carry, after reserve and overcommit; 0: not limited.
+    """
 
     name: NodeName
     condition: Condition
@@ -40,6 +43,9 @@ class NodeLine:
     memory_mib: int
     memory_used_mib: int
     vcpus: int
+    memory_for_vms_mib: int
+    vcpus_for_vms: int
+    vcpus_used: int
     address: str
     migration_address: str
     hypervisor: str
@@ -71,10 +77,8 @@ def overview(snapshot: Snapshot, *, cluster: str, wall: float, alarms: Sequence[
     moment = moment_of_one_reading(snapshot, wall=wall)
     verdicts = {name: judge(view, snapshot, moment) for name, view in sorted(snapshot.nodes.items())}
     vms = tuple(summarize(snapshot.vms[name], snapshot, verdicts) for name in sorted(snapshot.vms))
-    loads = _loads(snapshot)
-    nodes = tuple(
-        _node_line(view, verdicts[name], loads.get(name, (0, 0)), wall) for name, view in sorted(snapshot.nodes.items())
-    )
+    ground = survey(snapshot, verdicts, wall)
+    nodes = tuple(_node_line(view, verdicts[name], ground, wall) for name, view in sorted(snapshot.nodes.items()))
     warnings = _warnings(
         snapshot, nodes, vms, braked=snapshot.config.fencing.mass_loss_brake and is_mass_loss(verdicts)
     )
@@ -119,22 +123,8 @@ def _leader_line(snapshot: Snapshot) -> LeaderLine | None:
     )
 
 
-def _loads(snapshot: Snapshot) -> dict[NodeName, tuple[int, int]]:
-    """vms and MiB of each node; a vm on its way counts at both ends."""
-    loads: dict[NodeName, tuple[int, int]] = {}
-    for vm in snapshot.vms.values():
-        placement = vm.placement.value if vm.placement else None
-        if placement is None or placement.phase in (Phase.STOPPED, Phase.DEPARTED):
-            continue
-        memory = memory_of(vm.spec.value, placement) if vm.spec else 0
-        for node in {placement.node, placement.target} - {None}:
-            assert node is not None
-            count, used = loads.get(node, (0, 0))
-            loads[node] = (count + 1, used + memory)
-    return loads
-
-
-def _node_line(view: NodeView, verdict: Verdict, load: tuple[int, int], wall: float) -> NodeLine:
+def _node_line(view: NodeView, verdict: Verdict, ground: Field, wall: float) -> NodeLine:
+    load, room = ground.loads[view.name], ground.room_of(view.name)
     status, spec = view.current_status, view.spec.value if view.spec else None
     session = view.session.value if view.session else None
     is_here = verdict.condition is not Condition.OFFLINE
@@ -145,10 +135,13 @@ def _node_line(view: NodeView, verdict: Verdict, load: tuple[int, int], wall: fl
         why_not=verdict.refusal,
         session=view.session_id,
         armed=view.beat.value.armed if view.beat and is_here else ArmedLevel.NONE,
-        vms=load[0],
+        vms=load.vms,
         memory_mib=(spec.memory_mib if spec else None) or (status.memory_mib if status else 0),
-        memory_used_mib=load[1],
-        vcpus=status.vcpus if status else 0,
+        memory_used_mib=load.memory_mib,
+        vcpus=(spec.vcpus if spec else None) or (status.vcpus if status else 0),
+        memory_for_vms_mib=room.memory_mib,
+        vcpus_for_vms=room.vcpus,
+        vcpus_used=load.vcpus,
         address=(status.address if status else "") or (session.address if session else ""),
         migration_address=(spec.migration_address if spec else None) or (status.migration_address if status else ""),
         hypervisor=status.hypervisor if status else "",
@@ -161,6 +154,16 @@ def _node_line(view: NodeView, verdict: Verdict, load: tuple[int, int], wall: fl
         if view.fencing and (view.attempt or view.is_cut_off_its_storage)
         else "",
     )
+
+
+def _overfull(node: NodeLine) -> Iterator[str]:
+    """A hand, an edit or a smaller host has put more on it than it may carry: told, and left alone."""
+    for used, most, what in (
+        (node.memory_used_mib, node.memory_for_vms_mib, "MiB"),
+        (node.vcpus_used, node.vcpus_for_vms, "vcpus"),
+    ):
+        if most and used > most:
+            yield f"node {node.name} carries vms of {used} {what}, and has {most} for them"
 
 
 _ALARMING = (Condition.SUSPECT, Condition.FENCING, Condition.LOST, Condition.UNFIT)
@@ -192,6 +195,7 @@ def _warnings(
         for vm in vms
         if vm.health in (HealthState.FAILING, HealthState.UNKNOWN) and vm.state in (VmState.RUNNING, VmState.STARTING)
     ]
+    said += [words for node in nodes for words in _overfull(node)]
     said += [f"vm {vm.name} runs unmanaged on {vm.node}" for vm in vms if vm.state is VmState.UNMANAGED]
     said += company(snapshot)
     said += [words for vm in snapshot.vms.values() for words in of_vm(vm, snapshot)]

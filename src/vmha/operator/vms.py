@@ -1,6 +1,7 @@
 """Adding, changing and removing vms, and their desired state. Removing or adding one touches no guest."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,7 +14,7 @@ from vmha.model.records import Stored
 from vmha.model.source import DefinitionSource
 from vmha.model.vm import Desired, FailoverDomain, FailoverDomainMember, VmSpec
 from vmha.operator.client import Edit, OperatorClient, Reading
-from vmha.operator.definition import Definition, define, describe, removal, uuid_moves, uuids_in_use
+from vmha.operator.definition import FOLLOWS, Definition, define, describe, removal, uuid_moves, uuids_in_use
 from vmha.operator.domains import check_members, find_domain
 from vmha.operator.errors import RefusedByCluster, unknown_name
 from vmha.operator.holds import unless_on_hold
@@ -96,7 +97,7 @@ async def edit(client: OperatorClient, name: str, **fields: Any) -> tuple[VmSpec
             fields["definition"] = None
         elif fields.get("definition"):
             fields["xml"] = ""
-        kept = old.model_dump(exclude={"name", "uuid", "memory_mib", "xml", *fields})
+        kept = old.model_dump(exclude={"name", *FOLLOWS, "xml", *fields})
         changed = {key: value for key, value in fields.items() if key != "xml"}
         new = _checked(client, reading.snapshot, name, fields.get("xml", old.xml), {**kept, **changed}, old)
         if new == old:
@@ -197,20 +198,18 @@ def _checked(
 ) -> VmSpec:
     others = {uuid: vm for uuid, vm in uuids_in_use(snapshot).items() if vm != name}
     given: dict[str, Any] = {"cluster": client.keys.cluster, "uuids": others, "names": snapshot.vms}
-    rest = {key: value for key, value in fields.items() if key not in ("uuid", "memory_mib")}
+    rest = {key: value for key, value in fields.items() if key not in FOLLOWS}
     try:
         if (source := fields.get("definition")) is not None and not xml:
             source = DefinitionSource.model_validate(source)
             said: dict[str, Any] = {key: fields.get(key) for key in ("uuid", "memory_mib")}
             if old and old.definition == source and not any(said.values()):
-                found = Definition(uuid=old.uuid, memory_mib=old.memory_mib)  # it is not what is being changed
+                found = Definition.of(old)  # it is not what is being changed
             else:
                 found = describe(name, source, **said, **given, old=old)
         else:
             found = define(name, xml, **given)
-        spec = VmSpec.model_validate(
-            {**rest, "name": name, "xml": xml, "uuid": found.uuid, "memory_mib": found.memory_mib}
-        )
+        spec = VmSpec.model_validate({**rest, "name": name, "xml": xml, **asdict(found)})
     except ValidationError as error:
         raise in_words(error, where=f"vm {name}") from error
     if spec.failover_domain:

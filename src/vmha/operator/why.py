@@ -9,7 +9,7 @@ from vmha.model.vm import VmSpec
 from vmha.operator.follow import in_words
 from vmha.operator.overview import plain_vm
 from vmha.operator.vms import find_spec
-from vmha.policy.explain import VmSummary, summarize
+from vmha.policy.explain import VmSummary, needs_restart, summarize
 from vmha.policy.explain_relations import tell_relations
 from vmha.policy.left_overs import of_vm
 from vmha.policy.membership import moment_of_one_reading
@@ -66,6 +66,9 @@ def why(snapshot: Snapshot, name: str, *, wall: float) -> Why:
 def _of_its_definition(vm: VmView, spec: VmSpec) -> list[str]:
     placement = vm.placement.value if vm.placement else None
     said = []
+    if placement and needs_restart(spec, placement):
+        how = f"vmha vm restart {vm.name}"
+        said.append(f"its definition was changed since it started, and counts from its next start on: {how}")
     if spec.definition is not None:
         said.append(f"its definition is read at each start from {spec.definition.in_words()}")
         if spec.memory_mib == 1 and not (placement and placement.memory_mib):

@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from vmha.model.digest import digest
 from vmha.model.ids import Epoch, NodeName, VmName
 from vmha.model.migration import MigrationProgress, Moved
 from vmha.model.records import Candidate, HealthState, Phase, Placement, SeenState
-from vmha.model.vm import Desired
+from vmha.model.vm import Desired, VmSpec
 from vmha.policy.hands_off import FROZEN, PAUSED
 from vmha.policy.membership import Condition, Verdict
 from vmha.policy.proofs import proofs_awaited
@@ -64,6 +65,7 @@ class VmSummary:
     migration: MigrationProgress | None = None
     moved: Moved | None = None
     frozen: str = ""  # by whom and why
+    needs_restart: bool = False  # it runs by another definition than it has now
 
 
 def summarize(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict]) -> VmSummary:
@@ -97,7 +99,17 @@ def summarize(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict])
         migration=under_way,
         moved=placement.moved if placement else None,
         frozen=vm.freeze.value.in_words if vm.freeze else "",
+        needs_restart=needs_restart(spec, placement) if spec and placement else False,
     )
+
+
+def needs_restart(spec: VmSpec, placement: Placement) -> bool:
+    """Its definition was changed while it runs, and counts from its next start on.
+
+    Not known where a node reads the definition at each start, nor of a guest that was found running.
+    """
+    is_running = placement.phase in (Phase.HELD, Phase.MIGRATING) or placement.arrival
+    return is_running and bool(spec.xml and placement.definition) and digest(spec.xml) != placement.definition
 
 
 def vm_state(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict]) -> VmState:

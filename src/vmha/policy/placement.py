@@ -10,7 +10,7 @@ from vmha.model.vm import FailoverDomain, VmSpec
 from vmha.policy.exclusive import clash
 from vmha.policy.failover_domain import Ranking, Score, rank
 from vmha.policy.membership import Verdict
-from vmha.policy.reservation import memory_of
+from vmha.policy.reservation import Need, Room, need_of, room_of
 from vmha.policy.snapshot import Snapshot
 from vmha.policy.ties import Ties, tie
 from vmha.policy.transitions import CLOCKS_DIFFER_S
@@ -28,6 +28,7 @@ class Load:
 
     vms: int = 0
     memory_mib: int = 0
+    vcpus: int = 0
     starting: int = 0
     migrating: int = 0
     exclusive: list[VmName] = field(default_factory=list)  # of the vms, those that want the node for themselves
@@ -58,7 +59,7 @@ class Field:
     starting: int = 0  # in the whole cluster, as ``migrating``
     migrating: int = 0
     _eligible: frozenset[NodeName] | None = None
-    _memory: dict[NodeName, int] = field(default_factory=dict)
+    _rooms: dict[NodeName, Room] = field(default_factory=dict)
     _rankings: dict[tuple[str, NodeName | None], Ranking] = field(default_factory=dict)
     _better: dict[tuple[str, NodeName], list[tuple[tuple[int, int], NodeName]]] = field(default_factory=dict)
 
@@ -68,20 +69,16 @@ class Field:
             self._eligible = frozenset(name for name, verdict in self.verdicts.items() if verdict.may_receive)
         return self._eligible
 
-    def memory_of(self, node: NodeName) -> int:
-        """MiB that the operator or else the host itself says; 0: not known."""
-        if node not in self._memory:
-            view = self.snapshot.nodes[node]
-            said = view.spec.value.memory_mib if view.spec else None
-            self._memory[node] = said or (view.current_status.memory_mib if view.current_status else 0)
-        return self._memory[node]
+    def room_of(self, node: NodeName) -> Room:
+        if node not in self._rooms:
+            self._rooms[node] = room_of(self.snapshot.nodes[node], self.snapshot.config)
+        return self._rooms[node]
 
-    def memory_needed(self, spec: VmSpec) -> int:
-        """MiB that the vm takes where it runs."""
+    def need_of(self, spec: VmSpec) -> Need:
         if spec.definition is None:
-            return spec.memory_mib
+            return need_of(spec, None)
         vm = self.snapshot.vms.get(VmName(spec.name))
-        return memory_of(spec, vm.placement.value if vm and vm.placement else None)
+        return need_of(spec, vm.placement.value if vm and vm.placement else None)
 
     def domain_of(self, spec: VmSpec) -> FailoverDomain | None:
         return self.snapshot.domains.get(spec.failover_domain) if spec.failover_domain else None
@@ -125,7 +122,9 @@ class Field:
     def take(self, node: NodeName, spec: VmSpec, *, starting: bool) -> None:
         load = self.loads.setdefault(node, Load())
         load.vms += 1
-        load.memory_mib += self.memory_needed(spec)
+        need = self.need_of(spec)
+        load.memory_mib += need.memory_mib
+        load.vcpus += need.vcpus
         load.starting += 1 if starting else 0
         self.starting += 1 if starting else 0
         if spec.exclusive:
@@ -142,7 +141,7 @@ def survey(snapshot: Snapshot, verdicts: dict[NodeName, Verdict], wall: float) -
                 loads[seen.node].vms += seen.state is SeenState.RUNNING  # about to be adopted
             continue
         placement = vm.placement.value
-        memory = memory_of(vm.spec.value, placement) if vm.spec else 0
+        need = need_of(vm.spec.value, placement) if vm.spec else Need(0)
         is_moving = placement.phase is Phase.MIGRATING or (placement.phase is Phase.ASSIGNED and placement.arrival)
         is_at_work = _is_at_work(placement, snapshot)
         ground.migrating += is_moving and is_at_work
@@ -151,7 +150,8 @@ def survey(snapshot: Snapshot, verdicts: dict[NodeName, Verdict], wall: float) -
                 continue
             load = ground.loads.setdefault(node, Load())
             load.vms += 1
-            load.memory_mib += memory
+            load.memory_mib += need.memory_mib
+            load.vcpus += need.vcpus
             load.migrating += is_moving
             if vm.spec and vm.spec.value.exclusive:
                 load.exclusive.append(vm.name)
@@ -273,9 +273,8 @@ def _refusal(
     load, limits = ground.loads[node], ground.snapshot.config.limits
     if (spec.exclusive or load.exclusive) and (words := clash(spec, load)):
         return words, None
-    memory, needed = ground.memory_of(node), ground.memory_needed(spec)
-    if memory and load.memory_mib + needed > memory:
-        return f"has {max(0, memory - load.memory_mib)} MiB free of {memory}, the vm needs {needed}", None
+    if words := ground.room_of(node).refusal(ground.need_of(spec), load.memory_mib, load.vcpus):
+        return words, None
     if moving and load.migrating >= limits.migrations_per_node:
         return f"has {load.migrating} migrations in progress (limit {limits.migrations_per_node})", None
     if not moving and load.starting >= limits.starts_per_node:

@@ -5,7 +5,7 @@ that holds the vm (claim, release, hand_over, measured, keep, depart). Both writ
 so that of two changes decided on the same reading one loses and is decided again.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from vmha.model.ids import Epoch, NodeName, RequestId, Revision, SessionId, VmName
 from vmha.model.migration import Moved
@@ -49,6 +49,7 @@ def assign(
         endings=recent_endings(previous, wall),
         failback_after=previous.failback_after if previous else Revision(0),
         memory_mib=previous.memory_mib if previous else 0,
+        vcpus=previous.vcpus if previous else 0,
         saved=saved_before_claim(previous),
     )
 
@@ -79,11 +80,21 @@ def adopt(
     )
 
 
-def claim(
-    placement: Placement, session: SessionId, wall: float, *, definition: str = "", memory_mib: int = 0
-) -> Placement:
-    """``definition``, ``memory_mib``: of what is about to be started. A saved state is used up by this, whatever
-    becomes of the start: nobody can say later whether the guest has run from it.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """What a start has read of the definition; empty and 0: nothing new."""
+
+    definition: str = ""  # its digest
+    memory_mib: int = 0
+    vcpus: int = 0
+
+
+NOTHING_LEARNED = Learned()
+
+
+def claim(placement: Placement, session: SessionId, wall: float, *, learned: Learned = NOTHING_LEARNED) -> Placement:
+    """``learned``: of what is about to be started. A saved state is used up by this, whatever becomes of the start:
+    nobody can say later whether the guest has run from it.
     """
     assert placement.phase is Phase.ASSIGNED
     return replace(
@@ -91,8 +102,9 @@ def claim(
         phase=Phase.HELD,
         session=session,
         since=wall,
-        definition=definition or placement.definition,
-        memory_mib=memory_mib or placement.memory_mib,
+        definition=learned.definition or placement.definition,
+        memory_mib=learned.memory_mib or placement.memory_mib,
+        vcpus=learned.vcpus or placement.vcpus,
         saved=None,
     )
 

@@ -34,7 +34,7 @@ def test_waiting_keeps_it() -> None:
     assert transitions.note(VM, STOPPED, WHY, 4.0).saved == IMAGE
 
 
-CLAIMED = transitions.claim(ASSIGNED, S1, 4.0, definition="d")
+CLAIMED = transitions.claim(ASSIGNED, S1, 4.0, learned=transitions.Learned(definition="d"))
 
 
 @pytest.mark.parametrize(
