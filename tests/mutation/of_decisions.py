@@ -7,6 +7,7 @@ from typing import Any
 
 from vmha.agent import agent as agents
 from vmha.agent import failsafe as promises
+from vmha.agent import post_copy
 from vmha.agent import session as sessions
 from vmha.agent.account import Account
 from vmha.agent.agent import Agent
@@ -42,23 +43,23 @@ class _Instead:
 
 
 def _hands_over_at_once() -> tuple[Change, ...]:
-    original = Worker._send
+    original = post_copy.send
 
-    async def send(self: Any, order: Any) -> None:
-        under_way = asyncio.create_task(original(self, order))
+    async def send(hypervisor: Any, clock: Any, order: Any) -> None:
+        under_way = asyncio.create_task(original(hypervisor, clock, order))
         under_way.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.sleep(SENT_BY_THEN_S)
 
-    return ((Worker, "_send", send),)
+    return ((post_copy, "send", send),)
 
 
 def _arrives_running() -> tuple[Change, ...]:
-    original = Worker._send
+    original = post_copy.send
 
-    async def send(self: Any, order: Any) -> None:
-        await original(self, replace(order, paused_at_target=False))
+    async def send(hypervisor: Any, clock: Any, order: Any) -> None:
+        await original(hypervisor, clock, replace(order, paused_at_target=False))
 
-    return ((Worker, "_send", send),)
+    return ((post_copy, "send", send),)
 
 
 def _gone_is_migrated() -> tuple[Change, ...]:

@@ -17,6 +17,7 @@ from vmha.agent.inventory import Inventory
 from vmha.agent.lasting import Lasting
 from vmha.agent.left_overs import LeftOvers
 from vmha.agent.migration_watch import MigrationWatch, try_of
+from vmha.agent.post_copy import PostCopy
 from vmha.agent.saved_states import SavedStates
 from vmha.agent.session import SessionKeeper
 from vmha.agent.worker import Worker
@@ -34,9 +35,10 @@ from vmha.model.records import (
     SeenState,
     Stored,
 )
-from vmha.model.vm import Handover, OnDuplicate
+from vmha.model.vm import OnDuplicate
 from vmha.policy.hands_off import hands_off
 from vmha.policy.health import Consequence
+from vmha.policy.post_copy import PULLS_IN_VAIN_S, find_seen, is_post_copy, runs_at_once
 from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, needs_fresh_reading, reconcile, under_hold
 from vmha.policy.snapshot import Snapshot, VmView
 from vmha.policy.tracking import DUPLICATE_GRACE_S, SURE_OF_SECOND_S, find_rightful, on_duplicate, stands_beside
@@ -110,6 +112,14 @@ class Agent:
             gate=gate,
             read_snapshot=mirror.snapshot,
             watch=self._watch,
+            post_copy=PostCopy(
+                hypervisor=hypervisor,
+                inventory=self.inventory,
+                claims=self._claims,
+                clock=clock,
+                may_start=keeper.may_start,
+                read_snapshot=mirror.snapshot,
+            ),
             health=self._health,
             definitions=Definitions(files=files, hypervisor=hypervisor),
             saved_states=SavedStates(
@@ -152,6 +162,7 @@ class Agent:
         self._beside = Lasting(clock, SURE_OF_SECOND_S, self._mark)
         self._answering = Lasting(clock, UNSURE_ARRIVAL_S, self._mark)
         self._standing = Lasting(clock, LEFT_STANDING_S, self._mark)
+        self._pulling = Lasting(clock, PULLS_IN_VAIN_S, self._mark)
         mirror.subscribe(self._keys_changed)
 
     @property
@@ -293,7 +304,7 @@ class Agent:
         if session is None or reading is None or self.inventory.trouble or not self.inventory.is_published(session):
             return Action.NOTHING
         spec = view.spec.value if view and view.spec else None
-        handover = spec.migration.handover if spec else Handover.SAFE
+        at_once = runs_at_once(placement.value if placement else None, spec)
         attempt = self._attempt(vm, view, placement, reading.local(vm))
         action = reconcile(
             placement.value if placement else None,
@@ -303,10 +314,12 @@ class Agent:
             managed=spec is not None or snapshot.is_unreadable("vms", vm, "spec"),
             attempt=attempt,
             at_target=_find_at_target(view, placement, snapshot),
-            target_answers=handover is Handover.SAFE or self._target_answers(vm, placement, snapshot),
+            target_answers=not at_once or self._target_answers(vm, placement, snapshot),
             target_lacks_it=attempt.left_by_migration and self._target_lacks_it(vm, placement, snapshot),
             seen_elsewhere=_is_seen_elsewhere(self._keeper.node, view, placement, snapshot),
-            handover=handover,
+            target_is_over=_is_target_over(placement, snapshot),
+            runs_at_once=at_once,
+            post_copy=is_post_copy(placement.value if placement else None, spec),
             duplicate=self._on_duplicate(vm, view, snapshot),
             stands_beside=self._beside.has_lasted(
                 vm, view is not None and stands_beside(view, self._keeper.node, snapshot)
@@ -322,6 +335,8 @@ class Agent:
         self, vm: VmName, view: VmView | None, placement: Stored[Placement] | None, local: Local | None
     ) -> Attempt:
         tried = self._worker.migrations_tried.get(vm)
+        held_here = placement is not None and placement.value.node == self._keeper.node
+        held_here = held_here and placement is not None and placement.value.phase is Phase.HELD
         return Attempt(
             migration_tried=tried is not None and placement is not None and tried[0] == try_of(placement.value),
             left_by_migration=self._hypervisor.find_ending(vm) is Ending.MIGRATED
@@ -334,6 +349,8 @@ class Agent:
             is_unwell=local is not None and self._is_unwell(vm, local),
             measured=placement is not None and self._worker.measured.get(vm) == placement.value.epoch,
             left_standing=self._standing.has_lasted(vm, local is not None and local.stands_outgoing),
+            is_given_up=placement is not None and self._worker.post_copy.given_up.get(vm) == try_of(placement.value),
+            pulls_in_vain=self._pulling.has_lasted(vm, local is not None and local.is_pulling and held_here),
         )
 
     def _is_unwell(self, vm: VmName, local: Local) -> bool:
@@ -470,6 +487,10 @@ def _has_shown_what_came_in(view: VmView | None, placement: Placement) -> bool:
 
 
 def _find_at_target(view: VmView | None, placement: Stored[Placement] | None, snapshot: Snapshot) -> Observation | None:
-    if view is None or placement is None or placement.value.target is None:
-        return None
-    return next((o for o in snapshot.observations(view) if o.node == placement.value.target), None)
+    return find_seen(placement.value.target, view, snapshot) if placement is not None else None
+
+
+def _is_target_over(placement: Stored[Placement] | None, snapshot: Snapshot) -> bool:
+    target = placement.value.target if placement else None
+    view = snapshot.nodes.get(target) if target else None
+    return target is not None and (view is None or view.beat is None)

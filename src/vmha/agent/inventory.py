@@ -19,6 +19,7 @@ from vmha.model.ids import Epoch, Revision, SessionId, VmName
 from vmha.model.keys import Keys, encode
 from vmha.model.migration import MigrationProgress
 from vmha.model.records import Health, Observation, SeenState
+from vmha.policy.post_copy import POSTCOPY
 from vmha.policy.reconcile import Local
 from vmha.policy.removed import identities
 from vmha.policy.snapshot import Snapshot
@@ -57,7 +58,8 @@ class Reading:
             tagged=view.tag is not None,
             second=view.tag is not None and view.tag.second,
             migrating=view.migrating,
-            has_switched=view.state is DomainState.OUTGOING and view.reason.startswith("postcopy"),
+            has_switched=view.state is DomainState.OUTGOING and view.reason.startswith(POSTCOPY),
+            is_pulling=view.state is DomainState.RUNNING and view.reason == POSTCOPY,
         )
 
 

@@ -5,9 +5,10 @@ job is aborted again and again, because an abort that comes before libvirt has b
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
@@ -42,6 +43,14 @@ class MigrationWatch:
         """Its placement may have changed."""
         if vm in self._news:
             self._news[vm].set()
+
+    async def beside(self, placement: Placement, coming: Coroutine[Any, Any, None]) -> None:
+        """Attend to it while ``coming`` is awaited. Raises as that does."""
+        watching = asyncio.create_task(self.attend(placement), name=f"attend-{placement.vm}")
+        try:
+            await coming
+        finally:
+            watching.cancel()
 
     async def attend(self, placement: Placement) -> None:
         """Until it is cancelled (the task, not the migration)."""

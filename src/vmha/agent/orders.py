@@ -3,7 +3,7 @@
 from vmha.hypervisor.port import Ending, MigrationOrder, Tag
 from vmha.model.ids import Epoch
 from vmha.model.records import Placement, RunEnd
-from vmha.model.vm import Handover, MigrationStyle, VmSpec
+from vmha.model.vm import Handover, Migration, MigrationStyle
 from vmha.policy.snapshot import NodeView
 
 ENDED = {
@@ -20,16 +20,17 @@ ENDED = {
 
 
 def migration_order(
-    placement: Placement, spec: VmSpec, target: NodeView | None, *, cluster: str, migration_uri: str
+    placement: Placement, how: Migration, target: NodeView | None, *, cluster: str, migration_uri: str
 ) -> MigrationOrder:
     """The migration that ``placement`` asks for."""
-    address, how = _migration_address(target), spec.migration
+    address = _migration_address(target)
+    style = placement.style or how.style
     return MigrationOrder(
         name=placement.vm,
         target_uri=migration_uri.format(address=address),
         data_uri=f"tcp://{address}",
         tag=Tag(cluster=cluster, vm=placement.vm, epoch=Epoch(placement.epoch + 1)),
-        live=(placement.style or how.style) is MigrationStyle.LIVE,
+        live=style is not MigrationStyle.PAUSE,
         paused_at_target=how.handover is Handover.SAFE,
         timeout_s=how.timeout_s,
         bandwidth_mib_s=how.bandwidth_mib_s,
@@ -39,6 +40,8 @@ def migration_order(
         auto_converge_increment=how.auto_converge_increment,
         parallel_connections=how.parallel_connections,
         compress=how.compress,
+        post_copy=style is MigrationStyle.POST_COPY,
+        post_copy_bandwidth_mib_s=how.post_copy_bandwidth_mib_s if style is MigrationStyle.POST_COPY else None,
     )
 
 

@@ -17,9 +17,9 @@ from vmha.agent.health import HealthWatch
 from vmha.agent.inventory import Inventory
 from vmha.agent.migration_watch import MigrationWatch, Try, try_of
 from vmha.agent.orders import ENDED, migration_order
+from vmha.agent.post_copy import PostCopy, is_lost_half
 from vmha.agent.saved_states import SavedStates
 from vmha.agent.session import SessionKeeper
-from vmha.fencing.gate import NOT_EXPECTED
 from vmha.fencing.gate_files import Gate, GateUnavailable
 from vmha.hypervisor.calls import CallOverdue
 from vmha.hypervisor.port import (
@@ -39,9 +39,10 @@ from vmha.model.errors import Rejected
 from vmha.model.ids import Epoch, Revision, VmName
 from vmha.model.migration import Moved
 from vmha.model.records import Failure, Phase, Placement, RunEnd, SavedImage, SeenState, Stored
-from vmha.model.vm import Handover, VmSpec
+from vmha.model.vm import Handover, Migration, VmSpec
 from vmha.policy import transitions
 from vmha.policy.health import Consequence
+from vmha.policy.post_copy import SPLIT, runs_at_once
 from vmha.policy.reconcile import Action
 from vmha.policy.saved_state import is_to_be_saved
 from vmha.policy.snapshot import Snapshot
@@ -53,8 +54,6 @@ STOP_LOOK_S = 0.5
 ASK_AGAIN_S = 10.0
 """A guest that was booting when it was asked to shut down has not heard it: it is asked again after so long."""
 UNSURE_START_S = 5.0
-ARRIVAL_PATIENCE_S = 5.0
-ARRIVAL_RETRY_S = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +84,7 @@ class Worker:
     gate: Gate
     read_snapshot: Callable[[], Snapshot]
     watch: MigrationWatch
+    post_copy: PostCopy
     health: HealthWatch
     definitions: Definitions
     saved_states: SavedStates
@@ -122,6 +122,11 @@ class Worker:
                 await self._keep(read)  # no longer managed: it stays where it is
             case Action.MIGRATE:
                 await self._migrate(read, readable(spec))
+            case Action.ATTEND:
+                how = spec.migration if spec else Migration()
+                await self.watch.beside(
+                    read.value, self.post_copy.attend(read.value, how, self._order(read.value, how))
+                )
             case Action.HAND_OVER:
                 await self._hand_over(read, spec)
             case Action.RESUME_AND_KEEP:
@@ -144,7 +149,9 @@ class Worker:
             case Action.UNTAG:
                 await self.hypervisor.set_tag(vm, None)
             case Action.CLEAR:
-                self.cleared[vm] = read.modified if read else Revision(0)
+                under = self.cleared[vm] = read.modified if read else Revision(0)
+                if is_lost_half(self.inventory.reading, vm):
+                    self.ended[vm] = EndedByUs(under=under, ended=RunEnd.CRASHED, why=SPLIT)
                 await self.hypervisor.destroy(vm)
             case Action.ALARM_DUPLICATE | Action.NOTHING | Action.WAIT:
                 pass  # an alarm is on record by now
@@ -352,7 +359,8 @@ class Worker:
     async def _release(self, read: Stored[Placement], spec: VmSpec | None) -> None:
         placement = read.value
         ending = self.hypervisor.find_ending(placement.vm) or Ending.UNKNOWN
-        if ending is Ending.UNKNOWN and await self._has_left_unseen(placement):
+        is_known = ending is not Ending.UNKNOWN or self.left_unseen.get(placement.vm) == read.modified
+        if not is_known and await self._has_left_unseen(placement):
             self.left_unseen[placement.vm] = read.modified  # the next look decides what follows from it
             return
         if placement.phase is Phase.HELD and ending is Ending.UNKNOWN:
@@ -371,7 +379,9 @@ class Worker:
             saved = await self.saved_states.find(placement, spec)
             why = f"{why}; its memory is saved" if saved else why
         new = transitions.release(placement, ended, why, self.clock.wall(), failure=failure, saved=saved)
-        text = f"it does not run on {self.keeper.node} any more: {why}"
+        if placement.phase is Phase.MIGRATING and is_known and ending in (Ending.MIGRATED, Ending.UNKNOWN):
+            new = transitions.lost_at_target(new, placement)
+        text = f"it does not run on {self.keeper.node} any more: {new.ended_why}"
         await self.claims.write(read, new, kind="stopped", text=text, gone_here=True)
 
     def _failure_of(self, ours: EndedByUs) -> Failure | None:
@@ -438,39 +448,27 @@ class Worker:
     async def _migrate(self, read: Stored[Placement], spec: VmSpec) -> None:
         """Peer to peer between the two libvirtds: it goes on even if this process dies."""
         placement = read.value
-        assert placement.target
-        target = self.read_snapshot().nodes.get(placement.target)
-        order = migration_order(placement, spec, target, cluster=self.cluster, migration_uri=self.migration_uri)
-        watching = asyncio.create_task(self.watch.attend(placement), name=f"attend-{placement.vm}")
+        order = self._order(placement, spec.migration)
         try:
-            await self._send(order)
+            await self.watch.beside(placement, self.post_copy.send(placement, spec.migration, order))
         except (MigrationFailed, HypervisorUnavailable, DomainMissing) as error:
             self.migrations_tried[placement.vm] = (try_of(placement), str(error))
             log.warning("migration failed", vm=placement.vm, target=placement.target, why=str(error))
             return
-        finally:
-            watching.cancel()
         self.migrated[placement.vm] = try_of(placement)
+        if order.post_copy:
+            read = await self.claims.read(placement.vm) or read  # its switch was put on record meanwhile
         await self._hand_over(read, spec)
 
-    async def _send(self, order: MigrationOrder) -> None:
-        """A strict gate refuses at once what its agent has not read of yet: nothing has happened then, so again."""
-        give_up_at = self.clock.now() + ARRIVAL_PATIENCE_S
-        while True:
-            try:
-                await self.hypervisor.migrate(order)
-            except MigrationFailed as error:
-                if NOT_EXPECTED not in str(error) or self.clock.now() >= give_up_at:
-                    raise
-                await asyncio.sleep(ARRIVAL_RETRY_S)
-            else:
-                return
+    def _order(self, placement: Placement, how: Migration) -> MigrationOrder:
+        target = self.read_snapshot().nodes.get(placement.target) if placement.target else None
+        return migration_order(placement, how, target, cluster=self.cluster, migration_uri=self.migration_uri)
 
     async def _hand_over(self, read: Stored[Placement], spec: VmSpec | None) -> None:
         placement = read.value
         assert placement.target
         text = f"handed over from {self.keeper.node} to {placement.target}"
-        if spec is None or spec.migration.handover is Handover.SAFE:
+        if not runs_at_once(placement, spec):
             new = transitions.hand_over(placement, self.clock.wall())
             await self.claims.write(read, new, kind="handed-over", text=text, gone_here=True)
             return

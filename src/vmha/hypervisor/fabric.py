@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from vmha.hypervisor import fabric_migration as course
 from vmha.hypervisor import fabric_saving as saves
 from vmha.hypervisor.answers import fail, promise, succeed
-from vmha.hypervisor.fabric_state import Deed, Fact, Guest, Host, Memory, Migration, Timing
+from vmha.hypervisor.fabric_state import Deed, Fact, Guest, Host, Memory, Migration, Timing, has_switched
 from vmha.hypervisor.lifecycle import Lifecycle, Shutdown, Started, Stopped, Suspended
 from vmha.hypervisor.port import DomainState, StartFailed, Tag
 from vmha.hypervisor.states import Mark
@@ -46,8 +46,8 @@ class SimulatedFabric:
         self.reachable = reachable
         self.history: list[Fact] = []
         self.is_own_switch_atomic = False
-        """Libvirt's own switch can not be struck between the target's first instruction and the source's hearing of
-        it: what libvirt does by itself then (the source goes on as well) no software on the hosts can prevent."""
+        """Its own switch is not struck half-way: what libvirt does by itself then no software on the hosts prevents."""
+        self.busy: set[str] = set()  # guests that change their memory faster than a live migration copies it
         self._context = contextvars.Context()
         self._hosts: dict[str, Host] = {}
         self._start_faults: dict[tuple[str, str], tuple[int, str]] = {}
@@ -229,7 +229,7 @@ class SimulatedFabric:
         begun = self.begin_migration(
             guest, self.host(target), tag=guest.tag, is_live=True, is_paused_at_target=False, mark=mark
         )
-        begun.is_post_copy = post_copy
+        begun.switches_half_way = post_copy
         if begun.target is not None:
             begun.target.sent_by_hand_from = source
 
@@ -306,6 +306,7 @@ class SimulatedFabric:
         is_live: bool,
         is_paused_at_target: bool,
         mark: Mark = Mark.NONE,
+        **post_copy: bool,
     ) -> Migration:
         """Send ``guest`` on its way (see ``fabric_migration``)."""
         duration_s = self._migration_s.get(guest.name, self.timing.migration_s)
@@ -322,6 +323,7 @@ class SimulatedFabric:
             mark=mark,
             duration_s=duration_s,
             fault=(duration_s / 2, message) if times > 0 else None,
+            **post_copy,
         )
 
     def break_migration(self, migration: Migration, message: str) -> None:
@@ -340,8 +342,7 @@ class SimulatedFabric:
 
     def call_off_start(self, host: Host, name: str) -> None:
         """End a guest that has not started yet."""
-        guest = host.guests.get(name)
-        if guest is not None and guest.is_starting:
+        if (guest := host.guests.get(name)) is not None and guest.is_starting:
             del host.guests[name]
 
     def suspend(self, guest: Guest) -> None:
@@ -351,8 +352,8 @@ class SimulatedFabric:
 
     def resume(self, guest: Guest) -> None:
         """Let it run, and end the hand-over of one that arrived."""
-        if guest.state is DomainState.INCOMING:
-            raise Refused(f"{guest.name} is still on its way in")
+        if guest.state is DomainState.INCOMING or has_switched(guest):
+            raise Refused(f"{guest.name} is still on its way in, or goes on where it was sent to")
         keeps_pause = guest.mark is Mark.PAUSED
         guest.mark = Mark.SECOND if guest.mark is Mark.SECOND else Mark.NONE
         if guest.state is DomainState.ARRIVED and keeps_pause:
@@ -379,8 +380,7 @@ class SimulatedFabric:
 
     def find_host(self, uri: str) -> Host | None:
         """The host that a libvirt uri names, if there is one."""
-        address = urlsplit(uri).hostname or ""
-        return next((host for host in self._hosts.values() if address in host.addresses), None)
+        return next((host for host in self._hosts.values() if (urlsplit(uri).hostname or "") in host.addresses), None)
 
     # ---------------------------------------------------------------- inside
 

@@ -3,7 +3,7 @@
     copying     the source runs (live) or stands (pause); the target's QEMU takes its memory in
     switching   all of it is sent and the source stands; the target has not been told to finish
     arrived     the target is complete, standing or running as ordered; the source waits for the reply
-    pulling     post-copy, after half of the copying: the target runs, the source stands and sends what is asked for
+    pulling     post-copy, on demand (a hand's: after half of the copying): see ``fabric_post_copy``
     over        the reply came: the source's QEMU has ended
 
 What breaks it, as measured on libvirt 9.0 with QEMU 7.2, peer to peer:
@@ -13,8 +13,6 @@ What breaks it, as measured on libvirt 9.0 with QEMU 7.2, peer to peer:
 * after it, the source **goes on as well**, because it was not told: only a target that was left standing is no second;
 * a source whose libvirtd dies while it stands does not go on: stopped for copying, the next libvirtd lets it run;
   stopped for the switch, it stands until somebody decides;
-* in the middle of pulling nothing can go on: the source stands, the target runs until it lacks something, and both wait
-  for a recovery by hand, for ever;
 * a client that drives it (virsh without --p2p) and dies leaves the source running while it copies; at the switch the
   source stands and the target is ended, and after it the target runs and the source stands, for ever;
 * a target whose libvirtd dies before it is complete stays half arrived until the next libvirtd ends it.
@@ -24,7 +22,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from vmha.hypervisor.answers import fail, promise, succeed
-from vmha.hypervisor.fabric_state import Deed, Guest, Host, Leg, Migration
+from vmha.hypervisor.fabric_post_copy import Pull
+from vmha.hypervisor.fabric_state import Deed, Guest, Host, Leg, Migration, has_switched
 from vmha.hypervisor.lifecycle import Lifecycle, Started, Stopped, Suspended
 from vmha.hypervisor.port import DomainState, MigrationFailed, Tag
 from vmha.hypervisor.states import Mark
@@ -34,8 +33,8 @@ if TYPE_CHECKING:
     from vmha.hypervisor.fabric import SimulatedFabric
 
 RESUMED_MIGRATED = 1  # libvirt's VIR_DOMAIN_EVENT_RESUMED_MIGRATED
-RESUMED_POSTCOPY, RESUMED_POSTCOPY_FAILED = 3, 4
 LOST = "client socket is closed"
+PASS_AT_LEAST_S = 0.1
 
 
 class Course:
@@ -69,7 +68,19 @@ class Course:
             fabric.later(source.host, fault[0], lambda: fabric.break_migration(migration, fault[1]))
             return
         copy_s = max(0.0, migration.duration_s - fabric.timing.switch_s - fabric.timing.reply_s)
-        fabric.later(source.host, copy_s / 2, lambda: self._pull(copy_s / 2))
+        fabric.later(source.host, copy_s / 2, lambda: self._half_way(copy_s / 2))
+
+    def start_post_copy(self, left_s: float) -> None:
+        """
+        Raises:
+            MigrationFailed: it was not begun so, or is not copying.
+        """
+        migration = self._migration
+        if not migration.may_post_copy or migration.leg is not Leg.COPYING or migration.outcome.done():
+            raise MigrationFailed(f"{migration.source.name} is not being copied by a migration that may switch")
+        if self._is_broken():
+            raise MigrationFailed(f"{migration.source.name}: {LOST}")
+        Pull(self._fabric, migration).begin(left_s)
 
     def break_off(self, message: str, *, resumes: bool = True) -> None:
         """The source goes on as it was, unless something else is to decide that; a half that came in is ended."""
@@ -78,9 +89,11 @@ class Course:
         if migration.outcome.done() or target is None:
             return
         if migration.leg is Leg.PULLING:
-            self._break_in_two(message)
+            Pull(fabric, migration).break_in_two(message)
             return
         is_complete = migration.leg is Leg.ARRIVED
+        if is_complete and has_switched(source):
+            return  # all was fetched, and its QEMU needs nobody's word for that
         migration.leg = Leg.OVER
         source.migration = target.migration = None
         fail(migration.outcome, MigrationFailed(f"migrate {target.name} to {target.host.name}: {message}"))
@@ -95,6 +108,9 @@ class Course:
 
     def abandon(self) -> None:
         """The virsh that drove it is gone: neither libvirtd learns how it ended."""
+        if self._migration.leg is Leg.PULLING:
+            Pull(self._fabric, self._migration).give_up("the client is gone")
+            return
         self.break_off("the client is gone", resumes=self._migration.leg is Leg.COPYING)
 
     def note_silence(self, host: Host) -> None:
@@ -104,14 +120,15 @@ class Course:
         if migration.outcome.done() or target is None:
             return
         noticed_s = fabric.timing.cut_noticed_s
+        if migration.leg is Leg.PULLING:
+            Pull(fabric, migration).note_silence(host)
+            return
         if host is target.host:
             fabric.later(migration.source.host, noticed_s, lambda: self.break_off(LOST))
             return
 
         def give_up() -> None:
-            if migration.leg is Leg.PULLING:
-                self.break_off(LOST)
-            elif migration.leg in (Leg.COPYING, Leg.SWITCHING) and not migration.outcome.done():
+            if migration.leg in (Leg.COPYING, Leg.SWITCHING) and not migration.outcome.done():
                 migration.is_closed = True
                 fabric.end(target, Stopped.FAILED)
 
@@ -124,11 +141,7 @@ class Course:
         has_no_power = not guest.host.has_power
         what = f"its QEMU on {guest.host.name} ended"
         if migration.leg is Leg.PULLING:
-            if has_no_power:
-                peer = target if guest is migration.source else migration.source
-                fabric.later(peer.host, fabric.timing.cut_noticed_s, lambda: self.break_off(what))
-            else:
-                self.break_off(what)
+            Pull(fabric, migration).end_died(guest)
             return
         if guest is migration.source:
             if migration.leg is Leg.COPYING:
@@ -154,48 +167,20 @@ class Course:
 
     # ---------------------------------------------------------------- the steps
 
-    def _pull(self, left_s: float) -> None:
+    def _half_way(self, left_s: float) -> None:
         fabric, migration = self._fabric, self._migration
-        source, target = migration.source, migration.target
-        if not migration.is_post_copy:
-            fabric.later(source.host, left_s, self._switch)
-            return
-        if migration.outcome.done() or self._is_broken():
-            return
-        assert target is not None
-        migration.leg = Leg.PULLING
-        fabric.stand(source, DomainState.OUTGOING, "postcopy")
-        fabric.emit(source, Lifecycle.SUSPENDED, Suspended.POSTCOPY)
-        fabric.run(target, "postcopy")
-        fabric.emit(target, Lifecycle.RESUMED, RESUMED_POSTCOPY)
-        fabric.later(source.host, left_s, self._pulled)
-
-    def _pulled(self) -> None:
-        fabric, migration = self._fabric, self._migration
-        if migration.outcome.done() or self._is_broken():
-            return
-        assert migration.target is not None
-        migration.leg, migration.target.reason = Leg.ARRIVED, "migrated"
-        fabric.later(migration.source.host, fabric.timing.reply_s, self._confirm)
-
-    def _break_in_two(self, message: str) -> None:
-        """Each of the two has memory that the other lacks; the history goes on calling the target running."""
-        fabric, migration = self._fabric, self._migration
-        source, target = migration.source, migration.target
-        assert target is not None
-        migration.leg = Leg.OVER
-        source.migration = target.migration = None
-        fail(migration.outcome, MigrationFailed(f"migrate {target.name} to {target.host.name}: {message}"))
-        if fabric.is_alive(source):
-            source.reason = "postcopy_failed"
-            fabric.emit(source, Lifecycle.SUSPENDED, Suspended.POSTCOPY_FAILED)
-        if fabric.is_alive(target):
-            target.state, target.reason = DomainState.CRASHED, "postcopy_failed"
-            fabric.emit(target, Lifecycle.RESUMED, RESUMED_POSTCOPY_FAILED)
+        if not migration.switches_half_way:
+            fabric.later(migration.source.host, left_s, self._switch)
+        elif not migration.outcome.done() and not self._is_broken():
+            Pull(fabric, migration).begin(left_s)
 
     def _switch(self) -> None:
         migration = self._migration
-        if migration.outcome.done() or self._is_broken():
+        if migration.leg is not Leg.COPYING or migration.outcome.done() or self._is_broken():
+            return
+        if migration.is_live and migration.source.name in self._fabric.busy:
+            migration.passes += 1
+            self._fabric.later(migration.source.host, max(migration.duration_s, PASS_AT_LEAST_S), self._switch)
             return
         migration.leg = Leg.SWITCHING
         if migration.source.state is DomainState.RUNNING:
@@ -283,6 +268,8 @@ def begin(
     mark: Mark,
     duration_s: float,
     fault: tuple[float, str] | None,
+    may_post_copy: bool = False,
+    takes_up: bool = False,
 ) -> Migration:
     """Send ``guest`` on its way; it goes on until it ends or breaks, whoever still waits for it."""
     outcome: asyncio.Future[None] = promise(asyncio.get_running_loop())
@@ -294,11 +281,17 @@ def begin(
         is_paused_at_target=is_paused_at_target or guest.state is DomainState.PAUSED,
         began=fabric.clock.now(),
         duration_s=duration_s,
+        may_post_copy=may_post_copy,
     )
-    refusal = _why_not(fabric, guest, target)
+    broken = guest.halved or guest.migration
+    halves = Pull(fabric, broken) if takes_up and broken is not None else None
+    refusal = halves.why_not_again() if halves else _why_not(fabric, guest, target)
     if refusal:
         error = MigrationFailed(f"migrate {guest.name} to {target.name}: {refusal}")
         fabric.later(guest.host, fabric.timing.refusal_s, lambda: fail(outcome, error))
+        return migration
+    if halves:
+        halves.take_up_again(migration)
         return migration
     Course(fabric, migration).set_out(tag, target, mark, fault=fault)
     return migration
@@ -308,6 +301,9 @@ def libvirtd_stopped(fabric: "SimulatedFabric", migration: Migration, host: Host
     """The libvirtd of one end is gone: its sockets close at once."""
     source, target = migration.source, migration.target
     assert target is not None
+    if migration.leg is Leg.PULLING:
+        Pull(fabric, migration).libvirtd_stopped(host)
+        return
     is_source = host is source.host
     if not is_source:
         target.ends_with_libvirtd = migration.leg is Leg.SWITCHING

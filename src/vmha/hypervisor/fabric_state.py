@@ -23,6 +23,7 @@ class Timing:
     refusal_s: float = 0.02
     save_s: float = 0.4  # writing a guest's memory to a file; reading it takes as long
     cut_noticed_s: float = 8.0  # until libvirt's keepalive gives up a migration over a dead link
+    link_lost_s: float = 20.0  # until the connection between two QEMUs does not outlive it
 
 
 class Deed(StrEnum):
@@ -76,6 +77,7 @@ class Guest:
     ends_with_libvirtd: bool = False  # half arrived: the next libvirtd of its host ends it
     runs_with_libvirtd: bool = False  # stopped by a migration that broke: the next libvirtd lets it run
     migration: "Migration | None" = None
+    halved: "Migration | None" = None  # a post-copy that was broken in two here, and can be taken up again
     arrival: Arrival | None = None  # the migration that brought it here, once it was complete
     is_saving: bool = False
     runs_before: int | None = None  # restored: how often it had begun to run when its memory was saved
@@ -104,7 +106,11 @@ class Migration:
     duration_s: float
     stopped_at: float | None = None  # the source's last instruction
     leg: Leg = Leg.COPYING
-    is_post_copy: bool = False
+    may_post_copy: bool = False
+    switches_half_way: bool = False  # a hand's, to post-copy
+    passes: int = 1
+    left_s: float = 0.0  # of pulling
+    stalled_s: float = 0.0
     is_closed: bool = False  # the target's libvirtd has given the source up
 
 
@@ -134,3 +140,8 @@ class Host:
     on_connection: list[Callable[[bool], None]] = field(default_factory=list)
     on_reboot: list[Callable[[str], None]] = field(default_factory=list)
     waiting: list[Callable[[], None]] = field(default_factory=list)  # what a thaw sets going again
+
+
+def has_switched(guest: Guest) -> bool:
+    """Whether it is the source of a post-copy migration whose guest goes on, or went on, at its target."""
+    return guest.state is DomainState.OUTGOING and guest.reason in ("postcopy", "postcopy_failed")

@@ -354,25 +354,11 @@ class LibvirtHypervisor:
         finally:
             self._leaving.discard(order.name)
 
+    async def start_post_copy(self, name: str) -> None:
+        await migration.start_post_copy(self._link.channels, name)
+
     async def abort_migration(self, name: str) -> None:
-        """No migration to abort is no error.
-
-        Raises:
-            DomainMissing, HypervisorUnavailable
-        """
-
-        def work(connection: "libvirt.virConnect") -> None:
-            import libvirt
-
-            if reading.read_job(connection, name) is Job.NONE:
-                return  # another job, somebody's save, is not ours to abort
-            try:
-                connection.lookupByName(name).abortJob()
-            except libvirt.libvirtError as error:
-                if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
-                    raise
-
-        await _call(self._link.channels.act, work, f"abort the migration of {name}", ACT_TIMEOUT_S)
+        await migration.abort(self._link.channels, name)
 
     # ---------------------------------------------------------------- reading, inside
 

@@ -12,10 +12,11 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+from vmha.hypervisor.calling import call
 from vmha.hypervisor.connection import Channels
-from vmha.hypervisor.port import MigrationFailed, MigrationOrder
-from vmha.hypervisor.reading import mark_of, read_tag
-from vmha.hypervisor.states import Mark, Paused, RawState
+from vmha.hypervisor.port import DomainMissing, HypervisorUnavailable, MigrationFailed, MigrationOrder
+from vmha.hypervisor.reading import mark_of, read_job, read_tag
+from vmha.hypervisor.states import Job, Mark, Paused, RawState
 from vmha.hypervisor.translate import translate, words
 from vmha.model import domain_xml
 from vmha.model.errors import Refused, VmhaError
@@ -54,11 +55,11 @@ async def carry_out(channels: Channels, order: MigrationOrder) -> None:
 
     try:
         async with asyncio.timeout(order.timeout_s):
-            call = await channels.migrate.begin(migrate)
+            begun = await channels.migrate.begin(migrate)
     except TimeoutError as error:
         raise MigrationFailed(f"{what}: not begun within {order.timeout_s:g} s, others are under way") from error
-    call.future.add_done_callback(_heed)
-    done, _ = await asyncio.wait([call.future], timeout=order.timeout_s)
+    begun.future.add_done_callback(_heed)
+    done, _ = await asyncio.wait([begun.future], timeout=order.timeout_s)
     overdue = ""
     if not done:
         overdue = f"took longer than {order.timeout_s:g} s and was aborted: "
@@ -68,12 +69,12 @@ async def carry_out(channels: Channels, order: MigrationOrder) -> None:
                 what=f"abort the migration of {order.name}",
                 timeout_s=PREPARE_TIMEOUT_S,
             )
-        done, _ = await asyncio.wait([call.future], timeout=ABORT_TIMEOUT_S)
+        done, _ = await asyncio.wait([begun.future], timeout=ABORT_TIMEOUT_S)
     if not done:
-        call.future.cancel()
+        begun.future.cancel()
         raise MigrationFailed(f"{what}: {overdue}libvirtd has not ended it yet")
     try:
-        call.future.result()
+        begun.future.result()
     except libvirt.libvirtError as error:
         # A lost connection to our own libvirtd reads like one between the two: either way, look at both sides.
         raise MigrationFailed(f"{what}: {overdue}{words(error)}") from error
@@ -111,12 +112,13 @@ def _mark(domain: "libvirt.virDomain", order: MigrationOrder) -> Mark:
 def _params(order: MigrationOrder, destination_xml: str) -> dict[str, object]:
     import libvirt
 
-    params: dict[str, object] = {
-        libvirt.VIR_MIGRATE_PARAM_URI: order.data_uri,
-        libvirt.VIR_MIGRATE_PARAM_DEST_XML: destination_xml,
-    }
+    params: dict[str, object] = {libvirt.VIR_MIGRATE_PARAM_URI: order.data_uri}
+    if not order.takes_up:  # it is there already, with its definition
+        params[libvirt.VIR_MIGRATE_PARAM_DEST_XML] = destination_xml
     if order.bandwidth_mib_s is not None:
         params[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH] = order.bandwidth_mib_s
+    if order.post_copy_bandwidth_mib_s is not None:
+        params[libvirt.VIR_MIGRATE_PARAM_BANDWIDTH_POSTCOPY] = order.post_copy_bandwidth_mib_s
     if order.auto_converge_initial is not None:
         params[libvirt.VIR_MIGRATE_PARAM_AUTO_CONVERGE_INITIAL] = order.auto_converge_initial
     if order.auto_converge_increment is not None:
@@ -142,7 +144,46 @@ def _flags(order: MigrationOrder) -> int:
         flags |= libvirt.VIR_MIGRATE_PARALLEL
     if order.compress:
         flags |= libvirt.VIR_MIGRATE_COMPRESSED
+    if order.post_copy:
+        flags |= libvirt.VIR_MIGRATE_POSTCOPY
+    if order.takes_up:
+        flags |= libvirt.VIR_MIGRATE_POSTCOPY_RESUME
     return flags
+
+
+async def start_post_copy(channels: Channels, name: str) -> None:
+    """See the port. libvirt answers once QEMU has been told; the source's state says when it has switched.
+
+    Raises:
+        DomainMissing, MigrationFailed, HypervisorUnavailable
+    """
+
+    def work(connection: "libvirt.virConnect") -> None:
+        connection.lookupByName(name).migrateStartPostCopy()
+
+    try:
+        await call(channels.act, work, f"let {name} go on at its target", PREPARE_TIMEOUT_S)
+    except (DomainMissing, HypervisorUnavailable):
+        raise
+    except Refused as error:
+        raise MigrationFailed(str(error)) from error
+
+
+async def abort(channels: Channels, name: str) -> None:
+    """See the port."""
+
+    def work(connection: "libvirt.virConnect") -> None:
+        import libvirt
+
+        if read_job(connection, name) is Job.NONE:
+            return  # another job, somebody's save, is not ours to abort
+        try:
+            connection.lookupByName(name).abortJob()
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+                raise
+
+    await call(channels.act, work, f"abort the migration of {name}", PREPARE_TIMEOUT_S)
 
 
 def _heed(future: "asyncio.Future[None]") -> None:

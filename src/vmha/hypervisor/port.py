@@ -5,7 +5,7 @@ Every call is bounded by its own deadline; an event only says "look again", the 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
@@ -122,6 +122,8 @@ class MigrationOrder:
 
     ``paused_at_target`` leaves the guest standing at the target so that its new holder can be recorded first.
     ``tag`` is what the guest carries at the target from the first moment on.
+    ``post_copy``: it may be switched (``start_post_copy``); needs ``paused_at_target`` to be false.
+    ``takes_up``: nothing new, but the two halves of one that was switched and has lost its connection.
     """
 
     name: str
@@ -138,6 +140,12 @@ class MigrationOrder:
     auto_converge_increment: int | None = None
     parallel_connections: int | None = None
     compress: bool = False
+    post_copy: bool = False
+    post_copy_bandwidth_mib_s: int | None = None
+    takes_up: bool = False
+
+    def again(self) -> "MigrationOrder":
+        return replace(self, takes_up=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,6 +239,16 @@ class Hypervisor(Protocol):
         Raises:
             MigrationFailed: the guest may be on either side; look.
             HypervisorUnavailable
+        """
+
+    async def start_post_copy(self, name: str) -> None:
+        """Let a guest that is being copied go on at its target at once, which fetches what it lacks. The source stands
+        from then on, and never runs again.
+
+        Raises:
+            MigrationFailed: it has not switched: it is not being copied by an order that allowed it.
+            DomainMissing
+            HypervisorUnavailable: it may have switched.
         """
 
     async def migration_progress(self, name: str) -> MigrationProgress | None: ...

@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import TypeVar
 
 from vmha.hypervisor import fabric_boots
+from vmha.hypervisor import fabric_migration as course
 from vmha.hypervisor import fabric_saving as saves
 from vmha.hypervisor.fabric import SimulatedFabric, tag_in
-from vmha.hypervisor.fabric_state import Guest
+from vmha.hypervisor.fabric_state import Guest, has_switched
 from vmha.hypervisor.lifecycle import Endings, Lifecycle, Stopped
 from vmha.hypervisor.port import (
     DomainEvent,
@@ -224,6 +225,8 @@ class SimulatedHypervisor:
             is_live=order.live,
             is_paused_at_target=order.paused_at_target,
             mark=_mark(guest, order),
+            may_post_copy=order.post_copy,
+            takes_up=order.takes_up,
         )
         try:
             await self._wait(migration.outcome, order.timeout_s, what)
@@ -236,19 +239,28 @@ class SimulatedHypervisor:
             except (HypervisorUnavailable, MigrationFailed):
                 raise MigrationFailed(overdue) from error
 
+    async def start_post_copy(self, name: str) -> None:
+        guest = await self._find(name)
+        if guest.migration is None or guest.migration.source is not guest:
+            raise MigrationFailed(f"{name} is not being migrated")
+        course.Course(self._fabric, guest.migration).start_post_copy(guest.migration.duration_s / 2)
+
     async def migration_progress(self, name: str) -> MigrationProgress | None:
         await self._answer()
         guest = self._host.guests.get(name)
-        if guest is None or guest.migration is None or guest.migration.source is not guest:
+        migration = (guest.migration or guest.halved) if guest is not None else None
+        if guest is None or migration is None or migration.source is not guest:
             return None
-        elapsed_s = self._fabric.clock.now() - guest.migration.began
-        share = min(1.0, elapsed_s / guest.migration.duration_s) if guest.migration.duration_s else 1.0
+        elapsed_s = self._fabric.clock.now() - migration.began
+        share = min(1.0, elapsed_s / migration.duration_s) if migration.duration_s else 1.0
+        if has_switched(guest):
+            share = 1 - min(1.0, migration.left_s / migration.duration_s)
         return MigrationProgress(
             elapsed_s=elapsed_s,
             remaining_bytes=int(GUEST_MEMORY_BYTES * (1 - share)),
             total_bytes=GUEST_MEMORY_BYTES,
             expected_downtime_ms=round((self._fabric.timing.switch_s + self._fabric.timing.reply_s) * 1000),
-            iteration=1,
+            iteration=migration.passes,
             dirty_bytes_per_s=0,
         )
 
@@ -322,7 +334,9 @@ class SimulatedHypervisor:
             reason=guest.reason,
             tag=None if guest.tag is None else replace(guest.tag, second=guest.mark is Mark.SECOND),
             persistent=guest.name in self._host.definitions,
-            migrating=guest.migration is not None and guest.migration.source is guest,
+            migrating=guest.migration is not None
+            and guest.migration.source is guest
+            and guest.reason != "postcopy_failed",
         )
 
     def _on_lifecycle(self, name: str, event: int, detail: int) -> None:
@@ -351,7 +365,7 @@ class SimulatedHypervisor:
         self._endings.resync(
             present=[guest.name for guest in guests],
             incoming=[guest.name for guest in guests if guest.state is DomainState.INCOMING],
-            switched=[guest.name for guest in guests if _has_switched(guest)],
+            switched=[guest.name for guest in guests if has_switched(guest)],
             panicked=[guest.name for guest in guests if guest.state is DomainState.CRASHED],
         )
         self._tell("", "connected")
@@ -360,10 +374,6 @@ class SimulatedHypervisor:
         event = DomainEvent(name=name, kind=kind, ending=ending)
         for listener in tuple(self._listeners):
             asyncio.get_running_loop().call_soon(listener, event)
-
-
-def _has_switched(guest: Guest) -> bool:
-    return guest.state is DomainState.OUTGOING and guest.reason in ("postcopy", "postcopy_failed")
 
 
 def _mark(guest: Guest, order: MigrationOrder) -> Mark:

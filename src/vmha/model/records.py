@@ -258,6 +258,7 @@ class Placement:
     target: NodeName | None = None
     arrival: bool = False  # assigned by a hand-over: resume what has arrived; boot only if nothing has
     style: MigrationStyle | None = None  # of the migration under way, where it was asked for in another than the vm's
+    switched: bool = False  # of the migration under way, by post-copy: its guest may be at the target from now on
     operation: RequestId | None = None
     cancel: RequestId | None = None  # of the last migration: the request that calls it off
     cancel_by: str = ""

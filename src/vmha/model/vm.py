@@ -3,7 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from vmha.model.document import NAME_PATTERN, Document
 from vmha.model.health import Probe, named_once
@@ -36,6 +36,7 @@ class Recovery(StrEnum):
 class MigrationStyle(StrEnum):
     LIVE = "live"  # copied while it runs, as often as it takes
     PAUSE = "pause"  # it stands still while its memory is copied once (RGManager's)
+    POST_COPY = "post-copy"  # live, and if that does not end: it goes on at its target, and fetches what is missing
 
 
 class Handover(StrEnum):
@@ -58,17 +59,8 @@ class OnDuplicate(StrEnum):
     ALARM = "alarm"
 
 
-def _no_post_copy(value: object) -> object:
-    if value == "post-copy":
-        raise ValueError(
-            "libvirt lets a post-copy guest run at its target before its memory is there, and can not leave it "
-            "standing until that is on record; and a broken link would cost the guest"
-        )
-    return value
-
-
 class Migration(Document):
-    style: Annotated[MigrationStyle, BeforeValidator(_no_post_copy)] = MigrationStyle.LIVE
+    style: MigrationStyle = MigrationStyle.LIVE
     handover: Handover = Handover.SAFE
     timeout_s: Annotated[float, Field(ge=5, le=86400)] = 600.0
     bandwidth_mib_s: Annotated[int, Field(ge=1)] | None = None
@@ -78,6 +70,15 @@ class Migration(Document):
     auto_converge_increment: Annotated[int, Field(ge=1, le=99)] | None = Field(default=None, description="Per cent.")
     parallel_connections: Annotated[int, Field(ge=2, le=64)] | None = None
     compress: bool = Field(default=False, description="Send only what has changed in a page (XBZRLE).")
+    post_copy_after_s: Annotated[float, Field(ge=1, le=86400)] | None = Field(
+        default=None, description="In style post-copy: when it switches; 30 if neither this nor the next is given."
+    )
+    post_copy_after_passes: Annotated[int, Field(ge=1, le=1000)] | None = Field(
+        default=None, description="The same, by how often the memory was gone through."
+    )
+    post_copy_bandwidth_mib_s: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="For what is sent unasked after the switch."
+    )
 
     @model_validator(mode="after")
     def _what_goes_together(self) -> Self:
@@ -86,7 +87,29 @@ class Migration(Document):
                 raise ValueError(f"{field}: {getattr(self, field)}: goes with auto_converge: true only")
         if self.compress and self.parallel_connections is not None:
             raise ValueError("compress: true: does not go with parallel_connections; QEMU has one or the other")
+        if wrong := why_no_post_copy(self, self.style):
+            raise ValueError(wrong)
+        if self.post_copy_after_s is not None and self.post_copy_after_s >= self.timeout_s:
+            raise ValueError(
+                f"post_copy_after_s: {self.post_copy_after_s:g}: would never come, timeout_s is {self.timeout_s:g} "
+                f"(accepted: less than that)"
+            )
         return self
+
+
+def why_no_post_copy(how: Migration, style: MigrationStyle) -> str:
+    """Why a vm whose settings are ``how`` does not migrate in this style; '': it does."""
+    if style is not MigrationStyle.POST_COPY:
+        return ""
+    if how.handover is not Handover.LIBVIRT:
+        return (
+            f"style: post-copy: does not go with handover: {how.handover} (accepted: handover: libvirt, or style: "
+            "live or pause): its guest runs at the target before its memory is there, so it can not be left standing "
+            "there until that is on record; and a link or a host that breaks before all is there costs the guest"
+        )
+    if how.parallel_connections is not None:
+        return "style: post-copy: does not go with parallel_connections; QEMU has one or the other"
+    return ""
 
 
 class VmSpec(Document):

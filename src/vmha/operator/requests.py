@@ -13,6 +13,7 @@ from vmha.operator.errors import RefusedByCluster, unknown_name
 from vmha.policy.cancel import waiting_migrations, why_nothing
 from vmha.policy.hands_off import forbids_request
 from vmha.policy.membership import moment_of_one_reading
+from vmha.policy.migrations import refused_style
 from vmha.policy.placement import survey
 from vmha.policy.plan import judge_all
 from vmha.policy.snapshot import Snapshot
@@ -129,6 +130,8 @@ def _check_vm(request: Request, snapshot: Snapshot) -> None:
         raise unknown_name("vm", request.vm or "", (view.name for view in snapshot.vms.values() if view.spec))
     if off := forbids_request(request, vm, snapshot):
         raise RefusedByCluster(f"{vm.name}: {off.in_full}")
+    if wrong := refused_style(request, vm):
+        raise RefusedByCluster(wrong)
     wanted = vm.spec.value.desired
     if request.verb not in (Verb.CONFIRM_GONE, *STARTS) and wanted in (Desired.STOPPED, Desired.DISABLED):
         how = "enable" if wanted is Desired.DISABLED else "start"

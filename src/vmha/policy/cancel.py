@@ -83,6 +83,9 @@ def _call_off(request: Request, vm: VmView, placement: Placement, ground: Field,
         return None  # its holder is lost: it is recovered first
     if placement.cancel is not None:
         return answer(Progress.REJECTED, f"{placement.cancel_by} has cancelled it already")
+    if placement.switched:
+        where = f"goes on at {placement.target}, and fetches its memory from {placement.node}"
+        return answer(Progress.FAILED, f"too late: {vm.name} {where}")
     assert vm.placement
     text = f"the migration to {placement.target} is cancelled by {request.author}"
     new = transitions.cancel(placement, request.id, request.author, failback_after=ground.snapshot.revision)

@@ -14,7 +14,7 @@ from vmha.model.records import (
     SeenState,
     Stored,
 )
-from vmha.model.vm import AfterShutdown, Desired, Handover, Recovery, VmSpec
+from vmha.model.vm import AfterShutdown, Desired, Recovery, VmSpec
 from vmha.policy import transitions
 from vmha.policy.decision import (
     NOTHING,
@@ -34,6 +34,7 @@ from vmha.policy.displace import ask_for_room, give_way
 from vmha.policy.limits import RULE, no_migration_out_of, no_start
 from vmha.policy.membership import Condition, Verdict
 from vmha.policy.placement import Choice, Field, choose, left_of
+from vmha.policy.post_copy import runs_at_once
 from vmha.policy.removed import find_unresolved, not_known_of_offline, remember
 from vmha.policy.snapshot import Moment, VmView
 from vmha.policy.steps import Change, PlacementStep, SettleDesired, Waiting
@@ -323,7 +324,7 @@ def decide_lost(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
 def _may_run_at_target(vm: VmView, held: Placement, ground: Field) -> str:
     """Where libvirt switches by itself, the target may run it without having said so yet: unknown is not absent."""
     assert vm.spec
-    if held.phase is not Phase.MIGRATING or vm.spec.value.migration.handover is not Handover.LIBVIRT:
+    if held.phase is not Phase.MIGRATING or not runs_at_once(held, vm.spec.value):
         return ""
     target = ground.snapshot.nodes.get(held.target) if held.target else None
     if target is None or target.beat is None:

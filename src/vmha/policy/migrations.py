@@ -8,7 +8,7 @@ from typing import Protocol
 
 from vmha.model.ids import NodeName
 from vmha.model.records import Candidate, Failure, Placement, Progress, Reason, Request, SeenState
-from vmha.model.vm import Desired
+from vmha.model.vm import Desired, why_no_post_copy
 from vmha.policy.decision import Decision, migrate
 from vmha.policy.limits import no_migration_out_of
 from vmha.policy.placement import Choice, Field, choose
@@ -34,6 +34,8 @@ def begin_migration(
         return None
     if seen.state is not SeenState.RUNNING:
         return answer(Progress.REJECTED, f"{vm.name} is {seen.state} on {placement.node}; only a running vm migrates")
+    if wrong := refused_style(request, vm):
+        return answer(Progress.REJECTED, wrong)
     ends = (placement.node, request.node) if request.node in ground.loads and request.node else (placement.node,)
     for node in ends:
         if busy := no_migration_out_of(node, ground):
@@ -53,6 +55,14 @@ def begin_migration(
     move = migrate(vm, placement, choice.node, reason, ground=ground, moment=moment, request=request)
     begun = answer(Progress.RUNNING, f"migrating from {placement.node} to {choice.node}")
     return Decision(steps=(*move.steps, *begun.steps))
+
+
+def refused_style(request: Request, vm: VmView) -> str:
+    """Why it does not migrate in the style that is asked for; '': it does."""
+    if request.style is None or vm.spec is None:
+        return ""
+    wrong = why_no_post_copy(vm.spec.value.migration, request.style)
+    return f"{vm.name}: {wrong}" if wrong else ""
 
 
 def _pick_untried(request: Request, vm: VmView, placement: Placement, ground: Field) -> Choice:

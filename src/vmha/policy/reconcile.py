@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from vmha.model.ids import Epoch, NodeName, SessionId
 from vmha.model.records import Observation, Phase, Placement, SeenState
-from vmha.model.vm import Handover, OnDuplicate
+from vmha.model.vm import OnDuplicate
 
 
 class Action(StrEnum):
@@ -24,6 +24,7 @@ class Action(StrEnum):
     STOP = "stop"
     DEED = "deed"  # something is to be done, once, to the guest that runs here
     MIGRATE = "migrate"
+    ATTEND = "attend"  # a migration by post-copy is under way, and nobody here attends to it
     HAND_OVER = "hand-over"  # gone from here, complete at the target
     KEEP = "keep"  # the migration failed, or is called off, and the guest is here
     RESUME_AND_KEEP = "resume-and-keep"  # ... and stands still
@@ -70,6 +71,7 @@ class Local:
     tagged: bool = False
     migrating: bool = False  # out of this node, in progress
     has_switched: bool = False  # out of this node by post-copy: it goes on at its target, or did
+    is_pulling: bool = False  # it came in by post-copy, and lacks memory that is still at its source
     second: bool = False  # it was paused as a second copy
 
     @property
@@ -89,6 +91,9 @@ class Attempt:
     ``is_unwell``: by its probes the guest is not to go on (policy/health.py).
     ``measured``: what its arrival took was asked for.
     ``left_standing``: for a while it has been standing here as a migration left it, and none is under way any more.
+    ``is_given_up``: nothing comes any more of the post-copy that the placement asks for (policy/post_copy.py).
+    ``pulls_in_vain``: for a while it has been lacking memory that nobody can send: this node holds it, its source is
+    gone.
     """
 
     migration_tried: bool = False
@@ -97,6 +102,8 @@ class Attempt:
     left_standing: bool = False
     is_unwell: bool = False
     measured: bool = False
+    is_given_up: bool = False
+    pulls_in_vain: bool = False
 
 
 def reconcile(
@@ -111,11 +118,15 @@ def reconcile(
     target_answers: bool = True,
     target_lacks_it: bool | None = False,
     seen_elsewhere: bool = False,
-    handover: Handover = Handover.SAFE,
+    target_is_over: bool = False,
+    runs_at_once: bool = False,
+    post_copy: bool = False,
     duplicate: OnDuplicate | None = None,
     stands_beside: bool = False,
 ) -> Action:
     """Args:
+    target_is_over: the session of the target of a migration is over, and what ran in it with it.
+    runs_at_once, post_copy: of the migration that the placement asks for (policy/post_copy.py).
     target_answers: what is not seen at the target of a migration is known not to be there. Only where libvirt lets
         the target run by itself does it matter: a target that we left standing is no second instance.
     target_lacks_it: the target of a migration has been saying for a while that it shows nothing of the vm; None: it
@@ -140,10 +151,15 @@ def reconcile(
                 return _stopping(local, attempt)
             case Phase.MIGRATING if placement.session == session:
                 if local is None and attempt.left_by_migration and at_target is None:
-                    by_hand = _left_by_hand(attempt, target_lacks_it, seen_elsewhere)
+                    is_ours = attempt.migration_is_ours or placement.switched
+                    by_hand = _left_by_hand(is_ours, target_lacks_it, seen_elsewhere)
                     if by_hand is not None:
                         return by_hand
-                return _migrating(placement, local, attempt, at_target, target_answers, handover)
+                    if runs_at_once and target_is_over:
+                        return Action.RELEASE
+                if local is not None and (under_way := _by_post_copy(placement, local, attempt, post_copy)):
+                    return under_way
+                return _migrating(placement, local, attempt, at_target, target_answers, runs_at_once)
             case Phase.DEPARTED:
                 return Action.CLEAR if _is_left_over(local, attempt) else Action.NOTHING
     if duplicate is not None and local is not None and local.state is SeenState.RUNNING:
@@ -214,16 +230,22 @@ def _held(placement: Placement, local: Local | None, attempt: Attempt) -> Action
             return Action.RESUME_ARRIVAL if placement.arrival else Action.CLEAR
         case SeenState.CRASHED:
             return Action.CLEAR
+        case SeenState.RUNNING if attempt.pulls_in_vain:
+            return Action.CLEAR
         case SeenState.RUNNING | SeenState.PAUSED if local.epoch != placement.epoch and not local.migrating:
             return Action.TAG
         case SeenState.RUNNING if placement.deed is not None and placement.deed.is_pending and not local.migrating:
             return Action.DEED
         case SeenState.RUNNING if attempt.is_unwell and not local.migrating:
             return Action.END_UNWELL
-        case SeenState.RUNNING | SeenState.PAUSED if placement.arrival and not (placement.moved or attempt.measured):
+        case SeenState.RUNNING | SeenState.PAUSED if _is_to_be_measured(placement, local, attempt):
             return Action.MEASURE
         case _:
             return Action.NOTHING
+
+
+def _is_to_be_measured(placement: Placement, local: Local, attempt: Attempt) -> bool:
+    return placement.arrival and not local.is_pulling and not (placement.moved or attempt.measured)
 
 
 def _stopping(local: Local | None, attempt: Attempt) -> Action:
@@ -244,7 +266,7 @@ def _is_left_over(local: Local | None, attempt: Attempt) -> bool:
     return local is not None and local.stands_outgoing and attempt.left_standing
 
 
-def _left_by_hand(attempt: Attempt, target_lacks_it: bool | None, seen_elsewhere: bool) -> Action | None:
+def _left_by_hand(is_ours: bool, target_lacks_it: bool | None, seen_elsewhere: bool) -> Action | None:
     """It left by a migration, and the target does not show it: was it ours, or a hand's to another host?
 
     Handed over to the target then, it would be started there while it runs where the hand has sent it. That ours was
@@ -252,7 +274,7 @@ def _left_by_hand(attempt: Attempt, target_lacks_it: bool | None, seen_elsewhere
     """
     if seen_elsewhere:
         return Action.DEPART
-    if attempt.migration_is_ours:
+    if is_ours:
         return None
     return Action.WAIT if target_lacks_it is None else Action.DEPART
 
@@ -261,21 +283,31 @@ _WENT_ON = (SeenState.RUNNING, SeenState.PAUSED)
 """What came in completely by libvirt's own switch: paused, if somebody had paused it, or its disk failed there."""
 
 
+def _by_post_copy(placement: Placement, local: Local, attempt: Attempt, post_copy: bool) -> Action | None:
+    """While it is under way somebody has to attend to it: it does not switch by itself, and libvirt does not say that
+    nothing comes of it any more. Once it has switched what stands here is ended sooner or later, and never resumed.
+    """
+    if placement.switched and local.has_switched:
+        return Action.CLEAR if attempt.is_given_up else Action.ATTEND
+    is_called_off = placement.cancel is not None and not placement.switched
+    return Action.ATTEND if post_copy and local.migrating and not is_called_off else None
+
+
 def _migrating(
     placement: Placement,
     local: Local | None,
     attempt: Attempt,
     at_target: Observation | None,
     target_answers: bool,
-    handover: Handover,
+    is_libvirts: bool,
 ) -> Action:
     """A guest that stands complete at the target is handed over only if it is known to have left here by migration.
 
     Else it may have run on here (libvirt lets it, when the target's last reply is lost) and ended after that: what
     stands at the target is then older than the disk, and must never run.
     """
-    is_libvirts = handover is Handover.LIBVIRT
     went_on = _WENT_ON if is_libvirts else (SeenState.RUNNING,)
+    went_on = (*went_on, SeenState.CRASHED, SeenState.STOPPING) if placement.switched else went_on
     runs_there = at_target is not None and at_target.state in went_on
     is_unknown = is_libvirts and not target_answers and not runs_there
     if local is None:
@@ -298,7 +330,8 @@ def _migrating(
             is_known = runs_there or (at_target is None and target_answers)
             return Action.CLEAR if is_known else Action.WAIT
         case _:
-            return Action.KEEP if attempt.migration_tried or is_cancelled else Action.MIGRATE
+            is_over = attempt.migration_tried or is_cancelled or placement.switched
+            return Action.KEEP if is_over else Action.MIGRATE
 
 
 def _elsewhere(placement: Placement, local: Local | None, attempt: Attempt, me: NodeName) -> Action:

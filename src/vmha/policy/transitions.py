@@ -1,8 +1,8 @@
 """Every way in which a placement may change, in one place. The table is drawn in ``model.records``.
 
 Who writes it: the leader (assign, adopt, withdraw, ask_stop, ask_migration, cancel, forget_holder, note) and the agent
-that holds the vm (claim, release, hand_over, measured, keep, depart). Both write by compare on the record's revision,
-so that of two changes decided on the same reading one loses and is decided again.
+that holds the vm (claim, release, switch, hand_over, measured, keep, depart). Both write by compare on the record's
+revision, so that of two changes decided on the same reading one loses and is decided again.
 """
 
 from dataclasses import dataclass, replace
@@ -20,7 +20,12 @@ UNASKED = (RunEnd.CRASHED, RunEnd.GUEST_SHUTDOWN, RunEnd.DESTROYED)
 
 
 def _next_epoch(previous: Placement | None) -> Epoch:
-    return Epoch((previous.epoch if previous else 0) + 1)
+    return Epoch((_last_granted(previous) if previous else 0) + 1)
+
+
+def _last_granted(placement: Placement) -> Epoch:
+    """The highest epoch that a guest may run under: from the switch of a post-copy on the target's has the next one."""
+    return Epoch(placement.epoch + 1) if placement.switched else placement.epoch
 
 
 def assign(
@@ -145,6 +150,7 @@ def ask_migration(
         target=target,
         deed=None,
         style=style,
+        switched=False,
         reason=reason,
         since=wall,
         operation=operation,
@@ -163,6 +169,16 @@ def cancel(placement: Placement, request: RequestId, author: str, *, failback_af
     return replace(placement, cancel=request, cancel_by=author, failback_after=failback_after)
 
 
+def switch(placement: Placement) -> Placement:
+    """Written before libvirt is told to: from now on nobody may take the source's guest for the vm unseen.
+
+    ``since`` stays, it is the same migration. The epoch stays too, because the claim does; what runs at the target
+    bears the next one, which is used up from now on.
+    """
+    assert placement.phase is Phase.MIGRATING
+    return replace(placement, switched=True)
+
+
 def hand_over(placement: Placement, wall: float, *, already_running_in: SessionId | None = None) -> Placement:
     """The guest is complete at the target and gone here.
 
@@ -172,12 +188,13 @@ def hand_over(placement: Placement, wall: float, *, already_running_in: SessionI
     assert placement.phase is Phase.MIGRATING
     return replace(
         placement,
-        epoch=_next_epoch(placement),
+        epoch=_next_epoch(replace(placement, switched=False)),  # what arrived bears just this one
         phase=Phase.HELD if already_running_in else Phase.ASSIGNED,
         node=placement.target,
         session=already_running_in,
         target=None,
         style=None,
+        switched=False,
         arrival=True,
         moved=None,
         since=wall,
@@ -205,6 +222,7 @@ def keep(placement: Placement, why: str, wall: float) -> Placement:
         reason=reason,
         target=None,
         style=None,
+        switched=False,
         since=wall,
         ended_why=why,
         failures=(*placement.failures, failure)[-REMEMBERED_FAILURES:],
@@ -226,11 +244,13 @@ def release(
     failures = (*placement.failures, failure)[-REMEMBERED_FAILURES:] if failure else placement.failures
     return replace(
         placement,
+        epoch=_last_granted(placement),
         phase=Phase.STOPPED,
         node=None,
         session=None,
         target=None,
         style=None,
+        switched=False,
         arrival=False,
         since=wall,
         last_node=placement.node,
@@ -244,6 +264,12 @@ def release(
     )
 
 
+def lost_at_target(released: Placement, migrating: Placement) -> Placement:
+    """It had left for its target, and that session is over."""
+    why = f"it had gone on at {migrating.target}, and was lost with it"
+    return replace(released, last_node=migrating.target, ended=RunEnd.NODE_LOST, ended_why=why)
+
+
 def forget_holder(placement: Placement, why: str, wall: float) -> Placement:
     """The holder's session is fenced and the vm is not wanted running."""
     return release(placement, RunEnd.NODE_LOST, why, wall)
@@ -251,7 +277,8 @@ def forget_holder(placement: Placement, why: str, wall: float) -> Placement:
 
 def depart(placement: Placement, why: str, wall: float) -> Placement:
     """It was migrated out by hand to a place unknown: nobody may start it until it is seen or confirmed gone."""
-    return replace(placement, phase=Phase.DEPARTED, target=None, since=wall, ended_why=why)
+    epoch = _last_granted(placement)
+    return replace(placement, epoch=epoch, phase=Phase.DEPARTED, target=None, switched=False, since=wall, ended_why=why)
 
 
 def note(vm: VmName, placement: Placement | None, reason: Reason, wall: float) -> Placement:

@@ -129,6 +129,8 @@ class Life:
                 return transitions.claim(held, session, wall), True
             case Phase.STOPPING if mine:
                 return transitions.release(held, RunEnd.ASKED, "as asked", wall), False
+            case Phase.MIGRATING if mine and not held.switched and self.draw(st.booleans()):
+                return transitions.switch(held), True
             case Phase.MIGRATING if mine and self.draw(st.booleans()):
                 return transitions.hand_over(held, wall), False
             case Phase.MIGRATING if mine:

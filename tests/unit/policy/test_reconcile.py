@@ -6,7 +6,7 @@ import pytest
 
 from vmha.model.ids import Epoch, NodeName, SessionId, VmName
 from vmha.model.records import Observation, Phase, Placement, Reason, SeenState
-from vmha.model.vm import Handover, OnDuplicate
+from vmha.model.vm import OnDuplicate
 from vmha.policy.reconcile import Action, Attempt, Local, needs_fresh_reading, reconcile
 
 ME, OTHER = NodeName("n1"), NodeName("n2")
@@ -135,8 +135,8 @@ def test_what_is_done_about_a_vm_of_this_node(phase: Phase, state: SeenState | N
 
 
 EVERYTHING = [
-    (phase, node, session, state, epoch, migrating, tried, left, target, handover, duplicate)
-    for phase, node, session, state, epoch, migrating, tried, left, target, handover, duplicate in itertools.product(
+    (phase, node, session, state, epoch, migrating, tried, left, target, at_once, duplicate)
+    for phase, node, session, state, epoch, migrating, tried, left, target, at_once, duplicate in itertools.product(
         Phase,
         (ME, OTHER),
         (MINE, OLD),
@@ -146,21 +146,21 @@ EVERYTHING = [
         (False, True),
         (False, True),
         (None, S.INCOMING, S.ARRIVED, S.RUNNING),
-        Handover,
+        (False, True),
         (None, *OnDuplicate),
     )
 ]
 
 
 def test_nothing_raises_and_nothing_of_another_node_is_started_or_resumed_here() -> None:
-    for phase, node, session, state, epoch, migrating, tried, left, target, handover, duplicate in EVERYTHING:
+    for phase, node, session, state, epoch, migrating, tried, left, target, at_once, duplicate in EVERYTHING:
         placed = placement(phase, node, session)
         action = decide(
             placed,
             local(state, epoch=epoch, migrating=migrating),
             attempt=Attempt(migration_tried=tried, left_by_migration=left),
             at_target=at_target(target),
-            handover=handover,
+            runs_at_once=at_once,
             duplicate=duplicate,
         )
         if placed.node != ME:
@@ -264,21 +264,21 @@ def test_migration_is_tried_once_and_then_the_guest_stays(state: SeenState) -> N
 
 
 @pytest.mark.parametrize(
-    ("handover", "target", "expected"),
+    ("at_once", "target", "expected"),
     [
-        (Handover.SAFE, None, Action.RESUME_AND_KEEP),
-        (Handover.SAFE, S.ARRIVED, Action.RESUME_AND_KEEP),
-        (Handover.LIBVIRT, S.RUNNING, Action.CLEAR),
-        (Handover.LIBVIRT, S.ARRIVED, Action.WAIT),
-        (Handover.LIBVIRT, S.PAUSED, Action.CLEAR),
-        (Handover.LIBVIRT, None, Action.CLEAR),  # it may have run there: what stands here is older than the disk
+        (False, None, Action.RESUME_AND_KEEP),
+        (False, S.ARRIVED, Action.RESUME_AND_KEEP),
+        (True, S.RUNNING, Action.CLEAR),
+        (True, S.ARRIVED, Action.WAIT),
+        (True, S.PAUSED, Action.CLEAR),
+        (True, None, Action.CLEAR),  # it may have run there: what stands here is older than the disk
     ],
 )
 def test_guest_left_standing_at_the_source_by_a_migration_of_unknown_end(
-    handover: Handover, target: SeenState | None, expected: Action
+    at_once: bool, target: SeenState | None, expected: Action
 ) -> None:
     placed, here = placement(Phase.MIGRATING), local(S.OUTGOING)
-    assert decide(placed, here, handover=handover, at_target=at_target(target)) is expected
+    assert decide(placed, here, runs_at_once=at_once, at_target=at_target(target)) is expected
 
 
 @pytest.mark.parametrize(
@@ -294,7 +294,7 @@ def test_guest_left_standing_at_the_source_by_a_migration_of_unknown_end(
 def test_where_libvirt_switches_by_itself_a_silent_target_is_waited_for(
     target: SeenState | None, answers: bool, gone: Action, standing: Action
 ) -> None:
-    asked = {"handover": Handover.LIBVIRT, "at_target": at_target(target), "target_answers": answers}
+    asked = {"runs_at_once": True, "at_target": at_target(target), "target_answers": answers}
     assert decide(placement(Phase.MIGRATING), None, **asked) is gone
     assert decide(placement(Phase.MIGRATING), local(S.OUTGOING), **asked) is standing
 
