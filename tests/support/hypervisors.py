@@ -91,6 +91,9 @@ class HypervisorWorld(Protocol):
 
     async def cut(self) -> None: ...
 
+    async def sever(self, name: str) -> None:
+        """Break the connection of its two QEMUs, in the middle of a post-copy."""
+
     async def virsh_migrate(self, name: str, *, slow: bool = False) -> None:
         """By hand, from one to two. Slow: returns while it is under way."""
 
@@ -201,6 +204,9 @@ class RealWorld:
     async def cut(self) -> None:
         self.hosts.cut()
 
+    async def sever(self, name: str) -> None:
+        await asyncio.to_thread(self.hosts.one.virsh, "domjobabort", name, "--postcopy")
+
     async def virsh_migrate(self, name: str, *, slow: bool = False, post_copy: bool = False) -> None:
         words = ["migrate", "--live", "--p2p", name, self.hosts.two.peer_uri, "--migrateuri", self.hosts.two.data_uri]
         if slow:
@@ -301,6 +307,11 @@ class SimulatedWorld:
 
     async def cut(self) -> None:
         self._is_cut = True
+
+    async def sever(self, name: str) -> None:
+        migration = self.fabric.host("one").guests[name].migration
+        assert migration is not None
+        self.fabric.break_migration(migration, "connection reset by peer")
 
     async def virsh_migrate(self, name: str, *, slow: bool = False) -> None:
         self._set_pace(name, slow)

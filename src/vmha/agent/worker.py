@@ -456,8 +456,10 @@ class Worker:
             log.warning("migration failed", vm=placement.vm, target=placement.target, why=str(error))
             return
         self.migrated[placement.vm] = try_of(placement)
-        if order.post_copy:
-            read = await self.claims.read(placement.vm) or read  # its switch was put on record meanwhile
+        if order.post_copy:  # its switch was put on record meanwhile, and perhaps more
+            read = await self.claims.read(placement.vm) or read
+            if read.value.phase is not Phase.MIGRATING or try_of(read.value) != try_of(placement):
+                raise Lost("it is another's by now")
         await self._hand_over(read, spec)
 
     def _order(self, placement: Placement, how: Migration) -> MigrationOrder:

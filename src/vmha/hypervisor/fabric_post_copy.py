@@ -40,11 +40,9 @@ class Pull:
         """The switch."""
         fabric, migration = self._fabric, self._migration
         source, target = migration.source, self._target
-        now = fabric.clock.now()
         migration.leg, migration.left_s = Leg.PULLING, left_s
         fabric.stand(source, DomainState.OUTGOING, "postcopy")
         fabric.emit(source, Lifecycle.SUSPENDED, Suspended.POSTCOPY)
-        target.arrival = Arrival(total_s=now - migration.began, downtime_s=fabric.timing.switch_s)
         fabric.run(target, "postcopy")
         fabric.emit(target, Lifecycle.RESUMED, RESUMED_POSTCOPY)
         self._tick()
@@ -109,6 +107,7 @@ class Pull:
     def take_up_again(self, again: Migration) -> None:
         """``again`` has the two halves of the migration that was broken in two."""
         source, target = again.source, self._target
+        again.target = target
         source.halved, source.migration, target.migration = None, again, again
         source.reason, again.leg, again.left_s = "postcopy", Leg.PULLING, self._migration.left_s
         target.state, target.reason = DomainState.RUNNING, "postcopy"
@@ -144,6 +143,8 @@ class Pull:
 
     def _complete(self) -> None:
         migration = self._migration
+        total_s = self._fabric.clock.now() - migration.began
+        self._target.arrival = Arrival(total_s=total_s, downtime_s=min(self._fabric.timing.switch_s, total_s))
         migration.leg, self._target.reason = Leg.ARRIVED, "migrated"
         self._fabric.later(migration.source.host, self._fabric.timing.reply_s, self._confirm)
 

@@ -134,7 +134,8 @@ class _Chaos:
             await hands.add_domain(domain)
         for vm in schedule.vms:
             self._world.fabric.set_migration_time(vm.name, vm.migration_s)
-            fields = vm.model_dump(exclude={"name", "migration_s", "migration", "saves", "from_file"})
+            self._world.fabric.busy |= {vm.name} if vm.is_busy else set()
+            fields = vm.model_dump(exclude={"name", "migration_s", "migration", "saves", "from_file", "is_busy"})
             fields |= {"saved_state": {"directory": "/saves"}} if vm.saves else {}
             fields |= {"migration": vm.migration, "from_file": vm.from_file}
             await hands.add(vm.name, memory_mib=MEMORY_MIB, vcpus=1, start=True, **fields)

@@ -21,6 +21,7 @@ from vmha.model.vm import (
     Recovery,
 )
 from vmha.sim.draw_health import with_health
+from vmha.sim.draw_post_copy import with_post_copy
 from vmha.sim.draw_relations import with_relations
 from vmha.sim.faults import Fault, Takes, selected
 from vmha.sim.schedule import NodeDrawn, Schedule, Step, VmDrawn
@@ -51,6 +52,7 @@ def draw(seed: int, options: Options) -> Schedule:
     cluster = _draw_cluster(random.Random(f"cluster {seed}"), seed, options)
     cluster = with_relations(random.Random(f"relations {seed}"), cluster)
     cluster = with_health(random.Random(f"health {seed}"), cluster)
+    cluster = with_post_copy(random.Random(f"post-copy {seed}"), cluster)
     steps = _draw_steps(random.Random(f"steps {seed}"), cluster, options)
     return cluster.with_steps(tuple(steps))
 
@@ -108,7 +110,7 @@ def _draw_vm(dice: random.Random, name: str) -> VmDrawn:
         on_duplicate=dice.choice(tuple(OnDuplicate)),
         stop_timeout_s=dice.choice((3.0, 10.0)),
         migration=Migration(
-            style=dice.choice(tuple(MigrationStyle)),
+            style=dice.choice((MigrationStyle.LIVE, MigrationStyle.PAUSE)),
             handover=dice.choice((Handover.SAFE, Handover.SAFE, Handover.SAFE, Handover.LIBVIRT)),
         ),
         migration_s=dice.choice((0.3, 0.5, 2.0)),

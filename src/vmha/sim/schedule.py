@@ -42,6 +42,7 @@ class VmDrawn(Document):
     exclusive: Rank = 0
     depends_on: Needs = ()
     migration_s: Seconds = 0.5
+    is_busy: bool = Field(default=False, description="It changes its memory faster than it is copied live.")
     saves: bool = Field(default=False, description="Its memory is kept over a stop.")
     from_file: bool = Field(default=False, description="Its definition is a file that a node reads at each start.")
 

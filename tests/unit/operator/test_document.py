@@ -201,7 +201,13 @@ def test_the_schema_knows_every_section() -> None:
     assert vm["additionalProperties"] is False
 
 
-def test_post_copy_is_refused_with_its_reason():
-    (said,) = refusal("vms:\n  - name: web\n    xml: x\n    migration:\n      style: post-copy\n")
-    assert said.startswith("c.yaml:5: vms[web].migration.style: ")
-    assert "can not leave it standing" in said
+def test_post_copy_is_taken_only_where_libvirt_switches_by_itself():
+    vm = "vms:\n  - name: web\n    xml: x\n    migration:\n      style: post-copy\n"
+    (said,) = refusal(vm)
+    assert "vms[web].migration: style: post-copy: does not go with handover: safe" in said
+    assert "(accepted: handover: libvirt, or style: live or pause)" in said
+    assert "costs the guest" in said
+    (said,) = refusal(vm + "      handover: libvirt\n      parallel_connections: 2\n")
+    assert "does not go with parallel_connections" in said
+    (said,) = refusal(vm + "      handover: libvirt\n      post_copy_after_s: 700\n")
+    assert "post_copy_after_s: 700: would never come, timeout_s is 600 (accepted: less than that)" in said
