@@ -2,19 +2,23 @@
 
 Run inside a host with the standard library alone: it listens on the port given and forwards to the host's libvirtd.
 From the first Finish call on it still forwards what the client says, and swallows every answer, the keepalive's too.
+Told to "kill", it kills the libvirtd instead, as soon as that answers the Finish: all is done by then, and nobody told.
 
 libvirt's messages begin with length, program, version, procedure (four bytes each); Finish3 with parameters is
 procedure 306 of the remote program 0x20008086 (src/remote/remote_protocol.x).
 """
 
+import contextlib
 import os
 import socket
 import struct
+import subprocess
 import sys
 import threading
 
 FINISH3_PARAMS = 306
 PROGRAM = 0x20008086
+IS_KILLING = sys.argv[2:] == ["kill"]
 
 
 def serve(port: int) -> None:
@@ -42,10 +46,15 @@ def listen(client: socket.socket, server: socket.socket, deaf: threading.Event) 
 
 
 def answer(server: socket.socket, client: socket.socket, deaf: threading.Event) -> None:
-    while data := server.recv(1 << 16):
-        if not deaf.is_set():
-            client.sendall(data)
-    if not deaf.is_set():
+    with contextlib.suppress(ConnectionError):
+        while data := server.recv(1 << 16):
+            if not deaf.is_set():
+                client.sendall(data)
+            elif IS_KILLING:
+                subprocess.run("kill -9 $(pidof libvirtd)", shell=True, check=True)
+                break
+    if IS_KILLING or not deaf.is_set():
+        client.shutdown(socket.SHUT_RDWR)
         client.close()
 
 

@@ -6,6 +6,7 @@ and the storage server give the verdict.
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ LOADER = f"""<qemu:commandline>
   </qemu:commandline>
 </domain>"""
 DEAF_PORT = "16510"
+LOG = "/var/log/vmha/agent.log"
 ADDRESSES = {"h1": "10.97.0.1", "h2": "10.97.0.2", "h3": "10.97.0.3"}
 
 
@@ -36,7 +38,7 @@ def document(
     **migration: object,
 ) -> str:
     """The cluster's settings and ``web`` with its migration settings, as one document."""
-    settings = "\n".join(f"      {name}: {value}" for name, value in migration.items())
+    settings = "\n".join(f"      {name}: {value}" for name, value in ({"timeout_s": 60} | migration).items())
     lines = "\n".join(f"      {line}" for line in xml.splitlines())
     gates = {host: "off" if host == open_gate else gate for host in ADDRESSES}
     nodes = "".join(f"  - name: {host}\n    gate: {mode}\n" for host, mode in gates.items())
@@ -44,7 +46,7 @@ def document(
         f"config:\n  profile: {profile}\n  gate: {gate}\n"
         f"nodes:\n{nodes}"
         f"vms:\n  - name: web\n    desired: running\n    failover_domain: pref\n    on_duplicate: {on_duplicate}\n"
-        f"    migration:\n      timeout_s: 60\n{settings}\n    xml: |\n{lines}\n"
+        f"    migration:\n{settings}\n    xml: |\n{lines}\n"
     )
 
 
@@ -199,10 +201,21 @@ def test_target_without_power_after_the_switch_is_recovered_once(moving: Moving)
 @pytest.fixture
 def deaf(shared_cluster: Cluster) -> Iterator[str]:
     """The port of h2 at which its libvirtd answers everything but the Finish of a migration."""
+    yield from proxy(shared_cluster, kills=False)
+
+
+@pytest.fixture
+def deadly(shared_cluster: Cluster) -> Iterator[str]:
+    """The port of h2 at which its libvirtd is killed when it has done the Finish of a migration and not yet said so."""
+    yield from proxy(shared_cluster, kills=True)
+
+
+def proxy(shared_cluster: Cluster, *, kills: bool) -> Iterator[str]:
     shared_cluster.lab.switch_everything_on()
     shared_cluster.await_all_online()
     source = Path(__file__).with_name("deaf_proxy.py").read_text()
-    process = shared_cluster.lab.spawn("h2", source.replace("sys.argv[1]", DEAF_PORT))
+    source = source.replace("sys.argv[1]", DEAF_PORT).replace("sys.argv[2:]", '["kill"]' if kills else "[]")
+    process = shared_cluster.lab.spawn("h2", source)
     assert process.stdout
     pid = process.stdout.readline().strip()
     assert pid.isdigit()
@@ -231,20 +244,68 @@ def test_last_reply_lost_makes_libvirt_run_both_sides_by_itself(shared_cluster: 
             lab.sh(host, "virsh destroy plain", code=None)
 
 
+@contextmanager
+def migrating_by(moving: Moving, port: str) -> Iterator[None]:
+    """h1 sends its guests to another port of the target's."""
+    settings = "/etc/vmha/vmha.toml"
+    moving.sh("h1", f"""sed -i '1i migration_uri = "qemu+tcp://{{address}}:{port}/system"' {settings}""")
+    try:
+        moving.restart_agent("h1")
+        yield
+    finally:
+        moving.sh("h1", f"sed -i 1d {settings}")
+        moving.restart_agent("h1")
+
+
 def test_last_reply_lost_leaves_one_instance_where_the_handover_is_vmhas(moving: Moving, deaf: str):
     moving.settle()
     boots = moving.boots()
-    settings = "/etc/vmha/vmha.toml"
-    moving.sh("h1", f"""sed -i '1i migration_uri = "qemu+tcp://{{address}}:{deaf}/system"' {settings}""")
-    try:
-        moving.restart_agent("h1")
+    with migrating_by(moving, deaf):
         said = moving.cluster.vmha("vm", "migrate", "web", "--to", "h2", code=None)
         assert "stays on h1" in said
         assert moving.await_peace() == "h1"
         assert moving.boots() == boots
-    finally:
-        moving.sh("h1", f"sed -i 1d {settings}")
-        moving.restart_agent("h1")
+
+
+def test_target_libvirtd_killed_at_the_switch_leaves_one_instance(moving: Moving, deadly: str):
+    """The guest is complete there and the source is not told: it goes on at once, and what stands there is ended."""
+    moving.settle()
+    boots, before = moving.boots(), moving.sh("h2", "pidof libvirtd")
+    with migrating_by(moving, deadly):
+        said = moving.cluster.vmha("vm", "migrate", "web", "--to", "h2", code=None)
+        assert "stays on h1" in said
+        wait_until("another libvirtd runs", lambda: moving.sh("h2", "pidof libvirtd", None) not in ("", before))
+        wait_until("nothing is left there", lambda: moving.sh("h2", "virsh list --name 2>&1", None) == "")
+        assert not moving.sh("h2", "pidof qemu-system-x86_64", None)
+        assert moving.await_peace() == "h1"
+        assert moving.boots() == boots
+
+
+QEMU = "$(pidof qemu-system-x86_64)"
+
+
+def test_target_qemu_frozen_in_mid_copy_is_ended_and_the_guest_stays_at_home(moving: Moving):
+    """Nothing moves and nobody answers: the deadline of the migration ends it."""
+    moving.settle(bandwidth_mib_s=1, timeout_s=10)
+    boots = moving.boots()
+    moving.begin()
+    moving.sh("h2", f"kill -STOP {QEMU}")
+    assert moving.await_peace() == "h1"
+    assert moving.boots() == boots
+    assert not moving.sh("h2", "pidof qemu-system-x86_64", None)
+
+
+def test_source_qemu_frozen_in_mid_copy_past_the_deadline_runs_once_when_it_thaws(moving: Moving):
+    """It answers no abort; what came of the migration is seen when it goes on, and one instance is kept."""
+    moving.settle(bandwidth_mib_s=1, timeout_s=10)
+    boots = moving.boots()
+    moving.begin()
+    moving.sh("h1", f"kill -STOP {QEMU}")
+    wait_until("the migration has failed", lambda: "migration failed" in moving.sh("h1", f"tail -20 {LOG}"), 90.0)
+    assert moving.sh("h2", "virsh domstate web 2>/dev/null", None) in ("", "paused")
+    moving.sh("h1", f"kill -CONT {QEMU}")
+    moving.await_peace()
+    assert moving.boots() == boots
 
 
 def without_disk(xml: str) -> str:
@@ -335,3 +396,59 @@ def test_gate_of_a_node_whose_agent_is_dead_refuses_starts_of_managed_vms_and_of
         moving.sh("h3", "virsh destroy mine")
     finally:
         moving.sh("h3", f"kill -CONT {pid}")
+
+
+BY_POST_COPY = {"style": "post-copy", "handover": "libvirt", "bandwidth_mib_s": 1, "post_copy_after_s": 2}
+LOST_BY_POST_COPY = "its memory was lost: a migration by post-copy broke before all of it had come"
+
+
+def keep_busy(moving: Moving) -> None:
+    """From now on it changes more of its memory than 1 MiB in each second: a live migration of it never ends."""
+    moving.sh("h1", "exec 3> $(virsh ttyconsole web); printf D >&3; sleep 2")
+
+
+def is_pulling(moving: Moving, host: str) -> bool:
+    return "running (post-copy)" in moving.sh(host, "virsh domstate web --reason 2>/dev/null", None)
+
+
+def test_busy_guest_that_a_live_migration_never_moves_goes_on_at_its_target_by_post_copy(moving: Moving):
+    moving.settle(**BY_POST_COPY)
+    keep_busy(moving)
+    boots, survived = moving.boots(), moving.cluster.lab.verdict("web")["migrations_survived"]
+    moving.cluster.lab.run("verdict", "web", "--mark")
+    moving.cluster.vmha("vm", "migrate", "web", "--to", "h2")
+    assert moving.await_peace() == "h2"
+    assert moving.boots() == boots
+    verdict = moving.cluster.lab.verdict("web")
+    assert verdict["migrations_survived"] > survived
+    assert verdict["longest_gap_s"] < 16.0, verdict  # to stand while its memory is copied takes as long as that
+    assert "it switches to h2 by post-copy" in moving.cluster.vmha("events", "--vm", "web")
+
+
+def switched(moving: Moving) -> int:
+    """It runs at h2, and most of its memory is at h1. Returns how often it had booted."""
+    moving.settle(**BY_POST_COPY, post_copy_bandwidth_mib_s=1)
+    keep_busy(moving)
+    boots = moving.boots()
+    moving.cluster.vmha("vm", "migrate", "web", "--to", "h2", "--no-wait")
+    wait_until("it has switched", lambda: is_pulling(moving, "h2"))
+    return boots
+
+
+def test_source_qemu_killed_after_the_switch_of_a_post_copy_ends_both_halves_and_boots_it_anew(moving: Moving):
+    boots = switched(moving)
+    moving.sh("h1", f"kill -9 {QEMU}")
+    wait_until("it has booted anew", lambda: moving.boots() == boots + 1, 60.0)
+    moving.await_peace()
+    assert LOST_BY_POST_COPY in moving.cluster.vmha("events", "--vm", "web")
+
+
+def test_network_cut_after_the_switch_of_a_post_copy_ends_both_halves_and_boots_it_anew(moving: Moving):
+    boots = switched(moving)
+    moving.cluster.lab.run("cut", "h1")
+    wait_until("it has booted anew", lambda: moving.boots() == boots + 1, 90.0)
+    moving.await_peace()
+    moving.cluster.lab.run("heal", "h1")
+    moving.cluster.await_all_online()
+    moving.await_peace()
+    assert LOST_BY_POST_COPY in moving.cluster.vmha("events", "--vm", "web")

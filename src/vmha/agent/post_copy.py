@@ -53,21 +53,24 @@ class PostCopy:
             await send(self.hypervisor, self.clock, order)
             return
         sending = asyncio.create_task(send(self.hypervisor, self.clock, order), name=f"send-{order.name}")
-        attending = asyncio.create_task(self.attend(placement, how, order), name=f"post-copy-{order.name}")
+        attending: asyncio.Task[None] | None = None
         try:
-            await asyncio.wait([sending, attending], return_when=asyncio.FIRST_COMPLETED)
-            if attending.done():
-                attending.result()
-            if not sending.done() and self.given_up.get(placement.vm) == try_of(placement):
-                raise MigrationFailed(f"migrate {order.name} by post-copy: nothing is fetched any more")
+            while not sending.done():
+                attending = asyncio.create_task(self.attend(placement, how, order), name=f"post-copy-{order.name}")
+                await asyncio.wait([sending, attending], return_when=asyncio.FIRST_COMPLETED)
+                if attending.done():
+                    attending.result()
+                if not sending.done() and self.given_up.get(placement.vm) == try_of(placement):
+                    raise MigrationFailed(f"migrate {order.name} by post-copy: nothing is fetched any more")
             await sending
         finally:
-            sending.cancel()
-            attending.cancel()
-            await asyncio.gather(sending, attending, return_exceptions=True)
+            begun = [task for task in (sending, attending) if task is not None]
+            for task in begun:
+                task.cancel()
+            await asyncio.gather(*begun, return_exceptions=True)
 
     async def attend(self, placement: Placement, how: Migration, order: MigrationOrder) -> None:
-        """Until it is over here, is called off, or is given up."""
+        """Until none is under way here, it is called off, or is given up."""
         fetching: Fetching | None = None
         taking_up: asyncio.Task[None] | None = None
         try:
@@ -75,7 +78,8 @@ class PostCopy:
                 await asyncio.sleep(LOOK_S)
                 try:
                     local = (await self.inventory.refresh()).local(placement.vm)
-                    if local is None or self._is_called_off(placement):
+                    is_under_way = local is not None and (local.migrating or local.has_switched)
+                    if local is None or not is_under_way or self._is_called_off(placement):
                         return
                     if not local.has_switched:
                         await self._switch_if_due(placement, how)

@@ -85,7 +85,10 @@ def migrate(
     ] = None,
     style: Annotated[
         str | None,
-        typer.Option(help="live, or pause (it stands still while its memory is copied once); else as it is defined."),
+        typer.Option(
+            help="live; pause: it stands still while its memory is copied once; post-copy: live, and if that does not "
+            "end, it goes on at the target and fetches the rest (with handover: libvirt only); else as it is defined."
+        ),
     ] = None,
     cancel: Annotated[
         bool, typer.Option("--cancel", help="Call the migration under way off: it stays on its node.")

@@ -9,7 +9,8 @@ QEMU 7.2:
 * a QEMU that dies breaks it in two: neither side has all of the memory. Its peer is told so at once, or, when the whole
   host went without a word, after the keepalive (a source) or **never** (a target: it waits for memory for ever);
 * a connection that is lost while both QEMUs live breaks it in two as well, and can be taken up again on demand;
-* the source never runs again by itself, whatever happens.
+* the source never runs again by itself, whatever happens;
+* what it took is not to be had at the target.
 """
 
 from typing import TYPE_CHECKING
@@ -18,7 +19,6 @@ from vmha.hypervisor.answers import fail, succeed
 from vmha.hypervisor.fabric_state import Guest, Host, Leg, Migration
 from vmha.hypervisor.lifecycle import Lifecycle, Stopped, Suspended
 from vmha.hypervisor.port import DomainState, MigrationFailed
-from vmha.model.migration import Arrival
 
 if TYPE_CHECKING:
     from vmha.hypervisor.fabric import SimulatedFabric
@@ -143,8 +143,6 @@ class Pull:
 
     def _complete(self) -> None:
         migration = self._migration
-        total_s = self._fabric.clock.now() - migration.began
-        self._target.arrival = Arrival(total_s=total_s, downtime_s=min(self._fabric.timing.switch_s, total_s))
         migration.leg, self._target.reason = Leg.ARRIVED, "migrated"
         self._fabric.later(migration.source.host, self._fabric.timing.reply_s, self._confirm)
 

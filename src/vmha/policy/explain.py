@@ -190,5 +190,8 @@ def _reason(vm: VmView, state: VmState, verdicts: dict[NodeName, Verdict], snaps
             return f"{placement.node} is suspected to be lost: {waits}{_by(placement, snapshot)}"
         case VmState.DEPARTED if placement:
             return placement.ended_why
+        case VmState.MIGRATING if placement and placement.switched:
+            at_target = f"it goes on at {placement.target} by post-copy, and fetches its memory from {placement.node}"
+            return f"{placement.reason.text}; {at_target}"
         case _:
             return placement.reason.text if placement else "not placed yet"

@@ -31,13 +31,13 @@ AFTER_S = 30.0
 TAKE_UP_AFTER_S = 5.0
 GIVE_UP_AFTER_S = 30.0
 NOTHING_THERE_S = 2.0
-PULLS_IN_VAIN_S = 10.0
+PULLS_IN_VAIN_S = 5.0
 """For how long nothing has come: until a connection that was lost is to be taken up again; until both halves are given
 up; until what the target has finished with, or has no more, is given up at the source; and until a target that holds
 the vm, so that nobody can send it anything any more, gives its half up."""
 
-POSTCOPY, FAILED = "postcopy", "postcopy_failed"
-"""The hypervisor's words for an instance that lacks memory, and for one that may never get it."""
+POSTCOPY, FAILED, COMPLETE = "postcopy", "postcopy_failed", "migrated"
+"""The hypervisor's words for an instance that lacks memory, for one that may never get it, and for one that has all."""
 
 SPLIT = "its memory was lost: a migration by post-copy broke before all of it had come"
 
@@ -69,6 +69,8 @@ def why_no_switch(placement: Placement, vm: VmView | None, snapshot: Snapshot) -
     """'' when it may be put on record now."""
     if placement.phase is not Phase.MIGRATING:
         return f"it is {placement.phase} by now"
+    if snapshot.unsettled:
+        return "the store went back, and it is not certain yet what runs where"
     if placement.cancel is not None:
         return f"it is called off by {placement.cancel_by}"
     node = snapshot.nodes.get(placement.target) if placement.target else None
@@ -118,4 +120,4 @@ class Fetching:
 
 
 def _has_all(seen: Observation) -> bool:
-    return seen.state in (SeenState.RUNNING, SeenState.PAUSED) and seen.reason not in (POSTCOPY, FAILED)
+    return seen.state is SeenState.RUNNING and seen.reason == COMPLETE
