@@ -38,7 +38,7 @@ from vmha.model.records import (
 from vmha.model.vm import OnDuplicate
 from vmha.policy.hands_off import hands_off
 from vmha.policy.health import Consequence
-from vmha.policy.post_copy import PULLS_IN_VAIN_S, find_seen, is_post_copy, runs_at_once
+from vmha.policy.post_copy import PULLS_IN_VAIN_S, find_seen, is_post_copy, is_session_over, runs_at_once
 from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, needs_fresh_reading, reconcile, under_hold
 from vmha.policy.snapshot import Snapshot, VmView
 from vmha.policy.tracking import DUPLICATE_GRACE_S, SURE_OF_SECOND_S, find_rightful, on_duplicate, stands_beside
@@ -162,6 +162,7 @@ class Agent:
         self._beside = Lasting(clock, SURE_OF_SECOND_S, self._mark)
         self._answering = Lasting(clock, UNSURE_ARRIVAL_S, self._mark)
         self._standing = Lasting(clock, LEFT_STANDING_S, self._mark)
+        self._incoming = Lasting(clock, LEFT_STANDING_S, self._mark)
         self._pulling = Lasting(clock, PULLS_IN_VAIN_S, self._mark)
         mirror.subscribe(self._keys_changed)
 
@@ -304,6 +305,7 @@ class Agent:
         if session is None or reading is None or self.inventory.trouble or not self.inventory.is_published(session):
             return Action.NOTHING
         spec = view.spec.value if view and view.spec else None
+        target = placement.value.target if placement else None
         at_once = runs_at_once(placement.value if placement else None, spec)
         attempt = self._attempt(vm, view, placement, reading.local(vm))
         action = reconcile(
@@ -313,11 +315,11 @@ class Agent:
             session=session.id,
             managed=spec is not None or snapshot.is_unreadable("vms", vm, "spec"),
             attempt=attempt,
-            at_target=_find_at_target(view, placement, snapshot),
+            at_target=find_seen(target, view, snapshot),
             target_answers=not at_once or self._target_answers(vm, placement, snapshot),
             target_lacks_it=attempt.left_by_migration and self._target_lacks_it(vm, placement, snapshot),
             seen_elsewhere=_is_seen_elsewhere(self._keeper.node, view, placement, snapshot),
-            target_is_over=_is_target_over(placement, snapshot),
+            target_is_over=is_session_over(target, snapshot),
             runs_at_once=at_once,
             post_copy=is_post_copy(placement.value if placement else None, spec),
             duplicate=self._on_duplicate(vm, view, snapshot),
@@ -349,9 +351,16 @@ class Agent:
             is_unwell=local is not None and self._is_unwell(vm, local),
             measured=placement is not None and self._worker.measured.get(vm) == placement.value.epoch,
             left_standing=self._standing.has_lasted(vm, local is not None and local.stands_outgoing),
+            left_incoming=self._incoming.has_lasted(
+                vm, local is not None and local.state is SeenState.INCOMING and not self._is_expected(placement)
+            ),
             is_given_up=placement is not None and self._worker.post_copy.given_up.get(vm) == try_of(placement.value),
             pulls_in_vain=self._pulling.has_lasted(vm, local is not None and local.is_pulling and held_here),
         )
+
+    def _is_expected(self, placement: Stored[Placement] | None) -> bool:
+        """By migration, here."""
+        return placement is not None and self._keeper.node in (placement.value.target, placement.value.node)
 
     def _is_unwell(self, vm: VmName, local: Local) -> bool:
         judged = self._health.judged(vm, local.epoch)
@@ -484,13 +493,3 @@ def _has_shown_what_came_in(view: VmView | None, placement: Placement) -> bool:
     """The target has, in whatever session, shown the guest under the epoch that only this migration gives it."""
     seen = view.seen.get(placement.target) if view and placement.target else None
     return seen is not None and seen.epoch == placement.epoch + 1
-
-
-def _find_at_target(view: VmView | None, placement: Stored[Placement] | None, snapshot: Snapshot) -> Observation | None:
-    return find_seen(placement.value.target, view, snapshot) if placement is not None else None
-
-
-def _is_target_over(placement: Stored[Placement] | None, snapshot: Snapshot) -> bool:
-    target = placement.value.target if placement else None
-    view = snapshot.nodes.get(target) if target else None
-    return target is not None and (view is None or view.beat is None)

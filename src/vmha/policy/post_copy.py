@@ -89,6 +89,12 @@ def find_seen(node: NodeName | None, vm: VmView | None, snapshot: Snapshot) -> O
     return next((seen for seen in snapshot.observations(vm) if seen.node == node), None)
 
 
+def is_session_over(node: NodeName | None, snapshot: Snapshot) -> bool:
+    """It was evicted, with a proof, or has left: what ran in it has ended."""
+    view = snapshot.nodes.get(node) if node else None
+    return node is not None and (view is None or view.beat is None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fetching:
     """How it stands with what is fetched, by one look after the other.

@@ -91,6 +91,9 @@ class Attempt:
     ``is_unwell``: by its probes the guest is not to go on (policy/health.py).
     ``measured``: what its arrival took was asked for.
     ``left_standing``: for a while it has been standing here as a migration left it, and none is under way any more.
+    ``left_incoming``: for a while it has been coming in here, and the placement asks for no migration to this node. It
+    is one of ours that was given up, if it has the epoch that only ours gives: libvirt ends it itself, unless the QEMU
+    that receives it is stuck.
     ``is_given_up``: nothing comes any more of the post-copy that the placement asks for (policy/post_copy.py).
     ``pulls_in_vain``: for a while it has been lacking memory that nobody can send: this node holds it, its source is
     gone.
@@ -102,6 +105,7 @@ class Attempt:
     left_standing: bool = False
     is_unwell: bool = False
     measured: bool = False
+    left_incoming: bool = False
     is_given_up: bool = False
     pulls_in_vain: bool = False
 
@@ -338,6 +342,8 @@ def _elsewhere(placement: Placement, local: Local | None, attempt: Attempt, me: 
     """Held by another, or by nobody. A guest that came in and was never resumed is left over unless it is expected."""
     if _is_left_over(local, attempt) and placement.node != me:
         return Action.CLEAR
+    if local is not None and local.state is SeenState.INCOMING and attempt.left_incoming:
+        return Action.CLEAR if local.epoch == placement.epoch + 1 else Action.NOTHING
     if local is None or local.state is not SeenState.ARRIVED:
         return Action.NOTHING  # a running stray is reported, never silently ended
     if placement.phase is Phase.MIGRATING and placement.target == me:

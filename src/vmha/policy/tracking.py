@@ -3,6 +3,7 @@
 from vmha.model.ids import NodeName
 from vmha.model.records import Observation, Phase, SeenState
 from vmha.model.vm import OnDuplicate, VmSpec
+from vmha.policy.post_copy import POSTCOPY
 from vmha.policy.snapshot import Snapshot, VmView
 
 DUPLICATE_GRACE_S = 1.0
@@ -45,6 +46,8 @@ def find_rightful(vm: VmView, me: NodeName, snapshot: Snapshot) -> Observation |
     running = {o.node: o for o in snapshot.observations(vm) if o.state is SeenState.RUNNING}
     if me not in running or placement.node is None:
         return None
+    if running[me].reason == POSTCOPY:
+        return None  # what it still pulls from does not run: that is shown of the past
     rightful = running.get(placement.node)
     return rightful if rightful is not None and rightful.session == placement.session else None
 

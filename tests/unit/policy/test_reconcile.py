@@ -125,6 +125,20 @@ def test_what_a_broken_migration_by_hand_left_standing_is_never_resumed(placed: 
     assert action is Action.NOTHING or needs_fresh_reading(action)
 
 
+LEFT_INCOMING = Attempt(left_incoming=True)
+
+
+@pytest.mark.parametrize("phase", [Phase.HELD, Phase.STOPPING, Phase.STOPPED, Phase.DEPARTED])
+def test_what_a_migration_of_ours_left_coming_in_is_ended_where_nobody_expects_it(phase: Phase) -> None:
+    """The QEMU that receives it stands still, so that libvirt can not end it. A hand's has the epoch of its source."""
+    placed = placement(phase, OTHER, SessionId("s-n2"))
+    assert decide(placed, local(S.INCOMING, epoch=EPOCH + 1), attempt=LEFT_INCOMING) is Action.CLEAR
+    assert decide(placed, local(S.INCOMING, epoch=EPOCH + 1)) is Action.NOTHING
+    for epoch in (None, EPOCH, EPOCH + 2):
+        assert decide(placed, local(S.INCOMING, epoch=epoch), attempt=LEFT_INCOMING) is Action.NOTHING
+    assert needs_fresh_reading(Action.CLEAR)
+
+
 def test_table_covers_every_phase_and_every_state() -> None:
     assert {(phase, state) for phase, row in TABLE.items() for state in row} == set(itertools.product(Phase, STATES))
 

@@ -67,6 +67,7 @@ def test_both_run_and_the_other_holds_it():
         (_view(THERE, _seen(H2, SeenState.INCOMING, "s-h2")), "it is still coming in"),
         (_view(THERE, HERE, placement=replace(HELD, phase=Phase.MIGRATING, target=H2)), "it is being migrated"),
         (_view(THERE, HERE, placement=replace(HELD, session=SessionId("fenced"))), "its holder is gone"),
+        (_view(THERE, replace(HERE, reason="postcopy")), "what it pulls from by post-copy does not run"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
