@@ -21,6 +21,7 @@ from vmha.model.errors import Rejected
 from vmha.model.records import Phase, Progress
 from vmha.model.vm import Handover, Migration, MigrationStyle
 from vmha.operator.errors import RefusedByCluster
+from vmha.operator.vms import edit
 from vmha.sim.journal import read_journal
 
 NODES = (SOURCE, TARGET, "n3")
@@ -306,6 +307,20 @@ def test_what_an_operator_wants_meanwhile_is_done_after_it(change: str) -> None:
         assert cluster.violations() == []
 
     in_cluster(scene)
+
+
+@pytest.mark.parametrize("fault", ["none", "QEMU killed", "power cut"])
+def test_what_is_on_record_does_not_hang_on_a_definition_that_is_changed_meanwhile(fault: str) -> None:
+    async def scene(cluster: Cluster) -> None:
+        await moving(cluster)
+        await see_at_once(lambda: on_leg(cluster, Leg.PULLING) or None, timeout_s=20.0)
+        await edit(cluster.hands.operator, "web", migration=Migration())
+        if fault != "none":
+            FAULTS[fault].strike(cluster, SOURCE)
+        await one_whole_instance(cluster)
+        assert never_resumed_at_its_source(cluster)
+
+    in_cluster(scene, watchdog_s=2)
 
 
 def test_settings_that_do_not_go_together_are_refused_in_words() -> None:
