@@ -14,7 +14,7 @@ import pytest_asyncio
 from tests.support.hypervisors import HypervisorWorld, RealWorld, SimulatedWorld, guest_xml, tag
 from tests.support.libvirt import LibvirtHosts
 from tests.support.waiting import eventually, find, see, see_gone
-from vmha.hypervisor.port import DomainState, Ending, MigrationFailed, MigrationOrder
+from vmha.hypervisor.port import DomainState, Ending, HypervisorUnavailable, MigrationFailed, MigrationOrder
 from vmha.model.errors import Refused
 
 
@@ -162,5 +162,15 @@ async def test_lost_connection_is_taken_up_again(world: HypervisorWorld) -> None
 async def test_libvirtds_that_die_meanwhile_end_nothing(world: HypervisorWorld) -> None:
     migrating = await switched(world)
     await world.restart_libvirtd()
-    await asyncio.wait([migrating])
+    with pytest.raises((MigrationFailed, HypervisorUnavailable)):
+        await migrating
+
+    async def is_reachable() -> bool:
+        with contextlib.suppress(HypervisorUnavailable):
+            await world.one.inventory()
+            await world.two.inventory()
+            return True
+        return False
+
+    await eventually(is_reachable)
     await arrived(world)

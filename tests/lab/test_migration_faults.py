@@ -295,7 +295,7 @@ def qemu_frozen(moving: Moving, host: str) -> Iterator[None]:
 
 def test_target_qemu_frozen_in_mid_copy_is_ended_and_the_guest_stays_at_home(moving: Moving):
     """Nothing moves and nobody answers: the deadline of the migration ends it."""
-    moving.settle(bandwidth_mib_s=1, timeout_s=10)
+    moving.settle(bandwidth_mib_s=1, timeout_s=5)
     boots = moving.boots()
     moving.begin()
     with qemu_frozen(moving, "h2"):
@@ -306,7 +306,7 @@ def test_target_qemu_frozen_in_mid_copy_is_ended_and_the_guest_stays_at_home(mov
 
 def test_source_qemu_frozen_in_mid_copy_past_the_deadline_runs_once_when_it_thaws(moving: Moving):
     """It answers no abort; what came of the migration is seen when it goes on, and one instance is kept."""
-    moving.settle(bandwidth_mib_s=1, timeout_s=10)
+    moving.settle(bandwidth_mib_s=1, timeout_s=5)
     boots = moving.boots()
     begin, failed = int(moving.sh("h1", f"wc -l < {LOG}")) + 1, f"tail -n +%d {LOG} | grep 'migration failed'"
     moving.begin()

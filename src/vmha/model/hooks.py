@@ -35,6 +35,7 @@ EVENTS: dict[str, str] = {
     "settled": "vm-desired",
     "migrate": "vm-migrating",
     "cancel": "vm-migration-cancelled",
+    "post-copy": "vm-post-copy",
     "handed-over": "vm-handed-over",
     "arrived": "vm-migrated",
     "migration-failed": "vm-migration-failed",
