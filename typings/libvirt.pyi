@@ -60,6 +60,8 @@ VIR_MIGRATE_PARALLEL: int
 VIR_MIGRATE_PEER2PEER: int
 VIR_MIGRATE_POSTCOPY: int
 VIR_MIGRATE_POSTCOPY_RESUME: int
+VIR_MIGRATE_TLS: int
+VIR_MIGRATE_TUNNELLED: int
 
 class libvirtError(Exception):
     def get_error_code(self) -> int | None: ...

@@ -13,9 +13,9 @@ class Authority:
         self.ca = folder / "ca.crt"
         self._run("req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test-authority -keyout ca.key -out ca.crt")
 
-    def issue(self, name: str, *, usage: str) -> tuple[Path, Path]:
-        """A certificate and its key for ``name`` at 127.0.0.1; usage is ``serverAuth`` or ``clientAuth``."""
-        (self.folder / "ext").write_text(f"subjectAltName=IP:127.0.0.1,DNS:localhost\nextendedKeyUsage={usage}\n")
+    def issue(self, name: str, *, usage: str, at: str = "IP:127.0.0.1,DNS:localhost") -> tuple[Path, Path]:
+        """A certificate and its key for ``name``; usage is ``serverAuth``, ``clientAuth`` or both with a comma."""
+        (self.folder / "ext").write_text(f"subjectAltName={at}\nextendedKeyUsage={usage}\n")
         self._run(f"req -newkey rsa:2048 -nodes -subj /CN={name} -keyout {name}.key -out {name}.csr")
         signing = "-CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile ext"
         self._run(f"x509 -req -in {name}.csr {signing} -out {name}.crt")

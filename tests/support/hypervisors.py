@@ -21,6 +21,7 @@ from vmha.model import domain_xml
 from vmha.model.clock import SystemClock
 from vmha.model.domain_xml import parse_domain
 from vmha.model.ids import Epoch, VmName
+from vmha.model.transport import Transport
 
 CLUSTER = "contract"
 SLOW_MIB = 16
@@ -256,7 +257,7 @@ class SimulatedWorld:
         self.fabric = SimulatedFabric(SystemClock(), timing=timing, reachable=lambda *_: not self._is_cut)
         self.files: HostFiles = SimulatedFiles(self.fabric.files)
         self.fabric.add_host("one", addresses=["10.0.0.1"])
-        self.fabric.add_host("two", addresses=["10.0.0.2"])
+        self.fabric.add_host("two", addresses=["10.0.0.2"]).transports = frozenset({Transport.TCP})
         self._make()
 
     def _make(self) -> None:

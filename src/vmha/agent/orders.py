@@ -3,6 +3,7 @@
 from vmha.hypervisor.port import Ending, MigrationOrder, Tag
 from vmha.model.ids import Epoch
 from vmha.model.records import Placement, RunEnd
+from vmha.model.transport import route
 from vmha.model.vm import Handover, Migration, MigrationStyle
 from vmha.policy.snapshot import NodeView
 
@@ -23,12 +24,14 @@ def migration_order(
     placement: Placement, how: Migration, target: NodeView | None, *, cluster: str, migration_uri: str
 ) -> MigrationOrder:
     """The migration that ``placement`` asks for."""
-    address = _migration_address(target)
     style = placement.style or how.style
+    way = route(_migration_address(target), node_uri=migration_uri, transport=how.transport, is_tunnelled=how.tunnelled)
     return MigrationOrder(
         name=placement.vm,
-        target_uri=migration_uri.format(address=address),
-        data_uri=f"tcp://{address}",
+        target_uri=way.target_uri,
+        data_uri=way.data_uri,
+        tunnelled=way.is_tunnelled,
+        encrypts_memory=way.encrypts_memory,
         tag=Tag(cluster=cluster, vm=placement.vm, epoch=Epoch(placement.epoch + 1)),
         live=style is not MigrationStyle.PAUSE,
         paused_at_target=how.handover is Handover.SAFE,

@@ -20,6 +20,7 @@ from vmha.cli.vm_definition import (
     XmlPath,
     definition_fields,
 )
+from vmha.model.transport import Transport
 from vmha.model.vm import AfterShutdown, Desired, Handover, MigrationStyle, Recovery
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ _MaxRestarts = Annotated[int | None, typer.Option(help="Restarts in place within
 _Window = Annotated[float | None, typer.Option("--restart-window", help="Seconds after which a restart is forgotten.")]
 _Style = Annotated[MigrationStyle | None, typer.Option("--migration", help="How it migrates.")]
 _Handover = Annotated[Handover | None, typer.Option(help="Who switches over at a migration.")]
+_Transport = Annotated[Transport | None, typer.Option(help="How it migrates there; else as its node's migration_uri.")]
+_Tunnelled = Annotated[
+    bool | None, typer.Option("--tunnelled/--not-tunnelled", help="Its memory through libvirtd's connection.")
+]
 _OnShutdown = Annotated[AfterShutdown | None, typer.Option(help="When the guest powers itself off.")]
 _OnStop = Annotated[AfterShutdown | None, typer.Option(help="When somebody ends it by hand.")]
 _StopTimeout = Annotated[float | None, typer.Option("--stop-timeout", help="Seconds a guest gets to shut down.")]
@@ -74,6 +79,8 @@ def add(
     restart_window_s: _Window = None,
     migration: _Style = None,
     handover: _Handover = None,
+    transport: _Transport = None,
+    tunnelled: _Tunnelled = None,
     on_guest_shutdown: _OnShutdown = None,
     on_outside_stop: _OnStop = None,
     stop_timeout_s: _StopTimeout = None,
@@ -110,7 +117,7 @@ def add(
         on_outside_stop=on_outside_stop,
         stop_timeout_s=stop_timeout_s,
         no_kill=no_kill,
-        migration=_fields(style=migration, handover=handover) or None,
+        migration=_fields(style=migration, handover=handover, transport=transport, tunnelled=tunnelled) or None,
         **relations(exclusive, exclusive_rank, depends_on),
         **probes(probe),
     )
@@ -156,6 +163,8 @@ def edit(
     restart_window_s: _Window = None,
     migration: _Style = None,
     handover: _Handover = None,
+    transport: _Transport = None,
+    tunnelled: _Tunnelled = None,
     on_guest_shutdown: _OnShutdown = None,
     on_outside_stop: _OnStop = None,
     stop_timeout_s: _StopTimeout = None,
@@ -193,7 +202,7 @@ def edit(
     )
     if failover_domain is not None:
         fields["failover_domain"] = failover_domain or None
-    move = _fields(style=migration, handover=handover)
+    move = _fields(style=migration, handover=handover, transport=transport, tunnelled=tunnelled)
 
     async def work(client: "OperatorClient") -> "tuple[VmSpec, VmSpec]":
         if move:

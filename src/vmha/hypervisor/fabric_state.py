@@ -8,6 +8,7 @@ from enum import StrEnum
 from vmha.hypervisor.port import DomainState, Tag
 from vmha.hypervisor.states import Mark
 from vmha.model.migration import Arrival
+from vmha.model.transport import Transport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +130,7 @@ class Host:
     addresses: frozenset[str]
     memory_mib: int
     vcpus: int
+    transports: frozenset[Transport] = frozenset(Transport)  # what its libvirtd, or an sshd, listens for
     has_power: bool = True
     is_frozen: bool = False
     has_libvirtd: bool = True

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from vmha.hypervisor import acting, events, guest_agent, migration, reading, saving
+from vmha.hypervisor import acting, events, guest_agent, knocking, migration, reading, saving
 from vmha.hypervisor.calling import call as _call
 from vmha.hypervisor.calls import CallOverdue
 from vmha.hypervisor.connection import Channel, Channels, Link
@@ -77,6 +77,7 @@ class LibvirtHypervisor:
         clock: for the words of errors.
         log_dir: where libvirtd writes its guests' logs, on this host. None: what nobody saw is not known.
         before_destroy: called in a thread with the name of a guest whose QEMU is about to be ended by force.
+        knocks: this process is on libvirtd's own host, and tries the way to a migration's target first.
     """
 
     def __init__(
@@ -87,7 +88,9 @@ class LibvirtHypervisor:
         clock: Clock,
         log_dir: Path | None = None,
         before_destroy: Callable[[str], object] = lambda _: None,
+        knocks: bool = False,
     ) -> None:
+        self._knocks = knocks
         self._cluster, self._log_dir, self._before_destroy = cluster, log_dir, before_destroy
         self._link = Link(uri, clock=clock, register=self._register, on_up=self._on_up, on_down=self._on_down)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -289,10 +292,7 @@ class LibvirtHypervisor:
             await _call(channels.act, work, f"resume {name}", ACT_TIMEOUT_S)
 
     async def suspend(self, name: str) -> None:
-        def work(connection: "libvirt.virConnect") -> None:
-            connection.lookupByName(name).suspend()
-
-        await _call(self._link.channels.act, work, f"suspend {name}", ACT_TIMEOUT_S)
+        await self._act(f"suspend {name}", name, lambda domain: domain.suspend())
 
     async def shutdown(self, name: str) -> None:
         def work(connection: "libvirt.virConnect") -> None:
@@ -303,16 +303,13 @@ class LibvirtHypervisor:
         await _call(self._link.channels.act, work, f"shut down {name}", ACT_TIMEOUT_S)
 
     async def reboot(self, name: str) -> None:
-        def work(connection: "libvirt.virConnect") -> None:
-            connection.lookupByName(name).reboot()
-
-        await _call(self._link.channels.act, work, f"reboot {name}", ACT_TIMEOUT_S)
+        await self._act(f"reboot {name}", name, lambda domain: domain.reboot())
 
     async def reset(self, name: str) -> None:
-        def work(connection: "libvirt.virConnect") -> None:
-            connection.lookupByName(name).reset()
+        await self._act(f"reset {name}", name, lambda domain: domain.reset())
 
-        await _call(self._link.channels.act, work, f"reset {name}", ACT_TIMEOUT_S)
+    async def _act(self, what: str, name: str, work: Callable[["libvirt.virDomain"], object]) -> None:
+        await _call(self._link.channels.act, lambda one: work(one.lookupByName(name)), what, ACT_TIMEOUT_S)
 
     def boots_again(self, name: str) -> int:
         return self._boots_again[name]
@@ -345,6 +342,8 @@ class LibvirtHypervisor:
     async def migrate(self, order: MigrationOrder) -> None:
         if order.name in self._leaving:
             raise Refused(f"{order.name} is being migrated already")
+        if self._knocks:
+            await knocking.ensure_somebody_answers(order.target_uri)
         self._leaving.add(order.name)
         try:
             await migration.carry_out(self._link.channels, order)

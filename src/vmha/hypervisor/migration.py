@@ -1,8 +1,9 @@
 """One migration out of this host: peer to peer, with the guest left standing at the target when the order says so.
 
 Peer to peer, because it goes on when this agent dies; otherwise a death in the last phase leaves no side running. The
-order's data address goes with it always: libvirt's own guess is the target's host name, which may resolve nowhere.
-VIR_MIGRATE_UNSAFE is never given: libvirt refuses storage that would be cached on both sides, and rightly.
+order's data address goes with it, unless libvirtd's own connection carries the memory: libvirt's guess is the target's
+host name, which may resolve nowhere. VIR_MIGRATE_UNSAFE is never given: libvirt refuses storage that would be cached on
+both sides, and rightly.
 
 An error here never says where the guest is. When the last reply is lost, libvirt lets the source run again while the
 target is complete; with ``paused_at_target`` that target only stands, and whoever ordered the migration looks at both.
@@ -16,6 +17,7 @@ from vmha.hypervisor.calling import call
 from vmha.hypervisor.connection import Channels
 from vmha.hypervisor.port import DomainMissing, HypervisorUnavailable, MigrationFailed, MigrationOrder
 from vmha.hypervisor.reading import mark_of, read_job, read_tag
+from vmha.hypervisor.remedies import with_remedy
 from vmha.hypervisor.states import Job, Mark, Paused, RawState
 from vmha.hypervisor.translate import translate, words
 from vmha.model import domain_xml
@@ -77,7 +79,7 @@ async def carry_out(channels: Channels, order: MigrationOrder) -> None:
         begun.future.result()
     except libvirt.libvirtError as error:
         # A lost connection to our own libvirtd reads like one between the two: either way, look at both sides.
-        raise MigrationFailed(f"{what}: {overdue}{words(error)}") from error
+        raise MigrationFailed(f"{what}: {overdue}{with_remedy(words(error), order.target_uri)}") from error
 
 
 def _prepare(connection: "libvirt.virConnect", order: MigrationOrder) -> str:
@@ -112,7 +114,7 @@ def _mark(domain: "libvirt.virDomain", order: MigrationOrder) -> Mark:
 def _params(order: MigrationOrder, destination_xml: str) -> dict[str, object]:
     import libvirt
 
-    params: dict[str, object] = {libvirt.VIR_MIGRATE_PARAM_URI: order.data_uri}
+    params: dict[str, object] = {} if order.tunnelled else {libvirt.VIR_MIGRATE_PARAM_URI: order.data_uri}
     if not order.takes_up:  # it is there already, with its definition
         params[libvirt.VIR_MIGRATE_PARAM_DEST_XML] = destination_xml
     if order.bandwidth_mib_s is not None:
@@ -148,6 +150,10 @@ def _flags(order: MigrationOrder) -> int:
         flags |= libvirt.VIR_MIGRATE_POSTCOPY
     if order.takes_up:
         flags |= libvirt.VIR_MIGRATE_POSTCOPY_RESUME
+    if order.tunnelled:
+        flags |= libvirt.VIR_MIGRATE_TUNNELLED
+    if order.encrypts_memory:
+        flags |= libvirt.VIR_MIGRATE_TLS
     return flags
 
 

@@ -140,6 +140,8 @@ class MigrationOrder:
     auto_converge_increment: int | None = None
     parallel_connections: int | None = None
     compress: bool = False
+    tunnelled: bool = False  # memory through the libvirtds' connection: data_uri is of no account
+    encrypts_memory: bool = False  # QEMU's own TLS; never tunnelled as well
     post_copy: bool = False
     post_copy_bandwidth_mib_s: int | None = None
     takes_up: bool = False

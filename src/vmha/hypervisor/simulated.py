@@ -35,6 +35,7 @@ from vmha.hypervisor.port import (
     StartFailed,
     Tag,
 )
+from vmha.hypervisor.remedies import with_remedy
 from vmha.hypervisor.saving import retagged
 from vmha.hypervisor.simulated_files import SavedMemory
 from vmha.hypervisor.states import Mark
@@ -42,6 +43,7 @@ from vmha.model import domain_xml
 from vmha.model.digest import digest
 from vmha.model.errors import Refused, Rejected
 from vmha.model.migration import Arrival, MigrationProgress
+from vmha.model.transport import transport_of
 
 T = TypeVar("T")
 
@@ -217,7 +219,9 @@ class SimulatedHypervisor:
         target = self._fabric.find_host(order.target_uri)
         what = f"migrate {order.name} to {order.target_uri}"
         if target is None:
-            raise MigrationFailed(f"{what}: unable to resolve address")
+            raise MigrationFailed(f"{what}: {with_remedy('unable to resolve address', order.target_uri)}")
+        if transport_of(order.target_uri) not in target.transports:
+            raise MigrationFailed(f"{what}: {with_remedy('Connection refused', order.target_uri)}")
         migration = self._fabric.begin_migration(
             guest,
             target,

@@ -10,6 +10,7 @@ from vmha.model.health import Probe, named_once
 from vmha.model.relations import Needs, Rank
 from vmha.model.settings import Gate, MemoryRatio, ReserveMib, VcpuRatio
 from vmha.model.source import DefinitionSource, SavedState
+from vmha.model.transport import Transport
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
 Percentage = Annotated[int, Field(ge=0, le=100)]
@@ -79,12 +80,18 @@ class Migration(Document):
     post_copy_bandwidth_mib_s: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="For what is sent unasked after the switch."
     )
+    transport: Transport | None = Field(default=None, description="None: as the migration_uri of the node it leaves.")
+    tunnelled: bool = Field(default=False, description="Memory through libvirtd's connection, not from QEMU to QEMU.")
 
     @model_validator(mode="after")
     def _what_goes_together(self) -> Self:
         for field in ("auto_converge_initial", "auto_converge_increment"):
             if getattr(self, field) is not None and not self.auto_converge:
                 raise ValueError(f"{field}: {getattr(self, field)}: goes with auto_converge: true only")
+        if self.tunnelled and self.parallel_connections is not None:
+            raise ValueError(
+                "tunnelled: true: does not go with parallel_connections; libvirtd has one connection for it"
+            )
         if self.compress and self.parallel_connections is not None:
             raise ValueError("compress: true: does not go with parallel_connections; QEMU has one or the other")
         if wrong := why_no_post_copy(self, self.style):
@@ -109,6 +116,10 @@ def why_no_post_copy(how: Migration, style: MigrationStyle) -> str:
         )
     if how.parallel_connections is not None:
         return "style: post-copy: does not go with parallel_connections; QEMU has one or the other"
+    if how.tunnelled:
+        return (
+            "style: post-copy: does not go with tunnelled: true; the target fetches memory, and a tunnel only brings it"
+        )
     return ""
 
 

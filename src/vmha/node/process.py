@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -104,6 +105,7 @@ async def _run(settings: NodeSettings) -> None:
                 before_destroy=lambda name: forget_unsent_of(
                     QemuProcesses(settings.cluster, str(settings.libvirt_run_dir)), name
                 ),
+                knocks=urlsplit(settings.libvirt_uri).hostname is None,
             ),
             guard=GuardClient(settings.guard_socket),
             power=FenceAgents(),

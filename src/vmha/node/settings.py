@@ -8,10 +8,11 @@ import tomllib
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from vmha.model.document import Document, in_words
 from vmha.model.errors import Rejected
+from vmha.model.transport import DEFAULT_URI, check_template
 from vmha.model.vm import Name
 
 DEFAULT_PATH = Path("/etc/vmha/vmha.toml")
@@ -38,7 +39,9 @@ class NodeSettings(Document):
         default="", description="Where peers reach this node; empty: the address etcd is reached from."
     )
     migration_address: str = Field(default="", description="Where guests' memory is sent; empty: as address.")
-    migration_uri: str = Field(default="qemu+tcp://{address}/system", description="The target's libvirtd.")
+    migration_uri: Annotated[str, BeforeValidator(check_template)] = Field(
+        default=DEFAULT_URI, description="The target's libvirtd, by tcp, tls or ssh; a vm may name another transport."
+    )
     libvirt_uri: str = "qemu:///system"
     libvirt_run_dir: Path = Path("/run/libvirt/qemu")
     libvirt_log_dir: Path = Field(

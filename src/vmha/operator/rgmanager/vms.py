@@ -7,6 +7,7 @@ import difflib
 import shlex
 from collections.abc import Callable, Mapping
 
+from vmha.operator.rgmanager import transports
 from vmha.operator.rgmanager.actions import translate_action
 from vmha.operator.rgmanager.draft import Draft, Ground
 from vmha.operator.rgmanager.findings import Findings
@@ -190,6 +191,9 @@ def _migrate_options(draft: Draft, at: Attribute) -> None:
         match option:
             case "--live" | "--p2p" | "--direct" | "--verbose" | "--abort-on-error":
                 draft.taken(at, f"{option}: vmha sees to it by itself")
+            case "--tunnelled":
+                draft.migration["tunnelled"] = True
+                draft.taken(at, "migration.tunnelled: true")
             case "--auto-converge":
                 draft.migration["auto_converge"] = True
                 draft.taken(at, "migration.auto_converge: true")
@@ -208,14 +212,6 @@ def _bandwidth(draft: Draft, at: Attribute, value: str) -> None:
         return
     draft.migration["bandwidth_mib_s"] = number
     draft.taken(at, f"migration.bandwidth_mib_s: {number}")
-
-
-def _tunnelled(draft: Draft, at: Attribute) -> None:
-    if is_true_word(at.value):
-        text = 'vmha does not tunnel: migrate over a network of its own, or with migration_uri = "qemu+tls://..."'
-        draft.left(at, f"{text} in /etc/vmha/vmha.toml")
-    else:
-        draft.taken(at, "not tunnelled")
 
 
 def _use_virsh(draft: Draft, at: Attribute) -> None:
@@ -244,17 +240,6 @@ def _hypervisor_uri(draft: Draft, at: Attribute) -> None:
         draft.taken(at, "libvirt_uri is qemu:///system unless a node's settings say otherwise")
     else:
         draft.left(at, f'is a setting of each node: libvirt_uri = "{at.value}" in /etc/vmha/vmha.toml')
-
-
-def _migration_uri(draft: Draft, at: Attribute) -> None:
-    if at.value == "auto":
-        text = "RGManager used qemu+ssh://; vmha uses each node's migration_uri in /etc/vmha/vmha.toml"
-        draft.changed(at, f"{text} (qemu+tcp:// unless it says otherwise)")
-    elif "%s" not in at.value:
-        draft.left(at, "has no %s for the target", accepted="a URI such as qemu+tls://%s/system")
-    else:
-        uri = at.value.replace("%s", "{address}", 1)
-        draft.left(at, f'is a setting of each node: migration_uri = "{uri}" in /etc/vmha/vmha.toml')
 
 
 def _snapshot(draft: Draft, at: Attribute) -> None:
@@ -309,7 +294,7 @@ _READERS: Mapping[str, Callable[[Draft, Attribute], None]] = {
     "migration_mapping": _migration_mapping,
     "migrate": _migrate,
     "migrate_options": _migrate_options,
-    "tunnelled": _tunnelled,
+    "tunnelled": transports.tunnelled,
     "use_virsh": _use_virsh,
     "xmlfile": _file,
     "path": _file,
@@ -319,7 +304,7 @@ _READERS: Mapping[str, Callable[[Draft, Attribute], None]] = {
     "status_program": _status_program,
     "hypervisor": _hypervisor,
     "hypervisor_uri": _hypervisor_uri,
-    "migration_uri": _migration_uri,
+    "migration_uri": transports.migration_uri,
     "no_kill": _no_kill,
     "priority": _priority,
     "__enforce_timeouts": _enforce_timeouts,

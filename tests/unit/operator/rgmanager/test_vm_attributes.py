@@ -69,7 +69,8 @@ STATUS_PROGRAM = {
         ("migrate_options", "--copy-storage-all", LEFT, {}),
         ("migrate_options", "--p2p", TAKEN, {}),
         ("migrate_options", "'", LEFT, {}),
-        ("tunnelled", "yes", LEFT, {}),
+        ("migrate_options", "--tunnelled", TAKEN, {"migration": {"tunnelled": True}}),
+        ("tunnelled", "yes", TAKEN, {"migration": {"tunnelled": True, "transport": "ssh"}}),
         ("tunnelled", "no", TAKEN, {}),
         ("use_virsh", "1", TAKEN, {}),
         ("use_virsh", "0", CHANGED, {}),
@@ -79,7 +80,11 @@ STATUS_PROGRAM = {
         ("hypervisor_uri", "qemu:///system", TAKEN, {}),
         ("hypervisor_uri", "xen:///", LEFT, {}),
         ("migration_uri", "auto", CHANGED, {}),
-        ("migration_uri", "qemu+tls://%s/system", LEFT, {}),
+        ("migration_uri", "qemu+ssh://%s/system", TAKEN, {"migration": {"transport": "ssh"}}),
+        ("migration_uri", "qemu+tcp://%s/system", TAKEN, {"migration": {"transport": "tcp"}}),
+        ("migration_uri", "qemu+tls://%s/system", CHANGED, {"migration": {"transport": "tls"}}),
+        ("migration_uri", "qemu+ssh://vm@%s:2222/system", CHANGED, {"migration": {"transport": "ssh"}}),
+        ("migration_uri", "xenmigr://%s/", LEFT, {}),
         ("migration_uri", "qemu+tls://fixed/system", LEFT, {}),
         ("snapshot", "", TAKEN, {}),
         ("snapshot", "/snap", CHANGED, {"saved_state": {"directory": "/snap"}}),
@@ -263,3 +268,8 @@ def test_a_tolerance_without_its_window_is_told_and_the_first_failure_counts() -
     result = imported(conf('<vm name="web" status_program="check" __max_failures="2"/>'))
     assert only(result, "__max_failures").kind is LEFT
     assert vm_of(result)["probes"][0]["failures"] == 1
+
+
+def test_a_tunnelled_vm_with_a_uri_of_its_own_is_tunnelled_through_that() -> None:
+    result = imported(conf(f'{DOMAINS}<vm name="web" tunnelled="yes" migration_uri="qemu+tls://%s/system"/>'))
+    assert vm_of(result)["migration"] == {"tunnelled": True, "transport": "tls"}
