@@ -14,6 +14,7 @@ from vmha.model.vm import AfterShutdown, Desired
 from vmha.operator.requests import submit
 from vmha.policy.reconcile import Action
 from vmha.sim.hands import domain_xml
+from vmha.sim.journal import read_journal
 
 WITHOUT_UUID = "<domain type='qemu'><name>web</name><memory unit='MiB'>1024</memory><os><type>hvm</type></os></domain>"
 
@@ -87,6 +88,26 @@ def test_migration_by_hand_is_refused_under_a_strict_gate_and_adopted_under_an_o
         assert cluster.violations() == []
 
     in_cluster(scene)
+
+
+def test_guest_that_a_hand_lets_stand_and_go_on_again_is_left_alone_and_told_of() -> None:
+    async def scene(cluster: Cluster) -> list[str]:
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True)
+        await cluster.rest()
+        home = cluster.where("web")
+        cluster.hands.virsh_suspend("web")
+        await cluster.rest()
+        cluster.hands.virsh_resume("web")
+        await cluster.rest()
+        assert cluster.where("web") == home
+        assert cluster.violations() == []
+        return [
+            line.kind
+            for line in read_journal(cluster.world.record.catch_up().lines)
+            if line.kind in ("guest-paused", "guest-resumed")
+        ]
+
+    assert in_cluster(scene) == ["guest-paused", "guest-resumed"]
 
 
 def test_agent_that_restarts_while_libvirtd_is_down_keeps_its_guests_alive() -> None:

@@ -95,6 +95,7 @@ class Agent:
             keys=keys,
             clock=clock,
             keeper=keeper,
+            journal=self._journal,
             read_snapshot=mirror.snapshot,
             on_change=self._mark,
             read_health=self._health.health,

@@ -22,8 +22,10 @@ from vmha.model.records import Health, Observation, SeenState
 from vmha.policy.post_copy import POSTCOPY
 from vmha.policy.reconcile import Local
 from vmha.policy.removed import identities
+from vmha.policy.sightings import sighting
 from vmha.policy.snapshot import Snapshot
-from vmha.store.port import Compare, Created, Delete, Op, Put, Store
+from vmha.store.journal import Journal
+from vmha.store.port import Compare, Created, Delete, LeaseGone, Op, Put, Store
 
 log = structlog.get_logger(__name__)
 
@@ -74,10 +76,12 @@ class Inventory:
         keys: Keys,
         clock: Clock,
         keeper: SessionKeeper,
+        journal: Journal,
         read_snapshot: Callable[[], Snapshot],
         on_change: Callable[[set[VmName]], None],
         read_health: Callable[[VmName, Epoch | None], Health | None] = lambda _vm, _epoch: None,
     ) -> None:
+        self._journal = journal
         self._hypervisor, self._store, self._keys, self._clock = hypervisor, store, keys, clock
         self._keeper, self._read_snapshot, self._on_change = keeper, read_snapshot, on_change
         self._read_health = read_health
@@ -207,6 +211,8 @@ class Inventory:
             done = await self._publish(session)
         except VmhaError as error:
             log.warning("inventory not published", why=str(error))
+            if isinstance(error, LeaseGone):
+                self._journal.forget_lease()
             self._published_in = None  # what has been written is not known: all of it anew
             return False
         if done and newest > self.looked_for:
@@ -252,6 +258,7 @@ class Inventory:
             if before is None or self._observe(vm, view, session, since=before.since) != before:
                 wanted[vm] = self._observe(vm, view, session, since=self._clock.wall())
                 ops.append(Put(self._keys.observation(node, vm), encode(wanted[vm])))
+                ops += await self._told(before, wanted[vm])
             else:
                 wanted[vm] = before
         ops += [Delete(self._keys.observation(node, vm)) for vm in sorted(known.keys() - wanted.keys())]
@@ -266,6 +273,15 @@ class Inventory:
             self._published_in = now
             self._on_change(set(wanted))
         return True
+
+    async def _told(self, before: Observation | None, now: Observation) -> list[Op]:
+        view = self._read_snapshot().vms.get(now.vm)
+        placement = view.placement.value if view and view.placement else None
+        if before is None or (told := sighting(before, now, placement)) is None:
+            return []
+        await self._journal.refresh()
+        kind, text = told
+        return [self._journal.entry(kind, text, vm=now.vm, node=now.node)]
 
     async def _stored_before(self) -> dict[VmName, Observation | None]:
         prefix = self._keys.observation(self._keeper.node, VmName(""))

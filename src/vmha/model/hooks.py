@@ -28,6 +28,8 @@ EVENTS: dict[str, str] = {
     "guest-begun": "vm-guest-restart-begun",
     "guest-done": "vm-guest-restarted",
     "guest-failed": "vm-guest-restart-failed",
+    "guest-paused": "vm-guest-paused",
+    "guest-resumed": "vm-guest-resumed",
     "unfrozen": "vm-unfrozen",
     "resumed": "cluster-resumed",
     "disown": "vm-disowned",

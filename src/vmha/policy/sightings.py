@@ -1,0 +1,24 @@
+"""What happened to a guest on the node that holds it, beside the cluster, and is left as it is: told all the same."""
+
+from vmha.model.records import Observation, Placement, SeenState
+
+_PAUSED = {
+    "user": "somebody paused it on {node}; it stands there, and is left as it is (virsh resume {vm})",
+    "ioerror": "its disk failed on {node}, and QEMU let it stand; it is left as it is until that is mended",
+    "watchdog": "its watchdog let it stand on {node}; it is left as it is",
+}
+"""By libvirt's reason. What stands for a save, a snapshot or a migration is on its way to something else."""
+
+
+def sighting(before: Observation, now: Observation, placement: Placement | None) -> tuple[str, str] | None:
+    """Kind and text of what the journal is to say; nothing about a copy that its holder does not run: that is told of
+    elsewhere."""
+    if placement is None or placement.node != now.node:
+        return None
+    match before.state, now.state:
+        case SeenState.RUNNING, SeenState.PAUSED if now.reason in _PAUSED:
+            return "guest-paused", _PAUSED[now.reason].format(node=now.node, vm=now.vm)
+        case SeenState.PAUSED, SeenState.RUNNING if before.reason in _PAUSED:
+            return "guest-resumed", f"it goes on at {now.node}"
+        case _:
+            return None
