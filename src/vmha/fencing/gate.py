@@ -7,6 +7,7 @@ the domain's XML on standard input; any exit code but 0 refuses, with the words 
     start of a managed vm, granted by the agent now   let through, if the session's deadline has not come
     any other start of a managed vm                   refused: somebody's hand, or a start that comes too late
     a managed vm coming in by migration               let in: it is vmha's own, or it is adopted where it arrives
+    the same where the session is over                refused: the guard would end it
     the same under ``gate: strict``                   let in if this node's agent expects it under that epoch
     anything under ``gate: off``                      let through: somebody else sees to it
 
@@ -61,6 +62,7 @@ class Known(NamedTuple):
     mode: str = ""
     expected_epoch: int | None = None
     expected_session: str = ""
+    has_expired: bool = False  # the guard ends managed guests until another session is armed
 
 
 def judge(operation: tuple[str, str], asked: Asked, known: Known, now: float) -> str:
@@ -72,6 +74,8 @@ def judge(operation: tuple[str, str], asked: Asked, known: Known, now: float) ->
         return ""
     if operation == MIGRATE and known.mode == STRICT:
         return _judge_arrival(asked, known, now)
+    if operation == MIGRATE and (known.has_expired or (known.armed_session and now >= known.kill_at)):
+        return f"{asked.name} can not come in: this node's session is over, and its guard ends what it finds here"
     if operation != START or known.coming_in:
         return ""
     if known.granted_epoch is None:
@@ -154,6 +158,7 @@ def read_known(run_dir: str, state_dir: str, asked: Asked) -> Known:
         mode=str(managed.get("gate", "")),
         expected_epoch=arrival if isinstance(arrival, int) else None,
         expected_session=str(expected.get("session", "")),
+        has_expired=str(deadline.get("state", "")).startswith("expired"),
     )
 
 

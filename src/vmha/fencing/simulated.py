@@ -77,6 +77,11 @@ class SimulatedGuard:
         """The timeout of the watchdog that this guard keeps from firing, in seconds; 0: it pets none."""
         return 0 if self._is_stopped or self._is_down else self._status().watchdog_s
 
+    @property
+    def has_expired(self) -> bool:
+        """By its file, which outlives its process."""
+        return self._deadline.tick(self._clock.now()).state in EXPIRED
+
     async def arm(
         self,
         session: SessionId,

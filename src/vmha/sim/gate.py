@@ -3,7 +3,7 @@
 The agent's own starts are let through by their grant, as on a real host; the list of managed vms outlives a reboot.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from vmha.fencing.gate import MIGRATE, START, Asked, Known, judge
 from vmha.model.ids import Epoch, SessionId
@@ -11,7 +11,10 @@ from vmha.model.settings import GateMode
 
 
 class SimGate:
-    def __init__(self) -> None:
+    """``has_expired``: the host's guard ends managed guests until another session is armed."""
+
+    def __init__(self, has_expired: Callable[[], bool] = lambda: False) -> None:
+        self._has_expired = has_expired
         self._cluster = ""
         self._managed: frozenset[str] = frozenset()
         self._mode = GateMode.ADOPT
@@ -31,5 +34,5 @@ class SimGate:
 
     def refusal(self, name: str, uuid: str, *, comes_in: bool = False) -> str:
         """Why a start (or a migration in) by hand is refused; '' when it is let through."""
-        known = Known(cluster=self._cluster, managed=self._managed, mode=self._mode)
+        known = Known(cluster=self._cluster, managed=self._managed, mode=self._mode, has_expired=self._has_expired())
         return judge(MIGRATE if comes_in else START, Asked(name=name, uuid=uuid), known, 0.0)

@@ -55,7 +55,7 @@ class SimHost:
         self.is_cut_from_peers = False
         self.guard: SimulatedGuard | None = None
         self.member: Member | None = None
-        self.gate = SimGate()
+        self.gate = SimGate(lambda: self.guard is not None and self.guard.has_expired)
         self.clock = HostClock(world.clock)
         self.is_guard_away = False
         self._hypervisor: SimulatedHypervisor | None = None

@@ -57,6 +57,17 @@ def test_managed_vm_may_come_in_by_migration_and_everything_else_is_none_of_its_
     assert judge(("reconnect", "begin"), OURS, shut, 50.0) == ""
 
 
+@pytest.mark.parametrize(
+    ("known", "now"),
+    [(GRANTED, 100.0), (GRANTED._replace(armed_session="", kill_at=0.0, has_expired=True), 50.0)],
+)
+def test_managed_vm_does_not_come_in_where_the_guard_would_end_it(known: Known, now: float):
+    shut = known._replace(granted_epoch=None)
+    assert "this node's session is over" in judge(MIGRATE, OURS, shut, now)
+    assert judge(MIGRATE, Asked(name="mine", uuid="x"), shut, now) == ""
+    assert judge(MIGRATE, OURS, shut._replace(mode="off"), now) == ""
+
+
 STRICT = GRANTED._replace(
     granted_epoch=None, mode="strict", expected_epoch=3, expected_session="s", armed_session="s", kill_at=100.0
 )
