@@ -118,6 +118,9 @@ def vm_is(client: OperatorClient, name: str, desired: Desired) -> Goal:
         wanted = vm.spec.value.desired
         if desired not in (wanted, Desired.AS_FOUND):
             return Sighting(text=f"{name} is to be {wanted} now: {vm.spec.value.desired_why}", end=End.FAILED)
+        if summary.state is VmState.DEPARTED:
+            text = f"{in_words(summary)} (vmha vm confirm-gone {name})"
+            return Sighting(text=text, end=End.REFUSED)  # nothing that a machine could wait for
         if held_up := why_held_up(vm, desired, snapshot):
             return Sighting(text=f"{in_words(summary)}: {held_up}", end=End.REFUSED)
         return Sighting(text=_in_words_or_no_leader(summary, snapshot))

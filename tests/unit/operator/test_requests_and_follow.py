@@ -136,6 +136,13 @@ async def test_a_vm_removed_meanwhile_ends_the_waiting(running: Cluster) -> None
         await follow.wait(running.client, goal, timeout_s=10)
 
 
+async def test_a_vm_that_has_departed_is_not_waited_for(running: Cluster) -> None:
+    running.place("web", "h1", phase=Phase.DEPARTED, ended_why="somebody migrated it away from h1")
+    goal = follow.vm_is(running.client, "web", Desired.RUNNING)
+    with pytest.raises(RefusedByCluster, match=r"migrated it away from h1 \(vmha vm confirm-gone web\)"):
+        await follow.wait(running.client, goal, timeout_s=10)
+
+
 async def test_a_node_is_drained_when_it_holds_nothing(running: Cluster) -> None:
     await nodes.drain(running.client, "h1")
     told: list[str] = []
