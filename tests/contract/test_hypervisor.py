@@ -442,12 +442,14 @@ async def test_migration_found_by_a_restarted_agent_is_seen_on_both_sides(world:
 
 
 async def test_migration_by_hand_is_seen_and_keeps_the_tag(world: HypervisorWorld) -> None:
+    heard = listen(world.one)
     await world.one.start(guest_xml("web", epoch=3))
     await world.virsh_migrate("web")
     view = await see(world.two, "web", DomainState.RUNNING)
     assert view.tag == tag("web", 3)
     await see_gone(world.one, "web")
     assert await see_ending(world.one, "web") is Ending.MIGRATED
+    assert ("web", "migrating") in [(event.name, event.kind) for event in heard]
 
 
 async def test_migration_by_hand_under_way_is_seen_on_both_sides(world: HypervisorWorld) -> None:

@@ -38,6 +38,7 @@ from vmha.model.records import (
 from vmha.model.vm import OnDuplicate
 from vmha.policy.hands_off import hands_off
 from vmha.policy.health import Consequence
+from vmha.policy.leaving import find_where_it_comes_in
 from vmha.policy.post_copy import PULLS_IN_VAIN_S, find_seen, is_post_copy, is_session_over, runs_at_once
 from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, needs_fresh_reading, reconcile, under_hold
 from vmha.policy.snapshot import Snapshot, VmView
@@ -320,6 +321,7 @@ class Agent:
             target_answers=not at_once or self._target_answers(vm, placement, snapshot),
             target_lacks_it=attempt.left_by_migration and self._target_lacks_it(vm, placement, snapshot),
             seen_elsewhere=_is_seen_elsewhere(self._keeper.node, view, placement, snapshot),
+            comes_in=find_where_it_comes_in(view, self._keeper.node, snapshot) if view else None,
             target_is_over=is_session_over(target, snapshot),
             runs_at_once=at_once,
             post_copy=is_post_copy(placement.value if placement else None, spec),

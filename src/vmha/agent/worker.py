@@ -12,6 +12,7 @@ import structlog
 
 from vmha.agent.claims import Claims, Lost, readable
 from vmha.agent.definitions import Definitions, Found
+from vmha.agent.departures import Departures
 from vmha.agent.guest_deeds import GuestDeeds
 from vmha.agent.health import HealthWatch
 from vmha.agent.inventory import Inventory
@@ -137,9 +138,11 @@ class Worker:
             case Action.RELEASE:
                 await self._release(read, spec)
             case Action.DEPART:
-                await self._depart(read)
+                await self._departures().depart(read)
             case Action.DEPART_UNSURE:
-                await self._depart_unsure(read)
+                await self._departures().depart_unsure(read)
+            case Action.NOTE_LEAVING:
+                await self._departures().note(read, self.read_snapshot())
             case _:
                 raise AssertionError(action)
 
@@ -402,31 +405,15 @@ class Worker:
         self.ended[vm] = EndedByUs(under=read.modified, ended=ended, why=judged.why)
         await self.hypervisor.destroy(vm)
 
+    def _departures(self) -> Departures:
+        return Departures(self.inventory, self.claims, self.clock, self.keeper.node)
+
     async def _has_left_unseen(self, placement: Placement) -> bool:
         """It left by migration while no agent was here to see it. A note from before its claim is of an earlier run."""
         left_at = await self.hypervisor.recall_migration(placement.vm)
         if left_at is None or placement.phase is Phase.STOPPING:
             return False
         return placement.phase is Phase.MIGRATING or left_at >= placement.since
-
-    async def _depart(self, read: Stored[Placement]) -> None:
-        if (await self.inventory.refresh()).local(read.value.vm) is not None:
-            raise Lost("it is still here")
-        why = f"somebody migrated it away from {self.keeper.node}; it starts again only when seen, or confirmed gone"
-        new = transitions.depart(read.value, why, self.clock.wall())
-        await self.claims.write(read, new, kind="departed", text=why, gone_here=True)
-
-    async def _depart_unsure(self, read: Stored[Placement]) -> None:
-        """On record before anything is ended here: the agent after one that died in between would start it again."""
-        here = (await self.inventory.refresh()).local(read.value.vm)
-        if here is None or not here.stands_outgoing:
-            raise Lost("it does not stand here as a migration left it")
-        why = (
-            f"a migration by hand broke at its end on {self.keeper.node}, and libvirt can not tell whether it runs "
-            "where it was sent to; it starts again only when seen, or confirmed gone"
-        )
-        new = transitions.depart(read.value, why, self.clock.wall())
-        await self.claims.write(read, new, kind="departed", text=why)
 
     async def _pause_second(self, vm: VmName) -> None:
         """Marked first: an agent that dies in between leaves a copy that runs on, and is found again.

@@ -62,6 +62,7 @@ class Course:
         target.guests[source.name] = arriving
         fabric.record(arriving, Deed.STANDS)
         fabric.emit(arriving, Lifecycle.STARTED, Started.MIGRATED)
+        fabric.later(source.host, 0.0, self._tell_of_first_pass)
         if not migration.is_live:
             self._stop_source()
         if fault is not None:
@@ -166,6 +167,12 @@ class Course:
             self.break_off(what)
 
     # ---------------------------------------------------------------- the steps
+
+    def _tell_of_first_pass(self) -> None:
+        source = self._migration.source
+        if source.host.has_libvirtd:
+            for listener in tuple(source.host.on_migration):
+                listener(source.name)
 
     def _half_way(self, left_s: float) -> None:
         fabric, migration = self._fabric, self._migration

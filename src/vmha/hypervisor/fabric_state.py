@@ -141,6 +141,7 @@ class Host:
     listeners: list[Callable[[str, int, int], None]] = field(default_factory=list)
     on_connection: list[Callable[[bool], None]] = field(default_factory=list)
     on_reboot: list[Callable[[str], None]] = field(default_factory=list)
+    on_migration: list[Callable[[str], None]] = field(default_factory=list)  # its first pass, at the source
     waiting: list[Callable[[], None]] = field(default_factory=list)  # what a thaw sets going again
 
 

@@ -71,6 +71,7 @@ class SimulatedHypervisor:
         self._host.listeners.append(self._on_lifecycle)
         self._host.on_connection.append(self._on_connection)
         self._host.on_reboot.append(self._on_reboot)
+        self._host.on_migration.append(self._on_migration)
         self._is_open = True
         self._lost = asyncio.get_running_loop().create_future()
         self._resync()
@@ -88,6 +89,8 @@ class SimulatedHypervisor:
             self._host.on_connection.remove(self._on_connection)
         with contextlib.suppress(ValueError):
             self._host.on_reboot.remove(self._on_reboot)
+        with contextlib.suppress(ValueError):
+            self._host.on_migration.remove(self._on_migration)
 
     def subscribe(self, listener: Callable[[DomainEvent], None]) -> None:
         self._listeners.append(listener)
@@ -353,6 +356,9 @@ class SimulatedHypervisor:
     def _on_reboot(self, name: str) -> None:
         self._boots_again[name] += 1
         self._tell(name, "rebooted")
+
+    def _on_migration(self, name: str) -> None:
+        self._tell(name, "migrating")
 
     def _on_connection(self, is_up: bool) -> None:
         if is_up:

@@ -10,7 +10,8 @@ same thing: a decision may follow from both, a guest is started only under a pla
        +<--release(agent): it ended by itself---------+<---failed, or cancelled(agent)
        |
        +<--(any phase of a fenced session: the leader, with the proof on record)
-    held --left for a place unknown(agent)--> departed --seen on a member--> assigned
+    held --left for a place unknown(agent), or was leaving when its session was fenced(leader)--> departed
+    departed --seen on a member--> held
 """
 
 from dataclasses import dataclass
@@ -276,6 +277,8 @@ class Placement:
     memory_mib: int = 0  # of the definition that its last start has read, where that is not in etcd
     vcpus: int = 0  # likewise
     definition: str = ""  # digest of the definition that this run was started with; '': not known
+    leaving: bool = False  # by a hand's migration
+    leaving_to: NodeName | None = None  # the member that has shown it coming in; None: nobody knows where to
     saved: SavedImage | None = None  # only while nobody has claimed the start that may use it: a claim uses it up
 
 

@@ -31,6 +31,7 @@ from vmha.policy.decision import (
 )
 from vmha.policy.dependencies import end_with, gate, mark_stuck, wait_for_dependents
 from vmha.policy.displace import ask_for_room, give_way
+from vmha.policy.leaving import decide_left
 from vmha.policy.limits import RULE, no_migration_out_of, no_start
 from vmha.policy.membership import Condition, Verdict
 from vmha.policy.placement import Choice, Field, choose, left_of
@@ -293,6 +294,8 @@ def decide_lost(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
     running = seen_running(vm, ground)
     if running:
         return adopt(vm, running[0], ground, moment, why=f"{held.node} lost it and it was found running there")
+    if left := decide_left(vm, held, ground.snapshot, moment):
+        return left
     if unsure := _may_run_at_target(vm, held, ground):
         return Decision(waiting=Waiting(vm=vm.name, text=unsure), retry_in_s=1.0)
     if vm.spec.value.desired in (Desired.STOPPED, Desired.DISABLED):
@@ -322,11 +325,14 @@ def decide_lost(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
 
 
 def _may_run_at_target(vm: VmView, held: Placement, ground: Field) -> str:
-    """Where libvirt switches by itself, the target may run it without having said so yet: unknown is not absent."""
+    """Where libvirt switches by itself, the target may run it without having said so yet: unknown is not absent.
+
+    So it is where a hand was migrating it to a member.
+    """
     assert vm.spec
-    if held.phase is not Phase.MIGRATING or not runs_at_once(held, vm.spec.value):
-        return ""
-    target = ground.snapshot.nodes.get(held.target) if held.target else None
+    is_libvirts = held.phase is Phase.MIGRATING and runs_at_once(held, vm.spec.value)
+    to = held.target if is_libvirts else held.leaving_to
+    target = ground.snapshot.nodes.get(to) if to else None
     if target is None or target.beat is None:
         return ""  # its session is over, and what ran in it with it
     verdict, status = ground.verdicts[target.name], target.current_status
@@ -366,6 +372,8 @@ def decide_held(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
     verdict = ground.verdicts[held.node]
     if not verdict.is_alive:
         return NOTHING  # suspected: what was seen there may be of the past
+    if held.leaving:
+        return NOTHING  # a hand is migrating it
     if held.deed is not None and held.deed.is_pending:
         return NOTHING  # an operator has its guest boot again just now
     if verdict.condition in (Condition.MAINTENANCE, Condition.LEAVING):

@@ -219,7 +219,7 @@ def carry_out(snapshot: Snapshot, step: Step, *, wall: float) -> Snapshot:
 
 
 def _moves_of(step: Step, snapshot: Snapshot) -> list[Move]:
-    if not isinstance(step, PlacementStep) or step.change in (Change.NOTE, Change.DISOWN):
+    if not isinstance(step, PlacementStep) or step.change in (Change.NOTE, Change.DISOWN, Change.DEPART):
         return []
     view = snapshot.vms.get(step.vm)
     before = view.placement.value if view and view.placement else None

@@ -31,6 +31,7 @@ class Action(StrEnum):
     RELEASE = "release"  # it does not run here any more
     DEPART = "depart"  # it was migrated away by hand
     DEPART_UNSURE = "depart-unsure"  # ... perhaps: it stands here, and may run where the hand has sent it
+    NOTE_LEAVING = "note-leaving"  # a hand is migrating it away, to a member or a place unknown; or is not any more
     CLEAR = "clear"  # end what is left of a guest that nobody may run here
     ALARM_DUPLICATE = "alarm-duplicate"  # ...: say so, and leave it
     PAUSE_DUPLICATE = "pause-duplicate"  # a second copy, while the holder's runs: make it stand still
@@ -54,7 +55,17 @@ DESTRUCTIVE = frozenset(
     }
 )
 
-SAYS_WHAT_IS = frozenset({Action.NOTHING, Action.WAIT, Action.ADOPT, Action.RELEASE, Action.DEPART, Action.HAND_OVER})
+SAYS_WHAT_IS = frozenset(
+    {
+        Action.NOTHING,
+        Action.WAIT,
+        Action.ADOPT,
+        Action.RELEASE,
+        Action.DEPART,
+        Action.NOTE_LEAVING,
+        Action.HAND_OVER,
+    }
+)
 """These start, stop and move nothing: they put on record what has come about."""
 
 
@@ -122,6 +133,7 @@ def reconcile(
     target_answers: bool = True,
     target_lacks_it: bool | None = False,
     seen_elsewhere: bool = False,
+    comes_in: NodeName | None = None,
     target_is_over: bool = False,
     runs_at_once: bool = False,
     post_copy: bool = False,
@@ -136,6 +148,7 @@ def reconcile(
     target_lacks_it: the target of a migration has been saying for a while that it shows nothing of the vm; None: it
         has not said so for long enough yet; False: its session is over, it will say nothing any more.
     seen_elsewhere: a member that is neither this one nor the target runs it.
+    comes_in: a member that has something of it: a migration out of here goes there.
     duplicate: the holder has been running it for a while, and it runs here as well; what to do then.
     stands_beside: the holder has been running it, and answering, for so long that what stands here is one too many.
     managed: the vm is defined in the cluster.
@@ -150,7 +163,7 @@ def reconcile(
             case Phase.ASSIGNED:
                 return _assigned(placement, local)
             case Phase.HELD if placement.session == session:
-                return _held(placement, local, attempt)
+                return _held(placement, local, attempt, comes_in)
             case Phase.STOPPING if placement.session == session:
                 return _stopping(local, attempt)
             case Phase.MIGRATING if placement.session == session:
@@ -224,7 +237,13 @@ def _assigned(placement: Placement, local: Local | None) -> Action:
             return Action.WAIT
 
 
-def _held(placement: Placement, local: Local | None, attempt: Attempt) -> Action:
+def is_news_of_leaving(placement: Placement, local: Local, comes_in: NodeName | None) -> bool:
+    """While it stands as a migration left it nobody knows how that ended: what is on record stays."""
+    is_so = (local.migrating, comes_in if local.migrating else None)
+    return not local.stands_outgoing and is_so != (placement.leaving, placement.leaving_to)
+
+
+def _held(placement: Placement, local: Local | None, attempt: Attempt, comes_in: NodeName | None) -> Action:
     if local is None:
         return Action.DEPART if attempt.left_by_migration else Action.RELEASE
     if _is_left_over(local, attempt):
@@ -236,6 +255,8 @@ def _held(placement: Placement, local: Local | None, attempt: Attempt) -> Action
             return Action.CLEAR
         case SeenState.RUNNING if attempt.pulls_in_vain:
             return Action.CLEAR
+        case _ if is_news_of_leaving(placement, local, comes_in):
+            return Action.NOTE_LEAVING
         case SeenState.RUNNING | SeenState.PAUSED if local.epoch != placement.epoch and not local.migrating:
             return Action.TAG
         case SeenState.RUNNING if placement.deed is not None and placement.deed.is_pending and not local.migrating:

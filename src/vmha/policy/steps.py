@@ -25,6 +25,7 @@ class Change(StrEnum):
     MIGRATE = "migrate"  # the holder is to send it to a target
     CANCEL = "cancel"  # the holder is to call a migration off
     DEED = "guest"  # the holder is to do something to the guest, once; its QEMU goes on
+    DEPART = "depart"  # its holder's session is fenced, and a hand was migrating it to a place unknown
     DISOWN = "disown"  # no longer managed: forget it, touch nothing
     RELEASE = "release"  # its holder's session is fenced and it is not wanted running
     NOTE = "note"  # nothing moves: why it waits has changed

@@ -43,6 +43,8 @@ def find_rightful(vm: VmView, me: NodeName, snapshot: Snapshot) -> Observation |
     placement = vm.placement.value if vm.placement else None
     if placement is None or placement.phase is not Phase.HELD or placement.node == me:
         return None
+    if placement.leaving_to == me:
+        return None  # it has come; its source, which may be silent by now, has not said that it is gone there
     running = {o.node: o for o in snapshot.observations(vm) if o.state is SeenState.RUNNING}
     if me not in running or placement.node is None:
         return None

@@ -1,8 +1,8 @@
 """Every way in which a placement may change, in one place. The table is drawn in ``model.records``.
 
 Who writes it: the leader (assign, adopt, withdraw, ask_stop, ask_migration, cancel, forget_holder, note) and the agent
-that holds the vm (claim, release, switch, hand_over, measured, keep, depart). Both write by compare on the record's
-revision, so that of two changes decided on the same reading one loses and is decided again.
+that holds the vm (claim, release, switch, hand_over, measured, keep, note_leaving, depart). Both write by compare on
+the record's revision, so that of two changes decided on the same reading one loses and is decided again.
 """
 
 from dataclasses import dataclass, replace
@@ -196,6 +196,8 @@ def hand_over(placement: Placement, wall: float, *, already_running_in: SessionI
         style=None,
         switched=False,
         arrival=True,
+        leaving=False,
+        leaving_to=None,
         moved=None,
         since=wall,
         last_node=placement.node,
@@ -252,6 +254,8 @@ def release(
         style=None,
         switched=False,
         arrival=False,
+        leaving=False,
+        leaving_to=None,
         since=wall,
         last_node=placement.node,
         by_force=False,
@@ -275,10 +279,25 @@ def forget_holder(placement: Placement, why: str, wall: float) -> Placement:
     return release(placement, RunEnd.NODE_LOST, why, wall)
 
 
+def note_leaving(placement: Placement, *, leaving: bool, to: NodeName | None) -> Placement:
+    """A hand is migrating it away, perhaps out of the cluster (``to`` None); or is not any more."""
+    assert placement.phase is Phase.HELD
+    return replace(placement, leaving=leaving, leaving_to=to)
+
+
 def depart(placement: Placement, why: str, wall: float) -> Placement:
     """It was migrated out by hand to a place unknown: nobody may start it until it is seen or confirmed gone."""
-    epoch = _last_granted(placement)
-    return replace(placement, epoch=epoch, phase=Phase.DEPARTED, target=None, switched=False, since=wall, ended_why=why)
+    return replace(
+        placement,
+        epoch=_last_granted(placement),
+        phase=Phase.DEPARTED,
+        target=None,
+        switched=False,
+        leaving=False,
+        leaving_to=None,
+        since=wall,
+        ended_why=why,
+    )
 
 
 def note(vm: VmName, placement: Placement | None, reason: Reason, wall: float) -> Placement:

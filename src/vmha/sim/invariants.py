@@ -35,6 +35,7 @@ LEADERS_KINDS = frozenset(
         "stop",
         "migrate",
         "cancel",
+        "depart",
         "disown",
         "release",
         "note",

@@ -1,0 +1,139 @@
+"""A guest that a hand is migrating away: on record while it leaves, and started by nobody when its node is lost."""
+
+import pytest
+
+from tests.support.clusters import KEYS, Book, cluster
+from vmha.model.ids import Epoch, NodeName, SessionId, VmName
+from vmha.model.records import Phase, Placement, Reason, SeenState
+from vmha.model.vm import Desired
+from vmha.policy import transitions
+from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, reconcile
+from vmha.policy.steps import Change, PlacementStep
+from vmha.policy.tracking import find_rightful
+
+ME = NodeName("n1")
+
+
+def held(*, leaving: bool, to: str | None = None) -> Placement:
+    return Placement(
+        vm=VmName("web"),
+        epoch=Epoch(1),
+        phase=Phase.HELD,
+        node=ME,
+        session=SessionId("s-n1"),
+        reason=Reason(rule="r", text="t"),
+        since=0.0,
+        leaving=leaving,
+        leaving_to=NodeName(to) if to else None,
+    )
+
+
+def decide(
+    placement: Placement, *, state: SeenState = SeenState.RUNNING, migrating: bool, comes_in: str | None = None
+) -> Action:
+    here = Local(state=state, epoch=Epoch(1), tagged=True, migrating=migrating)
+    to = NodeName(comes_in) if comes_in else None
+    return reconcile(placement, here, me=ME, session=SessionId("s-n1"), managed=True, attempt=Attempt(), comes_in=to)
+
+
+@pytest.mark.parametrize("state", [SeenState.RUNNING, SeenState.PAUSED, SeenState.OUTGOING])
+def test_its_holder_puts_on_record_that_it_is_leaving_and_that_it_has_stayed(state: SeenState) -> None:
+    assert decide(held(leaving=False), state=state, migrating=True) is Action.NOTE_LEAVING
+    assert decide(held(leaving=True), state=state, migrating=True) is Action.NOTHING
+    assert decide(held(leaving=True), migrating=False) is Action.NOTE_LEAVING
+    assert decide(held(leaving=False), migrating=False) is Action.NOTHING
+    assert Action.NOTE_LEAVING in SAYS_WHAT_IS
+
+
+def test_member_that_shows_it_coming_in_is_put_on_record_as_where_it_goes() -> None:
+    assert decide(held(leaving=True), migrating=True, comes_in="n2") is Action.NOTE_LEAVING
+    assert decide(held(leaving=True, to="n2"), migrating=True, comes_in="n2") is Action.NOTHING
+    assert decide(held(leaving=True, to="n2"), migrating=True) is Action.NOTE_LEAVING  # it is not there any more
+    assert decide(held(leaving=True, to="n2"), migrating=False, comes_in="n2") is Action.NOTE_LEAVING
+    assert decide(held(leaving=False), migrating=False, comes_in="n2") is Action.NOTHING
+
+
+def test_it_goes_on_leaving_while_libvirt_can_not_tell_how_its_migration_ended() -> None:
+    assert decide(held(leaving=True), state=SeenState.OUTGOING, migrating=False) is Action.NOTHING
+
+
+def leaving(*, desired: Desired = Desired.RUNNING) -> Book:
+    """``n1`` held it, a hand was migrating it, and ``n1`` is gone, with proof."""
+    book = cluster("n2", "n1", "n3").vm("web", desired=desired).placed("web", "n1", leaving=True)
+    return book.node("n1", session="s-later").fenced("s-n1", "n1")
+
+
+@pytest.mark.parametrize("desired", [Desired.RUNNING, Desired.STOPPED])
+def test_vm_that_was_leaving_when_its_node_was_lost_has_departed_and_says_so(desired: Desired) -> None:
+    book = leaving(desired=desired)
+    book.lead()
+    found = book.claim("web")
+    assert (found.phase, found.leaving) == (Phase.DEPARTED, False)
+    assert "somebody was migrating it away from n1" in found.ended_why
+    assert "confirmed gone" in found.reason.text
+
+
+def test_it_does_not_depart_before_its_node_is_known_to_be_gone() -> None:
+    book = cluster("n2", "n3").vm("web").placed("web", "n1", leaving=True).offline("n1")
+    book.lead()
+    assert book.claim("web").phase is Phase.HELD
+
+
+def test_vm_that_was_on_its_way_to_a_member_is_recovered_when_its_node_is_lost() -> None:
+    for_n2 = leaving().seen("n2", "web", SeenState.ARRIVED)
+    for_n2.lead()
+    assert (for_n2.claim("web").phase, for_n2.claim("web").node) == (Phase.ASSIGNED, "n2")
+    on_n2 = leaving().seen("n2", "web", SeenState.RUNNING)
+    on_n2.lead()
+    assert (on_n2.claim("web").phase, on_n2.claim("web").node) == (Phase.HELD, "n2")
+
+
+def test_member_that_it_was_on_its_way_to_is_asked_before_anybody_starts_it() -> None:
+    """Silent, or without a word yet of what runs there: it may run it."""
+    book = cluster("n2", "n1", "n3").vm("web").placed("web", "n1", leaving=True, leaving_to=NodeName("n2"))
+    book.node("n1", session="s-later").fenced("s-n1", "n1")
+    book.node("n2", session="s-n2", status=False)
+    book.delete(KEYS.node_status(NodeName("n2")))
+    book.lead()
+    assert book.claim("web").phase is Phase.HELD
+    assert "n1 is fenced, and n2" in book.plan().waiting[0].text
+    book.node("n2")
+    book.lead()
+    assert book.claim("web").phase is Phase.ASSIGNED
+
+
+def test_guest_that_has_come_where_a_hand_was_sending_it_is_no_second_copy() -> None:
+    def is_second(to: NodeName | None) -> bool:
+        there = cluster("n1", "n2").vm("web").placed("web", "n1", leaving=True, leaving_to=to)
+        snapshot = there.seen("n1", "web").seen("n2", "web").snapshot()
+        return find_rightful(snapshot.vms[VmName("web")], NodeName("n2"), snapshot) is not None
+
+    assert is_second(None)
+    assert is_second(NodeName("n3"))
+    assert not is_second(NodeName("n2"))
+
+
+def test_vm_that_a_member_is_still_receiving_is_waited_for() -> None:
+    book = leaving().seen("n2", "web", SeenState.INCOMING)
+    book.lead()
+    assert book.claim("web").phase is Phase.HELD
+    assert "n2 is still receiving it" in book.plan().waiting[0].text
+
+
+def test_vm_that_a_hand_is_migrating_is_not_sent_elsewhere_as_well() -> None:
+    def book(*, leaving: bool) -> Book:
+        there = cluster("n1", "n2").domain("pref", "n2", "n1", ordered=True)
+        return there.vm("web", failover_domain="pref").placed("web", "n1", leaving=leaving).seen("n1", "web")
+
+    def changes(of: Book) -> list[Change]:
+        return [step.change for step in of.plan().steps if isinstance(step, PlacementStep)]
+
+    assert changes(book(leaving=False)) == [Change.MIGRATE]
+    assert changes(book(leaving=True)) == []
+
+
+def test_record_of_leaving_ends_with_the_claim() -> None:
+    before = held(leaving=True)
+    assert not transitions.depart(before, "gone", 0.0).leaving
+    assert not transitions.forget_holder(before, "lost", 0.0).leaving
+    assert not transitions.assign(before.vm, before, NodeName("n2"), before.reason, 0.0).leaving
