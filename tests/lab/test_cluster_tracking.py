@@ -1,85 +1,190 @@
 """What hands do to managed guests with virsh: seen, told, answered, and never answered with a second instance.
 
-Every test ends with the witness's verdict. Migration by hand between members, a second copy and a killed QEMU are in
-``test_cluster``; copies that got past an open gate, in ``test_migration_faults``.
+Every test begins with the witness ``web`` on h1, where its failover domain wants it, and ends with the witness's
+verdict. A second copy and a killed QEMU are in ``test_cluster``; copies that got past an open gate, in
+``test_migration_faults``; what follows when a source is lost while a hand migrates, in ``tests/sim/test_leaving.py``.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from tests.lab.cluster import Cluster, running_cluster
 from tests.lab.conftest import wait_until
+from vmha.model.clock import SystemClock
 
 pytestmark = pytest.mark.lab
+
+MOVE = "virsh migrate --live --p2p web qemu+tcp://{to}/system tcp://{to} {more} 2>&1"
+ADDRESSES = {"h1": "10.97.0.1", "h2": "10.97.0.2", "h3": "10.97.0.3"}
+TOLD_WITHIN_S = 2.0
+"""From the return of a virsh to the line of the journal that says what was done about it."""
+
+SETTINGS = "/etc/vmha/vmha.toml"
+KILL_AGENT = "kill -9 $(cat /run/vmha-lab/agent.pid)"
 
 
 @pytest.fixture(scope="module")
 def shared_cluster() -> Iterator[Cluster]:
-    yield from running_cluster()
+    for cluster in running_cluster():
+        cluster.await_all_online()
+        cluster.add("web", "--failover-domain", "pref")
+        yield cluster
+
+
+@dataclass(kw_only=True)
+class Hand:
+    """Somebody with a root shell on the hosts, who knows nothing of vmha."""
+
+    cluster: Cluster
+    clock: SystemClock = field(default_factory=SystemClock)
+    began: float = 0.0
+    done: float = 0.0
+
+    def does(self, host: str, script: str, code: int | None = 0) -> str:
+        self.began = self.clock.wall()
+        said = self.cluster.lab.sh(host, script, code)
+        self.done = self.clock.wall()
+        return said
+
+    def moves(self, source: str, target: str, more: str = "", code: int | None = 0) -> str:
+        return self.does(source, MOVE.format(to=ADDRESSES[target], more=more), code)
+
+    def is_told(self, kind: str, words: str) -> None:
+        """The journal says so of what was done last, and has said so in time."""
+
+        def look() -> dict[str, Any] | None:
+            lines = [line for line in self.cluster.journal("web") if line["at"] >= self.began]
+            return next((line for line in lines if line["kind"] == kind and words in line["text"]), None)
+
+        line = wait_until(f"the journal tells of it: {kind}: {words}", look)
+        assert line["at"] - self.done < TOLD_WITHIN_S, line
+
+    def boots(self) -> int:
+        return int(self.cluster.lab.verdict("web")["boots"])
 
 
 @pytest.fixture
-def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
-    """The shared cluster with the witness ``web`` on h1, where its failover domain wants it."""
+def hand(shared_cluster: Cluster) -> Iterator[Hand]:
     shared_cluster.await_all_online()
-    shared_cluster.add("web", "--failover-domain", "pref")
+    if shared_cluster.vm("web")["node"] != "h1":
+        shared_cluster.vmha("vm", "migrate", "web", "--to", "h1")
     shared_cluster.await_running("web", on="h1")
-    try:
-        yield shared_cluster
-        verdict = shared_cluster.lab.verdict("web")
-        assert verdict["ran_twice"] is False, verdict
-        assert verdict["double_writers"] == 0, verdict
-    finally:
-        shared_cluster.remove("web")
+    yield Hand(cluster=shared_cluster)
+    verdict = shared_cluster.lab.verdict("web")
+    assert verdict["ran_twice"] is False, verdict
+    assert verdict["double_writers"] == 0, verdict
 
 
-def told(cluster: Cluster, kind: str, words: str) -> dict[str, Any]:
-    """The newest line of the journal of this kind about ``web``; it is there within the deadline, and says so."""
-
-    def look() -> dict[str, Any] | None:
-        lines = [entry for entry in cluster.journal("web") if entry["kind"] == kind and words in entry["text"]]
-        return lines[-1] if lines else None
-
-    found: dict[str, Any] = wait_until(f"the journal tells of it: {kind}: {words}", look)
-    return found
-
-
-def is_in(cluster: Cluster, state: str) -> Callable[[], bool]:
-    return lambda: bool(cluster.vm("web")["state"] == state)
-
-
-def test_guest_let_stand_made_persistent_and_let_go_on_by_hand_is_left_as_it_is(cluster: Cluster) -> None:
+def test_guest_let_stand_made_persistent_edited_and_let_go_on_by_hand_is_left_as_it_is(hand: Hand) -> None:
+    cluster, boots = hand.cluster, hand.boots()
     pids = cluster.qemu_pids("h1")
-    cluster.lab.sh("h1", "virsh suspend web")
-    told(cluster, "guest-paused", "somebody paused it on h1")
-    wait_until("the status shows it", is_in(cluster, "paused"))
-    cluster.lab.sh("h1", "virsh dumpxml web > /tmp/web.xml; virsh define /tmp/web.xml; virsh resume web")
-    told(cluster, "guest-resumed", "it goes on at h1")
-    cluster.await_running("web", on="h1")
-    cluster.lab.sh("h1", "virsh undefine web")
+    hand.does("h1", "virsh suspend web")
+    hand.is_told("guest-paused", "somebody paused it on h1")
+    wait_until("the status shows it", lambda: cluster.vm("web")["state"] == "paused")
+    hand.does("h1", "virsh dumpxml web > /tmp/web.xml; virsh define /tmp/web.xml")
+    hand.is_told("left-over", "h1's libvirt keeps a persistent definition of web")
+    hand.does("h1", "EDITOR=\"sed -i 's/<on_crash>.*</<on_crash>preserve</'\" virsh edit web; virsh resume web")
+    hand.is_told("guest-resumed", "it goes on at h1")
+    hand.does("h1", "virsh undefine web")
     cluster.await_ticks("web")
-    assert cluster.qemu_pids("h1") == pids
-    assert cluster.lab.verdict("web")["boots"] == 1
+    assert (cluster.qemu_pids("h1"), hand.boots()) == (pids, boots)
 
 
-def test_guest_ended_by_hand_is_started_again_and_one_that_was_saved_is_not(cluster: Cluster) -> None:
-    cluster.lab.sh("h1", "virsh destroy web")
-    told(cluster, "stopped", "somebody ended it by hand")
-    wait_until("it boots again", lambda: cluster.lab.verdict("web")["boots"] == 2)
+def test_guest_ended_by_hand_is_started_again_and_one_that_was_saved_is_not(hand: Hand) -> None:
+    cluster, boots = hand.cluster, hand.boots()
+    hand.does("h1", "virsh destroy web")
+    hand.is_told("stopped", "somebody ended it by hand")
+    wait_until("it boots again", lambda: hand.boots() == boots + 1)
     cluster.await_running("web", on="h1")
-    cluster.await_ticks("web")
-    cluster.lab.sh("h1", "virsh shutdown web")
-    told(cluster, "stopped", "its guest powered itself off")
-    wait_until("it boots again", lambda: cluster.lab.verdict("web")["boots"] == 3)
+    hand.does("h1", "virsh shutdown web")
+    hand.is_told("stopped", "its guest powered itself off")
+    wait_until("it boots again", lambda: hand.boots() == boots + 2)
     cluster.await_running("web", on="h1")
-    cluster.await_ticks("web")
-    cluster.lab.sh("h1", "virsh save web /var/tmp/web.save")
-    told(cluster, "stopped", "somebody saved it by hand")
-    wait_until("it stays down", is_in(cluster, "stopped"))
-    said = cluster.lab.sh("h1", "virsh restore /var/tmp/web.save 2>&1; rm /var/tmp/web.save")
+    hand.does("h1", "virsh save web /var/tmp/web.save")
+    hand.is_told("stopped", "somebody saved it by hand")
+    wait_until("it stays down", lambda: cluster.vm("web")["state"] == "stopped")
+    said = hand.does("h1", "virsh restore /var/tmp/web.save 2>&1; rm /var/tmp/web.save")
     assert "use 'vmha vm start web'" in said
     cluster.vmha("vm", "start", "web")
     cluster.await_ticks("web")
-    assert cluster.lab.verdict("web")["boots"] == 4
+    assert hand.boots() == boots + 3
+
+
+def test_guest_moved_to_a_member_is_adopted_there_although_its_agent_is_away_just_then(hand: Hand) -> None:
+    cluster, boots, epoch = hand.cluster, hand.boots(), hand.cluster.vm("web")["epoch"]
+    hand.moves("h1", "h2")
+    hand.is_told("adopt", "adopted on h2: it was migrated there by hand")
+    cluster.await_running("web", on="h2")
+    said = cluster.vmha("vm", "start", "web")
+    assert "web is running on h2" in said
+    cluster.lab.sh("h3", KILL_AGENT)  # another is started at once
+    hand.moves("h2", "h3")
+    hand.is_told("departed", "somebody migrated it away from h2")
+    wait_until("it is found there", lambda: cluster.vm("web")["node"] == "h3")
+    cluster.await_ticks("web")
+    assert (hand.boots(), cluster.vm("web")["epoch"]) == (boots, epoch + 2)
+    assert [cluster.qemu_pids(host) for host in ("h1", "h2")] == [[], []]
+
+
+def test_start_of_a_vm_waits_for_a_node_that_can_not_be_asked_and_adopts_it_where_a_hand_runs_it(hand: Hand) -> None:
+    cluster, boots = hand.cluster, hand.boots()
+    path = cluster.file("web.xml", cluster.lab.sh("h1", "virsh dumpxml web"))
+    cluster.vmha("vm", "remove", "web")
+    wait_until("the mark is off", lambda: "vmha" not in cluster.lab.sh("h1", "virsh dumpxml web"))
+    hand.moves("h1", "h3")
+    cluster.lab.sh("h3", "kill -STOP $(pidof libvirtd)")
+    try:
+        cluster.vmha("vm", "add", "web", "--xml", str(path), "--failover-domain", "pref", "--start", "--no-wait")
+        wait_until("it waits for h3", lambda: "h3" in cluster.vm("web")["reason"], 20.0)
+        assert [cluster.qemu_pids(host) for host in ("h1", "h2")] == [[], []]
+    finally:
+        hand.does("h3", "kill -CONT $(pidof libvirtd)")
+    cluster.await_running("web", on="h3")
+    assert any("it was found running there" in line["text"] for line in cluster.journal("web"))
+    copy = f"cat > /tmp/copy.xml <<'XML'\n{cluster.lab.sh('h3', 'virsh dumpxml web')}\nXML\n"
+    said = hand.does("h2", f"{copy}virsh define /tmp/copy.xml; virsh start web 2>&1", code=1)
+    assert "use 'vmha vm start web'" in said
+    hand.is_told("left-over", "h2's libvirt keeps a persistent definition of web")
+    cluster.lab.sh("h2", "virsh undefine web")
+    cluster.await_ticks("web")
+    assert hand.boots() == boots
+
+
+@contextmanager
+def of_another_cluster(cluster: Cluster, host: str) -> Iterator[None]:
+    """Its agent stands still until the cluster has given it up; then the host belongs to another cluster."""
+    both = f"{KILL_AGENT}; kill $(cat /run/vmha-lab/guard.pid)"
+    foreign = "sed -i 's/^cluster = .*/cluster = \"another\"/'"
+    old = cluster.lab.sh(host, "cat /run/vmha-lab/guard.pid")
+    cluster.lab.sh(host, f"cp {SETTINGS} /tmp/right.toml; {foreign} {SETTINGS}; {both}", code=None)
+    try:
+        wait_until("another guard runs", lambda: cluster.lab.sh(host, "cat /run/vmha-lab/guard.pid") != old)
+        yield
+    finally:
+        cluster.lab.sh(host, f"cp /tmp/right.toml {SETTINGS}; {both}", code=None)
+        cluster.await_all_online()
+
+
+def test_guest_moved_to_a_host_outside_is_not_started_again_and_is_adopted_when_it_is_back(hand: Hand) -> None:
+    """The host is a member first, whose agent stands still: its guard would end what came in, and it is refused."""
+    cluster, boots = hand.cluster, hand.boots()
+    cluster.lab.sh("h3", "kill -STOP $(cat /run/vmha-lab/agent.pid)")
+    wait_until("the cluster has given it up", lambda: cluster.conditions()["h3"] == "offline", 60.0)
+    assert "this node's session is over" in hand.moves("h1", "h3", code=1)
+    assert cluster.vm("web")["node"] == "h1"
+    with of_another_cluster(cluster, "h3"):
+        hand.moves("h1", "h3", more="--bandwidth 1")
+        hand.is_told("leaving", "somebody is migrating it away from h1, to a host that no member has shown to be it")
+        hand.is_told("departed", "somebody migrated it away from h1; it starts again only when seen, or confirmed gone")
+        assert "web is departed" in cluster.vmha("vm", "start", "web", code=None)
+        cluster.await_ticks("web")
+        assert [cluster.qemu_pids(host) for host in ("h1", "h2")] == [[], []]
+        hand.moves("h3", "h2")
+        hand.is_told("adopt", "adopted on h2: it was migrated there by hand")
+        cluster.await_running("web", on="h2")
+    cluster.await_ticks("web")
+    assert hand.boots() == boots
