@@ -147,9 +147,10 @@ class Book:
         spec: Mapping[str, Any] | None = None,
         armed: ArmedLevel = ArmedLevel.GUARD,
         fence: bool = False,
+        age_s: float = 3600.0,
         **about: Any,
     ) -> "Book":
-        """A node that is online. ``spec``: what the operator says; ``about``: fields of its status."""
+        """A node that is online, for ``age_s``. ``spec``: what the operator says; ``about``: fields of its status."""
         node = NodeName(name)
         known = SessionId(session or f"s-{name}")
         devices = (FenceDeviceSpec(agent="fence_test"),) if fence else ()
@@ -160,7 +161,8 @@ class Book:
         self.put(KEYS.beat(node), replace(beat, armed=ArmedLevel.NONE))
         self.put(KEYS.beat(node), beat)
         if lease:
-            self.put(KEYS.session(node), SessionRecord(node=node, session=known, since=WALL, version="1", address=name))
+            record = SessionRecord(node=node, session=known, since=WALL - age_s, version="1", address=name)
+            self.put(KEYS.session(node), record)
         if status:
             fields: dict[str, Any] = {"eligible": True, "armed": armed, "memory_mib": 16384, "vcpus": 8}
             fields |= {"looked_for": EVERYTHING} | about

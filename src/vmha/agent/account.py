@@ -175,6 +175,7 @@ class Account:
             how=f"{self._keeper.node} began session {session.id} and has published what runs on it",
             at=self._clock.wall(),
             by=self._keeper.node,
+            last_beat=self._keeper.last_beats.get(former, Revision(0)),
         )
         key = self._keys.fencing(former)
         await self._store.txn(

@@ -82,6 +82,7 @@ class SessionKeeper:
         journal = Journal(store, keys, clock, identity.node, days=lambda: read_config().journal_days)
         self._rejoin = Rejoin(store, keys, clock, identity.node, journal, on_went_back)
         self.current: Session | None = None
+        self.last_beats: dict[SessionId, Revision] = {}  # of our former sessions, as they were replaced
         self.beats = BeatCount()
         self._has_left = False
 
@@ -228,6 +229,8 @@ class SessionKeeper:
         """
         compares: list[Compare] = [Modified(known.key, known.mod_revision)]
         ops: list[Op] = [Delete(known.key), Delete(self._keys.session(self.node))]
+        if beat:
+            self.last_beats[beat.session] = known.mod_revision
         if beat and beat.host == self._identity.host and beat.boot_id not in ("", self._identity.boot_id):
             record = FenceRecord(
                 session=beat.session,
@@ -236,6 +239,7 @@ class SessionKeeper:
                 how=f"{self.node} has booted anew since",
                 at=self._clock.wall(),
                 by=self.node,
+                last_beat=known.mod_revision,
             )
             key = self._keys.fencing(beat.session)
             if (

@@ -24,6 +24,11 @@ DependsOn = Annotated[
     ),
 ]
 
+Autostart = Annotated[
+    bool | None,
+    typer.Option("--autostart/--no-autostart", help="Start it after the whole cluster was down.", show_default=False),
+]
+
 _NEED = re.compile(r"(?P<vm>.+?)(?::(?P<mode>hard|soft)(?:\+(?P<start_delay_s>\d+(?:\.\d+)?))?)?")
 
 

@@ -9,7 +9,7 @@ from vmha.cli import vm_actions, vm_freeze
 from vmha.cli.context import Json, Timeout, VmArgument, Wait, do
 from vmha.cli.output import screen, show, show_json, when
 from vmha.cli.probes import ProbeOption, probes
-from vmha.cli.relations import DependsOn, Exclusive, ExclusiveRank, relations
+from vmha.cli.relations import Autostart, DependsOn, Exclusive, ExclusiveRank, relations
 from vmha.cli.vm_definition import (
     GivenMemory,
     GivenUuid,
@@ -85,6 +85,7 @@ def add(
     on_outside_stop: _OnStop = None,
     stop_timeout_s: _StopTimeout = None,
     no_kill: _NoKill = None,
+    autostart: Autostart = None,
     exclusive: Exclusive = None,
     exclusive_rank: ExclusiveRank = None,
     depends_on: DependsOn = None,
@@ -117,6 +118,7 @@ def add(
         on_outside_stop=on_outside_stop,
         stop_timeout_s=stop_timeout_s,
         no_kill=no_kill,
+        autostart=autostart,
         migration=_fields(style=migration, handover=handover, transport=transport, tunnelled=tunnelled) or None,
         **relations(exclusive, exclusive_rank, depends_on),
         **probes(probe),
@@ -169,6 +171,7 @@ def edit(
     on_outside_stop: _OnStop = None,
     stop_timeout_s: _StopTimeout = None,
     no_kill: _NoKill = None,
+    autostart: Autostart = None,
     exclusive: Exclusive = None,
     exclusive_rank: ExclusiveRank = None,
     depends_on: DependsOn = None,
@@ -197,6 +200,7 @@ def edit(
         on_outside_stop=on_outside_stop,
         stop_timeout_s=stop_timeout_s,
         no_kill=no_kill,
+        autostart=autostart,
         **relations(exclusive, exclusive_rank, depends_on),
         **probes(probe),
     )

@@ -223,6 +223,7 @@ class Executor:
             how=step.how,
             at=self._clock.wall(),
             by=self._node,
+            last_beat=step.beat_modified or Revision(0),
         )
         entry = self._journal.entry(
             "fenced", f"{step.proof}: {step.how}", node=step.node, cause=step.reason.cause, reason=step.reason

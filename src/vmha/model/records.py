@@ -379,6 +379,7 @@ class FenceRecord:
     how: str
     at: float
     by: str
+    last_beat: Revision = Revision(0)  # of the session, as far as its author knows; 0: not known
 
 
 class FenceStage(StrEnum):

@@ -163,6 +163,15 @@ class Capacity(Document):
     vcpu_overcommit: VcpuRatio = Field(default=0.0, description="0: vcpus are not limited.")
 
 
+class Startup(Document):
+    """After the whole cluster was down: how long the first starts wait for nodes that are still coming up."""
+
+    settle_s: Annotated[float, Field(ge=0, le=600)] = Field(
+        default=10.0, description="Until no new node has come for so long; 0: nothing waits."
+    )
+    settle_at_most_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
+
+
 class ClusterConfig(Document):
     """``config``: what the operator decides for the whole cluster."""
 
@@ -172,6 +181,7 @@ class ClusterConfig(Document):
     fencing: Fencing = Fencing()
     limits: Limits = Limits()
     capacity: Capacity = Capacity()
+    startup: Startup = Startup()
     gate: Gate = Field(default=GateMode.ADOPT, description="What may be done by hand with a managed vm on a host.")
     journal_days: Annotated[int, Field(ge=1, le=365)] = 7
     failsafe: bool = Field(default=True, description="While etcd is down, agents that all see each other go on.")

@@ -146,6 +146,7 @@ class VmSpec(Document):
     stop_timeout_s: Annotated[float, Field(ge=1, le=86400)] = 120.0
     no_kill: bool = Field(default=False, description="Never end the guest by force when it ignores a shutdown.")
     migration: Migration = Migration()
+    autostart: bool = Field(default=True, description="false: it stays down after the whole cluster was down.")
     exclusive: Rank = Field(
         default=0, description="Wants its node for itself; 1 is the most important, 0: it does not."
     )

@@ -17,7 +17,7 @@ from vmha.model.errors import Rejected
 from vmha.model.health import Probe
 from vmha.model.hooks import Hook
 from vmha.model.relations import Dependency
-from vmha.model.settings import ClusterConfig, Fencing, Limits, Timing
+from vmha.model.settings import ClusterConfig, Fencing, Limits, Startup, Timing
 from vmha.model.source import DefinitionSource, SavedState, Uuid
 from vmha.model.vm import (
     FailoverDomain,
@@ -83,6 +83,7 @@ _MODELS: dict[Path, type[BaseModel]] = {
     ("config", "fencing"): Fencing,
     ("config", "limits"): Limits,
     ("config", "hooks"): Hook,
+    ("config", "startup"): Startup,
     ("failover_domains",): FailoverDomain,
     ("failover_domains", "members"): FailoverDomainMember,
     ("nodes",): NodeSpec,

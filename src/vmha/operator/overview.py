@@ -8,6 +8,7 @@ from typing import Any
 from vmha.model.holds import Hold
 from vmha.model.ids import NodeName, Revision, SessionId, Term, VmName
 from vmha.model.records import ArmedLevel, HealthState, Phase, SeenState
+from vmha.policy.autostart import settling
 from vmha.policy.exclusive import company
 from vmha.policy.explain import VmState, VmSummary, summarize
 from vmha.policy.left_overs import of_vm
@@ -80,7 +81,12 @@ def overview(snapshot: Snapshot, *, cluster: str, wall: float, alarms: Sequence[
     ground = survey(snapshot, verdicts, wall)
     nodes = tuple(_node_line(view, verdicts[name], ground, wall) for name, view in sorted(snapshot.nodes.items()))
     warnings = _warnings(
-        snapshot, nodes, vms, braked=snapshot.config.fencing.mass_loss_brake and is_mass_loss(verdicts)
+        snapshot,
+        nodes,
+        vms,
+        verdicts,
+        wall,
+        braked=snapshot.config.fencing.mass_loss_brake and is_mass_loss(verdicts),
     )
     return Overview(
         cluster=cluster,
@@ -170,7 +176,13 @@ _ALARMING = (Condition.SUSPECT, Condition.FENCING, Condition.LOST, Condition.UNF
 
 
 def _warnings(
-    snapshot: Snapshot, nodes: tuple[NodeLine, ...], vms: tuple[VmSummary, ...], *, braked: bool
+    snapshot: Snapshot,
+    nodes: tuple[NodeLine, ...],
+    vms: tuple[VmSummary, ...],
+    verdicts: dict[NodeName, Verdict],
+    wall: float,
+    *,
+    braked: bool,
 ) -> list[str]:
     """The worst first."""
     said = [_twice(snapshot, vm.name) for vm in vms if vm.state is VmState.DUPLICATE]
@@ -199,6 +211,7 @@ def _warnings(
     said += [f"vm {vm.name} runs unmanaged on {vm.node}" for vm in vms if vm.state is VmState.UNMANAGED]
     said += company(snapshot)
     said += [words for vm in snapshot.vms.values() for words in of_vm(vm, snapshot)]
+    said += [str(found)] if (found := settling(snapshot, verdicts, wall)) else []
     joined = set(map(str, snapshot.nodes))
     said += [
         f"failover domain {domain.name} names {member.node}, which has not joined"

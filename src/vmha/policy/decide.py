@@ -16,6 +16,7 @@ from vmha.model.records import (
 )
 from vmha.model.vm import AfterShutdown, Desired, Recovery, VmSpec
 from vmha.policy import transitions
+from vmha.policy.autostart import stay_down, wait_until_settled
 from vmha.policy.decision import (
     NOTHING,
     Decision,
@@ -82,6 +83,8 @@ def decide_stopped(vm: VmView, ground: Field, moment: Moment) -> Decision:
         return _settle_as_found(vm, ground)
     if spec.desired is not Desired.RUNNING:
         return NOTHING
+    if down := stay_down(vm, None, ground, moment):
+        return down
     if unknown := unsettled(vm, ground):
         return wait(vm, "its-whereabouts-are-unknown", unknown, moment=moment)
     placement = vm.placement.value if vm.placement else None
@@ -89,7 +92,7 @@ def decide_stopped(vm: VmView, ground: Field, moment: Moment) -> Decision:
         return settled
     if placement and (resting := _rest(vm, placement, moment)):
         return resting
-    if unready := gate(vm, ground, moment):
+    if unready := wait_until_settled(vm, ground) or gate(vm, ground, moment):
         return unready
     return _start(vm, ground, moment)
 
@@ -301,6 +304,8 @@ def decide_lost(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
     if vm.spec.value.desired in (Desired.STOPPED, Desired.DISABLED):
         new = transitions.forget_holder(held, in_words(proof), moment.wall)
         return change(vm, Change.RELEASE, new, fenced=held.session)
+    if down := stay_down(vm, held, ground, moment):
+        return down
     arrived, arriving = _on_their_way(vm, ground)
     if arriving:
         return Decision(waiting=Waiting(vm=vm.name, text=f"{arriving} is still receiving it"), retry_in_s=1.0)

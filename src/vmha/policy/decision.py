@@ -147,6 +147,7 @@ def change(
     fenced: SessionId | None = None,
     living: tuple[NodeName, Revision] | None = None,
     ready: tuple[tuple[VmName, Revision], ...] = (),
+    settle: SettleDesired | None = None,
 ) -> Decision:
     step = PlacementStep(
         change=kind,
@@ -157,6 +158,7 @@ def change(
         fenced=fenced,
         living=living,
         ready=ready,
+        settle=settle,
     )
     return Decision(steps=(step,))
 

@@ -3,10 +3,21 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from vmha.model.ids import Revision, VmName
+from vmha.model.ids import NodeName, Revision, VmName
 from vmha.model.relations import Dependency, Need
 from vmha.policy.snapshot import Snapshot, VmView
 from vmha.policy.steps import PlacementStep, Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settling:
+    """Known nodes that a cluster which has just come up waits for, and for how long at most (policy/autostart.py)."""
+
+    missing: tuple[NodeName, ...]
+    left_s: float
+
+    def __str__(self) -> str:
+        return f"the cluster has just come up: {', '.join(self.missing)} may still join before vms are placed"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -24,6 +35,8 @@ class Ties:
     stuck: set[VmName] = field(default_factory=set)
     changed: set[VmName] = field(default_factory=set)
     endings: dict[VmName, str] | None = None  # policy/dependencies.py
+    settling: Settling | None = None
+    is_settling_known: bool = False
 
     def decided(self, steps: Iterable[Step]) -> None:
         """What this plan does, as far as it concerns those that come later in it."""

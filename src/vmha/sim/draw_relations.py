@@ -27,7 +27,7 @@ def _draw(dice: random.Random, vm: VmDrawn, before: tuple[VmDrawn, ...]) -> VmDr
         for other in before
         if dice.random() < 0.25
     )
-    return vm.model_copy(update={"depends_on": needs})
+    return vm.model_copy(update={"depends_on": needs, "autostart": dice.random() < 0.85})
 
 
 def owed(blocked: Sequence[Blocked], schedule: Schedule) -> tuple[Blocked, ...]:

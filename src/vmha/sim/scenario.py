@@ -77,6 +77,7 @@ class SimVm(Document):
     no_kill: bool = False
     migration: Migration = Migration()
     probes: tuple[Probe, ...] = ()
+    autostart: bool = True
     exclusive: Rank = 0
     depends_on: Needs = ()
     running_on: Name | None = Field(default=None, description="Runs there already, started by hand, before vmha.")

@@ -39,6 +39,7 @@ class VmDrawn(Document):
     stop_timeout_s: float = 10.0
     probes: tuple[Probe, ...] = ()
     migration: Migration = Migration()
+    autostart: bool = True
     exclusive: Rank = 0
     depends_on: Needs = ()
     migration_s: Seconds = 0.5

@@ -45,7 +45,7 @@ class Life:
 
     def __init__(self, data: st.DataObject) -> None:
         self.draw = data.draw
-        self.book = cluster(*NODES)
+        self.book = cluster(*NODES, age_s=self.draw(st.sampled_from([0.0, 3600.0])))
         self.silence: dict[str, float] = {}
         self.serial = 0
 
@@ -63,6 +63,7 @@ class Life:
                 recovery=draw(st.sampled_from(list(Recovery))),
                 max_restarts=draw(st.integers(0, 2)),
                 probes=draw(st.sampled_from([(), (), PROBED])),
+                autostart=draw(st.booleans()),
                 exclusive=draw(st.sampled_from([0, 0, 0, 1, 2])),
                 depends_on=self.needs_of(vm),
             )
@@ -159,7 +160,7 @@ class Life:
         self.silence.pop(node, None)
         if self.book.snapshot().nodes[NodeName(node)].beat is None:
             self.serial += 1
-            self.book.node(node, session=f"s-{node}-{self.serial}")
+            self.book.node(node, session=f"s-{node}-{self.serial}", age_s=-self.book.clock.at)
 
     def node_reboots(self) -> None:
         """Its next session begins before anybody gave the last one up; what became of its guests is not said yet."""

@@ -81,6 +81,8 @@ def _domain(draft: Draft, at: Attribute) -> None:
 def _autostart(draft: Draft, at: Attribute) -> None:
     draft.is_wanted = is_autostart(at.value)
     was = was_autostart(at.value)
+    if not draft.is_wanted:
+        draft.fields["autostart"] = False
     if draft.is_wanted and not was:
         text = "on, as it was meant; RGManager read it as off"
         draft.changed(at, f"{text}. {_autostart_words(draft)}", accepted="1, 0")
@@ -90,7 +92,10 @@ def _autostart(draft: Draft, at: Attribute) -> None:
 
 def _autostart_words(draft: Draft) -> str:
     if not draft.is_wanted:
-        return "adding a vm starts nothing; found running it is adopted, and from then on it is wanted running"
+        return (
+            "autostart: false: after an outage of the whole cluster it stays down; found running it is adopted, and "
+            "from then on it is wanted running"
+        )
     if draft.ground.start:
         return "desired: running, because --start was given"
     return "adding a vm starts nothing: found running it is adopted and kept running, else start it (or use --start)"

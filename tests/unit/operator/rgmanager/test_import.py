@@ -71,6 +71,7 @@ def test_a_farm_is_taken_whole() -> None:
         },
         "build1": {
             "failover_domain": "any-of-two",
+            "autostart": False,
             "recovery": "disable",
             "on_guest_shutdown": "stop",
             "on_outside_stop": "stop",
