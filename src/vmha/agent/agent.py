@@ -5,6 +5,7 @@ Level, not edge: a change of a key or of a guest only marks a vm as worth a look
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
@@ -17,9 +18,11 @@ from vmha.agent.inventory import Inventory
 from vmha.agent.lasting import Lasting
 from vmha.agent.left_overs import LeftOvers
 from vmha.agent.migration_watch import MigrationWatch, try_of
+from vmha.agent.pauses import Pauses
 from vmha.agent.post_copy import PostCopy
 from vmha.agent.saved_states import SavedStates
 from vmha.agent.session import SessionKeeper
+from vmha.agent.troubled import Troubled
 from vmha.agent.worker import Worker
 from vmha.fencing.gate_files import Gate
 from vmha.hypervisor.files import HostFiles
@@ -39,6 +42,7 @@ from vmha.model.vm import OnDuplicate
 from vmha.policy.hands_off import hands_off
 from vmha.policy.health import Consequence
 from vmha.policy.leaving import find_where_it_comes_in
+from vmha.policy.paused import is_ours_alone
 from vmha.policy.post_copy import PULLS_IN_VAIN_S, find_seen, is_post_copy, is_session_over, runs_at_once
 from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, needs_fresh_reading, reconcile, under_hold
 from vmha.policy.snapshot import Snapshot, VmView
@@ -101,6 +105,7 @@ class Agent:
             on_change=self._mark,
             read_health=self._health.health,
         )
+        self._pauses = Pauses(clock, self._mark)
         self._claims.forget = self.inventory.forget
         self._watch = MigrationWatch(hypervisor=hypervisor, inventory=self.inventory, read_snapshot=mirror.snapshot)
         self._worker = Worker(
@@ -123,6 +128,9 @@ class Agent:
                 read_snapshot=mirror.snapshot,
             ),
             health=self._health,
+            troubled=Troubled(
+                hypervisor=hypervisor, claims=self._claims, keeper=keeper, health=self._health, pauses=self._pauses
+            ),
             definitions=Definitions(files=files, hypervisor=hypervisor),
             saved_states=SavedStates(
                 hypervisor=hypervisor,
@@ -309,7 +317,10 @@ class Agent:
         spec = view.spec.value if view and view.spec else None
         target = placement.value.target if placement else None
         at_once = runs_at_once(placement.value if placement else None, spec)
-        attempt = self._attempt(vm, view, placement, reading.local(vm))
+        local = reading.local(vm)
+        is_ours = is_ours_alone(view, placement.value if placement else None, self._keeper.node, session.id, snapshot)
+        reaction = self._pauses.look(vm, local, spec, is_held=is_ours)
+        attempt = replace(self._attempt(vm, view, placement, local), pause=reaction.deed)
         action = reconcile(
             placement.value if placement else None,
             reading.local(vm),

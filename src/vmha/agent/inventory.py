@@ -56,6 +56,7 @@ class Reading:
             return None
         return Local(
             state=_SEEN[view.state],
+            reason=view.reason,
             epoch=view.tag.epoch if view.tag else None,
             tagged=view.tag is not None,
             second=view.tag is not None and view.tag.second,

@@ -21,6 +21,7 @@ from vmha.agent.orders import ENDED, migration_order
 from vmha.agent.post_copy import PostCopy, is_lost_half
 from vmha.agent.saved_states import SavedStates
 from vmha.agent.session import SessionKeeper
+from vmha.agent.troubled import Troubled
 from vmha.fencing.gate_files import Gate, GateUnavailable
 from vmha.hypervisor.calls import CallOverdue
 from vmha.hypervisor.port import (
@@ -42,7 +43,6 @@ from vmha.model.migration import Moved
 from vmha.model.records import Failure, Phase, Placement, RunEnd, SavedImage, SeenState, Stored
 from vmha.model.vm import Handover, Migration, VmSpec
 from vmha.policy import transitions
-from vmha.policy.health import Consequence
 from vmha.policy.post_copy import SPLIT, runs_at_once
 from vmha.policy.reconcile import Action
 from vmha.policy.saved_state import is_to_be_saved
@@ -57,22 +57,12 @@ ASK_AGAIN_S = 10.0
 UNSURE_START_S = 5.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndedByUs:
-    """A guest that this agent has ended for a reason of its own. ``leaves``: it is better off on another node."""
-
-    under: Revision
-    ended: RunEnd
-    why: str
-    leaves: bool = False
-
-
 @dataclass(slots=True, kw_only=True)
 class Worker:
     """The hands of an agent. ``migrations_tried`` tells the next decision what this process has already done;
     ``migrated``, which migrations libvirt has said to be done;
     ``left_unseen``, which vms left by migration while it was not there to see it, under which placement's revision;
-    ``cleared``, what it has ended itself, under which one; ``ended``, what ran well for all that libvirt knew, and why.
+    ``cleared``, what was left of a guest and it has ended, under which one.
     """
 
     hypervisor: Hypervisor
@@ -89,12 +79,12 @@ class Worker:
     health: HealthWatch
     definitions: Definitions
     saved_states: SavedStates
+    troubled: Troubled
     starting: set[VmName] = field(default_factory=set)
     migrations_tried: dict[VmName, tuple[Try, str]] = field(default_factory=dict)
     migrated: dict[VmName, Try] = field(default_factory=dict)
     left_unseen: dict[VmName, Revision] = field(default_factory=dict)
     cleared: dict[VmName, Revision] = field(default_factory=dict)
-    ended: dict[VmName, EndedByUs] = field(default_factory=dict)
     measured: dict[VmName, Epoch] = field(default_factory=dict)
 
     async def do(self, action: Action, read: Stored[Placement] | None, vm: VmName, spec: VmSpec | None) -> None:
@@ -112,6 +102,11 @@ class Worker:
                 await self._tag(read.value)
             case Action.RESUME_ARRIVAL:
                 await self._resume_arrival(read)
+            case Action.END_UNWELL:
+                await self.troubled.end(read)
+            case Action.RESUME_PAUSED:
+                await self.troubled.resume(read)
+                await self._end_what_came_too_late(read)
             case Action.MEASURE:
                 await self._measure(read, spec)
             case Action.STOP:
@@ -154,14 +149,12 @@ class Worker:
             case Action.CLEAR:
                 under = self.cleared[vm] = read.modified if read else Revision(0)
                 if is_lost_half(self.inventory.reading, vm):
-                    self.ended[vm] = EndedByUs(under=under, ended=RunEnd.CRASHED, why=SPLIT)
+                    self.troubled.remember(vm, under, RunEnd.CRASHED, SPLIT)
                 await self.hypervisor.destroy(vm)
             case Action.ALARM_DUPLICATE | Action.NOTHING | Action.WAIT:
                 pass  # an alarm is on record by now
             case Action.PAUSE_DUPLICATE:
                 await self._pause_second(vm)
-            case Action.END_UNWELL:
-                await self._end_unwell(read, vm)
             case Action.MARK_SECOND:
                 await self._mark_second(vm)
             case _:
@@ -370,40 +363,22 @@ class Worker:
             await self._wait_out(placement.vm)  # a former process of this agent may have asked for its start
         if (await self.inventory.refresh()).local(placement.vm) is not None:
             raise Lost("it is still here")
-        ended, why, failure = RunEnd.ASKED, "as asked", None
+        ended, why, failure, wall = RunEnd.ASKED, "as asked", None, self.clock.wall()
         if placement.phase is not Phase.STOPPING:
             ended, why = ENDED.get(ending, ENDED[Ending.UNKNOWN])
-            if ended is RunEnd.DESTROYED and (ours := self.ended.get(placement.vm)) and ours.under == read.modified:
-                ended, why, failure = ours.ended, ours.why, self._failure_of(ours)
+            if ended is RunEnd.DESTROYED and (ours := self.troubled.find_ending(read, wall)):
+                ended, why, failure = ours
             elif ended is RunEnd.DESTROYED and self.cleared.get(placement.vm) == read.modified:
                 ended, why = RunEnd.CRASHED, "what was left of it was ended"  # by us, and by nobody's hand
         saved = None
         if placement.phase is Phase.STOPPING and ending in (Ending.SAVED, Ending.UNKNOWN):
             saved = await self.saved_states.find(placement, spec)
             why = f"{why}; its memory is saved" if saved else why
-        new = transitions.release(placement, ended, why, self.clock.wall(), failure=failure, saved=saved)
+        new = transitions.release(placement, ended, why, wall, failure=failure, saved=saved)
         if placement.phase is Phase.MIGRATING and is_known and ending in (Ending.MIGRATED, Ending.UNKNOWN):
             new = transitions.lost_at_target(new, placement)
         text = f"it does not run on {self.keeper.node} any more: {new.ended_why}"
         await self.claims.write(read, new, kind="stopped", text=text, gone_here=True)
-
-    def _failure_of(self, ours: EndedByUs) -> Failure | None:
-        """Whatever makes this node rest before it is tried there again."""
-        if ours.ended is not RunEnd.START_FAILED and not ours.leaves:
-            return None
-        return Failure(node=self.keeper.node, at=self.clock.wall(), error=ours.why)
-
-    async def _end_unwell(self, read: Stored[Placement] | None, vm: VmName) -> None:
-        """On record first; then its QEMU is ended, and what follows is decided when that has been seen."""
-        assert read is not None
-        judged = self.health.judged(vm, read.value.epoch)
-        if judged is None or judged.consequence is Consequence.NONE:
-            raise Lost("it is well again")
-        is_start = judged.consequence is Consequence.START_FAILED
-        ended = RunEnd.START_FAILED if is_start else RunEnd.CRASHED
-        await self.claims.tell("unwell", f"it is ended on {self.keeper.node}: {judged.why}", vm)
-        self.ended[vm] = EndedByUs(under=read.modified, ended=ended, why=judged.why)
-        await self.hypervisor.destroy(vm)
 
     def _departures(self) -> Departures:
         return Departures(self.inventory, self.claims, self.clock, self.keeper.node)

@@ -15,9 +15,10 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from vmha.hypervisor import fabric_migration as course
+from vmha.hypervisor import fabric_pauses as pauses
 from vmha.hypervisor import fabric_saving as saves
 from vmha.hypervisor.answers import fail, promise, succeed
-from vmha.hypervisor.fabric_state import Deed, Fact, Guest, Host, Memory, Migration, Timing, has_switched
+from vmha.hypervisor.fabric_state import Deed, Fact, Guest, Host, Memory, Migration, Timing, has_switched, tag_in
 from vmha.hypervisor.lifecycle import Lifecycle, Shutdown, Started, Stopped, Suspended
 from vmha.hypervisor.port import DomainState, StartFailed, Tag
 from vmha.hypervisor.states import Mark
@@ -56,6 +57,7 @@ class SimulatedFabric:
         self._migration_s: dict[str, float] = {}
         self._ignores_acpi: set[str] = set()
         self._boots_slowly: dict[str, tuple[float, str]] = {}
+        self.bad_disks: frozenset[tuple[str, str]] = frozenset()
         self._with_agent: set[str] = set()
         self.files = saves.SharedFiles()
 
@@ -428,6 +430,7 @@ class SimulatedFabric:
             if other.memory is guest.memory and other is not guest and other.state is not DomainState.INCOMING:
                 other.is_stale = True
         self.record(guest, Deed.RUNS)
+        pauses.note_run(self, guest)
         if guest.memory.shutdown_asked:
             self.later(guest.host, self.timing.shutdown_s, lambda: self._obey_shutdown(guest.memory))
 
@@ -489,11 +492,6 @@ class SimulatedFabric:
     @staticmethod
     def is_alive(guest: Guest) -> bool:
         return guest.host.guests.get(guest.name) is guest
-
-
-def tag_in(xml: str) -> Tag | None:
-    found = domain_xml.read_tag(xml)
-    return None if found is None else Tag(cluster=found[0], vm=found[1], epoch=found[2])
 
 
 def _migrations_of(host: Host) -> list[Migration]:

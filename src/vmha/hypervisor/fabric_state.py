@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from vmha.hypervisor.port import DomainState, Tag
 from vmha.hypervisor.states import Mark
+from vmha.model import domain_xml
 from vmha.model.migration import Arrival
 from vmha.model.transport import Transport
 
@@ -148,3 +149,8 @@ class Host:
 def has_switched(guest: Guest) -> bool:
     """Whether it is the source of a post-copy migration whose guest goes on, or went on, at its target."""
     return guest.state is DomainState.OUTGOING and guest.reason in ("postcopy", "postcopy_failed")
+
+
+def tag_in(xml: str) -> Tag | None:
+    found = domain_xml.read_tag(xml)
+    return None if found is None else Tag(cluster=found[0], vm=found[1], epoch=found[2])

@@ -60,6 +60,8 @@ class Suspended(IntEnum):
 
     PAUSED = 0
     MIGRATED = 1
+    IOERROR = 2
+    WATCHDOG = 3
     POSTCOPY = 7
     POSTCOPY_FAILED = 8
 

@@ -14,8 +14,8 @@ from typing import TypeVar
 from vmha.hypervisor import fabric_boots
 from vmha.hypervisor import fabric_migration as course
 from vmha.hypervisor import fabric_saving as saves
-from vmha.hypervisor.fabric import SimulatedFabric, tag_in
-from vmha.hypervisor.fabric_state import Guest, has_switched
+from vmha.hypervisor.fabric import SimulatedFabric
+from vmha.hypervisor.fabric_state import Guest, has_switched, tag_in
 from vmha.hypervisor.lifecycle import Endings, Lifecycle, Stopped
 from vmha.hypervisor.port import (
     DomainEvent,

@@ -10,6 +10,7 @@ from vmha.model.health import Probe, named_once
 from vmha.model.relations import Needs, Rank
 from vmha.model.settings import Gate, MemoryRatio, ReserveMib, VcpuRatio
 from vmha.model.source import DefinitionSource, SavedState
+from vmha.model.standing import Failback, OnPause
 from vmha.model.transport import Transport
 
 Name = Annotated[str, StringConstraints(pattern=NAME_PATTERN, max_length=63)]
@@ -151,6 +152,8 @@ class VmSpec(Document):
         default=0, description="Wants its node for itself; 1 is the most important, 0: it does not."
     )
     depends_on: Needs = Field(default=(), description="Vms that it needs; a name alone is a hard need.")
+    on_pause: OnPause = OnPause()
+    failback: Failback = Failback()
     probes: Annotated[tuple[Probe, ...], AfterValidator(named_once)] = Field(
         default=(), description="What tells whether the guest is ready, and whether it is alive."
     )

@@ -19,6 +19,7 @@ from vmha.model.hooks import Hook
 from vmha.model.relations import Dependency
 from vmha.model.settings import ClusterConfig, Fencing, Limits, Startup, Timing
 from vmha.model.source import DefinitionSource, SavedState, Uuid
+from vmha.model.standing import Failback, OnPause
 from vmha.model.vm import (
     FailoverDomain,
     FailoverDomainMember,
@@ -91,6 +92,8 @@ _MODELS: dict[Path, type[BaseModel]] = {
     ("vms",): VmEntry,
     ("vms", "migration"): Migration,
     ("vms", "probes"): Probe,
+    ("vms", "on_pause"): OnPause,
+    ("vms", "failback"): Failback,
     ("vms", "depends_on"): Dependency,
     ("vms", "definition"): DefinitionSource,
     ("vms", "saved_state"): SavedState,

@@ -32,6 +32,7 @@ from vmha.policy.decision import (
 )
 from vmha.policy.dependencies import end_with, gate, mark_stuck, wait_for_dependents
 from vmha.policy.displace import ask_for_room, give_way
+from vmha.policy.failback import wait_for
 from vmha.policy.leaving import decide_left
 from vmha.policy.limits import RULE, no_migration_out_of, no_start
 from vmha.policy.membership import Condition, Verdict
@@ -226,7 +227,9 @@ def _where_to_start(
         return choose(spec, ground, failures=placement.failures), restarts
     if placement.ended not in (RunEnd.CRASHED, RunEnd.GUEST_SHUTDOWN, RunEnd.DESTROYED) or last is None:
         return choose(spec, ground), restarts
-    relocate = spec.recovery is Recovery.RELOCATE or _is_used_up(spec, placement, moment)
+    relocate = (
+        transitions.must_leave(placement) or spec.recovery is Recovery.RELOCATE or _is_used_up(spec, placement, moment)
+    )
     if relocate and placement.ended is RunEnd.CRASHED:
         elsewhere = choose(spec, ground, avoid={last: "just failed there (recovery: another node first)"})
         if elsewhere.node is not None:
@@ -423,6 +426,9 @@ def _failback(vm: VmView, held: Placement, ground: Field, moment: Moment) -> Dec
     target = ground.find_better(vm.spec.value, held.node, after=held.failback_after, failures=held.failures)
     if target is None:
         return NOTHING
+    why_not, left_s = wait_for(vm.spec.value.failback, target, ground)
+    if why_not:
+        return Decision(waiting=Waiting(vm=vm.name, text=why_not), retry_in_s=left_s)
     if busy := no_migration_out_of(held.node, ground):
         text = f"{target} is more preferred than {held.node}; {busy}"
         return Decision(waiting=Waiting(vm=vm.name, text=text), retry_in_s=1.0)

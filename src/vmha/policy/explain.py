@@ -10,6 +10,7 @@ from vmha.model.records import Candidate, HealthState, Phase, Placement, SeenSta
 from vmha.model.vm import Desired, VmSpec
 from vmha.policy.hands_off import FROZEN, PAUSED
 from vmha.policy.membership import Condition, Verdict
+from vmha.policy.paused import in_words
 from vmha.policy.proofs import proofs_awaited
 from vmha.policy.reservation import memory_of
 from vmha.policy.snapshot import Snapshot, VmView
@@ -188,6 +189,8 @@ def _reason(vm: VmView, state: VmState, verdicts: dict[NodeName, Verdict], snaps
         case VmState.UNKNOWN if placement:
             waits = "waiting for a beat, or for proof that it does not run there"
             return f"{placement.node} is suspected to be lost: {waits}{_by(placement, snapshot)}"
+        case VmState.PAUSED if placement and vm.spec and placement.node and placement.node in vm.seen:
+            return in_words(vm.spec.value.on_pause, vm.seen[placement.node].reason)
         case VmState.DEPARTED if placement:
             return placement.ended_why
         case VmState.MIGRATING if placement and placement.switched:

@@ -11,6 +11,7 @@ from enum import StrEnum
 from vmha.model.ids import Epoch, NodeName, SessionId
 from vmha.model.records import Observation, Phase, Placement, SeenState
 from vmha.model.vm import OnDuplicate
+from vmha.policy.paused import Deed
 
 
 class Action(StrEnum):
@@ -36,6 +37,7 @@ class Action(StrEnum):
     ALARM_DUPLICATE = "alarm-duplicate"  # ...: say so, and leave it
     PAUSE_DUPLICATE = "pause-duplicate"  # a second copy, while the holder's runs: make it stand still
     MARK_SECOND = "mark-second"  # a copy stands here, and is certainly one too many: it must never become the vm
+    RESUME_PAUSED = "resume-paused"  # it stands still by an I/O error: let it try again
     END_UNWELL = "end-unwell"  # it runs, and is not well: end it, so that it is recovered
     UNTAG = "untag"  # no longer managed: take our mark off, touch nothing else
 
@@ -47,6 +49,7 @@ DESTRUCTIVE = frozenset(
         Action.MARK_SECOND,
         Action.CLEAR,
         Action.END_UNWELL,
+        Action.RESUME_PAUSED,
         Action.RESUME_ARRIVAL,
         Action.RESUME_AND_KEEP,
         Action.RELEASE,
@@ -78,6 +81,7 @@ class Local:
     """One domain with a QEMU on this node."""
 
     state: SeenState
+    reason: str = ""
     epoch: Epoch | None = None
     tagged: bool = False
     migrating: bool = False  # out of this node, in progress
@@ -99,6 +103,7 @@ class Attempt:
     ``left_by_migration``: the last run here ended with the guest at another host.
     ``migration_is_ours``: the migration that the placement asks for is known to have been what took it away from here:
     libvirt said so to this process, or the target has shown what came in under that very epoch.
+    ``pause``: what is to be done about its standing still (policy/paused.py).
     ``is_unwell``: by its probes the guest is not to go on (policy/health.py).
     ``measured``: what its arrival took was asked for.
     ``left_standing``: for a while it has been standing here as a migration left it, and none is under way any more.
@@ -119,6 +124,7 @@ class Attempt:
     left_incoming: bool = False
     is_given_up: bool = False
     pulls_in_vain: bool = False
+    pause: Deed = Deed.NOTHING
 
 
 def reconcile(
@@ -265,6 +271,8 @@ def _held(placement: Placement, local: Local | None, attempt: Attempt, comes_in:
             return Action.END_UNWELL
         case SeenState.RUNNING | SeenState.PAUSED if _is_to_be_measured(placement, local, attempt):
             return Action.MEASURE
+        case SeenState.PAUSED if not local.migrating and attempt.pause is not Deed.NOTHING:
+            return Action.RESUME_PAUSED if attempt.pause is Deed.RESUME else Action.END_UNWELL
         case _:
             return Action.NOTHING
 
@@ -380,7 +388,7 @@ def under_hold(action: Action, placement: Placement | None, local: Local | None)
     A migration that has not begun is given up. What a crashed guest left is kept, for whoever wants to look at it.
     """
     match action:
-        case Action.START | Action.DEED | Action.END_UNWELL:
+        case Action.START | Action.DEED | Action.END_UNWELL | Action.RESUME_PAUSED:
             return Action.NOTHING
         case Action.MIGRATE:
             return Action.KEEP

@@ -274,6 +274,12 @@ def lost_at_target(released: Placement, migrating: Placement) -> Placement:
     return replace(released, last_node=migrating.target, ended=RunEnd.NODE_LOST, ended_why=why)
 
 
+def must_leave(placement: Placement) -> bool:
+    """Its last holder ended it because of what was wrong with that node: its release says so by a failure."""
+    last = placement.failures[-1] if placement.failures else None
+    return last is not None and (last.node, last.at) == (placement.last_node, placement.since)
+
+
 def forget_holder(placement: Placement, why: str, wall: float) -> Placement:
     """The holder's session is fenced and the vm is not wanted running."""
     return release(placement, RunEnd.NODE_LOST, why, wall)
