@@ -4,8 +4,10 @@ Every test ends with the witness's verdict: whatever was done, its disk never sa
 """
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,6 +23,10 @@ POWER_SWITCH = {"agent": "fence_vmha_lab", "options": {"plug": "h1"}}
 LIAR = "/var/lib/vmha/fence_liar"
 _LIAR = '#!/bin/sh\ngrep -q "^action=status" && exit 2\nexit 0\n'
 _RECORD = "rm -f {file}; ETCDCTL_API=3 setsid etcdctl watch --prefix /vmha/lab/ -w json >{file} 2>&1 & echo $!"
+
+_UNIT = Path(__file__).parents[2] / "deploy/systemd/vmha-agent.service"
+# Stands in for systemd on a host that is being shut down; nothing else in a machine of the lab runs it.
+_SYSTEMCTL = "mkdir -p /var/lib/systemd-says; printf '#!/bin/sh\\necho stopping\\n' > {file}; chmod 755 {file}"
 
 
 @pytest.fixture(scope="module")
@@ -202,3 +208,47 @@ def test_fence_agent_that_lies_about_the_power_is_refuted_by_another_that_looks(
     told = [entry["text"] for entry in cluster.journal() if entry["kind"] == "fencing-failed"]
     assert any(LIAR in text and lie in text for text in told), told
     cluster.await_ticks("web")
+
+
+def stop_command() -> str:
+    """What systemd runs when it stops the agent's service, with the program where it is on this machine."""
+    line = next(line for line in _UNIT.read_text().splitlines() if line.startswith("ExecStop="))
+    return line.removeprefix("ExecStop=-").replace("/opt/vmha/bin/vmha", f"{sys.executable} -m vmha")
+
+
+@contextmanager
+def shut_down(cluster: Cluster, host: str) -> Iterator[None]:
+    """In good order, as far as the agent's unit does it; in the end its power is off."""
+    cluster.lab.sh(host, _SYSTEMCTL.format(file="/var/lib/systemd-says/systemctl"))
+    said = cluster.lab.sh(host, f"PATH=/var/lib/systemd-says:$PATH {stop_command()}")
+    try:
+        assert "has left the cluster" in said
+        yield
+    finally:
+        cluster.lab.run("kill", host)
+
+
+def test_host_that_is_shut_down_is_left_by_its_vm_as_the_policy_says_and_needs_no_fence(cluster: Cluster):
+    sessions = [session_of(cluster, host) for host in ("h1", "h2")]
+    cluster.lab.sh("h1", stop_command())  # the service is stopped, the host is not: nothing comes of it
+    assert session_of(cluster, "h1") == sessions[0]
+    assert cluster.vm("web")["node"] == "h1"
+    assert cluster.lab.node("h1")["watchdog"]["armed"]
+    with shut_down(cluster, "h1"):
+        assert cluster.qemu_pids("h1") == []
+        cluster.await_running("web", on="h2")
+        cluster.await_ticks("web")
+        assert cluster.lab.verdict("web")["boots"] == 1, "it went live"
+        assert cluster.conditions()["h1"] == "offline"
+        wait_until("h1's watchdog is let go", lambda: not cluster.lab.node("h1")["watchdog"]["armed"])
+    policy = cluster.file("policy.yaml", "config: {profile: tuned, on_host_shutdown: {vms: failover}}\n")
+    cluster.vmha("apply", str(policy), "--yes")
+    with shut_down(cluster, "h2"):
+        assert cluster.qemu_pids("h2") == []
+        cluster.await_running("web", on="h3")
+        cluster.await_ticks("web")
+        assert cluster.lab.verdict("web")["boots"] == 2, "it was stopped at once, and started again"
+    proofs = cluster.lab.sh("h3", "ETCDCTL_API=3 etcdctl get --prefix --keys-only /vmha/lab/fencing/")
+    assert [one for one in sessions if one in proofs] == [], "what has left is nobody's to fence"
+    policy.write_text("config: {profile: tuned}\n")
+    cluster.vmha("apply", str(policy), "--yes")

@@ -10,6 +10,7 @@ import typer
 
 from vmha.cli.root import app
 from vmha.fencing.guard import read_settings as read_guard_settings
+from vmha.model.settings import HostShutdown
 from vmha.node.settings import NodeSettings, read_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -40,6 +41,14 @@ def test_the_units_start_programs_that_exist() -> None:
     assert importlib.util.find_spec(words[words.index("-m") + 1])
     verb = unit("vmha-agent")["ExecStart"].split()[1]
     assert typer.main.get_command(app).get_command(None, verb)  # type: ignore[arg-type, attr-defined]
+
+
+def test_the_agents_unit_takes_leave_when_the_host_stops_and_is_given_the_time_for_it() -> None:
+    service, wanted = unit("vmha-agent"), HostShutdown()
+    command = service["ExecStop"].split()
+    assert "--if-host-stops" in command
+    assert typer.main.get_command(app).get_command(None, command[1])  # type: ignore[arg-type, attr-defined]
+    assert int(service["TimeoutStopSec"].removesuffix("s")) > 180 > wanted.migrate_s + wanted.stop_s
 
 
 @pytest.mark.parametrize("name", sorted(UNITS))

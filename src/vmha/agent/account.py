@@ -52,7 +52,7 @@ class Account:
         self._outage = ""
         self.status: NodeStatus | None = None
         """What this node has last published of itself."""
-        self.is_leaving = False
+        self.is_leaving = self.stops_vms = False
 
     def note_outage(self, silent_s: float) -> None:
         """The store answers again, and the guests here went on meanwhile: that goes into the journal."""
@@ -103,6 +103,7 @@ class Account:
             address=self._address,
             migration_address=self._migration_address,
             leaving=self.is_leaving,
+            stops_vms=self.stops_vms,
             notes=(*(session.guard.notes if session.guard else ()), *self._failsafe_notes()),
             history=self._inventory.history if is_published else "",
             looked_for=self._inventory.looked_for if is_published else Revision(0),

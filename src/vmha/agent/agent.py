@@ -197,15 +197,20 @@ class Agent:
         self.inventory.look_again()
         self._mark(set(self._mirror.snapshot().vms))
 
-    async def leave(self, *, timeout_s: float) -> bool:
-        """The host shuts down: have the vms moved away, then end the session. False: guests are left."""
+    async def leave(self, *, migrate_s: float, stop_s: float) -> bool:
+        """The host shuts down: have the vms moved away, then the rest stopped, then end the session.
+
+        False: guests are left, or the store did not answer. The session stays then, and the guard counts on.
+        """
         self.account.is_leaving = True
-        self._wake.set()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                while not await self._try_to_leave():  # noqa: ASYNC110 (many sources)
-                    await asyncio.sleep(LEAVE_LOOK_S)
-                return True
+        for patience_s in (migrate_s, stop_s):
+            self._wake.set()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    while not await self._try_to_leave():  # noqa: ASYNC110 (many sources)
+                        await asyncio.sleep(LEAVE_LOOK_S)
+                    return True
+            self.account.stops_vms = True
         return False
 
     async def _try_to_leave(self) -> bool:
@@ -222,7 +227,7 @@ class Agent:
         return any(
             vm.placement
             and vm.placement.value.node == self._keeper.node
-            and vm.placement.value.phase is not Phase.STOPPED
+            and vm.placement.value.phase not in (Phase.STOPPED, Phase.DEPARTED)
             for vm in self._mirror.snapshot().vms.values()
         )
 

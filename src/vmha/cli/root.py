@@ -31,6 +31,7 @@ _MODULES = {
     "sim": "vmha.cli.sim",
     "simulate": "vmha.cli.simulate",
     "agent": "vmha.cli.agent",
+    "leave": "vmha.cli.leave",
     "version": "vmha.cli.version",
 }
 """Each module has an ``app``: importing them all would triple the time that ``vmha status`` takes."""

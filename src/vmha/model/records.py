@@ -122,6 +122,7 @@ class NodeStatus:
     address: str = ""
     migration_address: str = ""
     leaving: bool = False  # an orderly shutdown of the host is under way
+    stops_vms: bool = False  # ... and there is no more time for migrations
     looked_for: Revision = Revision(0)  # vms defined up to this revision were looked for in the published inventory
     history: str = ""  # the ``HistoryRecord`` since which the whole inventory was published
     notes: tuple[str, ...] = ()

@@ -172,6 +172,19 @@ class Startup(Document):
     settle_at_most_s: Annotated[float, Field(ge=0, le=3600)] = 60.0
 
 
+class AtShutdown(StrEnum):
+    MIGRATE = "migrate"  # to other hosts, live; what has not left in time is stopped, and starts elsewhere
+    FAILOVER = "failover"  # stopped at once, and started elsewhere
+
+
+class HostShutdown(Document):
+    """What becomes of a host's vms when it shuts down in good order (``vmha leave``; policy/host_shutdown.py)."""
+
+    vms: AtShutdown = AtShutdown.MIGRATE
+    migrate_s: Annotated[float, Field(ge=0, le=3600)] = 90.0
+    stop_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+
+
 class ClusterConfig(Document):
     """``config``: what the operator decides for the whole cluster."""
 
@@ -183,6 +196,9 @@ class ClusterConfig(Document):
     capacity: Capacity = Capacity()
     startup: Startup = Startup()
     gate: Gate = Field(default=GateMode.ADOPT, description="What may be done by hand with a managed vm on a host.")
+    on_host_shutdown: HostShutdown = Field(
+        default=HostShutdown(), description="What becomes of the vms of a host that is shut down in good order."
+    )
     journal_days: Annotated[int, Field(ge=1, le=365)] = 7
     failsafe: bool = Field(default=True, description="While etcd is down, agents that all see each other go on.")
     failsafe_at_most_s: Annotated[float, Field(gt=0, le=30 * 86400)] = 86400.0

@@ -194,8 +194,12 @@ class Member:
                 self.agent.inventory.look_again()
                 return
 
-    async def leave(self, *, timeout_s: float) -> bool:
-        """An orderly shutdown of the host: vms away, office given up, session ended. False: guests are left."""
-        left = await self.agent.leave(timeout_s=timeout_s)
+    async def leave(self) -> bool:
+        """An orderly shutdown of the host: vms away, office given up, session ended. False: guests are left.
+
+        It takes ``on_host_shutdown``'s times at the most.
+        """
+        wanted = self.mirror.config.on_host_shutdown
+        left = await self.agent.leave(migrate_s=wanted.migrate_s, stop_s=wanted.stop_s)
         await self.leader.resign()
         return left

@@ -26,6 +26,7 @@ from vmha.model.clock import SystemClock
 from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName, SessionId
 from vmha.model.keys import Keys
+from vmha.node.leaving import AGENT_LOCK, Left, tell
 from vmha.node.member import Member, Ports
 from vmha.node.peers import open_channel
 from vmha.node.power import FenceAgents
@@ -63,7 +64,9 @@ class HostIdentity:
 
 
 def run(config_path: Path) -> None:
-    """Blocks until SIGTERM or SIGINT, which leave every guest and the session as they are."""
+    """Blocks until SIGTERM or SIGINT, which leave every guest and the session as they are. SIGUSR1: the host shuts down
+    (node/leaving.py).
+    """
     settings = read_settings(config_path)
     set_up_logging(settings.log_level)
     with only_agent(settings.run_dir):
@@ -79,11 +82,14 @@ def only_agent(run_dir: Path) -> Iterator[None]:
         Rejected: another agent runs here.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    with (run_dir / "agent.lock").open("w") as file:
+    with (run_dir / AGENT_LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise Rejected(f"{file.name}: another agent runs on this node") from error
+        file.truncate(0)
+        file.write(str(os.getpid()))  # whom ``vmha leave`` has to tell
+        file.flush()
         yield
 
 
@@ -128,13 +134,17 @@ async def _run(settings: NodeSettings) -> None:
     metrics = await _serve_metrics(settings, member, clock)
     living = asyncio.create_task(member.run(), name="member")
     stopping = asyncio.create_task(stop.wait(), name="stop")
+    told = asyncio.Event()
+    tell(settings.run_dir, None)
+    loop.add_signal_handler(signal.SIGUSR1, told.set)
+    leaving = asyncio.create_task(_leave_when(told, member, settings.run_dir), name="leave")
     try:
         await asyncio.wait({living, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if living.done():
             living.result()  # a bug ended it: say so loudly, the guard counts on
         await member.leader.resign()
     finally:
-        for task in (living, stopping):
+        for task in (living, stopping, leaving):
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await living
@@ -142,6 +152,17 @@ async def _run(settings: NodeSettings) -> None:
             metrics.close()
         await store.close()
         log.info("agent ends; guests and session stay")
+
+
+async def _leave_when(told: asyncio.Event, member: Member, run_dir: Path) -> None:
+    await told.wait()
+    log.info("the host shuts down: the agent leaves")
+    is_empty = await member.leave()
+    if is_empty:
+        log.info("left in good order")
+    else:
+        log.error("not left: guests run, or the store does not answer; the guard counts on")
+    tell(run_dir, Left(is_empty=is_empty))
 
 
 async def _serve_metrics(settings: NodeSettings, member: Member, clock: SystemClock) -> asyncio.Server | None:

@@ -17,7 +17,7 @@ from vmha.model.errors import Rejected
 from vmha.model.health import Probe
 from vmha.model.hooks import Hook
 from vmha.model.relations import Dependency
-from vmha.model.settings import ClusterConfig, Fencing, Limits, Startup, Timing
+from vmha.model.settings import ClusterConfig, Fencing, HostShutdown, Limits, Startup, Timing
 from vmha.model.source import DefinitionSource, SavedState, Uuid
 from vmha.model.standing import Failback, OnPause
 from vmha.model.vm import (
@@ -85,6 +85,7 @@ _MODELS: dict[Path, type[BaseModel]] = {
     ("config", "limits"): Limits,
     ("config", "hooks"): Hook,
     ("config", "startup"): Startup,
+    ("config", "on_host_shutdown"): HostShutdown,
     ("failover_domains",): FailoverDomain,
     ("failover_domains", "members"): FailoverDomainMember,
     ("nodes",): NodeSpec,

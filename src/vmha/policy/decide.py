@@ -33,6 +33,7 @@ from vmha.policy.decision import (
 from vmha.policy.dependencies import end_with, gate, mark_stuck, wait_for_dependents
 from vmha.policy.displace import ask_for_room, give_way
 from vmha.policy.failback import wait_for
+from vmha.policy.host_shutdown import stop_on_leaving_host
 from vmha.policy.leaving import decide_left
 from vmha.policy.limits import RULE, no_migration_out_of, no_start
 from vmha.policy.membership import Condition, Verdict
@@ -372,6 +373,8 @@ def decide_held(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
             return first
         reason = Reason(rule="not-wanted-running", text=spec.desired_why or f"it is to be {spec.desired}")
         return change(vm, Change.STOP, transitions.ask_stop(held, reason, moment.wall))
+    if stopping := stop_on_leaving_host(vm, held, ground, moment):
+        return stopping
     if leaving := end_with(vm, held, ground, moment) or give_way(vm, held, ground, moment):
         return leaving
     seen = vm.seen.get(held.node)

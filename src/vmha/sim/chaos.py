@@ -27,7 +27,7 @@ from vmha.sim.invariants_of_relations import check_relations
 from vmha.sim.journal import JournalLine, read_journal
 from vmha.sim.rest import Observer
 from vmha.sim.schedule import Schedule, Step
-from vmha.sim.stage import Stage
+from vmha.sim.stage import SHUTDOWN, Stage
 from vmha.sim.virtual import VirtualLoop, run_virtual
 from vmha.sim.world import World
 
@@ -124,7 +124,7 @@ class _Chaos:
 
     async def _build(self) -> None:
         schedule, hands = self._schedule, self._hands
-        await hands.configure(ClusterConfig(timing=schedule.timing))
+        await hands.configure(ClusterConfig(timing=schedule.timing, on_host_shutdown=SHUTDOWN))
         for node in schedule.nodes:
             watchdog_s = schedule.timing.watchdog_s if node.has_watchdog else 0
             host = self._world.add_host(node.name, memory_mib=HOST_MEMORY_MIB, watchdog_s=watchdog_s)

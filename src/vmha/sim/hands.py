@@ -28,8 +28,6 @@ from vmha.sim.world import World
 from vmha.store.port import Put
 
 FENCE_DEVICE = FenceDeviceSpec(agent="fence_sim")
-SHUTDOWN_S = 120.0
-"""How long an orderly shutdown of a host waits for its vms to leave before the power goes."""
 
 
 def domain_xml(name: str, *, memory_mib: int, vcpus: int) -> str:
@@ -79,9 +77,9 @@ class Hands:
     def host(self, name: str) -> SimHost:
         return self.world.hosts[NodeName(name)]
 
-    def shutdown(self, name: str, *, patience_s: float = SHUTDOWN_S) -> None:
-        """In good order: the vms leave first, for as long as ``patience_s``. Goes on by itself."""
-        task = asyncio.get_running_loop().create_task(self.host(name).shut_down(patience_s), name=f"shutdown-{name}")
+    def shutdown(self, name: str) -> None:
+        """In good order: the vms leave first, or are stopped. Goes on by itself."""
+        task = asyncio.get_running_loop().create_task(self.host(name).shut_down(), name=f"shutdown-{name}")
         self._shutdowns.add(task)
         task.add_done_callback(self._shutdowns.discard)
 

@@ -110,9 +110,9 @@ class SimHost:
         self.world.fabric.power_off(self.name)
         self._go_on()
 
-    async def shut_down(self, timeout_s: float) -> bool:
+    async def shut_down(self) -> bool:
         """An orderly shutdown of the host: its agent leaves, then the power goes. False: guests were left."""
-        left = await self.member.leave(timeout_s=timeout_s) if self.member else False
+        left = await self.member.leave() if self.member else False
         self.power_off()
         return left
 

@@ -10,14 +10,15 @@ from typing import Any
 
 from vmha.hypervisor.fabric_state import Guest
 from vmha.model.errors import VmhaError
-from vmha.model.settings import Timing
+from vmha.model.settings import HostShutdown, Timing
 from vmha.sim.hands import Hands
 from vmha.sim.host import SimHost
 from vmha.sim.schedule import Schedule, VmDrawn
 from vmha.sim.world import World
 
-SHUTDOWN_S = 20.0
-"""How long an orderly shutdown of a host waits for its vms to leave before the power goes."""
+SHUTDOWN = HostShutdown(migrate_s=10.0, stop_s=10.0)
+SHUTDOWN_S = SHUTDOWN.migrate_s + SHUTDOWN.stop_s
+"""How long an orderly shutdown of a host waits for its vms to leave, or to stop, before the power goes."""
 
 End = Callable[[], Awaitable[Any] | None]
 
@@ -80,7 +81,7 @@ class Stage:
 
     def shut_down(self, name: str) -> None:
         self._shutdown_at = self.world.clock.now()
-        self.hands.shutdown(name, patience_s=SHUTDOWN_S)
+        self.hands.shutdown(name)
 
     def longest_shutdown_s(self) -> float:
         """Until every orderly shutdown that was begun is over, in seconds."""

@@ -1,0 +1,139 @@
+"""A host that is shut down in good order: its vms leave it, or are stopped; then its session ends. Never for ever."""
+
+import asyncio
+
+from tests.sim.probes import add_running, placement
+from tests.support.until import until
+from tests.support.worlds import Cluster, in_cluster
+from vmha.fencing.port import State
+from vmha.model.ids import NodeName
+from vmha.model.settings import AtShutdown, ClusterConfig, HostShutdown, Profile
+
+IN_A_HURRY = HostShutdown(migrate_s=5.0, stop_s=10.0)
+
+
+async def configure(cluster: Cluster, wanted: HostShutdown = IN_A_HURRY) -> None:
+    await cluster.hands.configure(ClusterConfig(profile=Profile.TUNED, on_host_shutdown=wanted))
+
+
+async def off(cluster: Cluster, *, timeout_s: float) -> None:
+    await until(lambda: not cluster.hands.host("n1").has_power, what="n1 to be off", timeout_s=timeout_s)
+
+
+def has_a_session(cluster: Cluster) -> bool:
+    view = cluster.observer.snapshot.nodes.get(NodeName("n1"))
+    return view is not None and view.beat is not None
+
+
+def test_vms_leave_live_and_the_host_goes_off_with_no_session_and_no_proof() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await configure(cluster)
+        await add_running(cluster, "web")
+        memory = cluster.world.fabric.host("n1").guests["web"].memory
+        cluster.hands.shutdown("n1")
+        await off(cluster, timeout_s=20.0)
+        await cluster.rest()
+        (home,) = cluster.where("web")
+        assert cluster.world.fabric.host(home).guests["web"].memory is memory
+        assert not has_a_session(cluster)
+        assert cluster.observer.snapshot.fenced == {}
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def test_vm_that_can_not_be_moved_is_stopped_and_starts_elsewhere_without_waiting_for_proof() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await configure(cluster)
+        await add_running(cluster, "web")
+        cluster.world.fabric.fail_migration("web", times=100)
+        cluster.hands.shutdown("n1")
+        await until(lambda: cluster.where("web") not in ([], ["n1"]), what="it to run elsewhere", timeout_s=20.0)
+        await off(cluster, timeout_s=5.0)
+        await cluster.rest()
+        assert not has_a_session(cluster)
+        assert cluster.observer.snapshot.fenced == {}
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def test_vms_are_failed_over_without_migration_where_that_is_wanted() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await configure(cluster, HostShutdown(vms=AtShutdown.FAILOVER))
+        await add_running(cluster, "web")
+        memory = cluster.world.fabric.host("n1").guests["web"].memory
+        cluster.hands.shutdown("n1")
+        await off(cluster, timeout_s=20.0)
+        await cluster.rest()
+        (home,) = cluster.where("web")
+        assert cluster.world.fabric.host(home).guests["web"].memory is not memory
+        assert cluster.observer.snapshot.fenced == {}
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def test_vm_that_must_not_be_killed_does_not_hold_the_host_for_ever_and_is_recovered_by_proof() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await configure(cluster)
+        await add_running(cluster, "web", no_kill=True, stop_timeout_s=2.0)
+        cluster.world.fabric.fail_migration("web", times=100)
+        cluster.world.fabric.ignore_acpi("web")
+        cluster.hands.shutdown("n1")
+        await off(cluster, timeout_s=IN_A_HURRY.migrate_s + IN_A_HURRY.stop_s + 2.0)
+        assert has_a_session(cluster)  # it has not left: what ran there is given up by proof, as with any loss
+        await cluster.rest()
+        assert len(cluster.observer.snapshot.fenced) == 1
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def test_host_shuts_down_in_the_end_while_the_store_is_away() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await configure(cluster)
+        cluster.world.etcd.stop()
+        cluster.hands.shutdown("n1")
+        await off(cluster, timeout_s=IN_A_HURRY.migrate_s + IN_A_HURRY.stop_s + 2.0)
+        cluster.world.etcd.start()
+        await cluster.rest()
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def test_guard_of_an_empty_host_lets_go_and_that_of_a_full_one_does_not() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await configure(cluster)
+        await add_running(cluster, "web", no_kill=True, stop_timeout_s=2.0)
+        cluster.world.fabric.fail_migration("web", times=100)
+        cluster.world.fabric.ignore_acpi("web")
+        for name, is_empty in (("n2", True), ("n1", False)):
+            host = cluster.hands.host(name)
+            assert host.member
+            assert host.guard
+            assert await host.member.leave() is is_empty
+            assert ((await host.guard.status()).state is State.IDLE) is is_empty
+
+    in_cluster(scene, watchdog_s=2)
+
+
+def test_whole_cluster_shuts_down_without_waiting_for_migrations_and_its_vms_run_again_when_it_is_back() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await configure(cluster, HostShutdown(migrate_s=600.0))
+        await add_running(cluster, "web")
+        for name in ("n1", "n2", "n3"):
+            cluster.hands.shutdown(name)
+        await until(
+            lambda: not any(host.has_power for host in cluster.world.hosts.values()), what="all off", timeout_s=60.0
+        )
+        await asyncio.sleep(30.0)
+        for name in ("n1", "n2", "n3"):
+            cluster.hands.host(name).power_on()
+        await until(lambda: len(cluster.where("web")) == 1, what="it to run again", timeout_s=60.0)
+        held = placement(cluster, "web")
+        assert held
+        assert cluster.violations() == []
+
+    in_cluster(scene)

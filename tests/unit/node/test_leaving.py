@@ -1,0 +1,50 @@
+"""``vmha leave`` and the agent it tells: by a signal to whoever holds the lock, answered by a file."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vmha.model.clock import SystemClock
+from vmha.model.errors import Refused, Rejected
+from vmha.node.leaving import Left, ask_to_leave, tell
+from vmha.node.process import only_agent
+
+
+@pytest.fixture
+def answers() -> Iterator[list[Left]]:
+    """What this process, as the agent, says when it is told."""
+    said: list[Left] = []
+    yield said
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+async def test_agent_that_holds_the_lock_is_told_and_what_came_of_it_is_returned(
+    tmp_path: Path, answers: list[Left], is_empty: bool
+) -> None:
+    answers.append(Left(is_empty=is_empty))
+    tell(tmp_path, Left(is_empty=not is_empty))  # of an earlier time
+    with only_agent(tmp_path):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, lambda: tell(tmp_path, answers[0]))
+        left = await ask_to_leave(tmp_path, SystemClock(), timeout_s=30.0)
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
+    assert left == answers[0]
+
+
+async def test_agent_that_says_nothing_is_not_waited_for_for_ever(tmp_path: Path, answers: list[Left]) -> None:
+    with only_agent(tmp_path):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        with pytest.raises(Refused, match="has not left within"):
+            await ask_to_leave(tmp_path, SystemClock(), timeout_s=0.3)
+
+
+async def test_nobody_is_signalled_where_no_agent_holds_the_lock(tmp_path: Path) -> None:
+    with pytest.raises(Rejected, match="no agent runs here"):
+        await ask_to_leave(tmp_path, SystemClock(), timeout_s=1.0)
+    (tmp_path / "agent.lock").write_text(str(os.getpid()))  # it stays when its agent is gone
+    with pytest.raises(Rejected, match="no agent runs here"):
+        await ask_to_leave(tmp_path, SystemClock(), timeout_s=1.0)
