@@ -311,3 +311,25 @@ def test_libvirtd_killed_and_back_moves_nothing(cluster: Cluster):
     cluster.await_ticks("web", more=20)
     assert cluster.qemu_pids("h1") == pids
     assert cluster.lab.verdict("web")["boots"] == 1
+
+
+def test_service_moves_live_as_a_whole_and_is_recovered_as_a_whole(cluster: Cluster):
+    cluster.add("db", "--failover-domain", "pref")
+    try:
+        cluster.vmha("service", "add", "shop", "--vm", "db", "--vm", "web", "--failover-domain", "pref")
+        assert "service shop is running on h2" in cluster.vmha("service", "migrate", "shop", "--to", "h2")
+        for vm in ("db", "web"):
+            cluster.await_ticks(vm)
+            assert cluster.lab.verdict(vm)["boots"] == 1, "it went live"
+        cluster.lab.run("kill", "h2")
+        home = cluster.await_running("db", not_on="h2")
+        assert cluster.await_running("web", not_on="h2") == home
+        for vm in ("db", "web"):
+            cluster.await_ticks(vm)
+            assert cluster.lab.verdict(vm)["boots"] == 2
+        (listed,) = json.loads(cluster.vmha("service", "list", "--json"))
+        assert (listed["state"], listed["node"]) == ("running", home)
+        assert cluster.lab.verdict("db")["ran_twice"] is False
+    finally:
+        cluster.vmha("service", "remove", "shop", code=None)
+        cluster.remove("db")

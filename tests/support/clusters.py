@@ -30,6 +30,7 @@ from vmha.model.records import (
     SessionRecord,
     Verb,
 )
+from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig, Profile, Proof
 from vmha.model.vm import Desired, FailoverDomain, FailoverDomainMember, FenceDeviceSpec, NodeSpec, VmSpec
 from vmha.policy.assemble import Assembler
@@ -178,6 +179,10 @@ class Book:
         """``members`` in order of preference (all of one rank when it is not ``ordered``)."""
         ranked = tuple(FailoverDomainMember(node=node, priority=rank) for rank, node in enumerate(members, start=1))
         self.put(KEYS.domain(name), FailoverDomain(name=name, members=ranked, **flags))
+        return self
+
+    def service(self, name: str, *members: str, **fields: Any) -> "Book":
+        self.put(KEYS.service(name), Service(name=name, members=members, **fields))
         return self
 
     def vm(self, name: str, *, desired: Desired = Desired.RUNNING, **fields: Any) -> "Book":

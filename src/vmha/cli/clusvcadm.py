@@ -28,7 +28,7 @@ USAGE = """usage: clusvcadm -e GROUP [-m NODE | -F]   enable: start it
        clusvcadm -l | -u | -S             lock all starts, unlock, show the lock
        clusvcadm -q ...                   say nothing on standard output
        clusvcadm -v | -h                  version, this help
-GROUP is vm:NAME, or NAME."""
+GROUP is vm:NAME, NAME, or service:NAME."""
 
 _GROUP_OPTIONS = "edsrRMZUc"
 FAILED = 1
@@ -72,8 +72,9 @@ def parse(args: Sequence[str]) -> Line:
 
 async def execute(client: "OperatorClient", line: Line) -> int:
     """Do it, say it, and return the exit code."""
-    from vmha.operator.rgmanager.answers import Answer, find_vm
-    from vmha.operator.rgmanager.service_admin import Action, Reply, carry_out
+    from vmha.operator.rgmanager.answers import find_service, find_vm
+    from vmha.operator.rgmanager.service_admin import Action, carry_out
+    from vmha.operator.rgmanager.service_groups import carry_out_on_service
 
     await client.read()  # a cluster that does not answer is told before anything is said to have begun
     if line.letter in "luS":
@@ -85,11 +86,11 @@ async def execute(client: "OperatorClient", line: Line) -> int:
     action = Action(line.letter)
     _say(line, _beginning(action, line), end="")
     if vm is None:
-        reply = Reply(answer=Answer.NO_SERVICE, detail="vmha has vms and no services: vm:NAME")
+        reply = await carry_out_on_service(client, action, find_service(line.group) or "", node=line.node)
     else:
         reply = await carry_out(client, action, vm, node=line.node)
     _say(line, reply.answer.text)
-    _tell_where(line, action, vm or "", reply)
+    _tell_where(line, action, f"vm:{vm}" if vm is not None else line.group, reply)
     if reply.detail:
         _explain(reply.detail)
     return reply.answer.exit_code
@@ -155,7 +156,7 @@ def _beginning(action: "Action", line: Line) -> str:
             return f"Local machine trying to convalesce {name}..."
 
 
-def _tell_where(line: Line, action: "Action", vm: str, reply: "Reply") -> None:
+def _tell_where(line: Line, action: "Action", group: str, reply: "Reply") -> None:
     from vmha.operator.rgmanager.answers import Answer
     from vmha.operator.rgmanager.service_admin import Action
 
@@ -163,7 +164,7 @@ def _tell_where(line: Line, action: "Action", vm: str, reply: "Reply") -> None:
     if reply.node is None or action not in moves or reply.answer not in (Answer.SUCCESS, Answer.RUNNING):
         return
     warning = "Warning: " if line.node not in (None, reply.node) else ""
-    _say(line, f"{warning}vm:{vm} is now running on {reply.node}")
+    _say(line, f"{warning}{group} is now running on {reply.node}")
 
 
 def _full(group: str) -> str:

@@ -15,6 +15,7 @@ _MODULES = {
     "vm": "vmha.cli.vm",
     "node": "vmha.cli.node",
     "domain": "vmha.cli.domain",
+    "service": "vmha.cli.service",
     "apply": "vmha.cli.apply",
     "plan": "vmha.cli.plan",
     "export": "vmha.cli.export",

@@ -11,6 +11,7 @@
                              status        NodeStatus         agent
                              fencing       FenceAttempt       leader
                              vms/<vm>      Observation        agent
+                services/<name>            Service            operator
                 vms/<vm>/spec              VmSpec             operator (the leader: desired state, by a policy)
                          placement         Placement          leader and the holding agent, by compare
                          freeze            Hold               operator; the leader counts and ends it
@@ -50,6 +51,7 @@ from vmha.model.records import (
     SessionRecord,
     UuidClaim,
 )
+from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import FailoverDomain, NodeSpec, VmSpec
 
@@ -84,6 +86,9 @@ class Keys:
 
     def domain(self, name: str) -> str:
         return f"{self.prefix}domains/{name}"
+
+    def service(self, name: str) -> str:
+        return f"{self.prefix}services/{name}"
 
     def node_spec(self, node: NodeName) -> str:
         return f"{self.prefix}nodes/{node}/spec"
@@ -146,6 +151,7 @@ KEY_TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
     (("nodes", "*", "status"), NodeStatus),
     (("nodes", "*", "fencing"), FenceAttempt),
     (("nodes", "*", "vms", "*"), Observation),
+    (("services", "*"), Service),
     (("vms", "*", "spec"), VmSpec),
     (("vms", "*", "placement"), Placement),
     (("vms", "*", "freeze"), Hold),

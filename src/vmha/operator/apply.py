@@ -12,6 +12,7 @@ from typing import Any
 from vmha.model.errors import Refused, Rejected
 from vmha.model.ids import NodeName, VmName
 from vmha.model.keys import encode
+from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import Desired, FailoverDomain, NodeSpec, VmSpec
 from vmha.operator.client import OperatorClient, Reading
@@ -19,6 +20,7 @@ from vmha.operator.definition import FOLLOWS, Definition, define, describe, remo
 from vmha.operator.document import Loaded
 from vmha.operator.domains import accepted_nodes
 from vmha.operator.relations import specs_of, wrong_needs
+from vmha.operator.services import wrong_services
 from vmha.operator.yaml_source import Complaint
 from vmha.store.port import Compare, Delete, Exists, Op, Put
 
@@ -145,6 +147,7 @@ def _checked(
         specs[spec.name] = spec
     complaints += wrong_needs(specs, (spec for spec in specs_of(snapshot) if spec.name in stay))
     complaints += _orphans(loaded, reading, domains, stay - named)
+    complaints += wrong_services(document, snapshot, specs, domains, stay, prune=prune)
     loaded.refuse(complaints)
     return specs
 
@@ -240,6 +243,9 @@ class _Planner:
         self._given = {spec.uuid.lower() for spec in specs.values()}
         for spec in specs.values():
             self._put_vm(spec)
+        for service in document.services or ():
+            known = snapshot.services.get(service.name)
+            self._put("service", service.name, self._keys.service(service.name), known, service)
         if prune:
             self._prune(specs)
         return self._plan
@@ -277,6 +283,9 @@ class _Planner:
                     remembered = removal(self._keys, vm.spec, at=self._wall, by=self._author)
                     claims = (*self._claims(name, vm.spec.value, None), remembered)
                     self._delete("vm", name, self._keys.vm_spec(name), claims)
+        if document.services is not None:
+            for service_name in sorted(set(snapshot.services) - {service.name for service in document.services}):
+                self._delete("service", service_name, self._keys.service(service_name))
         if document.failover_domains is not None:
             kept = {domain.name for domain in document.failover_domains}
             for domain_name in sorted(set(snapshot.domains) - kept):
@@ -292,8 +301,8 @@ class _Planner:
         kind: str,
         name: str,
         key: str,
-        old: ClusterConfig | NodeSpec | FailoverDomain | VmSpec | None,
-        new: ClusterConfig | NodeSpec | FailoverDomain | VmSpec,
+        old: ClusterConfig | NodeSpec | FailoverDomain | VmSpec | Service | None,
+        new: ClusterConfig | NodeSpec | FailoverDomain | VmSpec | Service,
         *,
         needs: tuple[Compare, ...] = (),
         claims: tuple[Op, ...] = (),

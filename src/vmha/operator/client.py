@@ -33,6 +33,7 @@ _CLAIMS = (
     "pause",
     "removed/",
     "requests/",
+    "services/",
     "uuids/",
     "vms/",
 )

@@ -17,6 +17,7 @@ from vmha.model.errors import Rejected
 from vmha.model.health import Probe
 from vmha.model.hooks import Hook
 from vmha.model.relations import Dependency
+from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig, Fencing, HostShutdown, Limits, Startup, Timing
 from vmha.model.source import DefinitionSource, SavedState, Uuid
 from vmha.model.standing import Failback, OnPause
@@ -75,6 +76,7 @@ class ClusterDocument(Document):
     failover_domains: tuple[FailoverDomain, ...] | None = None
     nodes: tuple[NodeSpec, ...] | None = None
     vms: tuple[VmEntry, ...] | None = None  # type: ignore[valid-type]
+    services: tuple[Service, ...] | None = None
 
 
 _MODELS: dict[Path, type[BaseModel]] = {
@@ -91,6 +93,7 @@ _MODELS: dict[Path, type[BaseModel]] = {
     ("nodes",): NodeSpec,
     ("nodes", "fence"): FenceDeviceSpec,
     ("vms",): VmEntry,
+    ("services",): Service,
     ("vms", "migration"): Migration,
     ("vms", "probes"): Probe,
     ("vms", "on_pause"): OnPause,
@@ -186,7 +189,7 @@ def _list_of(data: dict[str, Any], section: str) -> list[dict[str, Any]]:
 
 def _named_twice(data: dict[str, Any]) -> list[Complaint]:
     found = []
-    for section in ("failover_domains", "nodes", "vms"):
+    for section in ("failover_domains", "nodes", "vms", "services"):
         seen: set[str] = set()
         for index, item in enumerate(_list_of(data, section)):
             name = item.get("name")

@@ -36,9 +36,11 @@ async def remove_domain(client: OperatorClient, name: str) -> FailoverDomain:
 
     def decide(reading: Reading) -> Edit[FailoverDomain]:
         domain = find_domain(reading.snapshot, name)
-        users = users_of(reading.snapshot, name)
+        users = [*users_of(reading.snapshot, name), *services_of(reading.snapshot, name)]
         if users:
-            raise Rejected(f"failover domain {name} is named by {', '.join(users)}", accepted="a domain no vm names")
+            raise Rejected(
+                f"failover domain {name} is named by {', '.join(users)}", accepted="a domain that nothing names"
+            )
         key = client.keys.domain(name)
         return Edit(result=domain, ops=[Delete(key)], compares=[reading.unchanged(key)])
 
@@ -48,6 +50,10 @@ async def remove_domain(client: OperatorClient, name: str) -> FailoverDomain:
 def users_of(snapshot: Snapshot, name: str) -> list[str]:
     """The vms that name a failover domain."""
     return sorted(vm.name for vm in snapshot.vms.values() if vm.spec and vm.spec.value.failover_domain == name)
+
+
+def services_of(snapshot: Snapshot, name: str) -> list[str]:
+    return sorted(f"service {each.name}" for each in snapshot.services.values() if each.failover_domain == name)
 
 
 def find_domain(snapshot: Snapshot, name: str) -> FailoverDomain:

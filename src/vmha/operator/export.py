@@ -20,6 +20,8 @@ def export(snapshot: Snapshot) -> str:
         "nodes": [_told(node) for node in nodes],
         "vms": [_vm(spec) for spec in specs],
     }
+    if snapshot.services:
+        document["services"] = [_told(service) for _, service in sorted(snapshot.services.items())]
     return to_yaml(document)
 
 

@@ -19,6 +19,7 @@ from vmha.operator.domains import check_members, find_domain
 from vmha.operator.errors import RefusedByCluster, unknown_name
 from vmha.operator.holds import unless_on_hold
 from vmha.operator.relations import all_needed, check_needs
+from vmha.operator.services import check_membership
 from vmha.policy.hands_off import pause_of
 from vmha.policy.snapshot import Snapshot
 from vmha.store.port import Compare, Delete, Put
@@ -215,6 +216,7 @@ def _checked(
     if spec.failover_domain:
         find_domain(snapshot, spec.failover_domain)
     check_needs(spec, snapshot)
+    check_membership(spec, snapshot)
     return spec
 
 

@@ -23,6 +23,7 @@ from vmha.model.records import (
     Request,
     Stored,
 )
+from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import FailoverDomain
 from vmha.policy.snapshot import NodeView, Snapshot, VmView
@@ -44,6 +45,7 @@ class Assembler:
         self._pause: Stored[Hold] | None = None
         self._frozen: _Book[VmName, Stored[Hold]] = _Book()
         self._domains: _Book[str, FailoverDomain] = _Book()
+        self._services: _Book[str, Service] = _Book()
         self._nodes: _Book[NodeName, NodeView] = _Book()
         self._vms: _Book[VmName, VmView] = _Book()
         self._requests: _Book[RequestId, Request] = _Book()
@@ -80,6 +82,7 @@ class Assembler:
             pause=self._pause,
             frozen=self._frozen.shown(),
             domains=self._domains.shown(),
+            services=self._services.shown(),
             nodes=self._nodes.shown(),
             vms=self._vms.shown(),
             requests=self._requests.shown(),
@@ -134,6 +137,8 @@ class Assembler:
                 self._pause = stored
             case ("domains", name):
                 self._domains.put(name, value)
+            case ("services", name):
+                self._services.put(name, value)
             case ("uuids", _) | ("hooks", _):
                 pass  # nobody decides on it
             case _:
@@ -167,6 +172,8 @@ class Assembler:
 def _belongs(parts: tuple[str, ...], record: Any) -> bool:
     """Does the record say the same as its key about whose it is? One put by hand may not."""
     match parts:
+        case ("services", name):
+            return bool(record.name == name)
         case ("nodes", node, "vms", vm):
             return bool(record.node == node and record.vm == vm)
         case ("nodes", node, "spec"):

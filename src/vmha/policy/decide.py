@@ -33,13 +33,15 @@ from vmha.policy.decision import (
 from vmha.policy.dependencies import end_with, gate, mark_stuck, wait_for_dependents
 from vmha.policy.displace import ask_for_room, give_way
 from vmha.policy.failback import wait_for
+from vmha.policy.follow import follow
 from vmha.policy.host_shutdown import stop_on_leaving_host
 from vmha.policy.leaving import decide_left
 from vmha.policy.limits import RULE, no_migration_out_of, no_start
 from vmha.policy.membership import Condition, Verdict
-from vmha.policy.placement import Choice, Field, choose, left_of
+from vmha.policy.placement import Choice, Field, choose, choose_leading, left_of
 from vmha.policy.post_copy import runs_at_once
 from vmha.policy.removed import find_unresolved, not_known_of_offline, remember
+from vmha.policy.services import relocates
 from vmha.policy.snapshot import Moment, VmView
 from vmha.policy.steps import Change, PlacementStep, SettleDesired, Waiting
 
@@ -225,14 +227,13 @@ def _where_to_start(
     restarts = _recent_restarts(spec, placement, moment)
     last = placement.last_node
     if placement.ended is RunEnd.START_FAILED:
-        return choose(spec, ground, failures=placement.failures), restarts
+        retry = choose_leading if relocates(spec, ground) else choose
+        return retry(spec, ground, failures=placement.failures), restarts
     if placement.ended not in (RunEnd.CRASHED, RunEnd.GUEST_SHUTDOWN, RunEnd.DESTROYED) or last is None:
         return choose(spec, ground), restarts
-    relocate = (
-        transitions.must_leave(placement) or spec.recovery is Recovery.RELOCATE or _is_used_up(spec, placement, moment)
-    )
+    relocate = transitions.must_leave(placement) or relocates(spec, ground) or _is_used_up(spec, placement, moment)
     if relocate and placement.ended is RunEnd.CRASHED:
-        elsewhere = choose(spec, ground, avoid={last: "just failed there (recovery: another node first)"})
+        elsewhere = choose_leading(spec, ground, avoid={last: "just failed there (recovery: another node first)"})
         if elsewhere.node is not None:
             return elsewhere, ()
     remembered = max(1, spec.max_restarts)  # more are never counted, and the record must not grow for ever
@@ -387,6 +388,8 @@ def decide_held(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
         return NOTHING  # a hand is migrating it
     if held.deed is not None and held.deed.is_pending:
         return NOTHING  # an operator has its guest boot again just now
+    if (together := follow(vm, held, ground, moment)) is not None:
+        return together
     if verdict.condition in (Condition.MAINTENANCE, Condition.LEAVING):
         return _drain(vm, held, ground, moment, verdict.refusal)
     return _failback(vm, held, ground, moment)
@@ -435,10 +438,11 @@ def _failback(vm: VmView, held: Placement, ground: Field, moment: Moment) -> Dec
     if busy := no_migration_out_of(held.node, ground):
         text = f"{target} is more preferred than {held.node}; {busy}"
         return Decision(waiting=Waiting(vm=vm.name, text=text), retry_in_s=1.0)
+    domain = ground.domain_of(vm.spec.value)
     choice = choose(vm.spec.value, ground, owner=held.node, failures=held.failures, moving=True)
     reason = Reason(
         rule="failback-to-a-more-preferred-node",
-        text=f"{target} is more preferred than {held.node} in failover domain {vm.spec.value.failover_domain}",
+        text=f"{target} is more preferred than {held.node} in failover domain {domain.name if domain else ''}",
         cause=CauseId(f"failback-{target}"),
         candidates=choice.candidates,
     )

@@ -17,6 +17,7 @@ from vmha.policy import transitions
 from vmha.policy.exclusive import IS_EXCLUSIVE
 from vmha.policy.hands_off import HandsOff, forbids_start
 from vmha.policy.placement import Choice, Field
+from vmha.policy.services import took_a_place
 from vmha.policy.snapshot import Moment, VmView
 from vmha.policy.steps import Change, PlacementStep, SettleDesired, Step, Waiting
 
@@ -68,6 +69,8 @@ def adopt(vm: VmView, seen: Observation, ground: Field, moment: Moment, *, why: 
     if vm.spec and vm.spec.value.desired in (Desired.AS_FOUND, Desired.STOPPED):
         found = Reason(rule="found-running", text=f"it was found running on {seen.node}")
         settle = SettleDesired(vm=vm.name, expected=vm.spec.modified, desired=Desired.RUNNING, reason=found)
+    if ground.ties.member_of:
+        took_a_place(vm.name, seen.node, ground)
     step = PlacementStep(
         change=Change.ADOPT,
         vm=vm.name,
@@ -95,7 +98,9 @@ def migrate(
     ground: Field,
     moment: Moment,
     request: Request | None = None,
+    stays: bool = False,
 ) -> Decision:
+    """``stays``: it goes home only to a node that joins later, as after a request."""
     assert vm.spec
     assert held.node
     if any(seen.node == target for seen in ground.snapshot.observations(vm)):
@@ -108,7 +113,7 @@ def migrate(
         reason,
         moment.wall,
         operation=request.id if request else None,
-        failback_after=ground.snapshot.revision if request else None,
+        failback_after=ground.snapshot.revision if request or stays else None,
         style=request.style if request else None,
     )
     ground.loads[held.node].migrating += 1
@@ -205,8 +210,8 @@ def why_there(spec: VmSpec, choice: Choice, ground: Field) -> str:
     if not others:
         return f"{choice.node} is the only node that can take it"
     mine = next(c for c in choice.candidates if c.node == choice.node)
-    if spec.failover_domain and any(c.score < mine.score for c in others):
-        return f"{choice.node} is preferred in failover domain {spec.failover_domain}"
+    if (domain := ground.domain_of(spec)) and any(c.score < mine.score for c in others):
+        return f"{choice.node} is preferred in failover domain {domain.name}"
     return f"{choice.node} is preferred: fewest vms"
 
 

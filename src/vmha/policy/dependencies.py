@@ -20,6 +20,7 @@ from vmha.policy import transitions
 from vmha.policy.decision import Decision, change, seen_running
 from vmha.policy.placement import Choice, Field, left_of
 from vmha.policy.ready import ready_since
+from vmha.policy.services import ends_before
 from vmha.policy.snapshot import Moment, VmView
 from vmha.policy.steps import Change, Waiting
 
@@ -108,10 +109,13 @@ def end_with(vm: VmView, held: Placement, ground: Field, moment: Moment) -> Deci
 
 def wait_for_dependents(vm: VmView, ground: Field) -> Decision | None:
     """Those that need it hard, and run on nodes that live, end first."""
-    names = [name for name in ground.ties.needed_by.get(vm.name, ()) if _is_ending_first(name, ground)]
-    if not names:
-        return None
-    return Decision(waiting=Waiting(vm=vm.name, text=f"{', '.join(names)} needs it and ends first"))
+    needing = [name for name in ground.ties.needed_by.get(vm.name, ()) if _is_ending_first(name, ground)]
+    if needing:
+        return Decision(waiting=Waiting(vm=vm.name, text=f"{', '.join(needing)} needs it and ends first"))
+    behind = [name for name in ends_before(vm, ground) if _is_ending_first(name, ground)]
+    if behind:
+        return Decision(waiting=Waiting(vm=vm.name, text=f"{', '.join(behind)} of its service ends first"))
+    return None
 
 
 def _is_ending_first(name: VmName, ground: Field) -> bool:

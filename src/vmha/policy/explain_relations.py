@@ -1,16 +1,26 @@
 """What a vm is to others, in sentences, for ``vmha vm why``: whom it needs, who needs it, in which order they start."""
 
+from collections.abc import Iterable
+
 from vmha.model.ids import VmName
 from vmha.model.records import Phase
+from vmha.policy.explain import VmState, VmSummary
 from vmha.policy.placement import Field
 from vmha.policy.ready import is_ready
-from vmha.policy.snapshot import VmView
+from vmha.policy.services import leading
+from vmha.policy.snapshot import Snapshot, VmView
+
+_UP = (VmState.RUNNING, VmState.PAUSED, VmState.MIGRATING)
 
 
 def tell_relations(vm: VmView, ground: Field) -> tuple[str, ...]:
     lines = [*_needs(vm, ground)]
     if dependents := ground.ties.needed_by.get(vm.name):
         lines.append(f"It is needed by {', '.join(dependents)}: stopped with it, started after it.")
+    if service := ground.ties.member_of.get(vm.name):
+        found = leading(service, ground)
+        where = f"; {found[0]} leads it, on {found[1]}" if found else ""
+        lines.append(f"It is in service {service.name} ({', '.join(service.members)}){where}.")
     if vm.spec and vm.spec.value.exclusive:
         lines.append(f"It is exclusive, with rank {vm.spec.value.exclusive}{_company(vm, ground)}.")
     return tuple(lines)
@@ -40,3 +50,15 @@ def _company(vm: VmView, ground: Field) -> str:
     load = ground.loads.get(placement.node)
     others = load.vms - 1 if load else 0
     return f"; {placement.node} has {others} other vm{'' if others == 1 else 's'} on it" if others > 0 else ""
+
+
+def told_apart(snapshot: Snapshot, summaries: Iterable[VmSummary]) -> list[str]:
+    """A line for each service whose vms run on several nodes."""
+    running = {summary.name: summary for summary in summaries if summary.state in _UP}
+    said = []
+    for name, service in sorted(snapshot.services.items()):
+        here = [running[VmName(member)] for member in service.members if VmName(member) in running]
+        if len({summary.node for summary in here}) > 1:
+            where = ", ".join(f"{summary.name} on {summary.node}" for summary in here)
+            said.append(f"the vms of service {name} are being brought together: {where}")
+    return said

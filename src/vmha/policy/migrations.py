@@ -118,6 +118,7 @@ def pick(
 ) -> Choice:
     """The node asked for, or the best other one. An operator may go against preference, not against a refusal."""
     assert vm.spec
+    ground.ties.free.add(vm.name)  # the others of its service follow it
     if request.node is None:
         avoid = {**(avoid or {}), here: "runs it now"}
         return choose(vm.spec.value, ground, owner=here, avoid=avoid, failures=failures, moving=moving)

@@ -10,7 +10,8 @@ from vmha.model.vm import FailoverDomain, VmSpec
 from vmha.policy.exclusive import clash
 from vmha.policy.failover_domain import Ranking, Score, rank
 from vmha.policy.membership import Verdict
-from vmha.policy.reservation import Need, Room, need_of, room_of
+from vmha.policy.reservation import NOTHING, Room, Size, room_of, size_of
+from vmha.policy.services import apart, reserved, took_a_place
 from vmha.policy.snapshot import Snapshot
 from vmha.policy.ties import Ties, tie
 from vmha.policy.transitions import CLOCKS_DIFFER_S
@@ -32,6 +33,10 @@ class Load:
     starting: int = 0
     migrating: int = 0
     exclusive: list[VmName] = field(default_factory=list)  # of the vms, those that want the node for themselves
+
+    @property
+    def taken(self) -> Size:
+        return Size(self.memory_mib, self.vcpus)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,14 +79,16 @@ class Field:
             self._rooms[node] = room_of(self.snapshot.nodes[node], self.snapshot.config)
         return self._rooms[node]
 
-    def need_of(self, spec: VmSpec) -> Need:
+    def size_of(self, spec: VmSpec) -> Size:
         if spec.definition is None:
-            return need_of(spec, None)
+            return size_of(spec, None)
         vm = self.snapshot.vms.get(VmName(spec.name))
-        return need_of(spec, vm.placement.value if vm and vm.placement else None)
+        return size_of(spec, vm.placement.value if vm and vm.placement else None)
 
     def domain_of(self, spec: VmSpec) -> FailoverDomain | None:
-        return self.snapshot.domains.get(spec.failover_domain) if spec.failover_domain else None
+        service = self.ties.member_of.get(VmName(spec.name)) if self.ties.member_of else None
+        name = service.failover_domain if service else spec.failover_domain
+        return self.snapshot.domains.get(name) if name else None
 
     def ranking(self, spec: VmSpec, owner: NodeName | None) -> Ranking:
         """The nodes by failover domain, worked out once per domain (and owner, where that matters), not per vm."""
@@ -122,11 +129,13 @@ class Field:
     def take(self, node: NodeName, spec: VmSpec, *, starting: bool) -> None:
         load = self.loads.setdefault(node, Load())
         load.vms += 1
-        need = self.need_of(spec)
+        need = self.size_of(spec)
         load.memory_mib += need.memory_mib
         load.vcpus += need.vcpus
         load.starting += 1 if starting else 0
         self.starting += 1 if starting else 0
+        if self.ties.member_of:
+            took_a_place(spec.name, node, self)
         if spec.exclusive:
             load.exclusive.append(VmName(spec.name))
 
@@ -141,7 +150,7 @@ def survey(snapshot: Snapshot, verdicts: dict[NodeName, Verdict], wall: float) -
                 loads[seen.node].vms += seen.state is SeenState.RUNNING  # about to be adopted
             continue
         placement = vm.placement.value
-        need = need_of(vm.spec.value, placement) if vm.spec else Need(0)
+        need = size_of(vm.spec.value, placement) if vm.spec else NOTHING
         is_moving = placement.phase is Phase.MIGRATING or (placement.phase is Phase.ASSIGNED and placement.arrival)
         is_at_work = _is_at_work(placement, snapshot)
         ground.migrating += is_moving and is_at_work
@@ -170,6 +179,22 @@ def _is_at_work(placement: Placement, snapshot: Snapshot) -> bool:
 def _is_starting(placement: Placement, seen: object) -> bool:
     state = getattr(seen, "state", None)
     return placement.phase is Phase.HELD and state in (None, SeenState.STARTING)
+
+
+def choose_leading(
+    spec: VmSpec,
+    ground: Field,
+    *,
+    failures: Iterable[Failure] = (),
+    avoid: dict[NodeName, str] | None = None,
+) -> Choice:
+    """As ``choose``, and the others of its service are to follow it there."""
+    is_free = VmName(spec.name) in ground.ties.free
+    ground.ties.free.add(VmName(spec.name))
+    choice = choose(spec, ground, failures=failures, avoid=avoid)
+    if choice.node is None and not is_free:
+        ground.ties.free.discard(VmName(spec.name))
+    return choice
 
 
 def choose(
@@ -269,11 +294,17 @@ def _refusal(
     if node in avoid:
         return avoid[node], None
     if points is Score.ILLEGAL:
-        return f"is not in the restricted failover domain {spec.failover_domain}", None
+        domain = ground.domain_of(spec)
+        return f"is not in the restricted failover domain {domain.name if domain else ''}", None
     load, limits = ground.loads[node], ground.snapshot.config.limits
     if (spec.exclusive or load.exclusive) and (words := clash(spec, load)):
         return words, None
-    if words := ground.room_of(node).refusal(ground.need_of(spec), load.memory_mib, load.vcpus):
+    taken = load.taken
+    if ground.ties.member_of:
+        if words := apart(node, spec, ground):
+            return words, None
+        taken += reserved(node, spec, ground)
+    if words := ground.room_of(node).refusal(ground.size_of(spec), taken):
         return words, None
     if moving and load.migrating >= limits.migrations_per_node:
         return f"has {load.migrating} migrations in progress (limit {limits.migrations_per_node})", None

@@ -16,11 +16,17 @@ from vmha.policy.snapshot import NodeView
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class Size:
     """``vcpus`` 0: not known."""
 
     memory_mib: int
     vcpus: int = 0
+
+    def __add__(self, other: "Size") -> "Size":
+        return Size(self.memory_mib + other.memory_mib, self.vcpus + other.vcpus)
+
+
+NOTHING = Size(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,25 +36,26 @@ class Room:
     memory_mib: int
     vcpus: int = 0
 
-    def refusal(self, need: Need, memory_mib: int, vcpus: int) -> str:
-        """Why a vm does not fit beside what takes so much already, or ''."""
-        if self.memory_mib and memory_mib + need.memory_mib > self.memory_mib:
-            free = max(0, self.memory_mib - memory_mib)
-            return f"has {free} MiB free of {self.memory_mib}, the vm needs {need.memory_mib}"
-        if self.vcpus and need.vcpus and vcpus + need.vcpus > self.vcpus:
-            return f"has {max(0, self.vcpus - vcpus)} vcpus free of {self.vcpus}, the vm needs {need.vcpus}"
+    def refusal(self, need: Size, taken: Size, whose: str = "the vm needs") -> str:
+        """Why that does not fit beside what is taken already, or ''."""
+        for needed, used, most, what in (
+            (need.memory_mib, taken.memory_mib, self.memory_mib, "MiB"),
+            (need.vcpus, taken.vcpus, self.vcpus, "vcpus"),
+        ):
+            if most and needed and used + needed > most:
+                return f"has {max(0, most - used)} {what} free of {most}, {whose} {needed}"
         return ""
 
 
-def need_of(spec: VmSpec, placement: Placement | None) -> Need:
+def size_of(spec: VmSpec, placement: Placement | None) -> Size:
     if spec.definition is None or placement is None:
-        return Need(spec.memory_mib, spec.vcpus)
-    return Need(max(spec.memory_mib, placement.memory_mib), placement.vcpus or spec.vcpus)
+        return Size(spec.memory_mib, spec.vcpus)
+    return Size(max(spec.memory_mib, placement.memory_mib), placement.vcpus or spec.vcpus)
 
 
 def memory_of(spec: VmSpec, placement: Placement | None) -> int:
     """MiB."""
-    return need_of(spec, placement).memory_mib
+    return size_of(spec, placement).memory_mib
 
 
 def room_of(view: NodeView, config: ClusterConfig) -> Room:

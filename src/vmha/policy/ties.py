@@ -1,10 +1,12 @@
 """What ties vms together, worked out once for a plan. Where nothing is tied it costs one look at each vm."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from vmha.model.ids import NodeName, Revision, VmName
 from vmha.model.relations import Dependency, Need
+from vmha.model.service import Service
+from vmha.policy.reservation import Size
 from vmha.policy.snapshot import Snapshot, VmView
 from vmha.policy.steps import PlacementStep, Step
 
@@ -35,6 +37,12 @@ class Ties:
     stuck: set[VmName] = field(default_factory=set)
     changed: set[VmName] = field(default_factory=set)
     endings: dict[VmName, str] | None = None  # policy/dependencies.py
+    services: Sequence[Service] = ()
+    member_of: Mapping[VmName, Service] = field(default_factory=dict)
+    places: dict[str, tuple[VmName, NodeName] | None] = field(default_factory=dict)  # of services (policy/services.py)
+    given: dict[VmName, NodeName] = field(default_factory=dict)  # to members, by this plan
+    kept: dict[NodeName, dict[str, Size]] | None = None  # for members of services that are still to come, by service
+    free: set[VmName] = field(default_factory=set)  # members that an operator moves: the others follow
     settling: Settling | None = None
     is_settling_known: bool = False
 
@@ -67,7 +75,18 @@ def tie(snapshot: Snapshot) -> Ties:
     needs = {
         name: vm.spec.value.depends_on for name, vm in snapshot.vms.items() if vm.spec and vm.spec.value.depends_on
     }
-    if not needs:
+    services = tuple(service for _, service in sorted(snapshot.services.items()))
+    member_of: dict[VmName, Service] = {}
+    for service in services:
+        before: VmName | None = None
+        for name in map(VmName, service.members):
+            if name in member_of or (view := snapshot.vms.get(name)) is None or view.spec is None:
+                continue
+            member_of[name] = service
+            if before is not None and before not in (need.vm for need in needs.get(name, ())):
+                needs[name] = (*needs.get(name, ()), Dependency(vm=before, mode=Need.SOFT))
+            before = name
+    if not needs and not member_of:
         return Ties()
     needs = _without_circles(needs)
     needed_by: dict[VmName, list[VmName]] = {}
@@ -75,7 +94,7 @@ def tie(snapshot: Snapshot) -> Ties:
         for need in needs[name]:
             if need.mode is Need.HARD:
                 needed_by.setdefault(VmName(need.vm), []).append(name)
-    return Ties(needs=needs, needed_by=needed_by)
+    return Ties(needs=needs, needed_by=needed_by, services=services, member_of=member_of)
 
 
 def _without_circles(needs: Mapping[VmName, tuple[Dependency, ...]]) -> dict[VmName, tuple[Dependency, ...]]:

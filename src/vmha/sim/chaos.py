@@ -24,6 +24,7 @@ from vmha.sim.faults_of_vms import MEMORY_MIB
 from vmha.sim.hands import Hands
 from vmha.sim.invariants import Blocked, Violation, check_liveness, check_safety
 from vmha.sim.invariants_of_relations import check_relations
+from vmha.sim.invariants_of_services import check_together
 from vmha.sim.journal import JournalLine, read_journal
 from vmha.sim.rest import Observer
 from vmha.sim.schedule import Schedule, Step
@@ -139,6 +140,8 @@ class _Chaos:
             fields |= {"saved_state": {"directory": "/saves"}} if vm.saves else {}
             fields |= {"migration": vm.migration, "from_file": vm.from_file}
             await hands.add(vm.name, memory_mib=MEMORY_MIB, vcpus=1, start=True, **fields)
+        for service in schedule.services:
+            await hands.add_service(service)
         for host in self._world.hosts.values():
             host.power_on()
 
@@ -219,7 +222,7 @@ class _Chaos:
         self._reached.update(f"fenced: {line.text.partition(':')[0]}" for line in journal if line.kind == "fenced")
         return Life(
             seed=self._schedule.seed,
-            violations=(*check_safety(history, record), *check_relations(record)),
+            violations=(*check_safety(history, record), *check_relations(record), *check_together(history, record)),
             blocked=owed(check_liveness(history, record), self._schedule),
             crashes=tuple(self._world.crashes),
             restless=restless,

@@ -17,9 +17,10 @@ from vmha.model.ids import NodeName
 from vmha.model.keys import encode
 from vmha.model.records import Request, Verb
 from vmha.model.restart import RestartKind
+from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import Desired, FailoverDomain, FenceDeviceSpec, MigrationStyle, NodeSpec
-from vmha.operator import holds, nodes, vms
+from vmha.operator import holds, nodes, services, vms
 from vmha.operator.client import OperatorClient
 from vmha.operator.domains import add_domain
 from vmha.operator.requests import submit
@@ -58,6 +59,9 @@ class Hands:
 
     async def add_domain(self, domain: FailoverDomain) -> None:
         await add_domain(self.operator, domain)
+
+    async def add_service(self, service: Service) -> None:
+        await services.put_service(self.operator, service)
 
     async def add(self, name: str, *, memory_mib: int, vcpus: int, from_file: bool = False, **fields: Any) -> None:
         """``from_file``: its definition is not in the store, but in a file that every host sees."""

@@ -4,7 +4,8 @@ Checked at every commit by which a leader gives a vm a place:
 
 * an exclusive vm is given no node on which another vm has a place, and no vm is given a node on which an exclusive one
   has: what a hand has brought there is none of the leader's doing;
-* a vm that needs another one hard is started only while that one is held.
+* a vm that needs another one hard is started only while that one is held;
+* a vm of a service is started only where another one of it is (``invariants_of_services``).
 """
 
 import json
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vmha.sim.invariants import Violation
+from vmha.sim.invariants_of_services import Together
 from vmha.sim.record import CommitLine
 
 Json = dict[str, Any]
@@ -24,6 +26,7 @@ def check_relations(record: Sequence[CommitLine]) -> list[Violation]:
     """Every breach, in order of time."""
     specs: dict[str, Json] = {}
     placements: dict[str, Json] = {}
+    together = Together()
     found: list[Violation] = []
     for line in record:
         kinds: dict[str, str] = {}
@@ -41,6 +44,8 @@ def check_relations(record: Sequence[CommitLine]) -> list[Violation]:
                         found += _of_a_place(line.at_s, vm, specs, placements)
                         if kinds[vm] != "migrate":
                             found += _of_a_start(line.at_s, vm, specs, placements)
+                            found += together.judge_start(line.at_s, vm, placements[vm])
+        together.note(line)
     return found
 
 

@@ -104,6 +104,7 @@ class Observer:
             resting = "after a rest" in waiting.text or any(
                 candidate.refusal.startswith("failed to start") for candidate in waiting.candidates
             )
+            resting = resting or ("it is to follow" in waiting.text and "failed to receive" in waiting.text)
             if resting and wanted and wanted.value.desired is Desired.RUNNING:
                 return f"{waiting.vm} is tried again soon"
         return ""

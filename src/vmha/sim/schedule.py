@@ -13,6 +13,7 @@ from vmha.model.document import Document, in_words
 from vmha.model.errors import Rejected
 from vmha.model.health import Probe
 from vmha.model.relations import Needs, Rank
+from vmha.model.service import Service
 from vmha.model.settings import Timing
 from vmha.model.vm import AfterShutdown, FailoverDomain, Migration, Name, OnDuplicate, Recovery
 
@@ -75,6 +76,7 @@ class Schedule(Document):
     nodes: tuple[NodeDrawn, ...]
     domains: tuple[FailoverDomain, ...] = ()
     vms: tuple[VmDrawn, ...] = ()
+    services: tuple[Service, ...] = ()
     steps: tuple[Step, ...] = ()
 
     def with_steps(self, steps: tuple[Step, ...]) -> "Schedule":

@@ -115,7 +115,7 @@ def test_a_vm_is_named_with_or_without_its_kind(group: str, vm: str | None) -> N
         ("-e web", 0, "vm:web is now running on h1", ""),
         ("-e vm:web -m h2", 0, "Warning: vm:web is now running on h1", ""),
         ("-e vm:wbe", 252, "vm:wbe...Service does not exist", "did you mean web"),
-        ("-e service:web", 252, "service:web...Service does not exist", "vmha has vms and no services"),
+        ("-e service:web", 252, "service:web...Service does not exist", "there is no service 'web'"),
         ("-e vm:web -m h4", 1, "'h4' not in membership list", "did you mean"),
         ("-d vm:off", 0, "Local machine disabling vm:off...Success", ""),
         ("-d vm:gone", 0, "Local machine disabling vm:gone...Success", ""),

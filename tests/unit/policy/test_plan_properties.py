@@ -55,6 +55,10 @@ class Life:
             members = draw(st.permutations(NODES))[: draw(st.integers(1, 3))]
             flags = {flag: draw(st.booleans()) for flag in ("ordered", "restricted", "nofailback")}
             book.domain(name, *members, **flags)
+        together = draw(st.permutations(VMS))[: draw(st.sampled_from([0, 0, 2, 3]))]
+        if together:
+            recovery = draw(st.sampled_from([Recovery.RESTART, Recovery.RELOCATE]))
+            book.service("s", *together, failover_domain=draw(st.sampled_from([None, "d1"])), recovery=recovery)
         for vm in VMS:
             book.vm(
                 vm,
@@ -64,7 +68,7 @@ class Life:
                 max_restarts=draw(st.integers(0, 2)),
                 probes=draw(st.sampled_from([(), (), PROBED])),
                 autostart=draw(st.booleans()),
-                exclusive=draw(st.sampled_from([0, 0, 0, 1, 2])),
+                exclusive=0 if vm in together else draw(st.sampled_from([0, 0, 0, 1, 2])),
                 depends_on=self.needs_of(vm),
             )
             if (node := draw(st.sampled_from([None, *NODES]))) is not None:

@@ -9,7 +9,7 @@ from tests.support.clusters import Book, cluster
 from vmha.model.records import Phase, RunEnd
 from vmha.model.settings import Capacity, ClusterConfig, Profile
 from vmha.model.vm import NodeSpec
-from vmha.policy.reservation import Need, Room
+from vmha.policy.reservation import Room, Size
 from vmha.policy.steps import Change, PlacementStep
 
 
@@ -128,4 +128,4 @@ def test_host_that_is_reserved_whole_takes_nothing() -> None:
 
 
 def test_nothing_is_refused_by_what_is_not_known() -> None:
-    assert Room(0, 0).refusal(Need(10**6, 10**4), 10**6, 10**4) == ""
+    assert Room(0, 0).refusal(Size(10**6, 10**4), Size(10**6, 10**4)) == ""

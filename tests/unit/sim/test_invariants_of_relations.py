@@ -15,7 +15,15 @@ def spec(vm: str, **fields: Any) -> CommitLine:
 
 
 def placed(vm: str, node: str, *, kind: str = "assign", phase: str = "assigned", **fields: Any) -> CommitLine:
-    placement = {"phase": phase, "node": node, "target": None, "arrival": False, **fields}
+    placement = {
+        "phase": phase,
+        "node": node,
+        "target": None,
+        "arrival": False,
+        "operation": None,
+        "session": None,
+        **fields,
+    }
     return line({f"vms/{vm}/placement": placement, "journal/1": {"vm": vm, "kind": kind}})
 
 

@@ -83,8 +83,14 @@ def rg_state(state: VmState) -> RgState:
 
 
 def find_vm(group: str) -> str | None:
-    """The vm that a script means: ``vm:NAME``, or NAME alone. None: a service, which vmha has none of."""
+    """The vm that a script means: ``vm:NAME``, or NAME alone. None: a service (``find_service``)."""
     kind, colon, name = group.partition(":")
     if colon and kind == "vm":
         return name
     return None if colon and kind == "service" else group
+
+
+def find_service(group: str) -> str | None:
+    """The service that a script means: ``service:NAME``. None: a vm."""
+    kind, colon, name = group.partition(":")
+    return name if colon and kind == "service" else None

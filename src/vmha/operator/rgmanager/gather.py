@@ -18,12 +18,16 @@ _RM_CHILDREN = ("failoverdomains", "resources", "resource-defaults", "events", "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VmSource:
-    """One vm as the file has it. ``attributes`` by name, each where it is written; ``actions`` in order."""
+    """One vm as the file has it. ``attributes`` by name, each where it is written; ``actions`` in order.
+
+    ``service``: what it is in.
+    """
 
     element: Element
     name: Attribute
     attributes: dict[str, Attribute] = field(default_factory=dict)
     actions: tuple[Element, ...] = ()
+    service: Element | None = None
 
 
 def gather_vms(rm: Element, found: Findings) -> list[VmSource]:
@@ -89,9 +93,10 @@ class _Gatherer:
             if id(element) in kept:
                 continue
             if element is service and inside:
-                self._found.left(element, "services are not taken; the vms in it are, each by itself")
-                others = element.all_attributes(but=FROM_SERVICE)
-                self._found.left_all(others, "services are not taken; the vms in it are, each by itself")
+                others = element.all_attributes(but=(*FROM_SERVICE, "name"))
+                self._found.left_all(others, "is nothing that a service of vms has")
+                if (name := element.find_attribute("name")) is not None:
+                    self._found.taken(name, "the name of a service, if its vms are taken")
             else:
                 self._found.left(element, "is no vm")
                 self._found.left_all(element.all_attributes(), "is no vm")
@@ -128,7 +133,7 @@ class _Gatherer:
             text = (
                 f"was part of service {service.attributes.get('name', '')}: RGManager neither migrated nor tracked it"
             )
-            self._found.changed(element, f"{text}; it is a vm of its own now")
+            self._found.changed(element, f"{text}; both is done now")
         defaults = {} if ref is not None else self._defaults
         own = {a.name: a for a in definition.all_attributes(but=("name", "ref"))}
         inherited = {key: a for key in FROM_SERVICE if service and (a := service.find_attribute(key))}
@@ -140,6 +145,7 @@ class _Gatherer:
             name=name,
             attributes={**defaults, **own, **inherited, **extra},
             actions=tuple(child for child in children if child.tag == "action"),
+            service=service,
         )
 
     def _resolve(self, element: Element, ref: Attribute) -> tuple[Element, Attribute] | None:

@@ -5,12 +5,15 @@ when a node is added before it. RGManager's members that vmha can not have (estr
 """
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from time import ctime
 from xml.sax.saxutils import quoteattr
 
+from vmha.model.vm import Desired
 from vmha.operator.overview import overview
 from vmha.operator.rgmanager.answers import RgState, rg_state
+from vmha.operator.service_view import MemberLine, ServiceLine, service_lines
 from vmha.policy.explain import VmState
 from vmha.policy.snapshot import Snapshot
 
@@ -71,8 +74,8 @@ class Status:
         return next((member for member in self.members if member.name == name), None)
 
     def find_group(self, name: str) -> Group | None:
-        """By ``vm:NAME`` or NAME."""
-        wanted = name if name.startswith("vm:") else f"vm:{name}"
+        """By ``vm:NAME``, ``service:NAME``, or a vm's NAME alone."""
+        wanted = name if name.startswith(("vm:", "service:")) else f"vm:{name}"
         return next((group for group in self.groups if group.name == wanted), None)
 
 
@@ -112,6 +115,7 @@ def read_status(snapshot: Snapshot, *, cluster: str, wall: float, local: str) ->
                 is_frozen=bool(vm.frozen),
             )
         )
+    groups += [_of_service(line, groups) for line in service_lines(snapshot, wall=wall)]
     return Status(
         cluster=cluster,
         generation=int(snapshot.revision),
@@ -120,6 +124,41 @@ def read_status(snapshot: Snapshot, *, cluster: str, wall: float, local: str) ->
         warnings=shown.warnings,
         at=wall,
     )
+
+
+def _of_service(line: ServiceLine, vms: Sequence[Group]) -> Group:
+    """Started when all of it that is to run does; what one of it lacks shows."""
+    parts = [group for member in line.vms for group in vms if group.name == f"vm:{member.name}"]
+    to_run = [part for part, vm in zip(parts, _known(line), strict=True) if vm.desired is Desired.RUNNING] or parts
+    states = {part.state for part in to_run}
+    state = next((state for state in _WORST_FIRST if state in states), RgState.STOPPED)
+    if state is RgState.STOPPED and states & {RgState.STARTED, RgState.STARTING}:
+        state = RgState.STARTING  # they start one after another
+    last = next((part.owner_or_last for part in parts if part.last_owner), "")
+    return Group(
+        name=f"service:{line.name}",
+        state=state,
+        owner=(line.node or "") if state.has_owner else "",
+        last_owner=last.strip("()"),
+        restarts=sum(part.restarts for part in parts),
+        since=max((part.since for part in parts), default=0.0),
+        is_frozen=any(part.is_frozen for part in parts),
+    )
+
+
+def _known(line: ServiceLine) -> list[MemberLine]:
+    return [vm for vm in line.vms if vm.state is not None]
+
+
+_WORST_FIRST = (
+    RgState.FAILED,
+    RgState.RECOVERING,
+    RgState.STOPPED,
+    RgState.DISABLED,
+    RgState.STARTING,
+    RgState.STOPPING,
+    RgState.STARTED,
+)
 
 
 # --- text

@@ -21,6 +21,7 @@ from vmha.operator.rgmanager.findings import Finding, Findings, Kind
 from vmha.operator.rgmanager.gather import VmSource, gather_vms
 from vmha.operator.rgmanager.members import translate_nodes
 from vmha.operator.rgmanager.needs import translate_needs
+from vmha.operator.rgmanager.services import translate_services
 from vmha.operator.rgmanager.source import Attribute, Element, parse_conf
 from vmha.operator.rgmanager.surroundings import is_central, is_disabled, tell_cluster, tell_rm
 from vmha.operator.rgmanager.vms import translate_attributes
@@ -118,8 +119,10 @@ def translate(
     )
     vms = _Vms(ground, found, read, xml_dirs, in_place=in_place).translate(sources)
     _addresses(vms.drafts, nodes, found)
-    tell_the_rest(root, found)
     document = {"failover_domains": list(domains.taken.values()), "nodes": list(nodes.values()), "vms": vms.entries}
+    if services := translate_services(vms.drafts, vms.entries, found):
+        document["services"] = services
+    tell_the_rest(root, found)
     return Imported(
         file=file,
         cluster=root.attributes.get("name", ""),

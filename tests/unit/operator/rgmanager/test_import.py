@@ -186,13 +186,43 @@ def test_the_second_vm_of_a_name_is_left_out() -> None:
     assert "in line 2; the first one counts" in second.text
 
 
-def test_vms_inside_a_service_follow_its_policy_and_are_vms_of_their_own() -> None:
+def test_vms_inside_a_service_are_one_of_vmhas_and_follow_its_policy() -> None:
     rm = """<failoverdomains><failoverdomain name="d"><failoverdomainnode name="n1"/></failoverdomain></failoverdomains>
     <service name="s" domain="d" recovery="relocate"><ip address="10.0.0.1">
     <vm name="web" recovery="disable"/></ip></service>"""
     result = imported(conf(rm))
     assert (vm_of(result)["failover_domain"], vm_of(result)["recovery"]) == ("d", "relocate")
     assert "10.0.0.1" in [f.value for f in result.findings if f.kind is Kind.NOT_TAKEN]
+    service = {"name": "s", "members": ["web"], "failover_domain": "d", "recovery": "relocate"}
+    assert result.document["services"] == [service]
+
+
+SHOP_FILES = Files({f"/etc/libvirt/qemu/{name}.xml": xml_of(name) for name in ("db", "app", "web")})
+
+
+def test_order_of_a_services_vms_is_that_of_the_file_and_who_needs_the_service_needs_all_of_them() -> None:
+    rm = """<service name="s"><vm name="db"/><vm name="app"/></service><vm name="web" depend="service:s"/>"""
+    result = imported(conf(rm), SHOP_FILES)
+    assert result.document["services"] == [{"name": "s", "members": ["db", "app"]}]
+    (web,) = [vm for vm in result.document["vms"] if vm["name"] == "web"]
+    assert web["depends_on"] == [{"vm": "db", "mode": "hard"}, {"vm": "app", "mode": "hard"}]
+
+
+@pytest.mark.parametrize(
+    ("service", "words"),
+    [
+        ('<service name="s" exclusive="1"><vm name="db"/><vm name="app"/></service>', "it is exclusive"),
+        ('<service name="a b"><vm name="db"/><vm name="app"/></service>', "name:"),
+        ('<service><vm name="db"/><vm name="app"/></service>', "it has no name"),
+        ('<service name="s"><vm name="db" depend="vm:app"/><vm name="app"/></service>', "db -> app -> db"),
+    ],
+)
+def test_a_service_that_can_not_be_one_here_is_told_and_its_vms_are_taken(service: str, words: str) -> None:
+    result = imported(conf(service), SHOP_FILES)
+    assert "services" not in result.document
+    (told,) = [f.text for f in result.findings if "is not taken as a service" in f.text]
+    assert words in told
+    assert [vm["name"] for vm in result.document["vms"]] == ["db", "app"]
 
 
 def test_a_vm_with_resources_below_it_is_not_taken() -> None:
