@@ -356,7 +356,7 @@ class Product:
         agent = self._agent(at, view, standing, published, guest)
         snapshot = self.snapshot(view)
         seen = snapshot.vms.get(VM)
-        action = agent._decide(VM, seen, seen.placement if seen else None, snapshot)
+        action = agent._outlook.decide(VM, seen, seen.placement if seen else None, snapshot)
         return str(action), find(view, PLACEMENT)
 
     def work(
@@ -464,7 +464,7 @@ class Product:
             address="",
             migration_address="",
         )
-        for lasting in (agent._duplicate, agent._answering, agent._standing):
+        for lasting in (agent._outlook._duplicate, agent._outlook._answering, agent._outlook._standing):
             lasting._since[VM] = NOW - 1000.0  # rests are not modelled: whatever is so has been so for long
         agent.inventory._on_change = lambda vms: None
         drive(agent.inventory.refresh(), inventory_of(view, guest))

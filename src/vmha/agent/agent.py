@@ -5,7 +5,6 @@ Level, not edge: a change of a key or of a guest only marks a vm as worth a look
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
 
 import structlog
 
@@ -15,9 +14,9 @@ from vmha.agent.definitions import Definitions
 from vmha.agent.gate_lists import GateLists
 from vmha.agent.health import HealthWatch
 from vmha.agent.inventory import Inventory
-from vmha.agent.lasting import Lasting
 from vmha.agent.left_overs import LeftOvers
-from vmha.agent.migration_watch import MigrationWatch, try_of
+from vmha.agent.migration_watch import MigrationWatch
+from vmha.agent.outlook import Outlook
 from vmha.agent.pauses import Pauses
 from vmha.agent.post_copy import PostCopy
 from vmha.agent.saved_states import SavedStates
@@ -26,27 +25,20 @@ from vmha.agent.troubled import Troubled
 from vmha.agent.worker import Worker
 from vmha.fencing.gate_files import Gate
 from vmha.hypervisor.files import HostFiles
-from vmha.hypervisor.port import Ending, Hypervisor
+from vmha.hypervisor.port import Hypervisor
 from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
-from vmha.model.ids import NodeName, VmName
+from vmha.model.ids import VmName
 from vmha.model.keys import Keys, decode, split_key
 from vmha.model.records import (
     Observation,
     Phase,
-    Placement,
     SeenState,
-    Stored,
 )
-from vmha.model.vm import OnDuplicate
-from vmha.policy.hands_off import hands_off
 from vmha.policy.health import Consequence
-from vmha.policy.leaving import find_where_it_comes_in
-from vmha.policy.paused import is_ours_alone
-from vmha.policy.post_copy import PULLS_IN_VAIN_S, find_seen, is_post_copy, is_session_over, runs_at_once
-from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, needs_fresh_reading, reconcile, under_hold
+from vmha.policy.reconcile import Action, needs_fresh_reading
 from vmha.policy.snapshot import Snapshot, VmView
-from vmha.policy.tracking import DUPLICATE_GRACE_S, SURE_OF_SECOND_S, find_rightful, on_duplicate, stands_beside
+from vmha.policy.tracking import find_rightful
 from vmha.probing.port import Probes
 from vmha.store.journal import Journal
 from vmha.store.mirror import Mirror
@@ -57,9 +49,6 @@ log = structlog.get_logger(__name__)
 RETRY_S = 1.0
 SWEEP_S = 10.0
 LEAVE_LOOK_S = 0.1
-UNSURE_ARRIVAL_S = 30.0
-LEFT_STANDING_S = 5.0
-"""A libvirtd that is stuck shows in its node's status only after its calls have timed out and the sweep has come by."""
 
 
 class Agent:
@@ -167,13 +156,16 @@ class Agent:
         self._dirty: set[VmName] = set()
         self._wake = asyncio.Event()
         self._busy: dict[VmName, asyncio.Task[None]] = {}
-        self._alarmed: set[VmName] = set()
-        self._duplicate = Lasting(clock, DUPLICATE_GRACE_S, self._mark)
-        self._beside = Lasting(clock, SURE_OF_SECOND_S, self._mark)
-        self._answering = Lasting(clock, UNSURE_ARRIVAL_S, self._mark)
-        self._standing = Lasting(clock, LEFT_STANDING_S, self._mark)
-        self._incoming = Lasting(clock, LEFT_STANDING_S, self._mark)
-        self._pulling = Lasting(clock, PULLS_IN_VAIN_S, self._mark)
+        self._outlook = Outlook(
+            keeper=keeper,
+            inventory=self.inventory,
+            hypervisor=hypervisor,
+            health=self._health,
+            pauses=self._pauses,
+            worker=self._worker,
+            clock=clock,
+            mark=self._mark,
+        )
         mirror.subscribe(self._keys_changed)
 
     @property
@@ -302,7 +294,7 @@ class Agent:
         if self.inventory.reading is not None:
             confirmed = self._keeper.confirmed
             self._health.follow(vm, self.inventory.reading.local(vm), confirmed.id if confirmed else None)
-        action = self._decide(vm, view, view.placement if view else None, snapshot)
+        action = self._outlook.decide(vm, view, view.placement if view else None, snapshot)
         if action in (Action.NOTHING, Action.WAIT):
             return
         task = tasks.create_task(self._carry_out(vm, action), name=f"{action}-{vm}")
@@ -312,101 +304,6 @@ class Agent:
     def _done(self, vm: VmName) -> None:
         self._busy.pop(vm, None)
         self._mark({vm})
-
-    def _decide(
-        self, vm: VmName, view: VmView | None, placement: Stored[Placement] | None, snapshot: Snapshot
-    ) -> Action:
-        session, reading = self._keeper.confirmed, self.inventory.reading
-        if session is None or reading is None or self.inventory.trouble or not self.inventory.is_published(session):
-            return Action.NOTHING
-        spec = view.spec.value if view and view.spec else None
-        target = placement.value.target if placement else None
-        at_once = runs_at_once(placement.value if placement else None, spec)
-        local = reading.local(vm)
-        is_ours = is_ours_alone(view, placement.value if placement else None, self._keeper.node, session.id, snapshot)
-        reaction = self._pauses.look(vm, local, spec, is_held=is_ours)
-        attempt = replace(self._attempt(vm, view, placement, local), pause=reaction.deed)
-        action = reconcile(
-            placement.value if placement else None,
-            reading.local(vm),
-            me=self._keeper.node,
-            session=session.id,
-            managed=spec is not None or snapshot.is_unreadable("vms", vm, "spec"),
-            attempt=attempt,
-            at_target=find_seen(target, view, snapshot),
-            target_answers=not at_once or self._target_answers(vm, placement, snapshot),
-            target_lacks_it=attempt.left_by_migration and self._target_lacks_it(vm, placement, snapshot),
-            seen_elsewhere=_is_seen_elsewhere(self._keeper.node, view, placement, snapshot),
-            comes_in=find_where_it_comes_in(view, self._keeper.node, snapshot) if view else None,
-            target_is_over=is_session_over(target, snapshot),
-            runs_at_once=at_once,
-            post_copy=is_post_copy(placement.value if placement else None, spec),
-            duplicate=self._on_duplicate(vm, view, snapshot),
-            stands_beside=self._beside.has_lasted(
-                vm, view is not None and stands_beside(view, self._keeper.node, snapshot)
-            ),
-        )
-        if snapshot.unsettled and action not in SAYS_WHAT_IS:
-            return Action.NOTHING  # the placement may be of the past (policy/restored.py)
-        if view is not None and hands_off(view, snapshot):
-            return under_hold(action, placement.value if placement else None, reading.local(vm))
-        return action
-
-    def _attempt(
-        self, vm: VmName, view: VmView | None, placement: Stored[Placement] | None, local: Local | None
-    ) -> Attempt:
-        tried = self._worker.migrations_tried.get(vm)
-        held_here = placement is not None and placement.value.node == self._keeper.node
-        held_here = held_here and placement is not None and placement.value.phase is Phase.HELD
-        return Attempt(
-            migration_tried=tried is not None and placement is not None and tried[0] == try_of(placement.value),
-            left_by_migration=self._hypervisor.find_ending(vm) is Ending.MIGRATED
-            or (placement is not None and self._worker.left_unseen.get(vm) == placement.modified),
-            migration_is_ours=placement is not None
-            and (
-                self._worker.migrated.get(vm) == try_of(placement.value)
-                or _has_shown_what_came_in(view, placement.value)
-            ),
-            is_unwell=local is not None and self._is_unwell(vm, local),
-            measured=placement is not None and self._worker.measured.get(vm) == placement.value.epoch,
-            left_standing=self._standing.has_lasted(vm, local is not None and local.stands_outgoing),
-            left_incoming=self._incoming.has_lasted(
-                vm, local is not None and local.state is SeenState.INCOMING and not self._is_expected(placement)
-            ),
-            is_given_up=placement is not None and self._worker.post_copy.given_up.get(vm) == try_of(placement.value),
-            pulls_in_vain=self._pulling.has_lasted(vm, local is not None and local.is_pulling and held_here),
-        )
-
-    def _is_expected(self, placement: Stored[Placement] | None) -> bool:
-        """By migration, here."""
-        return placement is not None and self._keeper.node in (placement.value.target, placement.value.node)
-
-    def _is_unwell(self, vm: VmName, local: Local) -> bool:
-        judged = self._health.judged(vm, local.epoch)
-        return judged is not None and judged.consequence is not Consequence.NONE
-
-    def _target_answers(self, vm: VmName, placement: Stored[Placement] | None, snapshot: Snapshot) -> bool:
-        """Whether what the target of a migration does not show is known not to be there: it has been saying so with a
-        working hypervisor for ``UNSURE_ARRIVAL_S``, or its session is over.
-        """
-        target = placement.value.target if placement and placement.value.phase is Phase.MIGRATING else None
-        view = snapshot.nodes.get(target) if target else None
-        if view is None or view.beat is None:
-            self._answering.ends(vm)
-            return True
-        status = view.current_status
-        if view.session is None or status is None or not status.eligible:
-            self._answering.ends(vm)
-            return False
-        return self._answering.has_lasted(vm)
-
-    def _target_lacks_it(self, vm: VmName, placement: Stored[Placement] | None, snapshot: Snapshot) -> bool | None:
-        """See ``reconcile``."""
-        target = placement.value.target if placement else None
-        view = snapshot.nodes.get(target) if target else None
-        if view is None or view.beat is None:
-            return False
-        return True if self._target_answers(vm, placement, snapshot) else None
 
     async def _carry_out(self, vm: VmName, action: Action) -> None:
         snapshot = self._mirror.snapshot()
@@ -418,7 +315,7 @@ class Agent:
                 await self.inventory.refresh()
                 if not await self._is_confirmed(vm, view, snapshot):
                     return
-            if self._decide(vm, view, read, snapshot) is not action:
+            if self._outlook.decide(vm, view, read, snapshot) is not action:
                 return  # the record that this task reads may be a later one: it may name another node by now
             if action is Action.CLEAR and self._is_second(vm):
                 await self._tell(
@@ -427,7 +324,7 @@ class Agent:
             log.info("doing", action=str(action), vm=vm)
             await self._worker.do(action, read, vm, view.spec.value if view and view.spec else None)
             if action is Action.ALARM_DUPLICATE:
-                self._alarmed.add(vm)
+                self._outlook.alarmed.add(vm)
             self.inventory.look_again()
             await self._settle(vm)
         except Refused as error:
@@ -436,16 +333,6 @@ class Agent:
         except VmhaError as error:
             log.warning("not done", action=str(action), vm=vm, why=str(error))
             await asyncio.sleep(RETRY_S)
-
-    def _on_duplicate(self, vm: VmName, view: VmView | None, snapshot: Snapshot) -> OnDuplicate | None:
-        """What to do with a second copy here, once it has been one for longer than a migration's switch."""
-        if view is None or view.spec is None or find_rightful(view, self._keeper.node, snapshot) is None:
-            self._duplicate.ends(vm)
-            self._alarmed.discard(vm)
-            return None
-        if vm in self._alarmed:
-            return None  # said once, and to be left
-        return on_duplicate(view.spec.value) if self._duplicate.has_lasted(vm) else None
 
     async def _is_confirmed(self, vm: VmName, view: VmView | None, snapshot: Snapshot) -> bool:
         """Before a copy here is touched: the store itself says that the holder's still runs. It is on record then."""
@@ -497,18 +384,3 @@ class Agent:
         """The store answers again, and the guests here went on meanwhile."""
         self.account.note_outage(silent_s)
         self._wake.set()
-
-
-def _is_seen_elsewhere(
-    me: NodeName, view: VmView | None, placement: Stored[Placement] | None, snapshot: Snapshot
-) -> bool:
-    if view is None or placement is None or placement.value.phase is not Phase.MIGRATING:
-        return False
-    ours = (me, placement.value.target)
-    return any(o.state is SeenState.RUNNING and o.node not in ours for o in snapshot.observations(view))
-
-
-def _has_shown_what_came_in(view: VmView | None, placement: Placement) -> bool:
-    """The target has, in whatever session, shown the guest under the epoch that only this migration gives it."""
-    seen = view.seen.get(placement.target) if view and placement.target else None
-    return seen is not None and seen.epoch == placement.epoch + 1
