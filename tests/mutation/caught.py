@@ -69,6 +69,11 @@ SHOWN = {
         history=f"{_MIGRATION}:test_guest_that_ran_on_at_its_source_and_crashed_there"
         "_does_not_go_on_from_what_stands_at_the_target",
     ),
+    "leaving-taken-for-lost": Shown(
+        law=_TWO,
+        history="tests.sim.test_leaving"
+        ":test_guest_that_arrives_outside_after_its_node_was_cut_off_runs_there_and_nowhere_else",
+    ),
     "promise-without-counting-anew": Shown(
         law=_EVICTED,
         history=f"{_FAILSAFE}:test_ten_minutes_without_etcd_end_no_guest_and_move_none_and_then_all_goes_on",

@@ -130,12 +130,12 @@ def _releases_without_looking() -> tuple[Change, ...]:
 
     original = reconcile._held
 
-    def held(placement: Any, local: Any, attempt: Any) -> Any:
+    def held(placement: Any, local: Any, attempt: Any, comes_in: Any) -> Any:
         from vmha.model.records import SeenState
 
         if local is not None and local.state is SeenState.PAUSED:
             return reconcile.Action.RELEASE
-        return original(placement, local, attempt)
+        return original(placement, local, attempt, comes_in)
 
     return ((reconcile, "_held", held),)
 

@@ -19,7 +19,7 @@ from vmha.agent.worker import Worker
 from vmha.fencing.port import State
 from vmha.leader.fencing import PowerCuts
 from vmha.model.records import ArmedLevel, Phase, SeenState
-from vmha.policy import membership, plan, reconcile, transitions
+from vmha.policy import decide, membership, plan, reconcile, transitions
 from vmha.policy.failsafe import refuse_promise
 from vmha.policy.snapshot import Snapshot
 from vmha.store.mirror import Mirror
@@ -51,6 +51,10 @@ def _hands_over_at_once() -> tuple[Change, ...]:
         await asyncio.sleep(SENT_BY_THEN_S)
 
     return ((post_copy, "send", send),)
+
+
+def _leaving_is_lost() -> tuple[Change, ...]:
+    return ((decide, "decide_left", lambda _vm, _held, _snapshot, _moment: None),)
 
 
 def _arrives_running() -> tuple[Change, ...]:
@@ -297,6 +301,11 @@ OF_DECISIONS = (
         "gone-taken-for-migrated",
         "a guest that is gone at the source is handed over only if it is known to have left by migration",
         _gone_is_migrated,
+    ),
+    _mutant(
+        "leaving-taken-for-lost",
+        "a vm that a hand was migrating away, nobody knows where to, is not recovered when its node is lost",
+        _leaving_is_lost,
     ),
     _mutant("arrival-resumed-before-the-claim", "what arrived goes on only after its claim", _goes_on_unclaimed),
     _mutant(

@@ -144,6 +144,11 @@ def test_waiting_in_vain_times_out_and_what_was_asked_for_stands(vmha: Vmha, web
         ("node", "undrain", "nod1"),
         ("node", "confirm-off", "nod1", "--yes"),
         ("domain", "remove", "hoem"),
+        ("service", "show", "shp"),
+        ("service", "start", "shp"),
+        ("service", "migrate", "shp", "--to", "node1"),
+        ("service", "remove", "shp"),
+        ("service", "add", "other", "--vm", "wbe"),
     ],
 )
 def test_an_unknown_name_suggests_the_near_ones_and_does_nothing(
@@ -152,6 +157,7 @@ def test_an_unknown_name_suggests_the_near_ones_and_does_nothing(
     join(vmha, tmp_path, "node1", "node2")
     vmha("vm", "add", "web", "--xml", web, "--start", "--no-wait")
     vmha("domain", "add", "home", "--member", "node1:1", "--ordered")
+    vmha("service", "add", "shop", "--vm", "web")
     before = vmha("status", "--json").json
     said = vmha(*args)
     assert said.code == ExitCode.UNKNOWN_NAME
@@ -192,6 +198,27 @@ def test_failover_domains_from_add_to_remove(vmha: Vmha, web: Path, tmp_path: Pa
     assert "h1:1 h2:2" in vmha("domain", "list").out
     assert vmha("domain", "remove", "web").code == ExitCode.BAD_INPUT
     assert vmha("domain", "remove", "home").code == 0
+
+
+def test_a_service_from_add_to_remove(vmha: Vmha, web: Path) -> None:
+    vmha("vm", "add", "web", "--xml", web)
+    assert vmha("service", "list").out.startswith("No service yet")
+    assert vmha("service", "add", "shop", "--vm", "web", "--recovery", "disable").code == ExitCode.BAD_INPUT
+    assert vmha("service", "add", "shop", "--vm", "web", "--recovery", "relocate").out == "service shop: web\n"
+    (listed,) = vmha("service", "list", "--json").json
+    assert (listed["name"], listed["state"], listed["recovery"]) == ("shop", "stopped", "relocate")
+    assert "shop" in vmha("service", "list").out
+    assert vmha("service", "start", "shop", "--no-wait").out == "service shop is to be running: web\n"
+    assert vmha("vm", "show", "web", "--json").json["desired"] == "running"
+    assert vmha("service", "stop", "shop").out == "service shop is stopped\n"
+    assert vmha("service", "disable", "shop").out == "service shop is disabled\n"
+    assert "vmha service enable shop" in vmha("service", "start", "shop").err
+    assert vmha("service", "enable", "shop", "--no-wait").code == 0
+    assert vmha("service", "show", "shop", "--json").json["vms"][0]["desired"] == "running"
+    assert "1. web is" in vmha("service", "show", "shop").out
+    assert vmha("service", "migrate", "shop").code == ExitCode.REFUSED
+    assert vmha("service", "remove", "shop").code == 0
+    assert vmha("service", "list", "--json").json == []
 
 
 def test_drain_without_vms_is_done_at_once(vmha: Vmha, tmp_path: Path) -> None:

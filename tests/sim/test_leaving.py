@@ -37,8 +37,7 @@ def told(cluster: Cluster, kind: str) -> list[str]:
     return [line.text for line in read_journal(cluster.world.record.catch_up().lines) if line.kind == kind]
 
 
-@pytest.mark.parametrize("silence", ["cut from the store", "agent stopped"])
-def test_guest_that_arrives_outside_after_its_node_fell_silent_runs_there_and_nowhere_else(silence: str) -> None:
+def runs_outside_and_nowhere_else(silence: str) -> None:
     async def scene(cluster: Cluster) -> None:
         await begin_leaving(cluster, OUTSIDE)
         SILENCES[silence](cluster)
@@ -50,6 +49,14 @@ def test_guest_that_arrives_outside_after_its_node_fell_silent_runs_there_and_no
         assert cluster.violations() == []
 
     in_cluster(scene)
+
+
+def test_guest_that_arrives_outside_after_its_node_was_cut_off_runs_there_and_nowhere_else() -> None:
+    runs_outside_and_nowhere_else("cut from the store")
+
+
+def test_guest_that_arrives_outside_after_its_agent_was_stopped_runs_there_and_nowhere_else() -> None:
+    runs_outside_and_nowhere_else("agent stopped")
 
 
 def test_guest_whose_migration_out_broke_with_its_node_starts_when_an_operator_confirms_it_gone() -> None:

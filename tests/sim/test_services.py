@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.sim.test_rgmanager_commands import Shell
+from tests.sim.test_scenarios import ends_on, moves
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.hypervisor.fabric_state import Deed
@@ -206,3 +207,16 @@ def test_rgmanagers_commands_are_about_the_whole_service(capsys: pytest.CaptureF
         assert "did you mean shop" in shell.err
 
     in_shop(scene)
+
+
+def test_service_of_the_example_is_on_one_node_after_each_thing_that_happens() -> None:
+    assert {ends_on("service", vm) for vm in VMS} == {"n2"}
+    for vm in VMS:
+        assert moves("service", vm) == [
+            ("start", "n1"),
+            ("migrate", "n2"),
+            ("handed over", "n2"),
+            ("migrate", "n1"),
+            ("handed over", "n1"),
+            ("start", "n2"),
+        ]

@@ -113,9 +113,9 @@ class PostCopy:
         if read is None or try_of(read.value) != try_of(placement):
             return
         snapshot = self.read_snapshot()
+        if why := why_no_switch(read.value, snapshot.vms.get(vm), snapshot):
+            raise Lost(f"it does not switch: {why}")
         if not read.value.switched:
-            if why := why_no_switch(read.value, snapshot.vms.get(vm), snapshot):
-                raise Lost(f"it does not switch: {why}")
             target = placement.target
             beat = snapshot.nodes[target].beat if target else None
             assert target

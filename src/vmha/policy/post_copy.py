@@ -66,7 +66,7 @@ def is_due(progress: MigrationProgress, how: Migration) -> bool:
 
 
 def why_no_switch(placement: Placement, vm: VmView | None, snapshot: Snapshot) -> str:
-    """'' when it may be put on record now."""
+    """'' when it may be put on record now, and then be made."""
     if placement.phase is not Phase.MIGRATING:
         return f"it is {placement.phase} by now"
     if snapshot.unsettled:

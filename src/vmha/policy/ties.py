@@ -75,6 +75,9 @@ def tie(snapshot: Snapshot) -> Ties:
     needs = {
         name: vm.spec.value.depends_on for name, vm in snapshot.vms.items() if vm.spec and vm.spec.value.depends_on
     }
+    if not needs and not snapshot.services:
+        return Ties()
+    needs = _without_circles(needs)
     services = tuple(service for _, service in sorted(snapshot.services.items()))
     member_of: dict[VmName, Service] = {}
     for service in services:
@@ -83,18 +86,26 @@ def tie(snapshot: Snapshot) -> Ties:
             if name in member_of or (view := snapshot.vms.get(name)) is None or view.spec is None:
                 continue
             member_of[name] = service
-            if before is not None and before not in (need.vm for need in needs.get(name, ())):
-                needs[name] = (*needs.get(name, ()), Dependency(vm=before, mode=Need.SOFT))
+            if before is not None:
+                _start_after(name, before, needs)
             before = name
-    if not needs and not member_of:
-        return Ties()
-    needs = _without_circles(needs)
     needed_by: dict[VmName, list[VmName]] = {}
     for name in sorted(needs):
         for need in needs[name]:
             if need.mode is Need.HARD:
                 needed_by.setdefault(VmName(need.vm), []).append(name)
     return Ties(needs=needs, needed_by=needed_by, services=services, member_of=member_of)
+
+
+def _start_after(name: VmName, before: VmName, needs: dict[VmName, tuple[Dependency, ...]]) -> None:
+    """The order of a service. What a vm needs by its own word comes first: an order against it is passed over."""
+    if name not in _all_needed(before, needs) and before not in (need.vm for need in needs.get(name, ())):
+        needs[name] = (*needs.get(name, ()), Dependency(vm=before, mode=Need.SOFT))
+
+
+def _all_needed(begin: VmName, needs: Mapping[VmName, tuple[Dependency, ...]]) -> list[VmName]:
+    """And itself, and what these need in turn."""
+    return list(_after_its_needs(begin, needs, {}))
 
 
 def _without_circles(needs: Mapping[VmName, tuple[Dependency, ...]]) -> dict[VmName, tuple[Dependency, ...]]:

@@ -72,6 +72,8 @@ class _Stage:
         self.begin_s = self.world.clock.now()
         for vm in self.scenario.vms:
             await self._add(vm)
+        for service in self.scenario.services:
+            await self.hands.add_service(service)
         for step in self.scenario.steps:
             await self._happen(step)
         at_rest = await self._settle()

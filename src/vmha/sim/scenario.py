@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from vmha.model.document import Document
 from vmha.model.health import Probe
 from vmha.model.relations import Needs, Rank
+from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import AfterShutdown, Desired, FailoverDomain, Migration, Name, Recovery
 
@@ -210,6 +211,7 @@ class Scenario(Document):
     nodes: Annotated[tuple[SimNode, ...], Field(min_length=1, max_length=100)]
     failover_domains: tuple[FailoverDomain, ...] = ()
     vms: tuple[SimVm, ...] = ()
+    services: tuple[Service, ...] = ()
     settling: Settling = Settling()
     steps: tuple[Step, ...] = ()
 
@@ -220,12 +222,18 @@ class Scenario(Document):
         yield from _twice("nodes", nodes)
         yield from _twice("failover_domains", domains)
         yield from _twice("vms", [vm.name for vm in self.vms])
+        yield from _twice("services", [service.name for service in self.services])
         for at, domain in enumerate(self.failover_domains):
             for number, member in enumerate(domain.members):
                 yield from _unknown(("failover_domains", at, "members", number, "node"), "node", member.node, nodes)
         for at, vm in enumerate(self.vms):
             yield from _misfits_of_vm(("vms", at), vm, nodes, domains)
         vms = [vm.name for vm in self.vms]
+        for at, service in enumerate(self.services):
+            for number, name in enumerate(service.members):
+                yield from _unknown(("services", at, "members", number), "vm", name, vms)
+            if (name := service.failover_domain or "") and name not in domains:
+                yield from _unknown(("services", at, "failover_domain"), "failover domain", name, domains)
         latest = 0.0
         for at, step in enumerate(self.steps):
             place: tuple[str | int, ...] = ("steps", at)

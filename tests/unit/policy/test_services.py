@@ -41,6 +41,12 @@ def test_one_that_is_stopped_by_its_operator_holds_up_nobody() -> None:
     assert assigned_to(service().vm("db", desired=Desired.STOPPED).vm("app"), "app") == "n1"
 
 
+def test_what_a_vm_needs_by_its_own_word_counts_where_the_order_contradicts_it() -> None:
+    book = service(members=("app", "db")).vm("db").vm("app", depends_on=("db",))
+    assert assigned_to(book, "app") is None
+    assert assigned_to(book, "db") == "n1"
+
+
 def test_node_without_room_for_all_gets_none_of_them() -> None:
     book = cluster("n2").node("n1", memory_mib=6000).service("shop", "db", "app")
     assert moves(book.vm("db", memory_mib=4096).vm("app", memory_mib=4096), "db") == [(Change.ASSIGN, "n2")]
