@@ -16,6 +16,7 @@ _MODULES = {
     "node": "vmha.cli.node",
     "domain": "vmha.cli.domain",
     "service": "vmha.cli.service",
+    "failback": "vmha.cli.failback",
     "apply": "vmha.cli.apply",
     "plan": "vmha.cli.plan",
     "export": "vmha.cli.export",

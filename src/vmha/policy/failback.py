@@ -5,8 +5,13 @@ when its session began, by that node's clock: one that is wrong lets a vm go hom
 """
 
 from vmha.model.ids import NodeName
+from vmha.model.records import Phase
 from vmha.model.standing import DAYS, WINDOW, Failback
-from vmha.policy.placement import Field, left_of
+from vmha.model.vm import Desired
+from vmha.policy.failover_domain import rank
+from vmha.policy.placement import Field, choose, left_of
+from vmha.policy.services import is_led
+from vmha.policy.snapshot import VmView
 
 DAY_S = 86400
 EPOCH_WEEKDAY = 3
@@ -24,6 +29,27 @@ def wait_for(failback: Failback, home: NodeName, ground: Field) -> tuple[str, fl
     if failback.windows and (left_s := min(opens_in(window, ground.wall) for window in failback.windows)) > 0:
         return f"{home} is more preferred; it goes home at {' or '.join(failback.windows)} UTC", left_s
     return "", None
+
+
+def find_home(vm: VmView, ground: Field) -> NodeName | None:
+    """A more preferred node that can take a running vm now, whatever ``nofailback``, delay and windows say."""
+    placement = vm.placement.value if vm.placement else None
+    if vm.spec is None or placement is None or placement.phase is not Phase.HELD or placement.node is None:
+        return None
+    if vm.spec.value.desired is not Desired.RUNNING or is_led(vm.name, ground):
+        return None  # of a service one leads, and the others follow it
+    owner = placement.node
+    domain = ground.domain_of(vm.spec.value)
+    if domain is None:
+        return None  # without a failover domain no node is preferred over another
+    plain = domain.model_copy(update={"nofailback": False})
+    ranking = rank(plain, online=ground.eligible | {owner}, owner=owner)
+    mine = ranking.find(owner)[0]
+    better = {name for name in ground.eligible if ranking.find(name)[0] > mine}
+    if not better:
+        return None
+    avoid = {name: "is not more preferred" for name in ground.verdicts if name not in better}
+    return choose(vm.spec.value, ground, avoid=avoid, moving=True).node
 
 
 def opens_in(window: str, wall: float) -> float:
