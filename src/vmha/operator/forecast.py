@@ -8,21 +8,11 @@ from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName, VmName
 from vmha.model.vm import Desired
 from vmha.operator.errors import unknown_name
-from vmha.policy.forecast import (
-    Forecast,
-    Move,
-    NodeDrained,
-    NodeLost,
-    NodeUndrained,
-    Supposition,
-    VmWanted,
-    foresee,
-    losses,
-    suppose,
-)
+from vmha.policy.forecast import Forecast, Move, foresee, losses
 from vmha.policy.membership import moment_of_one_reading
 from vmha.policy.snapshot import Snapshot
 from vmha.policy.steps import Change, Waiting
+from vmha.policy.supposing import NodeDrained, NodeLost, NodeUndrained, Supposition, VmWanted, suppose
 
 ACCEPTED = (
     "'node NAME lost', 'node NAME drained', 'node NAME undrained', 'vm NAME running', 'vm NAME stopped', "

@@ -6,19 +6,9 @@ from tests.support.clusters import Book, cluster
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, RunEnd
 from vmha.model.vm import Desired
-from vmha.policy.forecast import (
-    Forecast,
-    Move,
-    NodeDrained,
-    NodeLost,
-    NodeUndrained,
-    Supposition,
-    VmWanted,
-    foresee,
-    losses,
-    suppose,
-)
+from vmha.policy.forecast import Forecast, Move, foresee, losses
 from vmha.policy.steps import Change
+from vmha.policy.supposing import NodeDrained, NodeLost, NodeUndrained, Supposition, VmWanted, suppose
 
 N1, N2, N3 = NodeName("n1"), NodeName("n2"), NodeName("n3")
 WEB, DB = VmName("web"), VmName("db")
