@@ -12,13 +12,14 @@ import structlog
 
 from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
-from vmha.model.ids import NodeName, Revision, Term
+from vmha.model.ids import NodeName, Revision, Term, VmName
 from vmha.model.keys import Keys, encode
 from vmha.model.records import FenceAttempt, FenceRecord, FenceStage, Outcome, Progress
 from vmha.model.settings import Proof
 from vmha.policy.snapshot import Snapshot
 from vmha.policy.steps import (
     AnswerRequest,
+    Change,
     EvictSession,
     FenceNode,
     ForgetProof,
@@ -38,6 +39,9 @@ from vmha.store.port import Compare, Created, Delete, Exists, LeaseGone, Modifie
 log = structlog.get_logger(__name__)
 
 AT_ONCE = 16
+
+_BEGINS = (Change.ASSIGN, Change.RECOVER, Change.STOP, Change.MIGRATE, Change.DEED)
+"""What an operator's hold keeps from being done (policy/hands_off.py)."""
 
 
 class Deposed(Refused):
@@ -146,6 +150,15 @@ class Executor:
         """Nobody has found meanwhile that the store was restored to an earlier state."""
         return Modified(self._keys.history, snapshot.history.modified if snapshot.history else Revision(0))
 
+    def _holds(self, vm: VmName, snapshot: Snapshot) -> list[Compare]:
+        """What was read of holds is still so: nothing begins once one is on record."""
+        view, pause = snapshot.vms.get(vm), snapshot.pause
+        freeze = view.freeze if view else None
+        return [
+            Modified(self._keys.freeze(vm), freeze.modified if freeze else Revision(0)),
+            Modified(self._keys.pause, pause.modified if pause else Revision(0)),
+        ]
+
     def _silent(self, step: FenceNode) -> list[Compare]:
         beat = self._keys.beat(step.node)
         return [self._office, Created(beat, step.beat_created), Modified(beat, step.beat_modified)]
@@ -195,6 +208,8 @@ class Executor:
         if step.fenced:
             compares.append(Exists(self._keys.fencing(step.fenced)))
         compares += [Modified(self._keys.placement(name), revision) for name, revision in step.ready]
+        if step.change in _BEGINS:
+            compares += self._holds(step.vm, snapshot)
         ops: list[Op] = [Put(key, encode(step.placement)) if step.placement else Delete(key)]
         if step.settle:
             more_compares, more_ops = self._settle(step.settle, snapshot)

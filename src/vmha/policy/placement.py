@@ -273,7 +273,7 @@ def left_of(rest_s: float, since: float, wall: float) -> float:
     ``CLOCKS_DIFFER_S`` says nothing about how long ago it was. A placement's dates are set right first
     (``transitions.by_our_clock``).
     """
-    left = since + rest_s - wall
+    left = min(rest_s, since + rest_s - wall)  # whatever the clocks say, no longer than it is
     return 0.0 if left <= 0 or since - wall > CLOCKS_DIFFER_S else left
 
 
