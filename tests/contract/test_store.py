@@ -74,6 +74,19 @@ async def test_listing_holds_the_prefix_and_nothing_beside_it(world: StoreWorld)
     assert listing.revision >= last.revision
 
 
+async def test_listing_leaves_out_what_it_is_told_to_and_nothing_beside_it(world: StoreWorld) -> None:
+    inside = [world.prefix + "vm/" + name for name in ("a", "j", "j.", "j0", "k/j/1", "z")]
+    left_out = [world.prefix + "vm/j/" + name for name in ("", "1", "2/3", "\u0444")]
+    beside = [world.prefix + "vm", world.prefix + "vm0"]
+    for key in inside + left_out + beside:
+        await put(world.store, key)
+    listing = await world.store.list(world.prefix + "vm/", without=world.prefix + "vm/j/")
+    assert [kv.key for kv in listing.items] == sorted(inside)
+    assert [kv.key for kv in (await world.store.list(world.prefix + "vm/", without=world.prefix + "vm/y/")).items] == (
+        sorted(inside + left_out)
+    )
+
+
 async def test_listing_of_nothing_still_says_its_revision(world: StoreWorld) -> None:
     last = await put(world.store, world.prefix + "beside")
     listing = await world.store.list(world.prefix + "empty/")
@@ -100,6 +113,9 @@ async def test_listing_of_1200_keys_is_one_revision_while_others_write(world: St
             assert [kv.key for kv in listing.items] == keys
             assert listing.items[0].value == listing.items[-1].value
             assert max(kv.mod_revision for kv in listing.items) <= listing.revision
+            listing = await world.store.list(world.prefix + "many/", without=world.prefix + "many/06")
+            assert [kv.key for kv in listing.items] == keys[:600] + keys[700:]
+            assert listing.items[0].value == listing.items[-1].value
         done.set()
 
 

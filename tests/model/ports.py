@@ -111,7 +111,7 @@ class AskedStore(Store):
     async def get(self, key: str, *, timeout_s: float = 5.0) -> Any:
         return await Ask("get", (key,))
 
-    async def list(self, prefix: str, *, timeout_s: float = 10.0) -> Any:
+    async def list(self, prefix: str, *, without: str = "", timeout_s: float = 10.0) -> Any:
         return await Ask("list", (prefix,))
 
     async def txn(

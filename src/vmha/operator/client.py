@@ -1,11 +1,10 @@
 """One operator's view of a cluster: one reading, guarded writes, and changes as they come.
 
-A reading lists the parts of the key tree that hold state and leaves the journal alone, which may have ten thousand
-entries. Claims are listed before nodes: were it the other way round, a migration that ends in between could look like
-a vm that runs twice. A write compares the revisions of what it was decided upon; a lost compare reads and decides anew.
+A reading is one listing at one revision, of everything but the journal, which may have ten thousand entries: a
+migration that ends meanwhile never looks like a vm that runs twice. A write compares the revisions of what it was
+decided upon; a lost compare reads and decides anew.
 """
 
-import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
@@ -19,25 +18,11 @@ from vmha.model.keys import Keys, decode
 from vmha.model.records import JournalEntry
 from vmha.policy.assemble import Assembler
 from vmha.policy.snapshot import Snapshot
-from vmha.store.port import Ambiguous, Batch, Compacted, Compare, KeyValue, Listing, Modified, Op, Put, Store
+from vmha.store.port import Ambiguous, Batch, Compacted, Compare, KeyValue, Modified, Op, Put, Store
 
 READ_TIMEOUT_S = 3.0
 """A reading that takes longer is given up: an operator is to know within 5 s that the cluster does not answer."""
 
-_CLAIMS = (
-    "config",
-    "domains/",
-    "fencing/",
-    "history",
-    "outcomes/",
-    "pause",
-    "removed/",
-    "requests/",
-    "services/",
-    "uuids/",
-    "vms/",
-)
-_NODES = ("leader", "nodes/")
 _ATTEMPTS = 5
 
 T = TypeVar("T")
@@ -55,11 +40,8 @@ class Reading:
         return Modified(key, self.modified.get(key, Revision(0)))
 
     def unchanged_by(self, op: Op) -> Modified:
-        """Holds as long as nobody else has written what ``op`` writes since the oldest part of this reading.
-
-        The parts are listed at different revisions. What another part would have said about a newer one is not known.
-        """
-        return Modified(op.key, min(self.modified.get(op.key, Revision(0)), self.snapshot.revision))
+        """As ``unchanged``, of what ``op`` writes."""
+        return self.unchanged(op.key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +77,8 @@ class OperatorClient:
         self.clock = clock
         self.author = author
         self._new_id = new_id or (lambda: secrets.token_hex(4))
+        self._assembler = Assembler(keys)
+        self._held: dict[str, KeyValue] = {}  # what the assembler has been given
 
     def new_request_id(self) -> RequestId:
         """Sorts by time, to the millisecond."""
@@ -119,7 +103,8 @@ class OperatorClient:
         Raises:
             Unavailable: as ``read``.
         """
-        reading, assembler = await self._load(READ_TIMEOUT_S)
+        reading, read = await self._load(READ_TIMEOUT_S)
+        assembler = self._part_with(read)
         then = Revision(reading.snapshot.revision + 1)
         for op in ops:
             if isinstance(op, Put):
@@ -170,7 +155,8 @@ class OperatorClient:
             Unavailable: the store does not answer (any more).
         """
         while True:
-            reading, assembler = await self._load(READ_TIMEOUT_S)
+            reading, read = await self._load(READ_TIMEOUT_S)
+            assembler = self._part_with(read)
             yield reading.snapshot
             watch = self.store.watch(self.keys.prefix, start_revision=Revision(reading.snapshot.revision + 1))
             try:
@@ -204,32 +190,23 @@ class OperatorClient:
                         yield entry
 
     async def _load(self, timeout_s: float) -> tuple[Reading, Assembler]:
-        assembler = Assembler(self.keys)
-        modified: dict[str, Revision] = {}
-        revisions: list[Revision] = []
-        end_at = self.clock.now() + timeout_s
-        for parts in (_CLAIMS, _NODES):
-            left_s = max(0.1, end_at - self.clock.now())
-            for listing in await self._list_all(parts, left_s):
-                revisions.append(listing.revision)
-                for kv in listing.items:
-                    modified[kv.key] = kv.mod_revision
-                    _put(assembler, kv)
-        return Reading(snapshot=assembler.snapshot(min(revisions)), modified=modified), assembler
+        """What has not changed since the last reading is not read again."""
+        listing = await self.store.list(self.keys.prefix, without=self.keys.journal(""), timeout_s=timeout_s)
+        assembler, before = self._assembler, self._held
+        self._held = {kv.key: kv for kv in listing.items}
+        for key in before.keys() - self._held.keys():
+            assembler.delete(key)
+        for key, kv in self._held.items():
+            known = before.get(key)
+            if known is not kv and known != kv:
+                _put(assembler, kv)
+        modified = {kv.key: kv.mod_revision for kv in listing.items}
+        return Reading(snapshot=assembler.snapshot(listing.revision), modified=modified), assembler
 
-    async def _list_all(self, parts: Sequence[str], timeout_s: float) -> list[Listing]:
-        """All at once; the first failure is everybody's."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks = [
-                    group.create_task(
-                        self.store.list(f"{self.keys.prefix}{part}", timeout_s=timeout_s), name=f"list {part}"
-                    )
-                    for part in parts
-                ]
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from None  # one is enough: they all asked the same store
-        return [task.result() for task in tasks]
+    def _part_with(self, assembler: Assembler) -> Assembler:
+        """Whoever asked for it goes on with it by himself; the next reading begins with an empty one."""
+        self._assembler, self._held = Assembler(self.keys), {}
+        return assembler
 
     def _take(self, assembler: Assembler, batch: Batch) -> bool:
         """Whether an operator could notice it: a beat that only counts on, and the journal, are not."""

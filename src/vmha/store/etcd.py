@@ -80,31 +80,33 @@ class EtcdStore:
         answer = await self._call(lambda member: member.kv.Range, request, Sending.READ, timeout_s)
         return key_value(answer.kvs[0]) if answer.kvs else None
 
-    async def list(self, prefix: str, *, timeout_s: float = 10.0) -> Listing:
-        """Everything under ``prefix`` at one revision, however many pages that takes."""
+    async def list(self, prefix: str, *, without: str = "", timeout_s: float = 10.0) -> Listing:
+        """See the port. At one revision, however many pages that takes."""
         end_at = _now() + timeout_s
         while True:
             try:
-                return await self._list_once(prefix, end_at, timeout_s)
+                return await self._list_once(_ranges(prefix, without), end_at, timeout_s)
             except Compacted as error:
                 # Between two pages the revision of the first one was compacted away. A fresh start sees a newer one.
                 if end_at - _now() < SHORTEST_ATTEMPT_S:
                     raise Unavailable(f"{error}: compacted faster than it can be listed") from error
 
-    async def _list_once(self, prefix: str, end_at: float, timeout_s: float) -> Listing:
-        start, end = encode_key(prefix) or b"\0", prefix_end(prefix)
+    async def _list_once(self, ranges: Iterable[tuple[bytes, bytes]], end_at: float, timeout_s: float) -> Listing:
         revision = 0
         items: list[KeyValue] = []
-        while True:
-            request = wire.RangeRequest(key=start, range_end=end, limit=_PAGE, revision=revision)
-            answer = await self._call(
-                lambda member: member.kv.Range, request, Sending.READ, end_at - _now(), told_s=timeout_s
-            )
-            revision = revision or answer.header.revision
-            items += map(key_value, answer.kvs)
-            if not answer.more:
-                return Listing(revision=Revision(revision), items=tuple(items))
-            start = answer.kvs[-1].key + b"\0"
+        for begin, end in ranges:
+            start, is_more = begin, True
+            while is_more:
+                request = wire.RangeRequest(key=start, range_end=end, limit=_PAGE, revision=revision)
+                answer = await self._call(
+                    lambda member: member.kv.Range, request, Sending.READ, end_at - _now(), told_s=timeout_s
+                )
+                revision = revision or answer.header.revision
+                items += map(key_value, answer.kvs)
+                is_more = answer.more
+                if is_more:
+                    start = answer.kvs[-1].key + b"\0"
+        return Listing(revision=Revision(revision), items=tuple(items))
 
     async def txn(
         self, compares: Sequence[Compare], ops: Sequence[Op], *, timeout_s: float = 3.0, idempotent: bool = False
@@ -196,6 +198,14 @@ class EtcdStore:
             timeout_s=timeout_s,
             told_s=timeout_s if told_s is None else told_s,
         )
+
+
+def _ranges(prefix: str, without: str) -> list[tuple[bytes, bytes]]:
+    """What to ask for: from, and up to, each time. ``without`` lies under ``prefix``."""
+    begin, end = encode_key(prefix) or b"\0", prefix_end(prefix)
+    if not without:
+        return [(begin, end)]
+    return [(begin, encode_key(without)), (prefix_end(without), end)]
 
 
 def _now() -> float:

@@ -102,7 +102,7 @@ class MemoryEtcd:
         self._lag: dict[str, float] = {}
         self._deceived: set[str] = set()
         self._answers_to_lose: dict[str, list[bool]] = {}
-        self._pulse = asyncio.Event()
+        self._waiting: list[asyncio.Future[None]] = []  # for a change of who is reachable
         self._lines: list[WatchLine] = []
         self._context = contextvars.Context()  # the server's timers are its own, whichever client set them off
 
@@ -208,10 +208,18 @@ class MemoryEtcd:
     def is_running(self) -> bool:
         return self._running
 
-    @property
-    def pulse(self) -> asyncio.Event:
-        """Set when who is reachable changes next."""
-        return self._pulse
+    async def reachable_again(self, until_s: float) -> None:
+        """Waits until it changes who is reachable, or until ``until_s``."""
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        timer = loop.call_at(until_s, arrive, waiter)
+        self._waiting.append(waiter)
+        try:
+            await waiter
+        finally:
+            timer.cancel()
+            if waiter in self._waiting:
+                self._waiting.remove(waiter)
 
     def is_reachable_by(self, client: str) -> bool:
         return self._running and client not in self._cut_off
@@ -227,13 +235,11 @@ class MemoryEtcd:
     def get(self, key: str) -> KeyValue | None:
         return self._keys.get(key)
 
-    def list(self, prefix: str) -> Listing:
-        names, found = self._names, []
-        for at in range(bisect_left(names, prefix), len(names)):
-            if not names[at].startswith(prefix):
-                break
-            found.append(self._keys[names[at]])
-        return Listing(revision=self.revision, items=tuple(found))
+    def list(self, prefix: str, without: str = "") -> Listing:
+        begin, end = self._find(prefix)
+        out, back = self._find(without) if without else (end, end)
+        names = self._names[begin:out] + self._names[back:end]
+        return Listing(revision=self.revision, items=tuple([self._keys[name] for name in names]))
 
     def txn(self, compares: Sequence[Compare], ops: Sequence[Op]) -> TxnResult:
         """All or nothing, in one revision."""
@@ -315,12 +321,18 @@ class MemoryEtcd:
 
     def wake(self) -> None:
         """Makes everybody who waits to reach the store look again."""
-        pulse, self._pulse = self._pulse, asyncio.Event()
-        pulse.set()
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            arrive(waiter)
         for line in self._lines:
             line.wake()
 
     # --- inside
+
+    def _find(self, prefix: str) -> tuple[int, int]:
+        """From where to where the keys under ``prefix`` stand among the names."""
+        begin = bisect_left(self._names, prefix)
+        return begin, bisect_left(self._names, True, lo=begin, key=lambda name: not name.startswith(prefix))
 
     def _check(self, compares: Sequence[Compare], ops: Sequence[Op]) -> None:
         if len(compares) > _MAX_OPS or len(ops) > _MAX_OPS:
@@ -449,6 +461,12 @@ class WatchLine:
             await self._waiter
         finally:
             self._waiter = None
+
+
+def arrive(message: "asyncio.Future[None]") -> None:
+    """Ends the wait for it; whoever waited may have given up."""
+    if not message.done():
+        message.set_result(None)
 
 
 def _arrive(deliveries: Sequence[tuple[WatchLine, Batch]]) -> None:

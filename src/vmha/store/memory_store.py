@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from vmha.model.errors import VmhaError
 from vmha.model.ids import LeaseId, Revision
-from vmha.store.memory import MemoryEtcd
+from vmha.store.memory import MemoryEtcd, arrive
 from vmha.store.port import (
     Ambiguous,
     Batch,
@@ -51,8 +51,8 @@ class MemoryStore:
     async def get(self, key: str, *, timeout_s: float = 5.0) -> KeyValue | None:
         return await self._read(lambda: self._server.get(key), timeout_s)
 
-    async def list(self, prefix: str, *, timeout_s: float = 10.0) -> Listing:
-        return await self._read(lambda: self._server.list(prefix), timeout_s)
+    async def list(self, prefix: str, *, without: str = "", timeout_s: float = 10.0) -> Listing:
+        return await self._read(lambda: self._server.list(prefix, without), timeout_s)
 
     async def txn(
         self, compares: Sequence[Compare], ops: Sequence[Op], *, timeout_s: float = 3.0, idempotent: bool = False
@@ -126,38 +126,21 @@ class MemoryStore:
 
     async def _pass(self, end_at_s: float) -> bool:
         """One way between client and store; False when the deadline came first."""
-        loop = asyncio.get_running_loop()
+        server, loop = self._server, asyncio.get_running_loop()
         arrives: asyncio.Future[None] = loop.create_future()
-        delay_s = min(self._server.delay_s(self._client) / 2, end_at_s - loop.time())
-        loop.call_later(max(0.0, delay_s), _arrive, arrives)
+        loop.call_later(max(0.0, min(server.delay_s(self._client) / 2, end_at_s - loop.time())), arrive, arrives)
         await arrives
-        while not self._server.is_reachable_by(self._client):
-            try:
-                async with asyncio.timeout_at(end_at_s):
-                    await self._wait_for(self._server.pulse)
-            except TimeoutError:
+        while not server.is_reachable_by(self._client):
+            self._check_open()
+            if loop.time() >= end_at_s:
                 return False
+            await server.reachable_again(end_at_s)
         self._check_open()
-        return _now() < end_at_s
-
-    async def _wait_for(self, pulse: asyncio.Event) -> None:
-        """Waits for the server's next change.
-
-        Raises:
-            Unavailable: this store was closed, before or meanwhile.
-        """
-        self._check_open()
-        await pulse.wait()
-        self._check_open()
+        return loop.time() < end_at_s
 
     def _check_open(self) -> None:
         if self._closed:
             raise Unavailable("the connection to etcd in memory is closed")
-
-
-def _arrive(message: "asyncio.Future[None]") -> None:
-    if not message.done():
-        message.set_result(None)
 
 
 def _outcome(serve: Callable[[], _T]) -> Callable[[], _T]:

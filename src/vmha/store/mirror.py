@@ -96,7 +96,7 @@ class Mirror:
         while True:
             try:
                 self._is_distrusted.clear()
-                listing = await self._store.list(self._keys.prefix)
+                listing = await self._store.list(self._keys.prefix, without=self._journal)
                 if listing.revision < self.revision:
                     raise WentBack(f"the store is at revision {listing.revision}, but {self.revision} was seen before")
                 self._take_listing(listing.revision, listing.items)
@@ -137,9 +137,8 @@ class Mirror:
 
     def _take_listing(self, revision: Revision, items: tuple[KeyValue, ...]) -> None:
         """A listing is a difference to what is known: what did not change is not announced."""
-        kept = [kv for kv in items if not kv.key.startswith(self._journal)]
-        here = {kv.key for kv in kept}
-        changes = [Change(kv.key, kv) for kv in kept if self._known.get(kv.key) != kv.mod_revision]
+        here = {kv.key for kv in items}
+        changes = [Change(kv.key, kv) for kv in items if self._known.get(kv.key) != kv.mod_revision]
         changes += [Change(key, None) for key in sorted(self._known.keys() - here)]
         self.listed_at = self._clock.now()
         self._take(revision, tuple(changes))

@@ -147,7 +147,8 @@ class Store(Protocol):
 
     async def get(self, key: str, *, timeout_s: float = 5.0) -> KeyValue | None: ...
 
-    async def list(self, prefix: str, *, timeout_s: float = 10.0) -> Listing: ...
+    async def list(self, prefix: str, *, without: str = "", timeout_s: float = 10.0) -> Listing:
+        """Everything under ``prefix`` but what lies under ``without``, at one revision."""
 
     async def txn(
         self, compares: Sequence[Compare], ops: Sequence[Op], *, timeout_s: float = 3.0, idempotent: bool = False

@@ -11,7 +11,7 @@ from vmha.model.ids import NodeName, VmName
 from vmha.model.vm import Desired
 from vmha.operator import nodes, vms
 from vmha.operator.client import Edit, Reading
-from vmha.store.port import Ambiguous, Put, Unavailable
+from vmha.store.port import Ambiguous, Delete, Put, Unavailable
 
 
 async def test_a_reading_holds_the_state_of_the_whole_cluster(cluster: Cluster) -> None:
@@ -30,6 +30,29 @@ async def test_a_reading_leaves_the_journal_alone(cluster: Cluster) -> None:
     reading = await cluster.client.reading()
     assert reading.snapshot.problems == {}
     assert reading.modified == {}
+
+
+async def test_a_second_reading_shows_what_came_what_changed_and_what_went(cluster: Cluster) -> None:
+    cluster.join("h1", "h2")
+    await vms.add_vm(cluster.client, "web", xml_of("web"))
+    await vms.add_vm(cluster.client, "db", xml_of("db"))
+    await cluster.client.read()
+    other = cluster.new_client("other")
+    await vms.add_vm(other, "mail", xml_of("mail"))
+    await vms.edit(other, "web", priority=7)
+    cluster.delete(cluster.keys.vm_spec(VmName("db")))
+    snapshot = await cluster.client.read()
+    assert snapshot == await cluster.new_client("third").read()
+    assert set(snapshot.vms) == {"web", "mail"}
+    assert vms.find_spec(snapshot, "web").value.priority == 7
+
+
+async def test_what_is_only_imagined_is_in_no_later_reading(cluster: Cluster) -> None:
+    await vms.add_vm(cluster.client, "web", xml_of("web"))
+    before = await cluster.client.read()
+    imagined = await cluster.client.imagine([Delete(cluster.keys.vm_spec(VmName("web")))])
+    assert (set(imagined.vms), set(before.vms)) == (set(), {"web"})
+    assert await cluster.client.read() == before
 
 
 async def test_a_value_that_can_not_be_read_is_a_problem_and_not_an_error(cluster: Cluster) -> None:

@@ -7,13 +7,10 @@ import pytest
 
 from tests.unit.operator.cluster import Cluster, xml_of
 from vmha.model.errors import Refused, Rejected
-from vmha.model.ids import Revision, VmName
+from vmha.model.ids import VmName
 from vmha.operator import vms
 from vmha.operator.apply import commit, prepare
-from vmha.operator.client import Reading
 from vmha.operator.document import load_document
-from vmha.policy.snapshot import Snapshot
-from vmha.store.port import Delete
 
 UUID = "6f1b2c3d-0000-4000-8000-000000000001"
 OTHER = "6f1b2c3d-0000-4000-8000-000000000002"
@@ -104,11 +101,3 @@ async def test_document_and_vm_added_at_once_with_one_uuid_do_not_both_get_it(cl
     await vms.add_vm(cluster.client, "b", xml_of("b", uuid=UUID))
     with pytest.raises(Refused, match="changed by others"):
         await commit(cluster.client, prepared)
-
-
-def test_claim_that_is_newer_than_the_oldest_part_of_a_reading_is_not_relied_on() -> None:
-    """The specs may have been listed before it was made: whose it is must be read again."""
-    reading = Reading(snapshot=Snapshot(revision=Revision(5)), modified={"new": Revision(7), "old": Revision(3)})
-    assert reading.unchanged_by(Delete("new")).revision != 7
-    assert reading.unchanged_by(Delete("old")).revision == 3
-    assert reading.unchanged_by(Delete("absent")).revision == 0
