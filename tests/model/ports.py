@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Generator, Sequence
 from typing import Any, NamedTuple
 
-from vmha.agent import session as keeping
 from vmha.fencing.power import PowerOff
 from vmha.hypervisor.port import DomainState, DomainView, Ending, HostCapacity, Tag
 from vmha.model.ids import LeaseId, NodeName
@@ -42,7 +41,6 @@ def drive(work: Coroutine[Any, Any, Any], answer: Callable[[Ask], Any]) -> tuple
     Errors of the coroutine pass through.
     """
     _StandInLoop.enter()
-    rest, keeping.rest = keeping.rest, _rest
     try:
         reply: Any = None
         while True:
@@ -56,12 +54,7 @@ def drive(work: Coroutine[Any, Any, Any], answer: Callable[[Ask], Any]) -> tuple
                 return question or Ask("sleep"), None
     finally:
         work.close()
-        keeping.rest = rest
         _StandInLoop.leave()
-
-
-async def _rest(seconds: float, hurry: asyncio.Event) -> None:
-    await Ask("sleep")
 
 
 class _StandInLoop:

@@ -232,19 +232,24 @@ class Agent:
     def _keys_changed(self, keys: tuple[str, ...]) -> None:
         vms = set()
         for key in keys:
-            parts = split_key(self._prefix, key)
-            if tuple(parts) in (("history",), ("pause",)):
-                self.session_changed()  # what was published may be gone from the store; what was held up may begin
-            elif parts[0] == "vms" and len(parts) == 3:
-                vms.add(VmName(parts[1]))
-                self._gate_lists.is_stale |= parts[-1] == "spec"
-            elif parts[0] == "nodes" and len(parts) == 4:
-                vms.add(VmName(parts[3]))
-            elif parts[0] == "removed":
-                self.inventory.look_again()
-            elif parts in (("config",), ("nodes", self._keeper.node, "spec")):
-                self._gate_lists.is_stale = True
-                self._wake.set()
+            match split_key(self._prefix, key):
+                case ("nodes", _, "beat"):
+                    pass  # by far the most, and nothing to us
+                case ("nodes", _, "vms", vm):
+                    vms.add(VmName(vm))
+                case ("vms", vm, part):
+                    vms.add(VmName(vm))
+                    self._gate_lists.is_stale |= part == "spec"
+                case ("history",) | ("pause",):
+                    self.session_changed()  # what was published may be gone from the store; what waited may begin
+                case ("removed", *_):
+                    self.inventory.look_again()
+                case ("config",):
+                    self._gate_lists.is_stale = True
+                    self._wake.set()
+                case ("nodes", node, "spec") if node == self._keeper.node:
+                    self._gate_lists.is_stale = True
+                    self._wake.set()
         if vms:
             self._mark(vms)
             if self.inventory.newest_definition() > self.inventory.looked_for:

@@ -16,6 +16,7 @@ import structlog
 
 from vmha.fencing.port import Guard, GuardStatus
 from vmha.model.records import ArmedLevel
+from vmha.store.bell import Bell
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +28,7 @@ class Guarded(Protocol):
 
     guard: GuardStatus | None
     over: asyncio.Event
-    hurry: asyncio.Event
+    hurry: Bell
 
     @property
     def armed(self) -> ArmedLevel: ...
@@ -51,12 +52,3 @@ async def watch_guard(
             on_change()
         await asyncio.sleep(ASK_AGAIN_S)  # in every round: a guard that is gone for good must not make this turn
         await tell()
-
-
-async def rest(seconds: float, hurry: asyncio.Event) -> None:
-    """Sleep, unless there is a reason to hurry."""
-    try:
-        async with asyncio.timeout(seconds):
-            await hurry.wait()
-    except TimeoutError:
-        pass

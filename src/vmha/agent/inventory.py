@@ -4,7 +4,6 @@ An event only says "look again"; a slow poll is the backstop. Until the first wh
 published, the node may receive no vm: nobody could know what it runs already.
 """
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,6 +23,7 @@ from vmha.policy.reconcile import Local
 from vmha.policy.removed import identities
 from vmha.policy.sightings import sighting
 from vmha.policy.snapshot import Snapshot
+from vmha.store.bell import Bell
 from vmha.store.journal import Journal
 from vmha.store.port import Compare, Created, Delete, LeaseGone, Op, Put, Store
 
@@ -86,9 +86,10 @@ class Inventory:
         self._hypervisor, self._store, self._keys, self._clock = hypervisor, store, keys, clock
         self._keeper, self._read_snapshot, self._on_change = keeper, read_snapshot, on_change
         self._read_health = read_health
-        self._look = asyncio.Event()
+        self._look = Bell()
         self._published: dict[VmName, Observation] = {}
         self._published_in: tuple[SessionId, str] | None = None  # and since which restore of the store
+        self._newest: tuple[object, object, Revision] = (None, None, Revision(0))
         self._progress: dict[VmName, str] = {}
         self._migrations: dict[VmName, MigrationProgress] = {}
         self._stopped_at: dict[str, float] = {}
@@ -175,11 +176,7 @@ class Inventory:
         while True:
             self._look.clear()
             pause = POLL_S if await self._look_and_publish() else RETRY_S
-            try:
-                async with asyncio.timeout(pause):
-                    await self._look.wait()
-            except TimeoutError:
-                continue
+            await self._look.wait(pause)
 
     async def refresh(self) -> Reading:
         """Look now. Raises ``HypervisorUnavailable`` when it does not answer: unknown is not absent."""
@@ -224,8 +221,11 @@ class Inventory:
     def newest_definition(self) -> Revision:
         """A guest of a vm that is defined later may be here, nobody's yet; or of one that was removed, nobody's now."""
         snapshot = self._read_snapshot()
-        defined = [vm.spec.created for vm in snapshot.vms.values() if vm.spec]
-        return max((*defined, *(one.created for one in snapshot.removed.values())), default=Revision(0))
+        if self._newest[0] is not snapshot.vms or self._newest[1] is not snapshot.removed:
+            defined = [vm.spec.created for vm in snapshot.vms.values() if vm.spec]
+            newest = max((*defined, *(one.created for one in snapshot.removed.values())), default=Revision(0))
+            self._newest = snapshot.vms, snapshot.removed, newest  # asked for more often than these change
+        return self._newest[2]
 
     def _by_identity(self) -> dict[str, VmName]:
         known: dict[str, VmName] = dict(identities(self._read_snapshot()))

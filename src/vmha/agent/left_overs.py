@@ -3,7 +3,6 @@
 They are published with the node's status, told once in the journal, and left as they are (policy/left_overs.py).
 """
 
-import asyncio
 from collections.abc import Callable
 
 import structlog
@@ -15,6 +14,7 @@ from vmha.model.ids import NodeName, VmName
 from vmha.model.records import LeftOver
 from vmha.policy.left_overs import in_words
 from vmha.policy.snapshot import Snapshot
+from vmha.store.bell import Bell
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ class LeftOvers:
     ) -> None:
         self._hypervisor, self._claims, self._node = hypervisor, claims, node
         self._read_snapshot, self._on_change = read_snapshot, on_change
-        self._look = asyncio.Event()
+        self._look = Bell()
         self._told: set[str] | None = None
         self.found: tuple[LeftOver, ...] = ()
         hypervisor.subscribe(self._heard)
@@ -52,12 +52,8 @@ class LeftOvers:
                 await self._once()
             except VmhaError as error:
                 log.info("left-overs not looked for", why=str(error))
-            try:
-                async with asyncio.timeout(LOOK_S):
-                    await self._look.wait()
-            except TimeoutError:
-                continue
-            self._look.clear()
+            if await self._look.wait(LOOK_S):
+                self._look.clear()
 
     async def _once(self) -> None:
         kept = await self._hypervisor.definitions()

@@ -21,7 +21,7 @@ from typing import Protocol
 import structlog
 
 from vmha import __version__
-from vmha.agent.guard_watch import rest, watch_guard
+from vmha.agent.guard_watch import watch_guard
 from vmha.agent.outlive import NoPeers, Outliving, outlive
 from vmha.agent.rejoin import Rejoin, is_of_the_past, is_ours, read_beat
 from vmha.agent.session_state import BeatCount, Session, beat_timeout_s, guarded_only, taken_up
@@ -334,7 +334,7 @@ class SessionKeeper:
                 await self._tell_guard(session)
                 await self._shorten_hold(session)
             pause = session.timing.beat_s if session.sent_at == sent_at else RETRY_S / 5
-            await rest(max(0.0, sent_at + pause - self._clock.now()), session.hurry)
+            await session.hurry.wait(max(0.0, sent_at + pause - self._clock.now()))
 
     def _lengthen_hold(self, session: Session) -> None:
         """Settings changed. The guard must never hold longer than the beat that others have read promises: a longer

@@ -8,6 +8,7 @@ from vmha.model.ids import LeaseId, Revision, SessionId
 from vmha.model.records import ArmedLevel, BeatRecord
 from vmha.model.settings import Timing
 from vmha.policy.failsafe import Terms
+from vmha.store.bell import Bell
 from vmha.store.port import KeyValue
 
 _SHORTEST_BEAT_S = 0.1
@@ -40,7 +41,7 @@ class Session:
     lease_ttl_s: int = 0
     guard: GuardStatus | None = None
     armed_with: Timing | None = None  # what the guard counts with
-    hurry: asyncio.Event = field(default_factory=asyncio.Event)  # a beat is due before its time
+    hurry: Bell = field(default_factory=Bell)  # a beat is due before its time
     over: asyncio.Event = field(default_factory=asyncio.Event)
     why_over: str = ""
 

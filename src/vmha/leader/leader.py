@@ -28,6 +28,7 @@ from vmha.policy.membership import Verdict, has_leader_vanished
 from vmha.policy.plan import judge_all, plan
 from vmha.policy.snapshot import Moment, PeersSay, Snapshot, VmView
 from vmha.policy.steps import FenceNode, GiveBackStorage, Plan
+from vmha.store.bell import Bell
 from vmha.store.journal import Journal
 from vmha.store.mirror import Mirror
 from vmha.store.port import Ambiguous, Created, Delete, Put, Store
@@ -78,7 +79,7 @@ class Leader:
         self._may_decide = may_decide
         self._think, self._threads = think, threads
         self._prefix = keys.prefix
-        self._wake = asyncio.Event()
+        self._wake = Bell()
         self.cuts = PowerCuts(node=node, power=power, clock=clock, wake=self.look_again)
         self._braked_since: float | None = None
         self._unclaimed: dict[VmName, tuple[Revision, float]] = {}
@@ -94,18 +95,18 @@ class Leader:
         self._wake.set()
 
     def _keys_changed(self, keys: tuple[str, ...]) -> None:
-        """Journal entries and beats that only count on change no decision; planning for each would be most work."""
-        if not all(self._is_routine(key) for key in keys):
-            self._wake.set()
+        """Beats that only count on change no decision; planning for each would be most work."""
+        for key in keys:
+            if not self._is_routine(key):
+                self._wake.set()
+                return
 
     def _is_routine(self, key: str) -> bool:
         parts = split_key(self._prefix, key)
-        if parts[0] == "journal":
-            return True
         if len(parts) != 3 or parts[0] != "nodes" or parts[2] != "beat" or parts[1] in self._unwell:
             return False
-        view = self._mirror.node(NodeName(parts[1]))
-        return view is not None and view.beat is not None and view.beat.created != view.beat.modified
+        beat = self._mirror.beat(NodeName(parts[1]))
+        return beat is not None and beat.created != beat.modified
 
     async def run(self) -> None:
         """Campaign, lead, campaign again. Returns only by cancellation."""
@@ -119,7 +120,7 @@ class Leader:
             except VmhaError as error:
                 log.warning("not leading", why=str(error))
             self.term = None
-            await self._wait(CAMPAIGN_RETRY_S)
+            await self._wake.wait(CAMPAIGN_RETRY_S)
 
     async def resign(self) -> None:
         """Give the office away (an orderly exit): the next leader need not wait for the lease."""
@@ -206,7 +207,7 @@ class Leader:
             while self._still_leads(term):
                 self._wake.clear()
                 wait_s = await self._once(executor) if self._may_decide() else CAMPAIGN_RETRY_S
-                await self._wait(wait_s)
+                await self._wake.wait(wait_s)
         except Deposed as error:
             log.warning("deposed", term=term, why=str(error))
         finally:
@@ -289,8 +290,3 @@ class Leader:
             for name, vm in snapshot.vms.items()
             if (stored := vm.placement) and stored.value.phase is Phase.ASSIGNED
         }
-
-    async def _wait(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()

@@ -77,7 +77,7 @@ class Member:
             clock=ports.clock,
             guard=ports.guard,
             identity=identity,
-            read_config=lambda: self.mirror.snapshot().config,
+            read_config=lambda: self.mirror.config,
             list_managed=self._list_managed,
             is_at_rest=lambda: self.agent.is_at_rest,
             on_change=self._session_changed,

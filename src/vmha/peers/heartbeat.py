@@ -56,18 +56,16 @@ class Heartbeat:
         self._seen: tuple[set[NodeName], dict[NodeName, frozenset[NodeName]]] = (set(), {})
 
     def answer(self) -> Pong:
-        return Pong(unheard=tuple(sorted(self._unheard())))
+        unheard, _ = self._gist()
+        return Pong(unheard=tuple(sorted(unheard)))
 
     def say(self) -> PeersSay:
         now = self._clock.now()
+        _, witnesses = self._gist()
         return PeersSay(
             unheard_s={n: now - known.alive_at for n, known in self._known.items() if known.alive_at is not None},
-            witnesses=dict(sorted(self._witnesses().items())),
+            witnesses=dict(sorted(witnesses.items())),
         )
-
-    def _witnesses(self) -> dict[NodeName, frozenset[NodeName]]:
-        now, gone_s = self._clock.now(), self._read_timing().suspect_by_peers_s
-        return {name: known.unheard for name, known in self._known.items() if now - known.answered_at < gone_s}
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -110,15 +108,21 @@ class Heartbeat:
         known.unheard = frozenset(pong.unheard) if isinstance(pong, Pong) else frozenset()
         known.is_unwelcome = False
 
-    def _unheard(self) -> set[NodeName]:
+    def _gist(self) -> tuple[set[NodeName], dict[NodeName, frozenset[NodeName]]]:
+        """Whose host we do not hear; and of each agent that answers, whom that one does not hear."""
         now, gone_s = self._clock.now(), self._read_timing().suspect_by_peers_s
-        return {
-            name for name, known in self._known.items() if known.alive_at is not None and now - known.alive_at >= gone_s
-        }
+        unheard: set[NodeName] = set()
+        witnesses: dict[NodeName, frozenset[NodeName]] = {}
+        for name, known in self._known.items():
+            if known.alive_at is not None and now - known.alive_at >= gone_s:
+                unheard.add(name)
+            if now - known.answered_at < gone_s:
+                witnesses[name] = known.unheard
+        return unheard, witnesses
 
     def _notice(self) -> None:
         """Tell of changes that may change a verdict, not of every pong."""
-        gist = (self._unheard(), self._witnesses())
+        gist = self._gist()
         if gist != self._seen:
             self._seen = gist
             self._on_change()

@@ -14,6 +14,7 @@ from vmha.model.ids import NodeName
 from vmha.peers.port import AgentSilent, Answer, Answerer, HostSilent, Peer, Request
 
 ONE_WAY_S = 0.0005
+SENT_AGAIN_S = 0.1
 
 
 @dataclass(slots=True)
@@ -67,33 +68,37 @@ class SimulatedChannel:
                 del self._hub.endpoints[self._node]
 
     async def ask(self, peer: Peer, request: Request, *, timeout_s: float) -> Answer:
+        end_at_s = asyncio.get_running_loop().time() + timeout_s
         try:
-            async with asyncio.timeout(timeout_s):
-                return await self._exchange(peer, request)
+            return await self._exchange(peer, request, end_at_s)
         except TimeoutError as error:
             if self._hub.can_reach(self._node, peer.node) and not self._hub.is_frozen(peer.node):
                 raise AgentSilent(f"{peer.node}: its host lives, its agent does not answer") from error
             raise HostSilent(f"{peer.node} gives no sign of life") from error
 
-    async def _exchange(self, peer: Peer, request: Request) -> Answer:
-        await self._travel(self._node, peer.node)
+    async def _exchange(self, peer: Peer, request: Request, end_at_s: float) -> Answer:
+        await self._travel(self._node, peer.node, end_at_s)
         there = self._hub.endpoints.get(peer.node)
         if there is None and not self._hub.is_frozen(peer.node):
-            await self._travel(peer.node, self._node)
+            await self._travel(peer.node, self._node, end_at_s)
             raise AgentSilent(f"{peer.node}: no agent answers there")
         if self._hub.is_frozen(peer.node) or self._hub.is_standing(peer.node):
-            answer = await self._when_it_goes_on(there, request)
+            async with asyncio.timeout_at(end_at_s):
+                answer = await self._when_it_goes_on(there, request)
         else:
             assert there
             answer = there.answer(self._node, request)
-        await self._travel(peer.node, self._node)
+        await self._travel(peer.node, self._node, end_at_s)
         return answer
 
-    async def _travel(self, source: NodeName, target: NodeName) -> None:
-        """What is lost is sent again and again, until who waits has waited long enough."""
+    async def _travel(self, source: NodeName, target: NodeName, end_at_s: float) -> None:
+        """What is lost is sent again and again, until who waits has waited long enough: then raises TimeoutError."""
+        now = asyncio.get_running_loop().time
         await asyncio.sleep(ONE_WAY_S)
-        while not self._hub.can_reach(source, target):  # noqa: ASYNC110 (many sources)
-            await asyncio.sleep(0.1)
+        while now() < end_at_s and not self._hub.can_reach(source, target):  # noqa: ASYNC110 (many sources)
+            await asyncio.sleep(min(SENT_AGAIN_S, end_at_s - now()))
+        if now() >= end_at_s:
+            raise TimeoutError
 
     async def _when_it_goes_on(self, there: _Endpoint | None, request: Request) -> Answer:
         """The agent stands. The question lies there, and is answered whether anybody still waits for it or not."""

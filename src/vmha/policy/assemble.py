@@ -4,7 +4,7 @@ A value that can not be read (put by hand with etcdctl, or written by a later ve
 and leaves the last good record in place; it never stops the cluster.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
@@ -13,6 +13,7 @@ from vmha.model.holds import Hold
 from vmha.model.ids import LeaseId, NodeName, RequestId, Revision, SessionId, VmName
 from vmha.model.keys import Keys, decode, find_type, split_key
 from vmha.model.records import (
+    BeatRecord,
     FenceRecord,
     HistoryRecord,
     JournalEntry,
@@ -31,7 +32,8 @@ from vmha.policy.snapshot import NodeView, Snapshot, VmView
 K = TypeVar("K")
 V = TypeVar("V")
 
-_NODE_PARTS = tuple(field.name for field in fields(NodeView) if field.name != "name")
+_MADE_OF = frozenset({"spec", "session", "beat", "status"})
+"""A node of which none is left is gone."""
 
 
 class Assembler:
@@ -47,6 +49,8 @@ class Assembler:
         self._domains: _Book[str, FailoverDomain] = _Book()
         self._services: _Book[str, Service] = _Book()
         self._nodes: _Book[NodeName, NodeView] = _Book()
+        self._parts: dict[NodeName, dict[str, Stored[Any]]] = {}  # of nodes, as they came
+        self._unseen: set[NodeName] = set()  # nodes whose parts have changed since somebody looked at the node
         self._vms: _Book[VmName, VmView] = _Book()
         self._requests: _Book[RequestId, Request] = _Book()
         self._outcomes: _Book[RequestId, Outcome] = _Book()
@@ -63,7 +67,8 @@ class Assembler:
             return None
         if read.stored is None:
             return None
-        self._problems.put(key, None)
+        if self._problems:
+            self._problems.put(key, None)
         self._set(read.parts, read.stored)
         return read.stored.value
 
@@ -74,6 +79,8 @@ class Assembler:
             self._set(parts, None)
 
     def snapshot(self, revision: Revision) -> Snapshot:
+        for name in sorted(self._unseen):
+            self.node(name)
         return Snapshot(
             revision=revision,
             config=self._config,
@@ -102,7 +109,16 @@ class Assembler:
         return self._history.value if self._history else None
 
     def node(self, name: NodeName) -> NodeView | None:
+        if name in self._unseen:
+            self._unseen.discard(name)
+            parts = self._parts[name]
+            self._nodes.put(name, NodeView(name=name, **parts) if parts.keys() & _MADE_OF else None)
         return self._nodes.get(name)
+
+    def beat(self, name: NodeName) -> Stored[BeatRecord] | None:
+        """Beats come all the time: asking for one makes no view of the node."""
+        parts = self._parts.get(name)
+        return parts.get("beat") if parts is not None else None
 
     def vm(self, name: VmName) -> VmView | None:
         return self._vms.get(name)
@@ -145,24 +161,26 @@ class Assembler:
                 assert value is None  # an entry of the journal that expired
 
     def _change_node(self, name: NodeName, part: str, stored: Stored[Any] | None) -> None:
-        view = NodeView(name=name, **{**self._parts_of(name), part: stored})  # every beat of every node comes by here
-        gone = view.spec is None and view.session is None and view.beat is None and view.status is None
-        self._nodes.put(name, None if gone else view)
-
-    def _parts_of(self, name: NodeName) -> dict[str, Any]:
-        before = self._nodes.get(name)
-        return {part: getattr(before, part) for part in _NODE_PARTS} if before is not None else {}
+        parts = self._parts.setdefault(name, {})
+        if stored is None:
+            parts.pop(part, None)
+        else:
+            parts[part] = stored
+        self._unseen.add(name)  # every beat of every node comes by here, and few are looked at
 
     def _change_vm(self, name: VmName, part: str, stored: Stored[Any] | None) -> None:
-        change: dict[str, Any] = {part: stored}
-        self._keep_vm(replace(self._vms.get(name) or VmView(name=name), **change))
+        before = self._vms.get(name) or VmView(name=name)
+        now: dict[str, Any] = {"spec": before.spec, "placement": before.placement, "freeze": before.freeze}
+        now[part] = stored
+        self._keep_vm(VmView(name=name, seen=before.seen, **now))
 
     def _see(self, node: NodeName, vm: VmName, observation: Observation | None) -> None:
         view = self._vms.get(vm) or VmView(name=vm)
         seen = {name: what for name, what in view.seen.items() if name != node}
         if observation is not None:
             seen[node] = observation
-        self._keep_vm(replace(view, seen=dict(sorted(seen.items()))))
+        seen = dict(sorted(seen.items()))
+        self._keep_vm(VmView(name=vm, spec=view.spec, placement=view.placement, freeze=view.freeze, seen=seen))
 
     def _keep_vm(self, view: VmView) -> None:
         gone = view.spec is None and view.placement is None and view.freeze is None and not view.seen
@@ -223,6 +241,9 @@ class _Book(Generic[K, V]):
     def __init__(self) -> None:
         self._kept: dict[K, V] = {}
         self._shown: dict[K, V] | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self._kept)
 
     def get(self, key: K) -> V | None:
         return self._kept.get(key)

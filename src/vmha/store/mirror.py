@@ -14,10 +14,11 @@ from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName, Revision
 from vmha.model.keys import Keys, split_key
+from vmha.model.records import BeatRecord, Stored
 from vmha.model.settings import ClusterConfig
 from vmha.policy.assemble import Assembler
 from vmha.policy.silence import SilenceBook
-from vmha.policy.snapshot import NodeView, Snapshot
+from vmha.policy.snapshot import Snapshot
 from vmha.store.port import Change, Compacted, KeyValue, Store, WentBack
 
 log = structlog.get_logger(__name__)
@@ -62,9 +63,9 @@ class Mirror:
         """The cluster's settings at the newest revision seen, without building a snapshot."""
         return self._assembler.config
 
-    def node(self, name: NodeName) -> NodeView | None:
-        """One node at the newest revision seen, without building a snapshot."""
-        return self._assembler.node(name)
+    def beat(self, name: NodeName) -> Stored[BeatRecord] | None:
+        """One node's beat at the newest revision seen."""
+        return self._assembler.beat(name)
 
     def silence_s(self) -> dict[NodeName, float]:
         return self._silence.silence_s(self._clock.now())
