@@ -33,7 +33,7 @@ SHOWN = {
     "takeover-before-the-hold-ends": Shown(law=_EVICTED, found="seed 3, switch"),
     "suspicion-taken-for-proof": Shown(law=_EVICTED, found="seed 3, switch"),
     "recovery-without-proof": Shown(law="a-claim-leaves-only-by-proof", found="seed 3, switch"),
-    "claim-without-compare-of-the-placement": Shown(law="epochs-only-grow", found="seed 15, switch"),
+    "claim-without-compare-of-the-placement": Shown(law="a-new-holder-has-a-new-epoch", found="seed 28, work"),
     "step-without-compare-of-the-leader-key": Shown(law="only-the-leader-leads", found="seed 12, all"),
     "handover-without-waiting-for-the-source": Shown(law=_SUPERSEDED, found="seed 3, switch"),
     "arrival-not-left-paused": Shown(law=_TWO),

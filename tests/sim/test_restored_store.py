@@ -139,6 +139,7 @@ def test_backup_made_while_a_vm_was_assigned_lets_its_node_start_no_second_one()
     async def scene(cluster: Cluster) -> None:
         await add_running(cluster, "web")
         cluster.hands.host("n1").power_off()
+        cluster.world.etcd.lag("n2", 0.5)  # it claims some time after it was assigned, so that a backup fits in between
 
         def is_assigned() -> bool:
             held = placement(cluster, "web")
@@ -146,6 +147,7 @@ def test_backup_made_while_a_vm_was_assigned_lets_its_node_start_no_second_one()
 
         await until(is_assigned, what="it is assigned", timeout_s=20.0)
         backup = cluster.world.etcd.back_up()
+        cluster.world.etcd.lag("n2", 0.0)
         held = placement(cluster, "web")
         assert held
         await runs_on(cluster, "web", "n2", timeout_s=20.0)

@@ -5,7 +5,6 @@ names a new node to start it, or lets a node's agent claim a start. A claim of w
 guest is found to be doing, begin nothing.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,13 +27,13 @@ class Holds:
         for each in written:
             match each.key.split("/"):
                 case ["vms", vm, "placement"]:
-                    yield from self._place(vm, json.loads(each.value) if each.value else None, kinds.get(vm, ""))
+                    yield from self._place(vm, each.read() if each.value else None, kinds.get(vm, ""))
         for each in written:
             match each.key.split("/"):
                 case ["vms", vm, "freeze"]:
                     (self.frozen.add if each.value else self.frozen.discard)(vm)
                 case ["pause"]:
-                    self.is_paused = bool(each.value) and json.loads(each.value or b"{}")["mode"] == "all"
+                    self.is_paused = bool(each.value) and each.read()["mode"] == "all"
 
     def _place(self, vm: str, now: Json | None, kind: str) -> Iterator[str]:
         before = self.phases.pop(vm, None)

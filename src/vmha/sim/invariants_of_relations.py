@@ -8,13 +8,12 @@ Checked at every commit by which a leader gives a vm a place:
 * a vm of a service is started only where another one of it is (``invariants_of_services``).
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vmha.sim.invariants import Violation
 from vmha.sim.invariants_of_services import Together
-from vmha.sim.record import CommitLine
+from vmha.sim.record import CommitLine, Written
 
 Json = dict[str, Any]
 
@@ -32,14 +31,14 @@ def check_relations(record: Sequence[CommitLine]) -> list[Violation]:
         kinds: dict[str, str] = {}
         for written in line.written:
             if written.key.startswith("journal/") and written.value:
-                entry = json.loads(written.value)
+                entry = written.read()
                 kinds[entry["vm"]] = entry["kind"]
         for written in line.written:
             match written.key.split("/"):
                 case ["vms", vm, "spec"]:
-                    _keep(specs, vm, written.value)
+                    _keep(specs, vm, written)
                 case ["vms", vm, "placement"]:
-                    _keep(placements, vm, written.value)
+                    _keep(placements, vm, written)
                     if written.value and kinds.get(vm) in _PLACING:
                         found += _of_a_place(line.at_s, vm, specs, placements)
                         if kinds[vm] != "migrate":
@@ -49,11 +48,11 @@ def check_relations(record: Sequence[CommitLine]) -> list[Violation]:
     return found
 
 
-def _keep(book: dict[str, Json], vm: str, value: bytes | None) -> None:
-    if value is None:
+def _keep(book: dict[str, Json], vm: str, written: Written) -> None:
+    if written.value is None:
         book.pop(vm, None)
     else:
-        book[vm] = json.loads(value)
+        book[vm] = written.read()
 
 
 def _of_a_place(at_s: float, vm: str, specs: dict[str, Json], placements: dict[str, Json]) -> Iterator[Violation]:

@@ -6,14 +6,13 @@
 * At the end of a life, when all is at rest, all that run are on one node.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vmha.hypervisor.fabric_state import Deed, Fact
 from vmha.sim.invariants import Violation
-from vmha.sim.record import CommitLine
+from vmha.sim.record import CommitLine, Written
 
 LAW = "services-are-together-at-rest"
 EXCUSES = ("which is exclusive", "MiB free of", "still shows it", "something of it")
@@ -21,6 +20,10 @@ EXCUSES = ("which is exclusive", "MiB free of", "still shows it", "something of 
 
 
 A_WHILE_S, A_MOMENT_S = 1.0, 5.0
+
+
+def _plain(written: Written) -> Any:
+    return written.read() if written.value else None
 
 
 class Together:
@@ -35,15 +38,15 @@ class Together:
 
     def note(self, line: CommitLine) -> None:
         for written in line.written:
-            value = json.loads(written.value) if written.value and not written.key.startswith("journal/") else None
             match written.key.split("/"):
                 case ["services", name]:
-                    self._services[name] = value
+                    self._services[name] = _plain(written)
                 case ["domains", name]:
-                    self._domains[name] = value
+                    self._domains[name] = _plain(written)
                 case ["nodes", node, "beat"]:
-                    self._beats[node] = value
+                    self._beats[node] = _plain(written)
                 case ["vms", vm, "placement"]:
+                    value = _plain(written)
                     self._placements[vm] = value
                     place = ("", "")
                     if value is not None and value["node"] and value["phase"] != "departed":
@@ -89,7 +92,7 @@ def check_together(history: Sequence[Fact], record: Sequence[CommitLine]) -> lis
     for line in record:
         for written in line.written:
             if written.key.startswith(("services/", "vms/")):
-                keys[written.key] = json.loads(written.value) if written.value else None
+                keys[written.key] = _plain(written)
     where: dict[str, set[str]] = {}
     for fact in history:
         hosts = where.setdefault(fact.vm, set())

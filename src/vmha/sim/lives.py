@@ -8,9 +8,9 @@ from typing import Any
 
 from vmha.sim.chaos import Life, live
 from vmha.sim.draw import Options
-from vmha.sim.quiet import rarely_collect, silence_logs
+from vmha.sim.quick import make_records_fast
+from vmha.sim.quiet import collect, collect_as_usual, collect_by_hand, silence_logs
 
-_AT_A_TIME = 4
 _KEPT_LINES = 40
 
 
@@ -19,19 +19,24 @@ def live_all(seeds: Sequence[int], options: Options, *, jobs: int = 1, whole: bo
     one = partial(_live_one, options=options, whole=whole)
     if jobs == 1:
         _begin()
-        yield from map(one, seeds)
+        try:
+            yield from map(one, seeds)
+        finally:
+            collect_as_usual()
         return
     with ProcessPoolExecutor(max_workers=jobs, initializer=_begin) as pool:
-        yield from pool.map(one, seeds, chunksize=_AT_A_TIME)
+        yield from pool.map(one, seeds)
 
 
 def _begin() -> None:
     silence_logs()
-    rarely_collect()
+    collect_by_hand()
+    make_records_fast()
 
 
 def _live_one(seed: int, options: Options, whole: bool) -> Life:
     life = live(seed, options)
+    collect()
     return life if whole or not life.is_good else life.in_short()
 
 

@@ -1,15 +1,31 @@
-"""Quiet: the log of simulated agents: silent unless asked for, because it is every node's at once and in no file."""
+"""Quiet: what a process that plays many lives does without.
+
+The log of simulated agents is silent unless asked for, because it is every node's at once and in no file. And the
+collector of garbage does not look again and again whether a life that still goes on can be thrown away.
+"""
 
 import gc
 import logging
 
 import structlog
 
+_ALL_THAT_IS_NEW = 1
 
-def rarely_collect() -> None:
-    """A life makes little garbage in cycles and much of everything else: looking for it often takes a tenth of it."""
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+
+def collect_by_hand() -> None:
+    """Garbage in cycles is looked for by ``collect`` only: a life makes little of it, and much of everything else."""
+    gc.freeze()  # what is there now stays
+    gc.disable()
+
+
+def collect() -> None:
+    """After a life: what it has made and left."""
+    gc.collect(_ALL_THAT_IS_NEW)
+
+
+def collect_as_usual() -> None:
+    gc.unfreeze()
+    gc.enable()
 
 
 def silence_logs() -> None:

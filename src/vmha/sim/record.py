@@ -1,7 +1,7 @@
 """What the store committed, revision by revision, as raw bytes: kept also where the store has forgotten it."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from vmha.model.ids import Revision
@@ -14,11 +14,13 @@ class Written:
 
     key: str
     value: bytes | None
+    _plain: list[dict[str, Any]] = field(default_factory=list, repr=False, compare=False)
 
     def read(self) -> dict[str, Any]:
-        """The value as plain JSON; empty for a deletion."""
-        found: dict[str, Any] = json.loads(self.value) if self.value is not None else {}
-        return found
+        """The value as plain JSON, not to be changed; empty for a deletion. Several judges read the same."""
+        if not self._plain:
+            self._plain.append(json.loads(self.value) if self.value is not None else {})
+        return self._plain[0]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

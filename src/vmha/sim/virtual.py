@@ -11,6 +11,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import copy_context
+from functools import partial
 from heapq import heapify, heappop, heappush
 from typing import Any, TypeVar
 
@@ -57,6 +58,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self.now_s = 0.0
+        self.create_future = partial(asyncio.Future, loop=self)  # type: ignore[method-assign]
         self._soon: deque[_Handle] = deque()
         self._due: list[_Handle] = []
         self._numbers = itertools.count()
@@ -65,6 +67,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._is_closing = False
         self._standing: dict[int, Process] = {}
         self.set_task_factory(lambda loop, coro, **options: make_task(next(self._task_numbers), loop, coro, **options))
+
+    get_debug = staticmethod(bool)
+    """No. In C, because every future that is made asks."""
 
     def time(self) -> float:
         return self.now_s
@@ -113,39 +118,47 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self.take_back(kept)
 
     def _run_once(self) -> None:
-        """One round, as asyncio makes it: what is due, in order of time; then everything that was ready by then."""
-        soon, due = self._soon, self._due
-        if self.cancelled_timers > _TIMERS_WORTH_SORTING_OUT:
-            due[:] = [handle for handle in due if handle[_CALLBACK] is not None]
-            heapify(due)
-            self.cancelled_timers = 0
-        if not soon:
-            while due and due[0][_CALLBACK] is None:
-                heappop(due)
-            if not due:
-                raise DeadlockError("nothing is due and nobody can wake anybody")
-            self.now_s = max(self.now_s, due[0][_WHEN])
-        until = self.now_s + 1e-9
-        while due and due[0][_WHEN] <= until:
-            handle = heappop(due)
-            if handle[_CALLBACK] is not None:
-                soon.append(handle)
-        for _ in range(len(soon)):
-            handle = soon.popleft()
-            _, _, callback, args, context, _ = handle
-            if callback is None:
-                continue
-            process = context.get(PROCESS)
-            if process is not None and process.is_watched and not self._is_closing and not process.may_step():
-                process.kept.append(handle)
-                self._standing[id(process)] = process
-                continue
-            try:
-                context.run(callback, *args)
-            except (SystemExit, KeyboardInterrupt):
-                raise
-            except BaseException as error:
-                self.call_exception_handler({"message": f"error in {handle!r}", "exception": error, "handle": handle})
+        """Rounds, each as asyncio makes it: what is due, in order of time; then everything that was ready by then.
+
+        Until somebody stops the loop: to come back after each round only to be called again costs more than the round.
+        """
+        soon, due, popleft, append, now_s = self._soon, self._due, self._soon.popleft, self._soon.append, self.now_s
+        while True:
+            if self.cancelled_timers > _TIMERS_WORTH_SORTING_OUT:
+                due[:] = [handle for handle in due if handle[_CALLBACK] is not None]
+                heapify(due)
+                self.cancelled_timers = 0
+            if not soon:
+                while due and due[0][_CALLBACK] is None:
+                    heappop(due)
+                if not due:
+                    raise DeadlockError("nothing is due and nobody can wake anybody")
+                now_s = self.now_s = max(now_s, due[0][_WHEN])
+            until = now_s + 1e-9
+            while due and due[0][_WHEN] <= until:
+                handle = heappop(due)
+                if handle[_CALLBACK] is not None:
+                    append(handle)
+            for _ in range(len(soon)):
+                handle = popleft()
+                _, _, callback, args, context, _ = handle
+                if callback is None:
+                    continue
+                process = context.get(PROCESS)
+                if process is not None and process.is_watched and not self._is_closing and not process.may_step():
+                    process.kept.append(handle)
+                    self._standing[id(process)] = process
+                    continue
+                try:
+                    context.run(callback, *args)
+                except (SystemExit, KeyboardInterrupt):
+                    raise
+                except BaseException as error:
+                    self.call_exception_handler(
+                        {"message": f"error in {handle!r}", "exception": error, "handle": handle}
+                    )
+            if self._stopping:  # type: ignore[attr-defined]
+                return
 
 
 class VirtualClock:
