@@ -1,5 +1,6 @@
 """Lives that the simulation found to end badly, each shrunk to the steps that matter."""
 
+from vmha.model.vm import Handover, Migration
 from vmha.sim.chaos import Life, live_through
 from vmha.sim.quiet import silence_logs
 from vmha.sim.schedule import NodeDrawn, Schedule, Step, VmDrawn
@@ -101,3 +102,16 @@ def test_answers_that_were_to_be_lost_are_lost_no_more_once_everything_is_mended
     assert life.is_good, life.what_is_wrong()
     assert life.reached["struck"] == 61, life.reached
     assert life.simulated_s < 25.0, life.done
+
+
+def test_boot_is_no_proof_for_a_guest_that_came_by_libvirts_switch_after_it() -> None:
+    """Its holder is the session of before the boot, which still seemed to live: it would be started a second time."""
+    life = lived(
+        Step(at=0.99, do="store-cut", node="n3", for_s=3.0),
+        Step(at=1.0, do="power-cut", node="n3", for_s=0.2),
+        Step(at=1.25, do="migrate", vm="v1", to="n3"),
+        Step(at=6.0, do="watch-breaks", node="n2"),
+        vms=(VmDrawn(name="v1", migration=Migration(handover=Handover.LIBVIRT), migration_s=0.3),),
+    )
+    assert life.is_good, life.what_is_wrong()
+    assert life.reached["handed-over"] == 1, life.reached

@@ -194,6 +194,14 @@ class Inventory:
             self._on_change(changed)
         return self.reading
 
+    async def is_empty(self) -> bool:
+        """Looks now. Has no vm of the cluster a QEMU here? Unknown is not empty."""
+        try:
+            return not (await self.refresh()).domains
+        except VmhaError as error:
+            log.warning("no inventory", why=str(error))
+            return False
+
     async def _look_and_publish(self) -> bool:
         newest = self.newest_definition() if self.may_vouch() else self.looked_for
         try:

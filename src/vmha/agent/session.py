@@ -15,7 +15,7 @@ then not be committed after a later one, with times and promisers that do not ho
 
 import asyncio
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol
 
 import structlog
@@ -34,7 +34,7 @@ from vmha.model.records import ArmedLevel, BeatRecord, FenceRecord, SessionRecor
 from vmha.model.settings import ClusterConfig, Proof, Timing
 from vmha.policy.failsafe import LATE_BEATS
 from vmha.store.journal import Journal
-from vmha.store.port import Compare, Created, Delete, KeyValue, LeaseGone, Modified, Op, Put, Store
+from vmha.store.port import Created, Delete, KeyValue, LeaseGone, Modified, Op, Put, Store
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +69,7 @@ class SessionKeeper:
         list_managed: Callable[[], Collection[str]],
         is_at_rest: Callable[[], bool],
         on_change: Callable[[], None],
+        is_empty: Callable[[], Awaitable[bool]],
         read_listed_at: Callable[[], float] = lambda: 0.0,
         on_went_back: Callable[[], None] = lambda: None,
         peers: Outliving | None = None,
@@ -78,6 +79,7 @@ class SessionKeeper:
         self._store, self._keys, self._clock, self._guard = store, keys, clock, guard
         self._identity, self._read_config = identity, read_config
         self._list_managed, self._is_at_rest, self._on_change = list_managed, is_at_rest, on_change
+        self._is_empty = is_empty
         self._read_listed_at = read_listed_at
         journal = Journal(store, keys, clock, identity.node, days=lambda: read_config().journal_days)
         self._rejoin = Rejoin(store, keys, clock, identity.node, journal, on_went_back)
@@ -222,31 +224,31 @@ class SessionKeeper:
             raise NotYetError(f"the guard has not verified yet that the guests of session {status.session} are gone")
 
     async def _replace(self, known: KeyValue, beat: BeatRecord | None) -> None:
-        """Our own former session's beat: nothing commits under it any more.
+        """Our own former session's beat: nothing commits under it any more, and nothing is handed over to it.
 
-        If this machine has booted since, nothing of that session runs, and that is put on record at once: this boot
-        may end before it has published anything. Else the proof follows with the inventory.
+        If this machine has booted since, all of that session ended then. Only what libvirt's own switch has brought
+        here after the boot, to a node that still seemed to live, may run in its name. A look shows it, now that nothing
+        more can come; if nothing is here, that is put on record at once: this boot may end before it has published
+        anything. Else the proof follows with the inventory.
         """
-        compares: list[Compare] = [Modified(known.key, known.mod_revision)]
         ops: list[Op] = [Delete(known.key), Delete(self._keys.session(self.node))]
         if beat:
             self.last_beats[beat.session] = known.mod_revision
-        if beat and beat.host == self._identity.host and beat.boot_id not in ("", self._identity.boot_id):
-            record = FenceRecord(
-                session=beat.session,
-                node=self.node,
-                proof=Proof.RELEASED,
-                how=f"{self.node} has booted anew since",
-                at=self._clock.wall(),
-                by=self.node,
-                last_beat=known.mod_revision,
-            )
-            key = self._keys.fencing(beat.session)
-            if (
-                await self._store.txn([*compares, Created(key, Revision(0))], [*ops, Put(key, encode(record))])
-            ).succeeded:
-                return
-        await self._store.txn(compares, ops)
+        is_over = await self._store.txn([Modified(known.key, known.mod_revision)], ops)
+        has_booted = beat and beat.host == self._identity.host and beat.boot_id not in ("", self._identity.boot_id)
+        if not (is_over.succeeded and beat and has_booted and await self._is_empty()):
+            return
+        record = FenceRecord(
+            session=beat.session,
+            node=self.node,
+            proof=Proof.RELEASED,
+            how=f"{self.node} has booted anew since",
+            at=self._clock.wall(),
+            by=self.node,
+            last_beat=known.mod_revision,
+        )
+        key = self._keys.fencing(beat.session)
+        await self._store.txn([Created(key, Revision(0))], [Put(key, encode(record))])
 
     async def _begin(self) -> Session:
         config = self._read_config()

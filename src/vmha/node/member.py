@@ -80,6 +80,7 @@ class Member:
             read_config=lambda: self.mirror.config,
             list_managed=self._list_managed,
             is_at_rest=lambda: self.agent.is_at_rest,
+            is_empty=self._is_empty,
             on_change=self._session_changed,
             peers=self.failsafe,
             on_bridged=self._bridged,
@@ -159,6 +160,9 @@ class Member:
 
     def _list_managed(self) -> Collection[str]:
         return self.agent.inventory.managed_uuids()
+
+    async def _is_empty(self) -> bool:
+        return await self.agent.inventory.is_empty()
 
     def _session_changed(self) -> None:
         self.agent.session_changed()
