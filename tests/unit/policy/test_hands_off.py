@@ -236,3 +236,13 @@ def test_hold_without_a_time_lasts_until_it_is_lifted() -> None:
     book = three().running("a", "n2").freeze("a")
     book.clock.at += 1e7
     assert not book.plan().steps
+
+
+@pytest.mark.parametrize("kind", ["frozen", "all"])
+def test_step_that_was_decided_on_before_a_hold_is_not_written_after_it(kind: str) -> None:
+    book = three().vm("a")
+    decided_on, made = book.snapshot(), book.plan()
+    assert len(made.steps) == 1
+    hold(book, kind)
+    assert book.carry_out(made, decided_on) == 0
+    assert book.placement("a") is None
