@@ -14,7 +14,7 @@ from vmha.model.records import (
 )
 from vmha.model.vm import Desired, VmSpec
 from vmha.policy import transitions
-from vmha.policy.exclusive import IS_EXCLUSIVE
+from vmha.policy.exclusive import IS_EXCLUSIVE, WANTS_TO_BE_ALONE
 from vmha.policy.hands_off import HandsOff, forbids_start
 from vmha.policy.placement import Choice, Field
 from vmha.policy.services import took_a_place
@@ -198,10 +198,14 @@ def _gist(reason: Reason) -> tuple[tuple[str, bool | str], ...]:
     if not reason.candidates:
         waited_for = reason.text.partition(" ")[0]  # a node
         return ((waited_for, "".join(letter for letter in reason.text if not letter.isdigit())),)
-    return tuple(
-        (candidate.node, candidate.refusal if candidate.refusal.endswith(IS_EXCLUSIVE) else bool(candidate.refusal))
-        for candidate in reason.candidates
-    )
+    return tuple((candidate.node, _kind(candidate.refusal)) for candidate in reason.candidates)
+
+
+def _kind(refusal: str) -> str | bool:
+    """A vm that wants its node for itself must not be said to wait for what it waited for before."""
+    if refusal.endswith(IS_EXCLUSIVE):
+        return refusal
+    return WANTS_TO_BE_ALONE if refusal.endswith(WANTS_TO_BE_ALONE) else bool(refusal)
 
 
 def why_there(spec: VmSpec, choice: Choice, ground: Field) -> str:

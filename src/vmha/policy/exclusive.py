@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vmha.policy.placement import Load
 
 IS_EXCLUSIVE = ", which is exclusive"
+WANTS_TO_BE_ALONE = " is exclusive"
 
 
 def clash(spec: VmSpec, load: "Load") -> str:
@@ -29,7 +30,9 @@ def clash(spec: VmSpec, load: "Load") -> str:
     if not spec.exclusive:
         return ""
     count = load.vms - len(load.exclusive)
-    return f"has {count} other vm{'' if count == 1 else 's'} on it, and {spec.name} is exclusive" if count > 0 else ""
+    if count <= 0:
+        return ""
+    return f"has {count} other vm{'' if count == 1 else 's'} on it, and {spec.name}{WANTS_TO_BE_ALONE}"
 
 
 def company(snapshot: Snapshot) -> Iterator[str]:

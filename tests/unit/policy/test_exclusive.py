@@ -1,6 +1,6 @@
 """Vms that want their node for themselves: where they go, who gives way, and what is told and left alone."""
 
-from tests.support.clusters import Book, cluster
+from tests.support.clusters import WALL, Book, cluster
 from tests.unit.policy.test_plan import assigned_to, migrated_to, steps_about, waiting_text
 from vmha.model.ids import NodeName
 from vmha.model.records import Failure, Phase, RunEnd, Verb
@@ -97,6 +97,20 @@ def test_nobody_gives_way_to_an_equal_or_to_a_vm_that_is_not_exclusive_or_for_on
     assert changes_of(cluster("n1").running("slave", "n1", exclusive=1).vm("master", exclusive=1), "slave") == []
     assert changes_of(cluster("n1").running("slave", "n1").vm("master", exclusive=1), "slave") == []
     assert changes_of(cluster("n1").running("slave", "n1", exclusive=2).vm("web"), "slave") == []
+
+
+def test_wait_is_told_anew_when_others_have_taken_the_node_that_only_failed_to_start_the_vm_before() -> None:
+    failure = Failure(node=NodeName("n1"), at=WALL, error="no such disk")
+    book = cluster("n1").vm("gpu", exclusive=1).ended("gpu", "n1", RunEnd.START_FAILED, failures=(failure,))
+    book.lead(rounds=2)
+    waiting = book.placement("gpu")
+    assert waiting
+    assert "failed to start it" in waiting.reason.text
+    assert changes_of(book, "gpu") == []
+    book.running("web", "n1").lead(rounds=2)
+    waiting = book.placement("gpu")
+    assert waiting
+    assert "n1 has 1 other vm on it, and gpu is exclusive" in waiting.reason.text
 
 
 def test_nobody_gives_way_to_a_vm_that_failed_to_start_there() -> None:
