@@ -132,7 +132,8 @@ class Leader:
 
     async def _campaign(self) -> Term | None:
         session = self._read_session()
-        if session is None or session.lease is None or session.over.is_set():
+        lease = session.lease if session is not None else None  # it may be gone after any await; the key must have one
+        if session is None or lease is None or session.over.is_set():
             return None
         leader = self._mirror.snapshot().leader
         if leader is not None:
@@ -151,7 +152,7 @@ class Leader:
         record = LeaderRecord(node=self._node, session=session.id, since=self._clock.wall())
         try:
             result = await self._store.txn(
-                [Created(self._keys.leader, Revision(0))], [Put(self._keys.leader, encode(record), session.lease)]
+                [Created(self._keys.leader, Revision(0))], [Put(self._keys.leader, encode(record), lease)]
             )
         except Ambiguous:
             return await self._find_own_term(session.id)
