@@ -202,7 +202,7 @@ class Executor:
 
     def _place(self, step: PlacementStep, snapshot: Snapshot) -> tuple[list[Compare], list[Op]]:
         key = self._keys.placement(step.vm)
-        compares: list[Compare] = [Modified(key, step.expected), *self._holds(step.vm, snapshot)]
+        compares: list[Compare] = [Modified(key, step.expected)]
         if step.living:
             compares.append(Created(self._keys.beat(step.living[0]), step.living[1]))
         if step.fenced:
@@ -222,15 +222,6 @@ class Executor:
             )
         )
         return compares, ops
-
-    def _holds(self, vm: VmName, snapshot: Snapshot) -> list[Compare]:
-        """What was decided on is still so: once a freeze or a pause is on record, nothing begins."""
-        view, pause = snapshot.vms.get(vm), snapshot.pause
-        freeze = view.freeze.modified if view and view.freeze else Revision(0)
-        return [
-            Modified(self._keys.freeze(vm), freeze),
-            Modified(self._keys.pause, pause.modified if pause else Revision(0)),
-        ]
 
     def _evict(self, step: EvictSession) -> tuple[list[Compare], list[Op]]:
         beat = self._keys.beat(step.node)
