@@ -271,7 +271,7 @@ def test_target_without_an_agent_is_waited_for_when_libvirt_switched_by_itself_a
         cluster.world.fabric.set_migration_time("web", COPY_S)
         await cluster.hands.drain("n3")
         await cluster.hands.drain(SOURCE)
-        await see_at_once(lambda: INSTANTS["asked for"](cluster) or None)
+        await see_at_once(lambda: INSTANTS["copying"](cluster) or None)
         cluster.hands.host(TARGET).stop_agent()
         await cluster.hands.undrain("n3")  # the next best, and free to take it
         await see_at_once(lambda: on_leg(cluster, Leg.ARRIVED) or None)
@@ -288,7 +288,7 @@ def test_target_without_an_agent_is_waited_for_when_libvirt_switched_by_itself_a
         cluster.world.fabric.set_migration_time("web", 0.6)
         await cluster.hands.register(SOURCE, fence=True)
         await cluster.hands.migrate("web", TARGET)
-        await see_at_once(lambda: INSTANTS["asked for"](cluster) or None)
+        await see_at_once(lambda: on_leg(cluster, Leg.COPYING) or None)
         cluster.hands.host(TARGET).stop_agent()
         await see_at_once(lambda: on_leg(cluster, Leg.ARRIVED) or None)
         cluster.hands.host(SOURCE).power_off()

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from vmha.agent.alive import see_alive
 from vmha.agent.claims import Claims, Lost, readable
 from vmha.agent.definitions import Definitions, Found
 from vmha.agent.departures import Departures
@@ -412,6 +413,8 @@ class Worker:
         placement = read.value
         order = self._order(placement, spec.migration)
         try:
+            if runs_at_once(placement, spec) and placement.target:
+                await see_alive(self.claims, self.clock, placement.vm, placement.target)
             await self.watch.beside(placement, self.post_copy.send(placement, spec.migration, order))
         except (MigrationFailed, HypervisorUnavailable, DomainMissing) as error:
             self.migrations_tried[placement.vm] = (try_of(placement), str(error))

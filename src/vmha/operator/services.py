@@ -23,6 +23,7 @@ async def put_service(client: OperatorClient, service: Service, *, replace: bool
     """Create a service. An equal one is a success; another of its name is replaced only when asked for.
 
     Raises:
+        UnknownName: no such vm.
         Rejected: naming the member or failover domain that does not fit, and what is accepted.
     """
 
@@ -36,6 +37,8 @@ async def put_service(client: OperatorClient, service: Service, *, replace: bool
         if service.failover_domain:
             needed_domain(snapshot, service.failover_domain)
         specs = {spec.name: spec for spec in specs_of(snapshot)}
+        if missing := [name for name in service.members if name not in specs]:
+            raise unknown_name("vm", missing[0], specs)
         for text in wrong_members(service, specs, snapshot.services.values()):
             raise Rejected(f"service {service.name}: members: {text}")
         key = client.keys.service(service.name)
