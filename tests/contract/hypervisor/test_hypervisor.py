@@ -1,14 +1,11 @@
 """What both adapters of the hypervisor port must do: one suite, real libvirt hosts and the simulated twin."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
-import pytest_asyncio
 
-from tests.support.hypervisors import HypervisorWorld, RealWorld, SimulatedWorld, fresh_uuid, guest_xml, tag
-from tests.support.libvirt import LibvirtHosts
+from tests.support.hypervisors import HypervisorWorld, SimulatedWorld, fresh_uuid, guest_xml, tag
 from tests.support.waiting import eventually, find, see, see_gone
 from vmha.hypervisor.port import (
     DomainEvent,
@@ -24,21 +21,6 @@ from vmha.hypervisor.port import (
     StartFailed,
 )
 from vmha.model.errors import Refused
-
-
-@pytest.fixture(scope="module")
-def libvirt_hosts() -> Iterator[LibvirtHosts]:
-    with LibvirtHosts() as hosts:
-        yield hosts
-
-
-@pytest_asyncio.fixture(params=["simulated", pytest.param("libvirt", marks=pytest.mark.real)])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[HypervisorWorld]:
-    is_real = request.param == "libvirt"
-    world = RealWorld(request.getfixturevalue("libvirt_hosts")) if is_real else SimulatedWorld()
-    await world.prepare()
-    yield world
-    await world.clean()
 
 
 async def see_leaving(side: Hypervisor, name: str) -> DomainView:

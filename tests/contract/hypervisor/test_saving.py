@@ -1,13 +1,10 @@
 """Saved memory and definitions that hosts keep: one suite, real libvirt hosts and the simulated twin."""
 
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
-from tests.support.hypervisors import HypervisorWorld, RealWorld, SimulatedWorld, fresh_uuid, guest_xml, tag
-from tests.support.libvirt import LibvirtHosts
+from tests.support.hypervisors import HypervisorWorld, SimulatedWorld, fresh_uuid, guest_xml, tag
 from tests.support.waiting import eventually, find, see, see_gone
 from vmha.hypervisor.files import FileTrouble
 from vmha.hypervisor.port import (
@@ -23,21 +20,6 @@ from vmha.hypervisor.saving import COMPLETE
 from vmha.model.domain_xml import default_uuid, parse_domain
 
 UUID = default_uuid("contract", "web")
-
-
-@pytest.fixture(scope="module")
-def libvirt_hosts() -> Iterator[LibvirtHosts]:
-    with LibvirtHosts() as hosts:
-        yield hosts
-
-
-@pytest_asyncio.fixture(params=["simulated", pytest.param("libvirt", marks=pytest.mark.real)])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[HypervisorWorld]:
-    is_real = request.param == "libvirt"
-    world = RealWorld(request.getfixturevalue("libvirt_hosts")) if is_real else SimulatedWorld()
-    await world.prepare()
-    yield world
-    await world.clean()
 
 
 async def restore(world: HypervisorWorld, path: str, *, epoch: int = 8, saved: int = 7, uuid: str = UUID) -> None:

@@ -5,32 +5,14 @@ What QEMU and libvirt need for it: userfaultfd, for the user that QEMU runs as (
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
-import pytest_asyncio
 
-from tests.support.hypervisors import HypervisorWorld, RealWorld, SimulatedWorld, guest_xml, tag
-from tests.support.libvirt import LibvirtHosts
+from tests.support.hypervisors import HypervisorWorld, guest_xml, tag
 from tests.support.waiting import eventually, find, see, see_gone
 from vmha.hypervisor.port import DomainState, Ending, HypervisorUnavailable, MigrationFailed, MigrationOrder
 from vmha.model.errors import Refused
-
-
-@pytest.fixture(scope="module")
-def libvirt_hosts() -> Iterator[LibvirtHosts]:
-    with LibvirtHosts() as hosts:
-        yield hosts
-
-
-@pytest_asyncio.fixture(params=["simulated", pytest.param("libvirt", marks=pytest.mark.real)])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[HypervisorWorld]:
-    is_real = request.param == "libvirt"
-    world = RealWorld(request.getfixturevalue("libvirt_hosts")) if is_real else SimulatedWorld()
-    await world.prepare()
-    yield world
-    await world.clean()
 
 
 def order(world: HypervisorWorld, *, fast: bool = True) -> MigrationOrder:

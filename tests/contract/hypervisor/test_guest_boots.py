@@ -1,29 +1,8 @@
 """A guest that boots again in its QEMU: real libvirt and the simulated twin, held to the same."""
 
-from collections.abc import AsyncIterator, Iterator
-
-import pytest
-import pytest_asyncio
-
-from tests.support.hypervisors import HypervisorWorld, RealWorld, SimulatedWorld, guest_xml, tag
-from tests.support.libvirt import LibvirtHosts
+from tests.support.hypervisors import HypervisorWorld, guest_xml, tag
 from tests.support.waiting import eventually, see
 from vmha.hypervisor.port import DomainState
-
-
-@pytest.fixture(scope="module")
-def libvirt_hosts() -> Iterator[LibvirtHosts]:
-    with LibvirtHosts() as hosts:
-        yield hosts
-
-
-@pytest_asyncio.fixture(params=["simulated", pytest.param("libvirt", marks=pytest.mark.real)])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[HypervisorWorld]:
-    is_real = request.param == "libvirt"
-    world = RealWorld(request.getfixturevalue("libvirt_hosts")) if is_real else SimulatedWorld()
-    await world.prepare()
-    yield world
-    await world.clean()
 
 
 async def test_reset_guest_boots_again_in_the_same_qemu(world: HypervisorWorld) -> None:

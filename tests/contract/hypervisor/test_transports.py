@@ -1,30 +1,12 @@
 """Ways of a migration, tunnelled or not, and one that is barred: real libvirt and its twin, held to the same."""
 
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
-import pytest_asyncio
 
-from tests.support.hypervisors import HypervisorWorld, RealWorld, SimulatedWorld, guest_xml, tag
-from tests.support.libvirt import LibvirtHosts
+from tests.support.hypervisors import HypervisorWorld, guest_xml, tag
 from tests.support.waiting import eventually, find, see
 from vmha.hypervisor.port import DomainState, Ending, MigrationFailed
-
-
-@pytest.fixture(scope="module")
-def libvirt_hosts() -> Iterator[LibvirtHosts]:
-    with LibvirtHosts() as hosts:
-        yield hosts
-
-
-@pytest_asyncio.fixture(params=["simulated", pytest.param("libvirt", marks=pytest.mark.real)])
-async def world(request: pytest.FixtureRequest) -> AsyncIterator[HypervisorWorld]:
-    is_real = request.param == "libvirt"
-    world = RealWorld(request.getfixturevalue("libvirt_hosts")) if is_real else SimulatedWorld()
-    await world.prepare()
-    yield world
-    await world.clean()
 
 
 async def test_tunnelled_guest_stands_at_the_target_until_resumed_too(world: HypervisorWorld) -> None:
