@@ -53,6 +53,7 @@ def show_node(ctx: typer.Context, name: NodeArgument, as_json: Json = False) -> 
     vms, spec = found.pop("vms"), found.pop("spec")
     found["since"] = when(found["since"])
     found["notes"] = "; ".join(found["notes"])
+    found["labels"] = ", ".join(f"{k}={v}" for k, v in spec["labels"].items()) if spec else ""
     found["fence"] = ", ".join(device["agent"] for device in spec["fence"]) if spec else ""
     show([f"{key + ':':20}{value if value not in (None, '') else '-'}" for key, value in found.items()])
     if vms:
@@ -108,6 +109,23 @@ def undrain(ctx: typer.Context, name: NodeArgument) -> None:
 
     do(ctx, lambda client: undrain_node(client, name))
     show(f"{name} may receive vms again")
+
+
+@app.command()
+def label(
+    ctx: typer.Context,
+    name: NodeArgument,
+    labels: Annotated[list[str] | None, typer.Argument(metavar="[LABEL=VALUE]...", help="To add or change.")] = None,
+    remove: Annotated[list[str] | None, typer.Option("--remove", help="A label to take away; repeat it.")] = None,
+) -> None:
+    """Label a node for placement rules, or show its labels. No vm moves for it."""
+    from vmha.cli.labels import labels_of
+    from vmha.model.rules import labelled
+    from vmha.operator.nodes import label as label_node
+
+    put = labels_of(labels or (), "label")
+    spec = do(ctx, lambda client: label_node(client, name, put, remove or ()))
+    show(f"{name}: {labelled(spec.labels) or 'no label'}")
 
 
 @app.command()

@@ -227,16 +227,20 @@ def edit(
 def remove(ctx: typer.Context, name: VmArgument) -> None:
     """Forget a vm. It is not stopped: a running guest runs on, unmanaged."""
     from vmha.operator.relations import who_needs
+    from vmha.operator.rules import who_rules
     from vmha.operator.vms import remove_vm
 
-    async def work(client: "OperatorClient") -> list[str]:
+    async def work(client: "OperatorClient") -> tuple[list[str], list[str]]:
         await remove_vm(client, name)
-        return who_needs(name, await client.read())
+        snapshot = await client.read()
+        return who_needs(name, snapshot), who_rules(name, snapshot)
 
-    left = do(ctx, work)
+    left, rules = do(ctx, work)
     show(f"{name} is no longer managed; its guest was not touched")
     if left:
         show(f"{', '.join(left)} still name it under depends_on: a hard need of it is waited for before a start")
+    if rules:
+        show(f"rule {', '.join(rules)} still names it, and passes it over")
 
 
 @app.command("list")

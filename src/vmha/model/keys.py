@@ -11,6 +11,7 @@
                              status        NodeStatus         agent
                              fencing       FenceAttempt       leader
                              vms/<vm>      Observation        agent
+                rules/<name>               Rule               operator
                 services/<name>            Service            operator
                 vms/<vm>/spec              VmSpec             operator (the leader: desired state, by a policy)
                          placement         Placement          leader and the holding agent, by compare
@@ -51,6 +52,7 @@ from vmha.model.records import (
     SessionRecord,
     UuidClaim,
 )
+from vmha.model.rules import Rule
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import FailoverDomain, NodeSpec, VmSpec
@@ -86,6 +88,9 @@ class Keys:
 
     def domain(self, name: str) -> str:
         return f"{self.prefix}domains/{name}"
+
+    def rule(self, name: str) -> str:
+        return f"{self.prefix}rules/{name}"
 
     def service(self, name: str) -> str:
         return f"{self.prefix}services/{name}"
@@ -151,6 +156,7 @@ KEY_TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
     (("nodes", "*", "status"), NodeStatus),
     (("nodes", "*", "fencing"), FenceAttempt),
     (("nodes", "*", "vms", "*"), Observation),
+    (("rules", "*"), Rule),
     (("services", "*"), Service),
     (("vms", "*", "spec"), VmSpec),
     (("vms", "*", "placement"), Placement),

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from vmha.model.document import NAME_PATTERN, Document
 from vmha.model.health import Probe, named_once
 from vmha.model.relations import Needs, Rank
+from vmha.model.rules import Labels
 from vmha.model.settings import Gate, MemoryRatio, ReserveMib, VcpuRatio
 from vmha.model.source import DefinitionSource, SavedState
 from vmha.model.standing import Failback, OnPause
@@ -234,3 +235,4 @@ class NodeSpec(Document):
     vcpus: Annotated[int, Field(ge=1)] | None = Field(default=None, description="Overrides what the host reports.")
     capacity: NodeCapacity = NodeCapacity()
     gate: Gate | None = Field(default=None, description="Overrides the cluster's start gate on this node.")
+    labels: Labels = Field(default_factory=dict, description="What placement rules tell nodes apart by.")

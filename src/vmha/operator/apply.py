@@ -12,6 +12,7 @@ from typing import Any
 from vmha.model.errors import Refused, Rejected
 from vmha.model.ids import NodeName, VmName
 from vmha.model.keys import encode
+from vmha.model.rules import Rule
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import Desired, FailoverDomain, NodeSpec, VmSpec
@@ -20,6 +21,7 @@ from vmha.operator.definition import FOLLOWS, Definition, define, describe, remo
 from vmha.operator.document import Loaded
 from vmha.operator.domains import accepted_nodes
 from vmha.operator.relations import specs_of, wrong_needs
+from vmha.operator.rules import wrong_rules
 from vmha.operator.services import wrong_services
 from vmha.operator.yaml_source import Complaint
 from vmha.store.port import Compare, Delete, Exists, Op, Put
@@ -148,6 +150,7 @@ def _checked(
     complaints += wrong_needs(specs, (spec for spec in specs_of(snapshot) if spec.name in stay))
     complaints += _orphans(loaded, reading, domains, stay - named)
     complaints += wrong_services(document, snapshot, specs, domains, stay, prune=prune)
+    complaints += wrong_rules(document, snapshot, {*specs, *stay}, prune=prune)
     loaded.refuse(complaints)
     return specs
 
@@ -246,6 +249,8 @@ class _Planner:
         for service in document.services or ():
             known = snapshot.services.get(service.name)
             self._put("service", service.name, self._keys.service(service.name), known, service)
+        for rule in document.rules or ():
+            self._put("rule", rule.name, self._keys.rule(rule.name), snapshot.rules.get(rule.name), rule)
         if prune:
             self._prune(specs)
         return self._plan
@@ -283,6 +288,9 @@ class _Planner:
                     remembered = removal(self._keys, vm.spec, at=self._wall, by=self._author)
                     claims = (*self._claims(name, vm.spec.value, None), remembered)
                     self._delete("vm", name, self._keys.vm_spec(name), claims)
+        if document.rules is not None:
+            for rule_name in sorted(set(snapshot.rules) - {rule.name for rule in document.rules}):
+                self._delete("rule", rule_name, self._keys.rule(rule_name))
         if document.services is not None:
             for service_name in sorted(set(snapshot.services) - {service.name for service in document.services}):
                 self._delete("service", service_name, self._keys.service(service_name))
@@ -301,8 +309,8 @@ class _Planner:
         kind: str,
         name: str,
         key: str,
-        old: ClusterConfig | NodeSpec | FailoverDomain | VmSpec | Service | None,
-        new: ClusterConfig | NodeSpec | FailoverDomain | VmSpec | Service,
+        old: ClusterConfig | NodeSpec | FailoverDomain | VmSpec | Service | Rule | None,
+        new: ClusterConfig | NodeSpec | FailoverDomain | VmSpec | Service | Rule,
         *,
         needs: tuple[Compare, ...] = (),
         claims: tuple[Op, ...] = (),

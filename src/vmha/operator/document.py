@@ -17,6 +17,7 @@ from vmha.model.errors import Rejected
 from vmha.model.health import Probe
 from vmha.model.hooks import Hook
 from vmha.model.relations import Dependency
+from vmha.model.rules import Rule
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig, Fencing, HostShutdown, Limits, Startup, Timing
 from vmha.model.source import DefinitionSource, SavedState, Uuid
@@ -77,6 +78,7 @@ class ClusterDocument(Document):
     nodes: tuple[NodeSpec, ...] | None = None
     vms: tuple[VmEntry, ...] | None = None  # type: ignore[valid-type]
     services: tuple[Service, ...] | None = None
+    rules: tuple[Rule, ...] | None = None
 
 
 _MODELS: dict[Path, type[BaseModel]] = {
@@ -94,6 +96,7 @@ _MODELS: dict[Path, type[BaseModel]] = {
     ("nodes", "fence"): FenceDeviceSpec,
     ("vms",): VmEntry,
     ("services",): Service,
+    ("rules",): Rule,
     ("vms", "migration"): Migration,
     ("vms", "probes"): Probe,
     ("vms", "on_pause"): OnPause,
@@ -189,7 +192,7 @@ def _list_of(data: dict[str, Any], section: str) -> list[dict[str, Any]]:
 
 def _named_twice(data: dict[str, Any]) -> list[Complaint]:
     found = []
-    for section in ("failover_domains", "nodes", "vms", "services"):
+    for section in ("failover_domains", "nodes", "vms", "services", "rules"):
         seen: set[str] = set()
         for index, item in enumerate(_list_of(data, section)):
             name = item.get("name")

@@ -22,6 +22,8 @@ def export(snapshot: Snapshot) -> str:
     }
     if snapshot.services:
         document["services"] = [_told(service) for _, service in sorted(snapshot.services.items())]
+    if snapshot.rules:
+        document["rules"] = [_told(rule) for _, rule in sorted(snapshot.rules.items())]
     return to_yaml(document)
 
 

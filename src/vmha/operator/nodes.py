@@ -1,7 +1,11 @@
 """What an operator says about nodes: drained or not, and that one is surely powered off."""
 
+from collections.abc import Collection, Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
+from vmha.model.document import in_words
 from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName
 from vmha.model.keys import encode
@@ -23,6 +27,32 @@ async def drain(client: OperatorClient, name: str, *, why: str = "") -> NodeSpec
 async def undrain(client: OperatorClient, name: str) -> NodeSpec:
     """Let vms come again."""
     return await _set(client, name, maintenance=False, maintenance_why="")
+
+
+async def label(client: OperatorClient, name: str, put: Mapping[str, str], remove: Collection[str] = ()) -> NodeSpec:
+    """Add or change labels, and take some away. No vm moves for it.
+
+    Raises:
+        Rejected: a label that is to be taken away is not there, or what comes out is no set of labels.
+    """
+
+    def decide(reading: Reading) -> Edit[NodeSpec]:
+        view = find_node(reading.snapshot, name)
+        old = view.spec.value if view.spec else NodeSpec(name=name)
+        for one in remove:
+            if one not in old.labels:
+                raise unknown_name(f"label of {name}", one, old.labels)
+        labels = {key: value for key, value in {**old.labels, **put}.items() if key not in remove}
+        try:
+            new = NodeSpec.model_validate({**old.model_dump(), "labels": dict(sorted(labels.items()))})
+        except ValidationError as error:
+            raise in_words(error, where=f"node {name}") from error
+        if new.labels == old.labels:
+            return Edit(result=old)
+        key = client.keys.node_spec(view.name)
+        return Edit(result=new, ops=[Put(key, encode(new))], compares=[reading.unchanged(key)])
+
+    return await client.change(decide)
 
 
 async def confirm_off(client: OperatorClient, name: str) -> Request:

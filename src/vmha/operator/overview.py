@@ -12,6 +12,7 @@ from vmha.policy.autostart import settling
 from vmha.policy.exclusive import company
 from vmha.policy.explain import VmState, VmSummary, summarize
 from vmha.policy.explain_relations import told_apart
+from vmha.policy.explain_rules import broken
 from vmha.policy.left_overs import of_vm
 from vmha.policy.membership import Condition, Verdict, is_mass_loss, judge, moment_of_one_reading
 from vmha.policy.placement import Field, survey
@@ -212,6 +213,7 @@ def _warnings(
     said += [f"vm {vm.name} runs unmanaged on {vm.node}" for vm in vms if vm.state is VmState.UNMANAGED]
     said += company(snapshot)
     said += told_apart(snapshot, vms)
+    said += [one.text for one in broken(snapshot)]
     said += [words for vm in snapshot.vms.values() for words in of_vm(vm, snapshot)]
     said += [str(found)] if (found := settling(snapshot, verdicts, wall)) else []
     joined = set(map(str, snapshot.nodes))

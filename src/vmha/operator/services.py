@@ -14,6 +14,7 @@ from vmha.operator.domains import needed_domain
 from vmha.operator.errors import unknown_name
 from vmha.operator.holds import unless_on_hold
 from vmha.operator.relations import NO_CIRCLE, in_a_circle, needs_of, specs_of
+from vmha.operator.rules import check_service
 from vmha.operator.yaml_source import Complaint
 from vmha.policy.snapshot import Snapshot
 from vmha.store.port import Compare, Delete, Op, Put
@@ -41,6 +42,7 @@ async def put_service(client: OperatorClient, service: Service, *, replace: bool
             raise unknown_name("vm", missing[0], specs)
         for text in wrong_members(service, specs, snapshot.services.values()):
             raise Rejected(f"service {service.name}: members: {text}")
+        check_service(service, snapshot)
         key = client.keys.service(service.name)
         compares: list[Compare] = [reading.unchanged(key)]
         compares += [reading.unchanged(client.keys.domain(service.failover_domain))] if service.failover_domain else []

@@ -24,6 +24,7 @@ from vmha.model.records import (
     Request,
     Stored,
 )
+from vmha.model.rules import Rule
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import FailoverDomain
@@ -47,6 +48,7 @@ class Assembler:
         self._pause: Stored[Hold] | None = None
         self._frozen: _Book[VmName, Stored[Hold]] = _Book()
         self._domains: _Book[str, FailoverDomain] = _Book()
+        self._rules: _Book[str, Rule] = _Book()
         self._services: _Book[str, Service] = _Book()
         self._nodes: _Book[NodeName, NodeView] = _Book()
         self._parts: dict[NodeName, dict[str, Stored[Any]]] = {}  # of nodes, as they came
@@ -89,6 +91,7 @@ class Assembler:
             pause=self._pause,
             frozen=self._frozen.shown(),
             domains=self._domains.shown(),
+            rules=self._rules.shown(),
             services=self._services.shown(),
             nodes=self._nodes.shown(),
             vms=self._vms.shown(),
@@ -153,6 +156,8 @@ class Assembler:
                 self._pause = stored
             case ("domains", name):
                 self._domains.put(name, value)
+            case ("rules", name):
+                self._rules.put(name, value)
             case ("services", name):
                 self._services.put(name, value)
             case ("uuids", _) | ("hooks", _):
@@ -190,7 +195,7 @@ class Assembler:
 def _belongs(parts: tuple[str, ...], record: Any) -> bool:
     """Does the record say the same as its key about whose it is? One put by hand may not."""
     match parts:
-        case ("services", name):
+        case ("rules" | "services", name):
             return bool(record.name == name)
         case ("nodes", node, "vms", vm):
             return bool(record.node == node and record.vm == vm)

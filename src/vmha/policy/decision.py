@@ -14,6 +14,7 @@ from vmha.model.records import (
 )
 from vmha.model.vm import Desired, VmSpec
 from vmha.policy import transitions
+from vmha.policy.affinity import BY_RULE, preferred_by
 from vmha.policy.exclusive import IS_EXCLUSIVE, WANTS_TO_BE_ALONE
 from vmha.policy.hands_off import HandsOff, forbids_start
 from vmha.policy.placement import Choice, Field
@@ -203,9 +204,13 @@ def _gist(reason: Reason) -> tuple[tuple[str, bool | str], ...]:
 
 def _kind(refusal: str) -> str | bool:
     """A vm that wants its node for itself must not be said to wait for what it waited for before."""
-    if refusal.endswith(IS_EXCLUSIVE):
+    if _names_somebody(refusal):
         return refusal
     return WANTS_TO_BE_ALONE if refusal.endswith(WANTS_TO_BE_ALONE) else bool(refusal)
+
+
+def _names_somebody(refusal: str) -> bool:
+    return refusal.endswith(IS_EXCLUSIVE) or BY_RULE in refusal
 
 
 def why_there(spec: VmSpec, choice: Choice, ground: Field) -> str:
@@ -216,6 +221,8 @@ def why_there(spec: VmSpec, choice: Choice, ground: Field) -> str:
     mine = next(c for c in choice.candidates if c.node == choice.node)
     if (domain := ground.domain_of(spec)) and any(c.score < mine.score for c in others):
         return f"{choice.node} is preferred in failover domain {domain.name}"
+    if choice.node and (rules := preferred_by(choice.node, spec, (c.node for c in others), ground)):
+        return f"{choice.node} is preferred by rule {rules}"
     return f"{choice.node} is preferred: fewest vms"
 
 

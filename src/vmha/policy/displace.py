@@ -6,6 +6,7 @@ from vmha.model.ids import CauseId, VmName
 from vmha.model.records import Phase, Placement, Reason, SeenState
 from vmha.model.vm import Desired
 from vmha.policy import transitions
+from vmha.policy.affinity import ties_without
 from vmha.policy.decision import Decision, change, migrate
 from vmha.policy.placement import Field, Load, choose
 from vmha.policy.snapshot import Moment, VmView
@@ -34,7 +35,7 @@ def ask_for_room(vm: VmView, ground: Field, moment: Moment) -> None:
     if not less:
         return
     emptied = {node: Load(starting=0, migrating=ground.loads[node].migrating) for node in less}
-    choice = choose(spec, replace(ground, loads={**ground.loads, **emptied}))
+    choice = choose(spec, replace(ground, loads={**ground.loads, **emptied}, ties=ties_without(less.values(), ground)))
     if choice.node in less:
         ground.ties.gives_way[less[choice.node]] = vm.name
 

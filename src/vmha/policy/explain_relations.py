@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from vmha.model.ids import VmName
 from vmha.model.records import Phase
 from vmha.policy.explain import VmState, VmSummary
+from vmha.policy.explain_rules import tell_rules
 from vmha.policy.placement import Field
 from vmha.policy.ready import is_ready
 from vmha.policy.services import leading
@@ -23,7 +24,7 @@ def tell_relations(vm: VmView, ground: Field) -> tuple[str, ...]:
         lines.append(f"It is in service {service.name} ({', '.join(service.members)}){where}.")
     if vm.spec and vm.spec.value.exclusive:
         lines.append(f"It is exclusive, with rank {vm.spec.value.exclusive}{_company(vm, ground)}.")
-    return tuple(lines)
+    return (*lines, *tell_rules(vm.name, ground.snapshot))
 
 
 def _needs(vm: VmView, ground: Field) -> list[str]:

@@ -1,4 +1,4 @@
-"""Which node takes a vm: feasible first, then rank. Ties go to the node with the fewest vms, then by name."""
+"""Which node takes a vm: feasible first, then rank. Ties go by soft rules, then the fewest vms, then by name."""
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from heapq import nsmallest
 from vmha.model.ids import NodeName, Revision, VmName
 from vmha.model.records import Candidate, Failure, Phase, Placement, SeenState
 from vmha.model.vm import FailoverDomain, VmSpec
+from vmha.policy.affinity import forbidden, took, unmet
 from vmha.policy.exclusive import clash
 from vmha.policy.failover_domain import Ranking, Score, rank
 from vmha.policy.membership import Verdict
@@ -115,12 +116,12 @@ class Field:
             found = ((ranking.find(name), name) for name in pool)
             self._better[key] = [((-points, priority), name) for (points, priority), name in found if points > mine]
         able = [
-            (rank, self.loads[name].vms, name)
+            (rank, unmet(name, spec, self) if self.snapshot.rules else 0, self.loads[name].vms, name)
             for rank, name in self._better[key]
             if self._joined_after(name, after)
             and not _refusal(name, spec, self, Score.BEST, failures=failures, avoid={}, moving=True)[0]
         ]
-        return min(able)[2] if able else None
+        return min(able)[-1] if able else None
 
     def _joined_after(self, node: NodeName, revision: Revision) -> bool:
         beat = self.snapshot.nodes[node].beat
@@ -136,6 +137,8 @@ class Field:
         self.starting += 1 if starting else 0
         if self.ties.member_of:
             took_a_place(spec.name, node, self)
+        if self.snapshot.rules:
+            took(spec.name, node, self)
         if spec.exclusive:
             load.exclusive.append(VmName(spec.name))
 
@@ -229,7 +232,8 @@ def choose(
         if refusal:
             refused.append((name, points, refusal))
         else:
-            able.append((0 if name == prefer else 1, -points, priority, ground.loads[name].vms, name))
+            wishes = unmet(name, spec, ground) if ground.snapshot.rules else 0
+            able.append((0 if name == prefer else 1, -points, priority, wishes, ground.loads[name].vms, name))
     named = _named(able, refused, first={*avoid, *([prefer] if prefer else [])}, members=ranking.members)
     return Choice(
         node=min(able)[-1] if able else None,
@@ -239,8 +243,9 @@ def choose(
     )
 
 
-_Rank = tuple[int, int, int, int, NodeName]
-"""What the caller prefers, the negative score, priority, number of vms, name: the smallest takes the vm."""
+_Rank = tuple[int, int, int, int, int, NodeName]
+"""What the caller prefers, the negative score, priority, what goes against soft rules, number of vms, name: the
+smallest takes the vm."""
 
 
 def _named(
@@ -304,6 +309,8 @@ def _refusal(
         if words := apart(node, spec, ground):
             return words, None
         taken += reserved(node, spec, ground)
+    if ground.snapshot.rules and (words := forbidden(node, spec, ground)):
+        return words, None
     if words := ground.room_of(node).refusal(ground.size_of(spec), taken):
         return words, None
     if moving and load.migrating >= limits.migrations_per_node:

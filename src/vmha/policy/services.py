@@ -122,6 +122,14 @@ def apart(node: NodeName, spec: VmSpec, ground: "Field") -> str:
     return ground.room_of(node).refusal(needed, ground.loads[node].taken, whose)
 
 
+def followers(node: NodeName, spec: VmSpec, ground: "Field") -> list[VmSpec]:
+    """Members that are to go to ``node`` after ``spec``, if that goes there."""
+    service = ground.ties.member_of.get(VmName(spec.name))
+    if service is None or is_led(spec.name, ground):
+        return []
+    return [member for member in _not_there(service, node, ground) if member.name != spec.name]
+
+
 def _not_there(service: Service, node: NodeName, ground: "Field") -> list[VmSpec]:
     """Members that are to run, and do not count on ``node`` yet."""
     found = []

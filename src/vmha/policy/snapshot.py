@@ -21,6 +21,7 @@ from vmha.model.records import (
     SessionRecord,
     Stored,
 )
+from vmha.model.rules import Rule
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import FailoverDomain, NodeSpec, VmSpec
@@ -83,6 +84,7 @@ class Snapshot:
     pause: Stored[Hold] | None = None
     frozen: Mapping[VmName, Stored[Hold]] = field(default_factory=dict)
     domains: Mapping[str, FailoverDomain] = field(default_factory=dict)
+    rules: Mapping[str, Rule] = field(default_factory=dict)
     services: Mapping[str, Service] = field(default_factory=dict)
     nodes: Mapping[NodeName, NodeView] = field(default_factory=dict)
     vms: Mapping[VmName, VmView] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from vmha.model.ids import NodeName, Revision, VmName
 from vmha.model.relations import Dependency, Need
@@ -9,6 +10,9 @@ from vmha.model.service import Service
 from vmha.policy.reservation import Size
 from vmha.policy.snapshot import Snapshot, VmView
 from vmha.policy.steps import PlacementStep, Step
+
+if TYPE_CHECKING:
+    from vmha.policy.affinity import Affinity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,7 @@ class Ties:
     given: dict[VmName, NodeName] = field(default_factory=dict)  # to members, by this plan
     kept: dict[NodeName, dict[str, Size]] | None = None  # for members of services that are still to come, by service
     free: set[VmName] = field(default_factory=set)  # members that an operator moves: the others follow
+    affinity: "Affinity | None" = None  # placement rules, read when first asked for (policy/affinity.py)
     settling: Settling | None = None
     is_settling_known: bool = False
 

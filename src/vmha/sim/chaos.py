@@ -130,7 +130,7 @@ class _Chaos:
             watchdog_s = schedule.timing.watchdog_s if node.has_watchdog else 0
             host = self._world.add_host(node.name, memory_mib=HOST_MEMORY_MIB, watchdog_s=watchdog_s)
             host.clock.drift = node.drift
-            await hands.register(node.name, fence=node.has_switch)
+            await hands.register(node.name, fence=node.has_switch, labels=node.labels)
         for domain in schedule.domains:
             await hands.add_domain(domain)
         for vm in schedule.vms:
@@ -142,6 +142,8 @@ class _Chaos:
             await hands.add(vm.name, memory_mib=MEMORY_MIB, vcpus=1, start=True, **fields)
         for service in schedule.services:
             await hands.add_service(service)
+        for rule in schedule.rules:
+            await hands.add_rule(rule)
         for host in self._world.hosts.values():
             host.power_on()
 

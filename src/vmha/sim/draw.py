@@ -23,6 +23,7 @@ from vmha.model.vm import (
 from vmha.sim.draw_health import with_health
 from vmha.sim.draw_post_copy import with_post_copy
 from vmha.sim.draw_relations import with_relations
+from vmha.sim.draw_rules import with_rules
 from vmha.sim.draw_services import with_services
 from vmha.sim.faults import Fault, Takes, selected
 from vmha.sim.schedule import NodeDrawn, Schedule, Step, VmDrawn
@@ -55,6 +56,7 @@ def draw(seed: int, options: Options) -> Schedule:
     cluster = with_health(random.Random(f"health {seed}"), cluster)
     cluster = with_post_copy(random.Random(f"post-copy {seed}"), cluster)
     cluster = with_services(random.Random(f"services {seed}"), cluster)
+    cluster = with_rules(random.Random(f"rules {seed}"), cluster)
     steps = _draw_steps(random.Random(f"steps {seed}"), cluster, options)
     return cluster.with_steps(tuple(steps))
 

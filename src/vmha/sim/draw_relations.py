@@ -33,16 +33,19 @@ def _draw(dice: random.Random, vm: VmDrawn, before: tuple[VmDrawn, ...]) -> VmDr
 def owed(blocked: Sequence[Blocked], schedule: Schedule) -> tuple[Blocked, ...]:
     """Those that ought to run all the same. That each says why it does not is not enough: it must be true.
 
-    Where a vm wants its node for itself there need not be room for all. What needs a vm that is stopped, or that is
+    Where a vm wants its node for itself, or a hard rule forbids nodes, there need not be room for all. What needs a vm that is stopped, or that is
     one of ``blocked`` itself, waits for it.
     """
     has_exclusive = any(vm.exclusive for vm in schedule.vms)
+    hard = {rule.name for rule in schedule.rules if rule.hard}
     names = {one.vm for one in blocked}
-    return tuple(one for one in blocked if not _is_excused(one, names, has_exclusive=has_exclusive))
+    return tuple(one for one in blocked if not _is_excused(one, names, hard, has_exclusive=has_exclusive))
 
 
-def _is_excused(one: Blocked, names: set[str], *, has_exclusive: bool) -> bool:
+def _is_excused(one: Blocked, names: set[str], hard: set[str], *, has_exclusive: bool) -> bool:
     if has_exclusive and "exclusive" in one.reason:
+        return True
+    if hard.intersection(re.findall(r"which rule (\S+) ", one.reason)):
         return True
     waits = re.findall(r"(\S+), which it needs, is (stopped|disabled|not ready)", one.reason)
     return any(state != "not ready" or vm in names for vm, state in waits)

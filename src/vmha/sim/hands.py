@@ -6,6 +6,7 @@ cuts; only when the store itself is down do they fail, as they would for a real 
 
 import asyncio
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 from vmha.hypervisor.fabric_state import Guest
@@ -17,6 +18,7 @@ from vmha.model.ids import NodeName
 from vmha.model.keys import encode
 from vmha.model.records import Request, Verb
 from vmha.model.restart import RestartKind
+from vmha.model.rules import Rule
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import Desired, FailoverDomain, FenceDeviceSpec, MigrationStyle, NodeSpec
@@ -24,6 +26,7 @@ from vmha.operator import holds, nodes, services, vms
 from vmha.operator.client import OperatorClient
 from vmha.operator.domains import add_domain
 from vmha.operator.requests import submit
+from vmha.operator.rules import put_rule
 from vmha.sim.host import SimHost
 from vmha.sim.world import World
 from vmha.store.port import Put
@@ -53,8 +56,8 @@ class Hands:
     async def configure(self, config: ClusterConfig) -> None:
         await self.world.operator_store.txn([], [Put(self.world.keys.config, encode(config))])
 
-    async def register(self, node: str, *, fence: bool) -> None:
-        spec = NodeSpec(name=node, fence=(FENCE_DEVICE,) if fence else ())
+    async def register(self, node: str, *, fence: bool, labels: Mapping[str, str] | None = None) -> None:
+        spec = NodeSpec(name=node, fence=(FENCE_DEVICE,) if fence else (), labels=dict(labels or {}))
         await self.world.operator_store.txn([], [Put(self.world.keys.node_spec(NodeName(node)), encode(spec))])
 
     async def add_domain(self, domain: FailoverDomain) -> None:
@@ -62,6 +65,9 @@ class Hands:
 
     async def add_service(self, service: Service) -> None:
         await services.put_service(self.operator, service)
+
+    async def add_rule(self, rule: Rule) -> None:
+        await put_rule(self.operator, rule)
 
     async def add(self, name: str, *, memory_mib: int, vcpus: int, from_file: bool = False, **fields: Any) -> None:
         """``from_file``: its definition is not in the store, but in a file that every host sees."""

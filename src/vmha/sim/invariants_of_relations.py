@@ -5,13 +5,15 @@ Checked at every commit by which a leader gives a vm a place:
 * an exclusive vm is given no node on which another vm has a place, and no vm is given a node on which an exclusive one
   has: what a hand has brought there is none of the leader's doing;
 * a vm that needs another one hard is started only while that one is held;
-* a vm of a service is started only where another one of it is (``invariants_of_services``).
+* a vm of a service is started only where another one of it is (``invariants_of_services``);
+* no vm is sent where a hard rule does not want it (``invariants_of_rules``).
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from vmha.sim.invariants import Violation
+from vmha.sim.invariants_of_rules import Rules
 from vmha.sim.invariants_of_services import Together
 from vmha.sim.record import CommitLine, Written
 
@@ -25,7 +27,7 @@ def check_relations(record: Sequence[CommitLine]) -> list[Violation]:
     """Every breach, in order of time."""
     specs: dict[str, Json] = {}
     placements: dict[str, Json] = {}
-    together = Together()
+    together, rules = Together(), Rules()
     found: list[Violation] = []
     for line in record:
         kinds: dict[str, str] = {}
@@ -33,6 +35,7 @@ def check_relations(record: Sequence[CommitLine]) -> list[Violation]:
             if written.key.startswith("journal/") and written.value:
                 entry = written.read()
                 kinds[entry["vm"]] = entry["kind"]
+        rules.note(line)
         for written in line.written:
             match written.key.split("/"):
                 case ["vms", vm, "spec"]:
@@ -41,6 +44,7 @@ def check_relations(record: Sequence[CommitLine]) -> list[Violation]:
                     _keep(placements, vm, written)
                     if written.value and kinds.get(vm) in _PLACING:
                         found += _of_a_place(line.at_s, vm, specs, placements)
+                        found += rules.judge(line.at_s, vm, placements)
                         if kinds[vm] != "migrate":
                             found += _of_a_start(line.at_s, vm, specs, placements)
                             found += together.judge_start(line.at_s, vm, placements[vm])

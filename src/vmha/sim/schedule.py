@@ -13,6 +13,7 @@ from vmha.model.document import Document, in_words
 from vmha.model.errors import Rejected
 from vmha.model.health import Probe
 from vmha.model.relations import Needs, Rank
+from vmha.model.rules import Labels, Rule
 from vmha.model.service import Service
 from vmha.model.settings import Timing
 from vmha.model.vm import AfterShutdown, FailoverDomain, Migration, Name, OnDuplicate, Recovery
@@ -27,6 +28,8 @@ class NodeDrawn(Document):
     has_watchdog: bool = False
     has_switch: bool = Field(default=False, description="A power switch: the leader may cut this host's power.")
     drift: float = Field(default=0.0, ge=-0.1, le=0.1, description="Its clock gains this many seconds in each second.")
+
+    labels: Labels = Field(default_factory=dict, description="What placement rules tell it by.")
 
 
 class VmDrawn(Document):
@@ -77,6 +80,7 @@ class Schedule(Document):
     domains: tuple[FailoverDomain, ...] = ()
     vms: tuple[VmDrawn, ...] = ()
     services: tuple[Service, ...] = ()
+    rules: tuple[Rule, ...] = ()
     steps: tuple[Step, ...] = ()
 
     def with_steps(self, steps: tuple[Step, ...]) -> "Schedule":

@@ -1,0 +1,176 @@
+"""Placement rules at work (model/rules.py): which nodes they refuse a vm, and which they prefer.
+
+* A hard rule refuses nodes, for a start, a recovery, a drain, failback and whatever is asked for. It never moves a vm
+  that runs, nor ends one: what a hand or an edit has brought about is told (policy/explain_rules.py) and left alone.
+* A soft rule ranks the nodes that a failover domain does not tell apart, before the number of vms does. It moves nothing
+  either, and keeps nothing down.
+* A vm on its way counts at both ends, one that was found running where it was found, and what this plan has placed
+  where it is to go: so of one plan's steps none needs another one to have happened.
+* The vms of a service go where the first of them goes: a node that a hard rule refuses one of them takes none.
+* A vm that a rule names and that is not defined (any more) is passed over.
+
+Read once in each plan, and only when a vm is to be placed.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from vmha.model.ids import NodeName, VmName
+from vmha.model.records import Phase, SeenState
+from vmha.model.rules import Rule, labelled
+from vmha.model.vm import VmSpec
+from vmha.policy.services import followers
+from vmha.policy.snapshot import Snapshot, VmView
+
+if TYPE_CHECKING:
+    from vmha.policy.placement import Field
+    from vmha.policy.ties import Ties
+
+BY_RULE = ", which rule "
+"""Stands in every refusal by a rule."""
+
+_IS_THERE = (SeenState.RUNNING, SeenState.PAUSED, SeenState.STOPPING)
+
+
+@dataclass(slots=True, kw_only=True)
+class Counted:
+    """A rule, and where its vms are, with what this plan adds. ``at`` and ``placed`` are of rules between vms."""
+
+    rule: Rule
+    at: dict[NodeName, set[VmName]] = field(default_factory=dict)
+    placed: set[VmName] = field(default_factory=set)
+    misfits: dict[NodeName, str] = field(default_factory=dict)  # what is wrong with a node's labels; looked up once
+
+    def count(self, vm: VmName, node: NodeName) -> None:
+        self.at.setdefault(node, set()).add(vm)
+        self.placed.add(vm)
+
+    def beside(self, vm: VmName, node: NodeName) -> int:
+        """How many others of the rule are on the node."""
+        here = self.at.get(node, ())
+        return len(here) - (vm in here)
+
+    def elsewhere(self, vm: VmName, node: NodeName) -> int:
+        return len(self.placed) - (vm in self.placed) - self.beside(vm, node)
+
+    def misfit(self, node: NodeName, snapshot: Snapshot) -> str:
+        if node not in self.misfits:
+            self.misfits[node] = misfit(self.rule, node, snapshot)
+        return self.misfits[node]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Affinity:
+    """The rules by the vms that they name, in the order of the rules' names."""
+
+    hard: dict[VmName, list[Counted]] = field(default_factory=dict)
+    soft: dict[VmName, list[Counted]] = field(default_factory=dict)
+
+
+def read_rules(snapshot: Snapshot, *, without: Iterable[VmName] = ()) -> Affinity:
+    """``without``: vms that are taken to have left."""
+    found, left = Affinity(), set(without)
+    for _, rule in sorted(snapshot.rules.items()):
+        counted = Counted(rule=rule)
+        book = found.hard if rule.hard else found.soft
+        for name in map(VmName, rule.names):
+            vm = snapshot.vms.get(name)
+            if vm is None or vm.spec is None:
+                continue
+            book.setdefault(name, []).append(counted)
+            if not rule.vms and name not in left:
+                for node in _places_of(vm, snapshot):
+                    counted.count(name, node)
+    return found
+
+
+def _places_of(vm: VmView, snapshot: Snapshot) -> Iterator[NodeName]:
+    placement = vm.placement.value if vm.placement else None
+    if placement is not None and placement.phase not in (Phase.STOPPED, Phase.DEPARTED):
+        yield from (node for node in (placement.node, placement.target) if node is not None)
+    for seen in snapshot.observations(vm) if vm.seen else ():
+        if seen.state in _IS_THERE and not seen.second:
+            yield seen.node  # its holder's, or about to be adopted
+
+
+def rules_of(ground: "Field") -> Affinity:
+    ties = ground.ties
+    if ties.affinity is None:
+        ties.affinity = read_rules(ground.snapshot)
+    return ties.affinity
+
+
+def took(name: str, node: NodeName, ground: "Field") -> None:
+    """This plan sends it there."""
+    known = rules_of(ground)
+    for counted in (*known.hard.get(VmName(name), ()), *known.soft.get(VmName(name), ())):
+        if not counted.rule.vms:
+            counted.count(VmName(name), node)
+
+
+def ties_without(names: Iterable[VmName], ground: "Field") -> "Ties":
+    """As if these had left: for the vm that would take the place of one of them (policy/displace.py)."""
+    if not ground.snapshot.rules:
+        return ground.ties
+    return replace(ground.ties, affinity=read_rules(ground.snapshot, without=names))
+
+
+def forbidden(node: NodeName, spec: VmSpec, ground: "Field") -> str:
+    """Why a hard rule keeps the vm, or one that is to follow it, from ``node``; '' when none does."""
+    hard, name = rules_of(ground).hard, VmName(spec.name)
+    for counted in hard.get(name, ()):
+        if words := _against(counted, name, node, ground.snapshot):
+            return words
+    if hard and ground.ties.member_of:
+        for follower in followers(node, spec, ground):
+            for counted in hard.get(VmName(follower.name), ()):
+                if words := _against(counted, VmName(follower.name), node, ground.snapshot):
+                    return f"{words}, and that is to follow {name}"
+    return ""
+
+
+def _against(counted: Counted, name: VmName, node: NodeName, snapshot: Snapshot) -> str:
+    rule = counted.rule
+    if rule.vms:
+        words = counted.misfit(node, snapshot)
+        return f"{words}{BY_RULE}{rule.name} asks for {name}" if words else ""
+    if not rule.apart or not counted.beside(name, node):
+        return ""
+    other = min(vm for vm in counted.at[node] if vm != name)
+    return f"runs {other}{BY_RULE}{rule.name} keeps apart from {name}"
+
+
+def unmet(node: NodeName, spec: VmSpec, ground: "Field") -> int:
+    """How much on ``node`` goes against the vm's soft rules: the vms it is to be apart from and those it would leave
+    elsewhere, each counted, and each rule whose labels do not fit."""
+    name = VmName(spec.name)
+    return sum(_unmet(counted, name, node, ground.snapshot) for counted in rules_of(ground).soft.get(name, ()))
+
+
+def _unmet(counted: Counted, name: VmName, node: NodeName, snapshot: Snapshot) -> int:
+    if counted.rule.vms:
+        return bool(counted.misfit(node, snapshot))
+    return counted.beside(name, node) if counted.rule.apart else counted.elsewhere(name, node)
+
+
+def preferred_by(node: NodeName, spec: VmSpec, others: Iterable[NodeName], ground: "Field") -> str:
+    """The soft rules that speak for ``node`` against one of ``others``, by name; '' when none does."""
+    if not ground.snapshot.rules:
+        return ""
+    name, rest, snapshot = VmName(spec.name), list(others), ground.snapshot
+    return ", ".join(
+        counted.rule.name
+        for counted in rules_of(ground).soft.get(name, ())
+        if any(_unmet(counted, name, other, snapshot) > _unmet(counted, name, node, snapshot) for other in rest)
+    )
+
+
+def misfit(rule: Rule, node: NodeName, snapshot: Snapshot) -> str:
+    """What a node's labels lack, or have too much, for a rule about labels; '' when they fit."""
+    view = snapshot.nodes.get(node)
+    labels = view.spec.value.labels if view and view.spec else {}
+    if lacking := {label: value for label, value in rule.on.items() if labels.get(label) != value}:
+        return f"is not labelled {labelled(lacking)}"
+    barred = {label: value for label, value in rule.off.items() if labels.get(label) == value}
+    return f"is labelled {labelled(barred)}" if barred else ""
