@@ -30,6 +30,7 @@ from vmha.model.records import (
     SessionRecord,
     Verb,
 )
+from vmha.model.rules import Rule
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig, Profile, Proof
 from vmha.model.vm import Desired, FailoverDomain, FailoverDomainMember, FenceDeviceSpec, NodeSpec, VmSpec
@@ -183,6 +184,10 @@ class Book:
 
     def service(self, name: str, *members: str, **fields: Any) -> "Book":
         self.put(KEYS.service(name), Service(name=name, members=members, **fields))
+        return self
+
+    def rule(self, name: str, **fields: Any) -> "Book":
+        self.put(KEYS.rule(name), Rule(name=name, **fields))
         return self
 
     def vm(self, name: str, *, desired: Desired = Desired.RUNNING, **fields: Any) -> "Book":

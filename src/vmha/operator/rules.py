@@ -179,7 +179,7 @@ def _on_and_off(rules: Iterable[Rule], service_of: Mapping[str, str]) -> Iterato
 
 
 def _clash(one: Rule, two: Rule) -> tuple[str, str] | None:
-    """On what the one and on or off what the other: no node can be both. Two soft wishes for different values may be."""
+    """Where each wants its vm, if no node can be both. Two soft wishes for different values are no contradiction."""
     for label, value in sorted(one.on.items()):
         if two.off.get(label) == value:
             return f"on {label}={value}", f"off {label}={value}"

@@ -2,8 +2,8 @@
 
 * A hard rule refuses nodes, for a start, a recovery, a drain, failback and whatever is asked for. It never moves a vm
   that runs, nor ends one: what a hand or an edit has brought about is told (policy/explain_rules.py) and left alone.
-* A soft rule ranks the nodes that a failover domain does not tell apart, before the number of vms does. It moves nothing
-  either, and keeps nothing down.
+* A soft rule ranks the nodes that a failover domain does not tell apart, before the number of vms does. It moves
+  nothing either, and keeps nothing down.
 * A vm on its way counts at both ends, one that was found running where it was found, and what this plan has placed
   where it is to go: so of one plan's steps none needs another one to have happened.
 * The vms of a service go where the first of them goes: a node that a hard rule refuses one of them takes none.

@@ -33,8 +33,8 @@ def _draw(dice: random.Random, vm: VmDrawn, before: tuple[VmDrawn, ...]) -> VmDr
 def owed(blocked: Sequence[Blocked], schedule: Schedule) -> tuple[Blocked, ...]:
     """Those that ought to run all the same. That each says why it does not is not enough: it must be true.
 
-    Where a vm wants its node for itself, or a hard rule forbids nodes, there need not be room for all. What needs a vm that is stopped, or that is
-    one of ``blocked`` itself, waits for it.
+    Where a vm wants its node for itself, or a hard rule forbids nodes, there need not be room for all. What needs a vm
+    that is stopped, or that is one of ``blocked`` itself, waits for it.
     """
     has_exclusive = any(vm.exclusive for vm in schedule.vms)
     hard = {rule.name for rule in schedule.rules if rule.hard}

@@ -16,8 +16,8 @@ from vmha.sim.record import CommitLine, Written
 
 LAW = "services-are-together-at-rest"
 EXCUSES = ("which is exclusive", "which rule", "MiB free of", "still shows it", "something of it")
-"""What a hand has brought to a node may be in the way there, or leave no room; a rule may forbid the node. The store has
-to say so."""
+"""What a hand has brought to a node may be in the way there, or leave no room; a rule may forbid the node. The store
+has to say so."""
 
 
 A_WHILE_S, A_MOMENT_S = 1.0, 5.0

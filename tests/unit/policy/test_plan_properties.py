@@ -5,7 +5,7 @@ takes over, agents that claim, start, stop, crash and move, nodes that fall sile
 commits of that life go to the same checker that judges the simulation.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
@@ -59,6 +59,7 @@ class Life:
         if together:
             recovery = draw(st.sampled_from([Recovery.RESTART, Recovery.RELOCATE]))
             book.service("s", *together, failover_domain=draw(st.sampled_from([None, "d1"])), recovery=recovery)
+        self.draw_rules(together)
         for vm in VMS:
             book.vm(
                 vm,
@@ -73,6 +74,26 @@ class Life:
             )
             if (node := draw(st.sampled_from([None, *NODES]))) is not None:
                 book.placed(vm, node).seen(node, vm)
+
+    def draw_rules(self, together: Sequence[str]) -> None:
+        book, draw = self.book, self.draw
+        for node in NODES:
+            if draw(st.booleans()):
+                self.label(node)
+        apart = draw(st.permutations(VMS))[: draw(st.sampled_from([0, 0, 2, 3]))]
+        if apart:
+            is_hard = len(set(apart) & set(together)) < 2 and draw(st.booleans())
+            book.rule("apart", apart=tuple(apart), hard=is_hard)
+        elif draw(st.booleans()):
+            book.rule("near", together=("a", "b"))
+        if draw(st.integers(0, 2)) == 0:
+            book.rule("labels", vms=(draw(st.sampled_from(VMS)),), on={"disk": "ssd"}, hard=draw(st.booleans()))
+
+    def label(self, node: str) -> None:
+        view = self.book.snapshot().nodes[NodeName(node)]
+        assert view.spec
+        spec = view.spec.value.model_copy(update={"labels": {"disk": self.draw(st.sampled_from(["ssd", "hdd"]))}})
+        self.book.put(KEYS.node_spec(NodeName(node)), spec)
 
     def needs_of(self, vm: str) -> tuple[Dependency, ...]:
         """Of vms that come before it by name, so that no circle is drawn."""
