@@ -221,6 +221,30 @@ def test_a_service_from_add_to_remove(vmha: Vmha, web: Path) -> None:
     assert vmha("service", "list", "--json").json == []
 
 
+def test_rules_and_labels_from_add_to_remove(vmha: Vmha, web: Path, tmp_path: Path) -> None:
+    join(vmha, tmp_path, "h1", "h2")
+    vmha("vm", "add", "web", "--xml", web)
+    assert vmha("rule", "list").out.startswith("No rule yet")
+    assert vmha("rule", "add", "far", "--apart", "web", "--apart", "wob", "--hard").code == ExitCode.BAD_INPUT
+    said = vmha("rule", "add", "near", "--together", "web", "--together", "db", "--hard")
+    assert (said.code, "vmha service add" in said.err) == (ExitCode.BAD_INPUT, True)
+    assert "accepted: LABEL=VALUE" in vmha("rule", "add", "ssd", "--vm", "web", "--on", "disk").err
+    said = vmha("rule", "add", "ssd", "--vm", "web", "--on", "disk=ssd", "--off", "rack=b", "--hard")
+    assert said.out.splitlines()[0] == "rule ssd: web on nodes labelled disk=ssd and off nodes labelled rack=b"
+    assert "there is no such node" in said.out
+    assert vmha("node", "label", "h1", "disk=ssd", "rack=a").out == "h1: disk=ssd, rack=a\n"
+    assert "disk=ssd" in vmha("node", "show", "h1").out
+    (listed,) = vmha("rule", "list", "--json").json
+    assert (listed["name"], listed["hard"], listed["on"], listed["broken"]) == ("ssd", True, {"disk": "ssd"}, [])
+    assert "holds" in vmha("rule", "list").out
+    assert "web: nowhere" in vmha("rule", "show", "ssd").out
+    assert vmha("node", "label", "h1", "--remove", "rack").out == "h1: disk=ssd\n"
+    assert "rule ssd still names it" in vmha("vm", "remove", "web").out
+    assert vmha("rule", "show", "sssd").code == ExitCode.UNKNOWN_NAME
+    assert vmha("rule", "remove", "ssd").code == 0
+    assert vmha("rule", "list", "--json").json == []
+
+
 def test_drain_without_vms_is_done_at_once(vmha: Vmha, tmp_path: Path) -> None:
     join(vmha, tmp_path, "h1")
     assert vmha("node", "drain", "h1", "--why", "new memory").code == 0

@@ -8,9 +8,7 @@ from vmha.cli.context import Json, do
 from vmha.cli.output import screen, show, show_json, table
 
 if TYPE_CHECKING:
-    from vmha.model.rules import Rule
     from vmha.operator.client import OperatorClient
-    from vmha.policy.snapshot import Snapshot
 
 app = typer.Typer(
     add_completion=False,
@@ -40,7 +38,7 @@ def add(
     from vmha.cli.labels import labels_of
     from vmha.model.document import in_words
     from vmha.model.rules import Rule
-    from vmha.operator.rules import put_rule
+    from vmha.operator.rules import put_rule, rule_views
 
     fields: dict[str, Any] = {"name": name, "apart": apart or (), "together": together or (), "vms": vm or ()}
     fields |= {"on": labels_of(on or (), "--on"), "off": labels_of(off or (), "--off"), "hard": hard}
@@ -49,12 +47,12 @@ def add(
     except ValidationError as error:
         raise in_words(error, where=f"rule {name}") from error
 
-    async def work(client: "OperatorClient") -> list[str]:
+    async def work(client: "OperatorClient") -> dict[str, Any]:
         await put_rule(client, rule, replace=replace)
-        return _broken(await client.read(), name)
+        return rule_views(await client.read(), name)[0]
 
     told = do(ctx, work)
-    show([f"rule {name}: {_meaning(rule)}", *(f"! {text}" for text in told)])
+    show([f"rule {name}: {told['meaning']}", *(f"! {text}" for text in told["broken"])])
 
 
 @app.command()
@@ -69,15 +67,11 @@ def remove(ctx: typer.Context, name: _Name) -> None:
 @app.command("list")
 def list_rules(ctx: typer.Context, as_json: Json = False) -> None:
     """List the rules: what each says, and whether it holds now."""
-    found = do(ctx, lambda client: _read(client, None))
+    found = do(ctx, _read)
     if as_json:
         show_json(found)
     elif found:
-        from vmha.model.rules import Rule
-
-        rows = [
-            (one["name"], _kind(one), _meaning(Rule.model_validate(_plain_rule(one))), _holds(one)) for one in found
-        ]
+        rows = [(one["name"], _kind(one), one["meaning"], _holds(one)) for one in found]
         show(table(("RULE", "KIND", "MEANING", "NOW"), rows, screen()))
     else:
         show("No rule yet: vmha rule add NAME --apart VM --apart VM [--hard]")
@@ -90,40 +84,15 @@ def show_rule(ctx: typer.Context, name: _Name, as_json: Json = False) -> None:
     if as_json:
         show_json(one)
         return
-    from vmha.model.rules import Rule
-
-    rule = Rule.model_validate(_plain_rule(one))
-    show(f"rule {name}, {_kind(one)}: {_meaning(rule)}")
+    show(f"rule {name}, {_kind(one)}: {one['meaning']}")
     show([f"{vm['name']}: {vm['node'] or ('nowhere' if vm['defined'] else 'is not defined')}" for vm in one["where"]])
     show([f"! {text}" for text in one["broken"]])
 
 
-async def _read(client: "OperatorClient", name: str | None) -> list[dict[str, Any]]:
-    """Each with where its vms are, and what is broken. ``name``: that one alone."""
-    from vmha.operator.rules import find_rule
-    from vmha.policy.explain_rules import node_of
+async def _read(client: "OperatorClient", name: str = "") -> list[dict[str, Any]]:
+    from vmha.operator.rules import rule_views
 
-    snapshot = await client.read()
-    rules = [find_rule(snapshot, name)] if name else [rule for _, rule in sorted(snapshot.rules.items())]
-    defined = {vm.name for vm in snapshot.vms.values() if vm.spec}
-    return [
-        {
-            **rule.model_dump(mode="json"),
-            "where": [{"name": vm, "node": node_of(vm, snapshot), "defined": vm in defined} for vm in rule.names],
-            "broken": _broken(snapshot, rule.name),
-        }
-        for rule in rules
-    ]
-
-
-def _plain_rule(one: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in one.items() if key not in ("where", "broken")}
-
-
-def _broken(snapshot: "Snapshot", name: str) -> list[str]:
-    from vmha.policy.explain_rules import broken
-
-    return [one.text for one in broken(snapshot) if one.rule == name]
+    return rule_views(await client.read(), name)
 
 
 def _holds(one: dict[str, Any]) -> str:
@@ -132,10 +101,3 @@ def _holds(one: dict[str, Any]) -> str:
 
 def _kind(one: dict[str, Any]) -> str:
     return "hard" if one["hard"] else "soft"
-
-
-def _meaning(rule: "Rule") -> str:
-    from vmha.policy.explain_rules import where
-
-    names = ", ".join(rule.names)
-    return f"{names} {where(rule)}" if rule.vms else f"{names} {rule.kind}"

@@ -5,6 +5,7 @@ that does; what only can not be met now (more vms apart than there are nodes) is
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 from vmha.model.errors import Rejected
 from vmha.model.keys import encode
@@ -15,6 +16,7 @@ from vmha.operator.document import ClusterDocument
 from vmha.operator.errors import unknown_name
 from vmha.operator.relations import specs_of
 from vmha.operator.yaml_source import Complaint
+from vmha.policy.explain_rules import broken, meaning, node_of
 from vmha.policy.snapshot import Snapshot
 from vmha.store.port import Delete, Put
 
@@ -81,6 +83,26 @@ def find_rule(snapshot: Snapshot, name: str) -> Rule:
 def who_rules(name: str, snapshot: Snapshot) -> list[str]:
     """The rules that name a vm."""
     return sorted(rule.name for rule in snapshot.rules.values() if name in rule.names)
+
+
+def rule_views(snapshot: Snapshot, name: str = "") -> list[dict[str, Any]]:
+    """For listings: each rule with where its vms are, and what is broken of it now. ``name``: that one alone.
+
+    Raises:
+        UnknownName: there is none of that name.
+    """
+    rules = [find_rule(snapshot, name)] if name else [rule for _, rule in sorted(snapshot.rules.items())]
+    defined = {spec.name for spec in specs_of(snapshot)}
+    told = list(broken(snapshot))
+    return [
+        {
+            **rule.model_dump(mode="json"),
+            "meaning": meaning(rule),
+            "where": [{"name": vm, "node": node_of(vm, snapshot), "defined": vm in defined} for vm in rule.names],
+            "broken": [one.text for one in told if one.rule == rule.name],
+        }
+        for rule in rules
+    ]
 
 
 def check_service(service: Service, snapshot: Snapshot) -> None:

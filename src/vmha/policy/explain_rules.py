@@ -78,6 +78,12 @@ def _meaning(rule: Rule, name: str, snapshot: Snapshot) -> str:
     return f"{verb} {'apart from' if rule.apart else 'together with'} {_some(others)}"
 
 
+def meaning(rule: Rule) -> str:
+    """Of the rule by itself, in a few words."""
+    names = ", ".join(rule.names)
+    return f"{names} {where(rule)}" if rule.vms else f"{names} {rule.kind}"
+
+
 def where(rule: Rule) -> str:
     """On which nodes, in words."""
     parts = [f"on nodes labelled {labelled(rule.on)}"] if rule.on else []

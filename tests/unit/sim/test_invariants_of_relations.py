@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from vmha.model.rules import Rule
 from vmha.sim.draw_relations import owed
 from vmha.sim.invariants import Blocked
 from vmha.sim.invariants_of_relations import check_relations
@@ -56,6 +57,29 @@ def test_what_is_needed_hard_is_held_before_what_needs_it_is_started() -> None:
     assert laws(db, soft, placed("app", "n1")) == []
 
 
+def test_no_vm_is_sent_where_a_hard_rule_does_not_want_it() -> None:
+    nodes = line({"nodes/n1/spec": {"labels": {"disk": "ssd", "rack": "a"}}, "nodes/n2/spec": {}})
+    nothing: dict[str, Any] = {"apart": [], "vms": [], "on": {}, "off": {}, "hard": True}
+    apart = line({"rules/far": {**nothing, "apart": ["a", "b"]}})
+    assert laws(apart, placed("a", "n1"), placed("b", "n1")) == ["hard-rules-keep-vms-apart"]
+    leaves = placed("a", "n1", kind="migrate", phase="migrating", target="n2")
+    assert laws(apart, leaves, placed("b", "n2")) == ["hard-rules-keep-vms-apart"]
+    assert laws(apart, leaves, placed("b", "n1")) == ["hard-rules-keep-vms-apart"]
+    assert laws(apart, placed("a", "n2"), placed("b", "n1", kind="migrate", phase="migrating", target="n2")) != []
+    assert laws(apart, placed("a", "n1"), placed("b", "n2"), placed("c", "n1")) == []
+    assert laws(apart, placed("a", "n1"), placed("b", "n1", kind="adopt", phase="held")) == []
+    assert (
+        laws(apart, placed("a", "n1"), line({"rules/far": {**nothing, "apart": ["a", "c"]}}), placed("b", "n1")) == []
+    )
+    soft = line({"rules/far": {**nothing, "apart": ["a", "b"], "hard": False}})
+    assert laws(soft, placed("a", "n1"), placed("b", "n1")) == []
+    on, off = ({**nothing, "vms": ["a"], side: {"disk": "ssd"}} for side in ("on", "off"))
+    assert laws(nodes, line({"rules/ssd": on}), placed("a", "n2")) == ["hard-rules-choose-nodes"]
+    assert laws(nodes, line({"rules/ssd": on}), placed("a", "n1"), placed("b", "n2")) == []
+    assert laws(nodes, line({"rules/ssd": off}), placed("a", "n1")) == ["hard-rules-choose-nodes"]
+    assert laws(nodes, line({"rules/ssd": off}), placed("a", "n2")) == []
+
+
 def test_vm_that_is_down_is_excused_only_by_what_is_true() -> None:
     plain = Schedule(nodes=(NodeDrawn(name="n1"),), vms=(VmDrawn(name="v1"), VmDrawn(name="v2")))
     exclusive = plain.model_copy(update={"vms": (VmDrawn(name="v1", exclusive=1),)})
@@ -64,6 +88,10 @@ def test_vm_that_is_down_is_excused_only_by_what_is_true() -> None:
     assert owed([no_room], exclusive) == ()
     assert owed([no_room], plain) == (no_room,)
     assert owed([not_ready], plain) == (not_ready,)
+    ruled = Blocked(vm="v2", reason="no node can take it: n1 runs v1, which rule far keeps apart from v2")
+    rule = Rule(name="far", apart=("v1", "v2"), hard=True)
+    assert owed([ruled], plain.model_copy(update={"rules": (rule,)})) == ()
+    assert owed([ruled], plain) == (ruled,)
     down = Blocked(vm="v1", reason="")
     assert owed([down, not_ready], plain) == (down,)
     assert owed([Blocked(vm="v2", reason="v1, which it needs, is stopped")], plain) == ()
