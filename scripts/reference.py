@@ -36,6 +36,8 @@ def render() -> str:
 def _named(pattern: tuple[str, ...]) -> list[tuple[str, str]]:
     singular = {
         "domains": "name",
+        "rules": "name",
+        "services": "name",
         "nodes": "node",
         "vms": "vm",
         "uuids": "uuid",

@@ -74,6 +74,8 @@ class _Stage:
             await self._add(vm)
         for service in self.scenario.services:
             await self.hands.add_service(service)
+        for rule in self.scenario.rules:
+            await self.hands.add_rule(rule)
         for step in self.scenario.steps:
             await self._happen(step)
         at_rest = await self._settle()
@@ -103,7 +105,7 @@ class _Stage:
         await hands.configure(scenario.config)
         for node in scenario.nodes:
             self.world.add_host(node.name, memory_mib=node.memory_mib, vcpus=node.vcpus, watchdog_s=node.watchdog_s)
-            await hands.register(node.name, fence=node.switch is not Fence.NONE)
+            await hands.register(node.name, fence=node.switch is not Fence.NONE, labels=node.labels)
             if node.switch is Fence.BROKEN:
                 hands.break_switch(node.name)
             if node.on:

@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from vmha.model.document import Document
 from vmha.model.health import Probe
 from vmha.model.relations import Needs, Rank
+from vmha.model.rules import Labels, Rule
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import AfterShutdown, Desired, FailoverDomain, Migration, Name, Recovery
@@ -37,6 +38,7 @@ class SimNode(Document):
     )
     fence: bool | Fence = Field(default=False, description="true or 'works', 'broken', false or 'none'.")
     on: bool = Field(default=True, description="Has power when the simulation begins.")
+    labels: Labels = Field(default_factory=dict, description="What rules tell it by.")
 
     @property
     def switch(self) -> Fence:
@@ -212,6 +214,7 @@ class Scenario(Document):
     failover_domains: tuple[FailoverDomain, ...] = ()
     vms: tuple[SimVm, ...] = ()
     services: tuple[Service, ...] = ()
+    rules: tuple[Rule, ...] = ()
     settling: Settling = Settling()
     steps: tuple[Step, ...] = ()
 
@@ -223,6 +226,7 @@ class Scenario(Document):
         yield from _twice("failover_domains", domains)
         yield from _twice("vms", [vm.name for vm in self.vms])
         yield from _twice("services", [service.name for service in self.services])
+        yield from _twice("rules", [rule.name for rule in self.rules])
         for at, domain in enumerate(self.failover_domains):
             for number, member in enumerate(domain.members):
                 yield from _unknown(("failover_domains", at, "members", number, "node"), "node", member.node, nodes)
@@ -234,6 +238,9 @@ class Scenario(Document):
                 yield from _unknown(("services", at, "members", number), "vm", name, vms)
             if (name := service.failover_domain or "") and name not in domains:
                 yield from _unknown(("services", at, "failover_domain"), "failover domain", name, domains)
+        for at, rule in enumerate(self.rules):
+            for number, name in enumerate(rule.names):
+                yield from _unknown(("rules", at, rule.kind, number), "vm", name, vms)
         latest = 0.0
         for at, step in enumerate(self.steps):
             place: tuple[str | int, ...] = ("steps", at)
