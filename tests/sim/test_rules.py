@@ -9,6 +9,9 @@ from vmha.operator import nodes
 from vmha.operator.overview import overview
 from vmha.operator.rules import remove_rule
 from vmha.sim.draw import Options, draw
+from vmha.sim.play import play
+from vmha.sim.quiet import silence_logs
+from vmha.sim.scenario_file import load_scenario
 
 APART = Rule(name="web-apart", apart=("a", "b"), hard=True)
 
@@ -119,6 +122,23 @@ def test_vm_waits_for_a_node_with_its_labels_and_starts_when_one_gets_them() -> 
         assert cluster.violations() == []
 
     in_cluster(scene)
+
+
+SCENARIO = """
+nodes: [{name: n1, labels: {disk: hdd}}, {name: n2, labels: {disk: ssd}}]
+vms: [{name: db}, {name: web}, {name: web2}]
+rules:
+  - {name: ssd-only, vms: [db], on: {disk: ssd}, hard: true}
+  - {name: far, apart: [web, web2], hard: true}
+"""
+
+
+def test_scenario_has_rules_and_labels() -> None:
+    silence_logs()
+    played = play(load_scenario(SCENARIO, file="s.yaml"))
+    held = {name: vm.placement.value.node for name, vm in played.snapshot.vms.items() if vm.placement}
+    assert held["db"] == "n2"
+    assert {held["web"], held["web2"]} == {"n1", "n2"}
 
 
 def test_lives_are_drawn_with_rules_of_every_kind() -> None:

@@ -26,7 +26,6 @@ from vmha.operator import holds, nodes, services, vms
 from vmha.operator.client import OperatorClient
 from vmha.operator.domains import add_domain
 from vmha.operator.requests import submit
-from vmha.operator.rules import put_rule
 from vmha.sim.host import SimHost
 from vmha.sim.world import World
 from vmha.store.port import Put
@@ -67,7 +66,8 @@ class Hands:
         await services.put_service(self.operator, service)
 
     async def add_rule(self, rule: Rule) -> None:
-        await put_rule(self.operator, rule)
+        """Its vms may be still to come: it is to count for their first start."""
+        await self.world.operator_store.txn([], [Put(self.world.keys.rule(rule.name), encode(rule))])
 
     async def add(self, name: str, *, memory_mib: int, vcpus: int, from_file: bool = False, **fields: Any) -> None:
         """``from_file``: its definition is not in the store, but in a file that every host sees."""

@@ -70,12 +70,12 @@ class _Stage:
     async def play(self) -> Played:
         await self._build()
         self.begin_s = self.world.clock.now()
+        for rule in self.scenario.rules:
+            await self.hands.add_rule(rule)
         for vm in self.scenario.vms:
             await self._add(vm)
         for service in self.scenario.services:
             await self.hands.add_service(service)
-        for rule in self.scenario.rules:
-            await self.hands.add_rule(rule)
         for step in self.scenario.steps:
             await self._happen(step)
         at_rest = await self._settle()

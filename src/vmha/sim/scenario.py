@@ -16,6 +16,7 @@ from vmha.model.rules import Labels, Rule
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import AfterShutdown, Desired, FailoverDomain, Migration, Name, Recovery
+from vmha.operator.rules import conflicts
 
 Seconds = Annotated[float, Field(ge=0, le=1_000_000)]
 Count = Annotated[int, Field(ge=1, le=1000)]
@@ -241,6 +242,9 @@ class Scenario(Document):
         for at, rule in enumerate(self.rules):
             for number, name in enumerate(rule.names):
                 yield from _unknown(("rules", at, rule.kind, number), "vm", name, vms)
+        rules = {rule.name: rule for rule in self.rules}
+        for conflict in conflicts(rules, self.services):
+            yield ("rules", list(rules).index(conflict.rules[-1])), conflict.text
         latest = 0.0
         for at, step in enumerate(self.steps):
             place: tuple[str | int, ...] = ("steps", at)

@@ -49,6 +49,12 @@ def refusal(text: str) -> str:
             "nodes: [{name: n1}]\nvms: [{name: web, failover_domain: d}]\n",
             "'d': no such failover domain (accepted: there is",
         ),
+        (GOOD + "rules: [{name: far, apart: [web, wob]}]\n", "s.yaml:3: rules[far].apart[1]: 'wob': no such vm"),
+        (
+            GOOD + "services: [{name: s, members: [web, db]}]\nrules: [{name: far, apart: [web, db], hard: true}]\n",
+            "s.yaml:4: rules[far]: rule far keeps web and db apart, and service s keeps them on one node",
+        ),
+        (GOOD + "rules: [{name: far, apart: [web]}]\n", "s.yaml:3: rules[far]: apart: web alone"),
         ("nodes: [{name: n1}]\nconfig: {profile: fast}\n", "s.yaml:2: config.profile: 'fast' (accepted: "),
         (
             "nodes: [{name: n1}]\nconfig: {timing: {watchdog_s: 60}}\n",
