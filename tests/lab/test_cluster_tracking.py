@@ -156,13 +156,15 @@ def test_start_of_a_vm_waits_for_a_node_that_can_not_be_asked_and_adopts_it_wher
 
 @contextmanager
 def of_another_cluster(cluster: Cluster, host: str) -> Iterator[None]:
-    """Its agent stands still until the cluster has given it up; then the host belongs to another cluster."""
+    """A host that the cluster has given up belongs to another one meanwhile."""
     both = f"{KILL_AGENT}; kill $(cat /run/vmha-lab/guard.pid)"
     foreign = "sed -i 's/^cluster = .*/cluster = \"another\"/'"
     old = cluster.lab.sh(host, "cat /run/vmha-lab/guard.pid")
     cluster.lab.sh(host, f"cp {SETTINGS} /tmp/right.toml; {foreign} {SETTINGS}; {both}", code=None)
     try:
         wait_until("another guard runs", lambda: cluster.lab.sh(host, "cat /run/vmha-lab/guard.pid") != old)
+        managed = "grep another /var/lib/vmha/managed.json"
+        wait_until("its gate is another cluster's", lambda: cluster.lab.sh(host, managed, code=None))
         yield
     finally:
         cluster.lab.sh(host, f"cp /tmp/right.toml {SETTINGS}; {both}", code=None)

@@ -92,7 +92,8 @@ def read_tag(domain: "libvirt.virDomain") -> TagFacts | None:
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_METADATA:
             return None
-        if is_missing(error):
+        # Of a transient domain whose QEMU has just ended libvirt says that it has no persistent definition.
+        if is_missing(error) or error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID:
             raise DomainMissing(f"{domain.name()} has gone") from error
         raise
     return domain_xml.read_tag_element(element)
