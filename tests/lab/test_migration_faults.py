@@ -16,7 +16,7 @@ from tests.lab.conftest import wait_until
 from vmha.lab.guests import add_witness
 from vmha.lab.layout import LabDir
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.beside]
 
 PAYLOAD = "/usr/lib/x86_64-linux-gnu/libcrypto.so.3"
 LOADER = f"""<qemu:commandline>

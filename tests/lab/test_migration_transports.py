@@ -10,7 +10,7 @@ import pytest
 from tests.lab.cluster import Cluster, running_cluster
 from tests.lab.transports import Equipment
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.beside]
 
 ETCD_SECONDS = 60
 
