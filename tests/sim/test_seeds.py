@@ -69,7 +69,9 @@ def test_guard_that_ends_nothing_is_found_out(monkeypatch: pytest.MonkeyPatch) -
 def test_dense_faults_leave_a_cluster_that_does_everything() -> None:
     """A cluster that is struck without pause would recover nothing, and prove nothing."""
     options = Options(nodes=(3, 5), vms=(4, 6), steps=300)
-    reached = total([lived(seed, options) for seed in range(301, 309)])
+    by_hand = replace(options, faults="hand,power,network")  # what a hand begins is rarely left to end otherwise
+    lives = [*(lived(seed, options) for seed in range(301, 309)), *(lived(seed, by_hand) for seed in range(301, 304))]
+    reached = total(lives)
     wanted = {
         "adopt",
         "arrived",
