@@ -1,14 +1,18 @@
 """What hands, daemons and fate do beside the cluster, where each of these once went wrong."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from tests.sim.probes import add_running, put, raw
+from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.agent.claims import Lost
 from vmha.model.errors import Refused
-from vmha.model.ids import Epoch, NodeName, Revision
-from vmha.model.records import Phase, Placement, Reason, Stored, Verb
+from vmha.model.ids import Epoch, NodeName, Revision, VmName
+from vmha.model.keys import decode
+from vmha.model.records import Observation, Phase, Placement, Reason, SeenState, Stored, Verb
 from vmha.model.settings import ClusterConfig, GateMode, Profile
 from vmha.model.vm import AfterShutdown, Desired
 from vmha.operator.requests import submit
@@ -272,3 +276,26 @@ def test_guest_taken_away_by_hand_while_the_store_was_down_for_long_is_not_start
         assert cluster.violations() == []
 
     in_cluster(scene)
+
+
+def test_observation_that_a_late_write_has_put_back_is_written_anew() -> None:
+    """A write that was given up for lost may be committed behind the one that came after it."""
+
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web")
+        key = cluster.world.keys.observation(NodeName("n1"), VmName("web"))
+        now = raw(cluster, key)
+        assert now
+        late = replace(decode(Observation, now, where=key), state=SeenState.INCOMING)
+        await put(cluster, key, late)
+        await until(lambda: is_running(cluster, key), what="it to be written anew", timeout_s=15.0)
+        await cluster.rest()
+        assert cluster.where("web") == ["n1"]
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def is_running(cluster: Cluster, key: str) -> bool:
+    value = raw(cluster, key)
+    return value is not None and decode(Observation, value, where=key).state is SeenState.RUNNING

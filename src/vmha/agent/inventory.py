@@ -88,6 +88,7 @@ class Inventory:
         self._read_health = read_health
         self._look = Bell()
         self._published: dict[VmName, Observation] = {}
+        self._written_at = Revision(0)
         self._published_in: tuple[SessionId, str] | None = None  # and since which restore of the store
         self._newest: tuple[object, object, Revision] = (None, None, Revision(0))
         self._progress: dict[VmName, str] = {}
@@ -259,7 +260,7 @@ class Inventory:
         node = self._keeper.node
         now = (session.id, self.history)
         whole = self._published_in != now
-        known = await self._stored_before() if whole else self._published
+        known = await self._stored_before() if whole else self._published_still()
         wanted: dict[VmName, Observation] = {}
         ops: list[Op] = []
         for vm, view in sorted(self.reading.domains.items()):
@@ -270,18 +271,30 @@ class Inventory:
                 ops += await self._told(before, wanted[vm])
             else:
                 wanted[vm] = before
-        ops += [Delete(self._keys.observation(node, vm)) for vm in sorted(known.keys() - wanted.keys())]
+        there = known.keys() | self._published.keys()
+        ops += [Delete(self._keys.observation(node, vm)) for vm in sorted(there - wanted.keys())]
         guarded: list[Compare] = [Created(self._keys.beat(node), session.beat_created)]
         for start in range(0, len(ops), OPS_PER_TXN):
             result = await self._store.txn(guarded, ops[start : start + OPS_PER_TXN])
             if not result.succeeded:
                 session.end("evicted: the beat key is gone or another's")
                 return False
+            self._written_at = max(self._written_at, result.revision)
         self._published = wanted
         if whole:
             self._published_in = now
             self._on_change(set(wanted))
         return True
+
+    def _published_still(self) -> dict[VmName, Observation]:
+        """Without what the store shows otherwise: a write that was given up for lost may be committed behind those that
+        came after it.
+        """
+        snapshot, node = self._read_snapshot(), self._keeper.node
+        if snapshot.revision < self._written_at:
+            return self._published
+        seen = {vm: view.seen.get(node) if (view := snapshot.vms.get(vm)) else None for vm in self._published}
+        return {vm: told for vm, told in self._published.items() if _is_same(told, seen[vm])}
 
     async def _told(self, before: Observation | None, now: Observation) -> list[Op]:
         view = self._read_snapshot().vms.get(now.vm)
@@ -312,3 +325,12 @@ class Inventory:
             health=self._read_health(vm, view.tag.epoch if view.tag else None),
             migration=self._migrations.get(vm),
         )
+
+
+def _is_same(told: Observation, stored: Observation | None) -> bool:
+    return stored is not None and (told.session, told.state, told.epoch, told.second) == (
+        stored.session,
+        stored.state,
+        stored.epoch,
+        stored.second,
+    )
