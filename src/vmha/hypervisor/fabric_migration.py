@@ -87,8 +87,8 @@ class Course:
         """The source goes on as it was, unless something else is to decide that; a half that came in is ended."""
         fabric, migration = self._fabric, self._migration
         source, target = migration.source, migration.target
-        if migration.outcome.done() or target is None:
-            return
+        if migration.outcome.done() or target is None or migration.leg is Leg.OVER:
+            return  # over: one side has ended while the target pulled, and the source is told soon
         if migration.leg is Leg.PULLING:
             Pull(fabric, migration).break_in_two(message)
             return
