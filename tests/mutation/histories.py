@@ -14,7 +14,7 @@ def vm_run_by_hand_is_added_while_nobody_can_look_where_it_runs() -> None:
         members = (FailoverDomainMember(node="n1", priority=1),)
         await cluster.hands.add_domain(FailoverDomain(name="home", ordered=True, members=members))
         cluster.hands.virsh_start(domain_xml("web", memory_mib=1024, vcpus=1), "n3")
-        await asyncio.sleep(2.0)
+        await cluster.rest()
         cluster.world.fabric.stop_libvirtd("n3")
         await asyncio.sleep(0.5)
         await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True, failover_domain="home")

@@ -13,8 +13,8 @@ DEADLINE_S = 30.0
 EACH_S = 0.01
 
 
-async def eventually(look: Callable[[], Awaitable[T]], *, within_s: float = DEADLINE_S) -> T:
-    """Look until what is seen is true; returns it."""
+async def eventually(look: Callable[[], Awaitable[T]], *, within_s: float = DEADLINE_S, each_s: float = EACH_S) -> T:
+    """Look every ``each_s`` seconds until what is seen is true; returns it."""
     seen: object = "nothing"
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(within_s):
@@ -22,7 +22,7 @@ async def eventually(look: Callable[[], Awaitable[T]], *, within_s: float = DEAD
                 seen = result = await look()
                 if result:
                     return result
-                await asyncio.sleep(EACH_S)
+                await asyncio.sleep(each_s)
     raise AssertionError(f"not within {within_s:g} s; last seen: {seen!r}")
 
 

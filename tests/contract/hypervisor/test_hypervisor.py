@@ -100,12 +100,11 @@ async def test_guest_that_obeys_its_power_button_ends_by_itself(world: Hyperviso
     async def press_until_gone() -> bool:
         try:
             await world.one.shutdown("web")  # a guest still in its BIOS does not hear the first
-            await asyncio.sleep(0.1)
         except DomainMissing:
             return True
         return await find(world.one, "web") is None
 
-    await eventually(press_until_gone)
+    await eventually(press_until_gone, each_s=0.1)
     assert await see_ending(world.one, "web") is Ending.GUEST_SHUTDOWN
 
 
