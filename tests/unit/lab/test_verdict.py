@@ -99,6 +99,18 @@ def test_two_boots_at_once_are_convicted_by_a_nonce_that_returns() -> None:
     assert verdict.boots == 2
 
 
+def test_boot_that_the_disks_own_count_lost_to_an_older_guest_is_counted() -> None:
+    disk = Disk()
+    first, second = disk.boot(0xA).run(5), disk.boot(0xB)
+    late = first.next(disk.head)
+    second.run()
+    disk.write(late)
+    second.run(3)
+    assert disk.head is not None
+    assert disk.head.boots == 1
+    assert disk.verdict().boots == 2
+
+
 def test_an_old_instance_that_wakes_for_a_single_tick_is_convicted() -> None:
     disk = Disk()
     old = disk.boot(0xA).run(5)

@@ -43,7 +43,9 @@ class Verdict:
 def judge(head: Entry | None, ring: Iterable[Entry]) -> Verdict:
     """Judge the entries of one disk, in any order.
 
-    ``returns`` counts changes of the writer back to a nonce that had written before another one did.
+    ``returns`` counts changes of the writer back to a nonce that had written before another one did. The disk's own
+    count of boots can lose one while two run: the older writes back the head that it had read before the younger's
+    first tick. The nonces of the ring still tell.
     """
     entries = sorted(ring, key=lambda entry: entry.seq)
     last_tick: dict[int, int] = {}
@@ -59,7 +61,7 @@ def judge(head: Entry | None, ring: Iterable[Entry]) -> Verdict:
         previous = entry
     newest = head if head is not None else previous
     return Verdict(
-        boots=newest.boots if newest else 0,
+        boots=max(newest.boots if newest else 0, len(last_tick)),
         ticks=newest.seq if newest else 0,
         instances=len(last_tick),
         returns=returns,
