@@ -30,7 +30,7 @@ from vmha.policy.decision import (
     wait,
     why_there,
 )
-from vmha.policy.dependencies import end_with, gate, mark_stuck, wait_for_dependents
+from vmha.policy.dependencies import end_with, gate, mark_stuck, take_back, wait_for_dependents
 from vmha.policy.displace import ask_for_room, give_way
 from vmha.policy.failback import wait_for
 from vmha.policy.follow import follow
@@ -278,6 +278,8 @@ def decide_assigned(vm: VmView, held: Placement, ground: Field, moment: Moment) 
         return Decision(retry_in_s=CLAIM_PATIENCE_S - waited)
     if verdict and verdict.condition is Condition.SUSPECT and waited < CLAIM_PATIENCE_S:
         return Decision(retry_in_s=1.0)  # its lease may be back in a moment; a lost one is seen soon enough
+    if not held.arrival and (unready := take_back(vm, held, ground, moment)):
+        return unready
     why = verdict.refusal if verdict and not verdict.is_alive else f"did not claim it for {waited:.0f} s"
     choice = choose(vm.spec.value, ground, avoid={held.node: why})
     if choice.node is None:

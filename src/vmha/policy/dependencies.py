@@ -47,6 +47,15 @@ def gate(vm: VmView, ground: Field, moment: Moment) -> Decision | None:
     return replace(note, waiting=waiting, retry_in_s=retry_in_s)
 
 
+def take_back(vm: VmView, held: Placement, ground: Field, moment: Moment) -> Decision | None:
+    """An assignment that nobody claims is a start anew once it moves on. None: everything it needs is still ready."""
+    text, _ = waits_for(vm, ground)
+    if not text:
+        return None
+    reason = Reason(rule=NOT_READY, text=text, cause=held.reason.cause)
+    return change(vm, Change.WITHDRAW, transitions.withdraw(held, reason, moment.wall))
+
+
 def _is_held_up(need: Dependency, ground: Field) -> bool:
     """A hard need that nobody can say when it will be met: what is to start after its vm need not wait for that."""
     other = ground.snapshot.vms.get(VmName(need.vm))

@@ -136,6 +136,14 @@ def test_assignment_is_taken_back_when_what_it_needs_is_gone_before_it_was_claim
     assert changes_of(book, "app") == [Change.WITHDRAW]
 
 
+def test_assignment_that_nobody_claims_moves_on_only_while_what_it_needs_is_ready() -> None:
+    book = cluster("n1", "n3").running("db", "n3").vm("app", depends_on=HARD).offline("n2")
+    book.placed("app", "n2", phase=Phase.ASSIGNED)
+    assert assigned_to(book, "app") == "n1"
+    book.placed("db", "n3", phase=Phase.STOPPING)
+    assert changes_of(book, "app") == [Change.WITHDRAW]
+
+
 def test_vm_whose_need_was_removed_waits_and_says_so_and_a_running_one_is_left_alone() -> None:
     book = cluster("n1").vm("app", depends_on=HARD)
     assert "db, which it needs, is not defined" in waiting_text(book, "app")
