@@ -14,7 +14,7 @@ TUNED = {
     "watchdog_s": 2,
     "suspect_s": 1.2,
 }
-NODES = tuple(NodeDrawn(name=name) for name in ("n1", "n2", "n3"))
+NODES = tuple(NodeDrawn(name=name, has_watchdog=name == "n1") for name in ("n1", "n2", "n3"))
 
 
 def lived(*steps: Step, vms: tuple[VmDrawn, ...], peers: bool = False) -> Life:
@@ -130,3 +130,15 @@ def test_booted_node_that_does_not_look_before_its_session_is_over_by_time_is_se
     )
     assert life.is_good, life.what_is_wrong()
     assert life.reached["migration-failed"] >= 1, life.reached
+
+
+def test_cord_plugged_in_again_does_not_pet_the_watchdog_of_a_host_that_stands_still() -> None:
+    """The simulated host's own: its guests ran on when it thawed, after the watchdog's time was taken for proof."""
+    life = lived(
+        Step(at=1.1, do="power-cut-at-step", node="n1", for_s=0.5, number=10_000),
+        Step(at=1.2, do="freeze", node="n1", for_s=9.0),
+        Step(at=11.0, do="watch-breaks", node="n2"),
+        vms=(VmDrawn(name="v1"), VmDrawn(name="v2")),
+    )
+    assert life.is_good, life.what_is_wrong()
+    assert life.reached.get("recover"), life.reached

@@ -34,7 +34,7 @@ def note_run(fabric: "SimulatedFabric", guest: Guest) -> None:
 
 def begin_save(fabric: "SimulatedFabric", guest: Guest, path: str) -> "asyncio.Future[None]":
     done: asyncio.Future[None] = promise(asyncio.get_running_loop())
-    if path in fabric.files.broken or guest.is_saving or guest.migration is not None:
+    if path in fabric.files.broken or guest.is_saving or guest.is_starting or guest.migration is not None:
         why = "another job is active" if path not in fabric.files.broken else "no space left on device"
         fabric.later(
             guest.host, fabric.timing.refusal_s, lambda: fail(done, SaveFailed(f"save {guest.name} to {path}: {why}"))

@@ -80,9 +80,9 @@ class SimHost:
     # --- power
 
     def power_on(self) -> None:
-        self._call_off_reset()
         if self.has_power:
             return
+        self._call_off_reset()
         self.boots += 1
         self.has_power = True
         self.world.fabric.power_on(self.name)

@@ -17,6 +17,7 @@ from vmha.hypervisor.port import (
     HypervisorUnavailable,
     MigrationFailed,
     MigrationOrder,
+    SaveFailed,
     StartFailed,
 )
 from vmha.hypervisor.simulated import SimulatedHypervisor
@@ -334,3 +335,16 @@ async def test_own_switch_without_length_lets_the_target_run_only_when_the_sourc
     assert (await world.state("h1", "g"), await world.state("h2", "g")) == (None, DomainState.RUNNING)
     runs, ends = (next(f.time for f in reversed(world.fabric.history) if f.deed == deed) for deed in ("runs", "ends"))
     assert runs == ends
+
+
+@simulated
+async def test_guest_that_is_just_starting_is_not_saved(world: World) -> None:
+    """libvirt's job on a domain is one at a time: its memory would be from before its disk was written to."""
+    starting = asyncio.create_task(world.sides["h1"].start(guest_xml("web")))
+    await asyncio.sleep(0.001)
+    assert await world.state("h1", "web") is not DomainState.RUNNING
+    with pytest.raises(SaveFailed, match="another job is active"):
+        await world.sides["h1"].save("web", "/saved/web", timeout_s=60)
+    await starting
+    await world.sides["h1"].save("web", "/saved/web", timeout_s=60)
+    assert await world.state("h1", "web") is None
