@@ -147,6 +147,11 @@ def test_waiting_in_vain_times_out_and_what_was_asked_for_stands(vmha: Vmha, web
         ("service", "show", "shp"),
         ("service", "start", "shp"),
         ("service", "migrate", "shp", "--to", "node1"),
+        ("service", "restart", "shp"),
+        ("service", "relocate", "shp"),
+        ("service", "freeze", "shp"),
+        ("service", "unfreeze", "shp"),
+        ("service", "why", "shp"),
         ("service", "remove", "shp"),
         ("service", "add", "other", "--vm", "wbe"),
     ],
@@ -217,6 +222,18 @@ def test_a_service_from_add_to_remove(vmha: Vmha, web: Path) -> None:
     assert vmha("service", "show", "shop", "--json").json["vms"][0]["desired"] == "running"
     assert "1. web is" in vmha("service", "show", "shop").out
     assert vmha("service", "migrate", "shop", "--timeout", "0.3").code == ExitCode.TIMED_OUT
+    assert vmha("service", "migrate", "shop", "--cancel", "--timeout", "0.3").code == ExitCode.TIMED_OUT
+    assert vmha("service", "migrate", "shop", "--cancel", "--to", "nowhere").code == ExitCode.BAD_INPUT
+    assert vmha("service", "restart", "shop", "--kind", "gently").code == ExitCode.BAD_INPUT
+    assert "asked for (1 requests" in vmha("service", "restart", "shop", "--no-wait").out
+    assert vmha("service", "relocate", "shop", "--to", "nowhere").code == ExitCode.UNKNOWN_NAME
+    assert "frozen for 2h: web" in vmha("service", "freeze", "shop", "--reason", "tests", "--for", "2h").out
+    assert "tests" in vmha("service", "restart", "shop").err
+    assert list(vmha("service", "why", "shop", "--json").json["why"]) == ["web"]
+    assert "web" in vmha("service", "why", "shop").out
+    assert "web is not frozen any more" in vmha("service", "unfreeze", "shop").out
+    assert vmha("service", "unfreeze", "shop").out == "no vm of service shop is frozen\n"
+    assert vmha("service", "start", "shop", "--on", "nowhere").code == ExitCode.UNKNOWN_NAME
     assert vmha("service", "remove", "shop").code == 0
     assert vmha("service", "list", "--json").json == []
 

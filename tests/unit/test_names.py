@@ -15,6 +15,7 @@ from vmha.model.errors import Rejected
 from vmha.model.health import Probe
 from vmha.model.hooks import Hook
 from vmha.model.relations import Dependency
+from vmha.model.rules import Rule
 from vmha.model.service import Service
 from vmha.model.vm import FailoverDomain, FailoverDomainMember, NodeSpec, VmSpec
 from vmha.node.settings import read_settings
@@ -79,6 +80,9 @@ MODELS: dict[str, Callable[[str], BaseModel]] = {
     "service": lambda name: Service(name=name, members=("web",)),
     "member of a service": lambda name: Service(name="s", members=(name,)),
     "what a vm needs": lambda name: Dependency(vm=name),
+    "label of a node": lambda name: NodeSpec(name="n", labels={name: name}),
+    "rule": lambda name: Rule(name=name, apart=("web", "db")),
+    "vm of a rule": lambda name: Rule(name="r", apart=("another", name)),
     "hook": lambda name: Hook.model_validate({"name": name, "on": ["*"], "exec": "tell"}),
     "probe": lambda name: Probe(name=name, tcp="localhost:80"),
 }

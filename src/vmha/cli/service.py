@@ -4,8 +4,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vmha.cli import service_actions
 from vmha.cli.context import Json, Timeout, Wait, do
 from vmha.cli.output import screen, show, show_json, table
+from vmha.cli.service_actions import ServiceName as _Name
 
 if TYPE_CHECKING:
     from vmha.operator.client import OperatorClient
@@ -18,7 +20,18 @@ app = typer.Typer(
     help="Services: vms on one node, started in order, moved together.",
 )
 
-_Name = Annotated[str, typer.Argument(help="Name of the service.", metavar="NAME", show_default=False)]
+_On = Annotated[
+    str | None, typer.Option("--on", help="The node to start it on, this once; refused with its words if it can not.")
+]
+
+for _verb in (
+    service_actions.restart,
+    service_actions.relocate,
+    service_actions.freeze,
+    service_actions.unfreeze,
+    service_actions.why,
+):
+    app.command()(_verb)
 
 
 @app.command()
@@ -95,9 +108,9 @@ def show_service(ctx: typer.Context, name: _Name, as_json: Json = False) -> None
 
 
 @app.command()
-def start(ctx: typer.Context, name: _Name, wait: Wait = True, timeout: Timeout = 300.0) -> None:
+def start(ctx: typer.Context, name: _Name, on: _On = None, wait: Wait = True, timeout: Timeout = 300.0) -> None:
     """Want all its vms running: they start in order, on one node. A disabled one must be enabled first."""
-    _settle(ctx, name, "running", wait=wait, timeout_s=timeout)
+    _settle(ctx, name, "running", on=on, wait=wait, timeout_s=timeout)
 
 
 @app.command()
@@ -107,9 +120,9 @@ def stop(ctx: typer.Context, name: _Name, wait: Wait = True, timeout: Timeout = 
 
 
 @app.command()
-def enable(ctx: typer.Context, name: _Name, wait: Wait = True, timeout: Timeout = 300.0) -> None:
+def enable(ctx: typer.Context, name: _Name, on: _On = None, wait: Wait = True, timeout: Timeout = 300.0) -> None:
     """Want all its vms running, whether they were disabled or not."""
-    _settle(ctx, name, "running", wait=wait, timeout_s=timeout, is_enable=True)
+    _settle(ctx, name, "running", on=on, wait=wait, timeout_s=timeout, is_enable=True)
 
 
 @app.command()
@@ -123,11 +136,21 @@ def migrate(
     ctx: typer.Context,
     name: _Name,
     to: Annotated[str | None, typer.Option("--to", help="The node; the best other one if left out.")] = None,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="Call the move off, as long as its first vm is on its way: it stays.")
+    ] = False,
     wait: Wait = True,
     timeout: Timeout = 900.0,
 ) -> None:
-    """Move all its vms to a node that has room for all, live, one after another."""
+    """Move all its vms to a node that has room for all, live, one after another; or call that off."""
+    from vmha.model.errors import Rejected
     from vmha.operator.service_view import move, service_has_moved
+
+    if cancel and to is not None:
+        raise Rejected("--cancel goes without --to", accepted="vmha service migrate --cancel NAME")
+    if cancel:
+        _cancel(ctx, name, wait=wait, timeout_s=timeout)
+        return
 
     async def work(client: "OperatorClient") -> str:
         from vmha.cli.waiting import wait_shown
@@ -141,19 +164,45 @@ def migrate(
 
 
 def _settle(
-    ctx: typer.Context, name: str, desired: str, *, wait: bool, timeout_s: float, is_enable: bool = False
+    ctx: typer.Context,
+    name: str,
+    desired: str,
+    *,
+    wait: bool,
+    timeout_s: float,
+    is_enable: bool = False,
+    on: str | None = None,
 ) -> None:
     from vmha.model.vm import Desired
+    from vmha.operator.service_verbs import start_on
     from vmha.operator.service_view import service_is
     from vmha.operator.services import set_desired
 
     async def work(client: "OperatorClient") -> str:
         from vmha.cli.waiting import wait_shown
 
-        service = await set_desired(client, name, Desired(desired), is_enable=is_enable)
+        if on is not None:
+            service = await start_on(client, name, on, is_enable=is_enable, timeout_s=timeout_s)
+        else:
+            service = await set_desired(client, name, Desired(desired), is_enable=is_enable)
         if not wait:
             return f"service {name} is to be {desired}: {', '.join(service.members)}"
         return await wait_shown(client, service_is(client, name, Desired(desired)), timeout_s=timeout_s)
+
+    show(do(ctx, work))
+
+
+def _cancel(ctx: typer.Context, name: str, *, wait: bool, timeout_s: float) -> None:
+    from vmha.operator.follow import request_ended
+    from vmha.operator.service_verbs import cancel_move
+
+    async def work(client: "OperatorClient") -> str:
+        from vmha.cli.waiting import wait_shown
+
+        request = await cancel_move(client, name)
+        if not wait:
+            return f"asked for (request {request.id}); see: vmha requests"
+        return await wait_shown(client, request_ended(client, request.id, vm=request.vm), timeout_s=timeout_s)
 
     show(do(ctx, work))
 

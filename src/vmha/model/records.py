@@ -307,6 +307,7 @@ class Request:
     node: NodeName | None = None  # the target of a migration; the node that is confirmed off
     style: MigrationStyle | None = None  # of a migration; None: as the vm's definition says
     kind: RestartKind | None = None  # of a restart; None: stop and start
+    together: RequestId | None = None  # the first of several that were asked for as one (policy/as_one.py)
     author: str = ""
     asked_at: float = 0.0
     expires_at: float = 0.0

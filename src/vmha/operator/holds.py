@@ -26,7 +26,7 @@ async def freeze(client: OperatorClient, name: str, *, reason: str = "", for_s: 
     Raises:
         UnknownName, Rejected
     """
-    hold = _hold(client, reason, for_s, PauseMode.ALL)
+    hold = new_hold(client, reason, for_s, PauseMode.ALL)
 
     def decide(reading: Reading) -> Edit[Hold]:
         _find(reading.snapshot, name)
@@ -51,7 +51,7 @@ async def unfreeze(client: OperatorClient, name: str) -> Hold | None:
 
 async def pause(client: OperatorClient, mode: PauseMode, *, reason: str = "", for_s: float = 0.0) -> Hold:
     """Pause the whole cluster: its starts, or everything. Paused already, it is paused anew. Raises: Rejected."""
-    hold = _hold(client, reason, for_s, mode)
+    hold = new_hold(client, reason, for_s, mode)
     return await client.change(lambda _: Edit(result=hold, ops=[Put(client.keys.pause, encode(hold))]))
 
 
@@ -94,7 +94,7 @@ def why_held_up(vm: VmView, wanted: Desired, snapshot: Snapshot) -> str:
     return off.in_full
 
 
-def _hold(client: OperatorClient, reason: str, for_s: float, mode: PauseMode) -> Hold:
+def new_hold(client: OperatorClient, reason: str, for_s: float, mode: PauseMode) -> Hold:
     if not 0 <= for_s <= LONGEST_S:
         raise Rejected(
             f"for: {for_s:g} s", accepted=f"more than 0, at most {LONGEST_S:g} s; or none: until it is lifted"

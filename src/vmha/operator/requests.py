@@ -49,7 +49,30 @@ async def submit(
         UnknownName: no such vm or node; the message has the near names.
         RefusedByCluster: the target can not receive vms now, or the vm does not run.
     """
-    request = Request(
+    request = new_request(client, verb, vm=vm, node=node, style=style, kind=kind, expires_s=expires_s)
+
+    def decide(reading: Reading) -> Edit[Request]:
+        check(request, reading.snapshot, client.clock.wall())
+        asked = _about_a_session(request, reading.snapshot)
+        key = client.keys.request(request.id)
+        concerned = [Exists(client.keys.vm_spec(request.vm))] if request.vm else []
+        return Edit(result=asked, ops=[Put(key, encode(asked))], compares=concerned)
+
+    return await client.change(decide)
+
+
+def new_request(
+    client: OperatorClient,
+    verb: Verb,
+    *,
+    vm: str | None = None,
+    node: str | None = None,
+    style: MigrationStyle | None = None,
+    kind: RestartKind | None = None,
+    expires_s: float = EXPIRES_S,
+) -> Request:
+    """As ``submit``'s; nothing is written."""
+    return Request(
         id=client.new_request_id(),
         verb=verb,
         vm=VmName(vm) if vm is not None else None,
@@ -61,15 +84,6 @@ async def submit(
         expires_at=client.clock.wall() + expires_s,
     )
 
-    def decide(reading: Reading) -> Edit[Request]:
-        _check(request, reading.snapshot, client.clock.wall())
-        asked = _about_a_session(request, reading.snapshot)
-        key = client.keys.request(request.id)
-        concerned = [Exists(client.keys.vm_spec(request.vm))] if request.vm else []
-        return Edit(result=asked, ops=[Put(key, encode(asked))], compares=concerned)
-
-    return await client.change(decide)
-
 
 def _about_a_session(request: Request, snapshot: Snapshot) -> Request:
     """A word that a node is off is about the session that its author saw, not about one that begins after it."""
@@ -77,7 +91,8 @@ def _about_a_session(request: Request, snapshot: Snapshot) -> Request:
     return replace(request, session=view.session_id or SessionId("")) if view else request
 
 
-def _check(request: Request, snapshot: Snapshot, wall: float) -> None:
+def check(request: Request, snapshot: Snapshot, wall: float) -> None:
+    """Raises: UnknownName, Rejected, RefusedByCluster: it can be seen to be impossible."""
     if request.verb is Verb.CANCEL:
         _check_cancel(request, snapshot)
         return

@@ -24,6 +24,7 @@ from vmha.model.restart import IN_PLACE, DeedStage
 from vmha.model.settings import Proof
 from vmha.model.vm import Desired
 from vmha.policy import transitions
+from vmha.policy.as_one import wait_for_its_turn
 from vmha.policy.cancel import decide_cancel
 from vmha.policy.decision import Decision, change, place, why_there
 from vmha.policy.dependencies import waits_for
@@ -158,6 +159,8 @@ def _begin(
         return None
     if placement.session in ground.snapshot.fenced:
         return None
+    if turn := wait_for_its_turn(request, vm, ground):
+        return turn
     assert placement.node
     match request.verb:
         case Verb.MIGRATE:
@@ -199,6 +202,8 @@ def _start_again(
     assert vm.spec
     if vm.spec.value.desired is not Desired.RUNNING:
         return answer(Progress.FAILED, f"{vm.name} was asked to be {vm.spec.value.desired} meanwhile")
+    if turn := wait_for_its_turn(request, vm, ground):
+        return turn
     if no_start(ground) or ground.snapshot.observations(vm):
         return None  # something of it is still seen: the ordinary rules adopt it or wait
     if placement.ended is RunEnd.START_FAILED:

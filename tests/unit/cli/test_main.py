@@ -53,7 +53,7 @@ def test_an_unknown_verb_suggests_the_near_one(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(
-    "group", [[], ["vm"], ["node"], ["domain"], ["config"], ["vm", "migrate"], ["apply"], ["events"]]
+    "group", [[], ["vm"], ["node"], ["domain"], ["config"], ["service"], ["vm", "migrate"], ["apply"], ["events"]]
 )
 def test_every_verb_has_help(group: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*group, "--help"]) == 0

@@ -6,7 +6,7 @@ A relocation is a live migration here, as ``-M`` is: RGManager could only stop a
 from dataclasses import dataclass
 
 from vmha.model.vm import Desired
-from vmha.operator import holds
+from vmha.operator import service_verbs
 from vmha.operator.client import OperatorClient
 from vmha.operator.errors import OperationFailed, RefusedByCluster, TimedOut, UnknownName
 from vmha.operator.follow import Goal, wait
@@ -45,11 +45,12 @@ class _Admin:
             case Action.RELOCATE | Action.MIGRATE:
                 return await self._move(action)
             case Action.RESTART:
-                return await self._each(before, action)
-            case Action.FREEZE | Action.UNFREEZE:
-                for vm in before.vms:
-                    if vm.state is not None:
-                        await (holds.freeze if action is Action.FREEZE else holds.unfreeze)(self.client, vm.name)
+                return await self._restart(before)
+            case Action.FREEZE:
+                await service_verbs.freeze(self.client, self.name)
+                return Reply(answer=Answer.SUCCESS, node=before.node)
+            case Action.UNFREEZE:
+                await service_verbs.unfreeze(self.client, self.name)
                 return Reply(answer=Answer.SUCCESS, node=before.node)
             case Action.CONVALESCE:
                 if before.state is ServiceState.RUNNING:
@@ -85,16 +86,19 @@ class _Admin:
         reply = await self._until(service_has_moved(self.client, self.name, request, vm), MOVE_S)
         return Reply(answer=reply.answer, node=reply.node, detail=reply.detail or detail)
 
-    async def _each(self, before: ServiceLine, action: Action) -> Reply:
-        """In their order; the first answer that is no success is the service's."""
-        reply = Reply(answer=Answer.INVALID, detail="there is no vm in it")
-        for vm in before.vms:
-            if vm.state is None or vm.desired is not Desired.RUNNING:
-                continue
-            reply = await carry_out(self.client, action, vm.name, tell=self.tell)
-            if reply.answer is not Answer.SUCCESS:
-                return reply
-        return reply
+    async def _restart(self, before: ServiceLine) -> Reply:
+        """One that is stopped is started, as RGManager did."""
+        if before.state is ServiceState.DISABLED:
+            text = f"service {self.name} is disabled; enable it with: clusvcadm -e service:{self.name}"
+            return Reply(answer=Answer.INVALID, detail=text)
+        if before.state is ServiceState.STOPPED:
+            return await self._enable(before)
+        try:
+            asked = await service_verbs.restart(self.client, self.name)
+        except RefusedByCluster as error:
+            frozen = "frozen" in str(error)
+            return Reply(answer=Answer.FROZEN if frozen else Answer.AGAIN, detail=str(error))
+        return await self._until(service_verbs.all_ended(self.client, self.name, asked), MOVE_S)
 
     async def _until(self, goal: Goal, timeout_s: float) -> Reply:
         try:
