@@ -133,6 +133,9 @@ class Book:
             )
         return assembler.snapshot(Revision(self.revision))
 
+    def contents(self) -> dict[str, bytes]:
+        return {key: entry.value for key, entry in self._entries.items()}
+
     # --- what is in it
 
     def configure(self, config: ClusterConfig = SETTINGS) -> "Book":

@@ -10,6 +10,7 @@ import typer
 
 from vmha.cli.context import Json, do
 from vmha.cli.output import Screen, screen, show, show_json
+from vmha.cli.warn import warn
 
 if TYPE_CHECKING:
     from vmha.operator.apply import ApplyPlan, ObjectChange
@@ -38,6 +39,7 @@ def apply(
     from vmha.model.errors import Rejected
     from vmha.operator.apply import commit, prepare
     from vmha.operator.document import json_schema
+    from vmha.operator.survival import cost
 
     if schema:
         show_json(json_schema())
@@ -46,10 +48,15 @@ def apply(
         raise Rejected("apply: no document is named", accepted="a YAML file, or - for standard input")
     loaded = read_document(file, what="apply")
 
+    warnings: list[str] = []
+
     async def work(client: "OperatorClient") -> "tuple[ApplyPlan, bool]":
         plan = await prepare(client, loaded, prune=prune)
+        imagined = await client.imagine([write.op for write in plan.writes])
+        warnings.extend(cost(await client.read(), imagined, wall=client.clock.wall()))
         if not as_json:
             show(render(plan, screen()))
+            warn(warnings)
         if dry_run or plan.is_empty or not (yes or as_json or _is_confirmed()):
             return plan, False
         await commit(client, plan)
@@ -57,7 +64,8 @@ def apply(
 
     plan, is_applied = do(ctx, work)
     if as_json:
-        show_json({"applied": is_applied, "changes": [asdict(change) for change in plan.changes]})
+        changes = [asdict(change) for change in plan.changes]
+        show_json({"applied": is_applied, "changes": changes, "warnings": warnings})
     elif is_applied:
         show("applied")
     elif not plan.is_empty:

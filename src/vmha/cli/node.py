@@ -8,6 +8,7 @@ import typer
 
 from vmha.cli.context import Json, NodeArgument, Timeout, Wait, do
 from vmha.cli.output import screen, show, show_json, table, when
+from vmha.cli.warn import warn
 
 if TYPE_CHECKING:
     from vmha.operator.client import OperatorClient
@@ -86,20 +87,31 @@ def drain(
     why: Annotated[str, typer.Option(help="For those who wonder later.")] = "",
     wait: Wait = True,
     timeout: Timeout = 1800.0,
+    as_json: Json = False,
 ) -> None:
     """Send its vms elsewhere by migration and let none come, until undrain."""
     from vmha.operator.follow import node_is_drained
     from vmha.operator.nodes import drain as drain_node
+    from vmha.operator.survival import cost_of_drain
+
+    warnings: list[str] = []
 
     async def work(client: "OperatorClient") -> str:
         from vmha.cli.waiting import wait_shown
 
+        warnings.extend(await cost_of_drain(client, name))
+        if not as_json:
+            warn(warnings)
         await drain_node(client, name, why=why)
         if not wait:
             return f"{name} is being drained"
         return await wait_shown(client, node_is_drained(name), timeout_s=timeout)
 
-    show(do(ctx, work))
+    said = do(ctx, work)
+    if as_json:
+        show_json({"node": name, "result": said, "warnings": warnings})
+    else:
+        show(said)
 
 
 @app.command()

@@ -33,7 +33,7 @@ async def look(client: "OperatorClient") -> "Overview":
     from vmha.operator.overview import overview
 
     snapshot, alarms = await asyncio.gather(client.read(), client.alarms())
-    return overview(snapshot, cluster=client.keys.cluster, wall=client.clock.wall(), alarms=alarms)
+    return overview(snapshot, cluster=client.keys.cluster, wall=client.clock.wall(), alarms=alarms, asks_survival=True)
 
 
 def render(shown: "Overview", on: Screen, *, wall: float | None = None) -> list[str]:
@@ -41,6 +41,7 @@ def render(shown: "Overview", on: Screen, *, wall: float | None = None) -> list[
     lines = [on.paint(line, "bold") for line in wrapped(_header(shown, wall), on)]
     if shown.pause is not None:
         lines += [on.paint(line, "yellow") for line in wrapped(_paused(shown.pause), on)]
+    lines += _survival(shown, on)
     lines += [on.paint(line, "red") for warning in shown.warnings for line in wrapped(f"! {warning}", on)]
     if shown.nodes:
         lines += ["", *node_table(shown.nodes, on)]
@@ -51,6 +52,15 @@ def render(shown: "Overview", on: Screen, *, wall: float | None = None) -> list[
     elif not shown.vms:
         lines += ["", "No vm yet: vmha vm add NAME --xml FILE"]
     return lines
+
+
+def _survival(shown: "Overview", on: Screen) -> list[str]:
+    """One line: N+1."""
+    from vmha.operator.survival import in_one_line
+
+    said = in_one_line(shown.survival) if shown.survival else ""
+    colour = "green" if shown.survival and shown.survival.survives else "yellow"
+    return [on.paint(line, colour) for line in wrapped(said, on)] if said else []
 
 
 def node_table(nodes: "tuple[NodeLine, ...]", on: Screen) -> list[str]:

@@ -48,7 +48,7 @@ def watch_status(place: "Place", *, as_json: bool) -> None:
                 if isinstance(last, str):
                     print(f"vmha: {last}", file=sys.stderr, flush=True)
                 else:
-                    shown = overview(last, cluster=client.keys.cluster, wall=wall)
+                    shown = overview(last, cluster=client.keys.cluster, wall=wall, asks_survival=True)
                     if as_json:
                         print(json.dumps(as_plain(shown)), flush=True)
                     else:

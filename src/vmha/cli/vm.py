@@ -20,6 +20,7 @@ from vmha.cli.vm_definition import (
     XmlPath,
     definition_fields,
 )
+from vmha.cli.warn import warn
 from vmha.model.transport import Transport
 from vmha.model.vm import AfterShutdown, Desired, Handover, MigrationStyle, Recovery
 
@@ -92,10 +93,12 @@ def add(
     probe: ProbeOption = None,
     wait: Wait = True,
     timeout: Timeout = 120.0,
+    as_json: Json = False,
 ) -> None:
     """Define a vm. Without --start it is neither started nor stopped: found running, it is adopted where it runs."""
     from vmha.model.errors import Rejected
     from vmha.operator.follow import vm_is
+    from vmha.operator.survival import cost_of_start
     from vmha.operator.vms import add_vm
 
     source = definition_fields(
@@ -125,6 +128,8 @@ def add(
     )
     nodes = [node.strip() for node in node_preference.split(",")] if node_preference is not None else []
 
+    warnings: list[str] = []
+
     async def work(client: "OperatorClient") -> str:
         from vmha.cli.waiting import wait_shown
 
@@ -138,11 +143,18 @@ def add(
             raise
         if not start:
             return f"{name} is defined; start it with: vmha vm start {name}"
+        warnings.extend(await cost_of_start(client, name))
+        if not as_json:
+            warn(warnings)
         if not wait:
             return f"{name} is defined and is being started"
         return await wait_shown(client, vm_is(client, name, Desired.RUNNING), timeout_s=timeout)
 
-    show(do(ctx, work))
+    said = do(ctx, work)
+    if as_json:
+        show_json({"vm": name, "result": said, "warnings": warnings})
+    else:
+        show(said)
 
 
 @app.command()

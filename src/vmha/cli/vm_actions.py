@@ -1,11 +1,12 @@
 """What is done with vms: desired state (start, stop, enable, disable), operations, and why a vm is where it is."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vmha.cli.context import Json, Timeout, VmArgument, Wait, do
 from vmha.cli.output import show, show_json, when
+from vmha.cli.warn import warn
 
 if TYPE_CHECKING:
     from vmha.model.records import Verb
@@ -19,15 +20,30 @@ _On = Annotated[
 ]
 
 
-def start(ctx: typer.Context, name: VmArgument, on: _On = None, wait: Wait = True, timeout: Timeout = 120.0) -> None:
+def start(
+    ctx: typer.Context,
+    name: VmArgument,
+    on: _On = None,
+    wait: Wait = True,
+    timeout: Timeout = 120.0,
+    as_json: Json = False,
+) -> None:
     """Want it running. A disabled vm must be enabled first."""
     from vmha.model.records import Verb
     from vmha.model.vm import Desired
+    from vmha.operator.survival import cost_of_start
 
+    warnings = do(ctx, lambda client: cost_of_start(client, name))
+    if not as_json:
+        warn(warnings)
     if on is not None:
-        _ask(ctx, Verb.START, name, on, wait=wait, timeout_s=timeout)
-        return
-    _settle(ctx, name, Desired.RUNNING, wait=wait, timeout_s=timeout)
+        said = _asked(ctx, Verb.START, name, on, wait=wait, timeout_s=timeout)
+    else:
+        said = _settled(ctx, name, Desired.RUNNING, wait=wait, timeout_s=timeout)
+    if as_json:
+        show_json({"vm": name, "result": said, "warnings": warnings})
+    else:
+        show(said)
 
 
 def stop(ctx: typer.Context, name: VmArgument, wait: Wait = True, timeout: Timeout = 180.0) -> None:
@@ -151,6 +167,12 @@ def why(ctx: typer.Context, name: VmArgument, as_json: Json = False) -> None:
 def _settle(
     ctx: typer.Context, name: str, desired: "Desired", *, wait: bool, timeout_s: float, is_enable: bool = False
 ) -> None:
+    show(_settled(ctx, name, desired, wait=wait, timeout_s=timeout_s, is_enable=is_enable))
+
+
+def _settled(
+    ctx: typer.Context, name: str, desired: "Desired", *, wait: bool, timeout_s: float, is_enable: bool = False
+) -> str:
     from vmha.operator.follow import vm_is
     from vmha.operator.vms import enable as enable_vm
     from vmha.operator.vms import set_desired
@@ -166,10 +188,14 @@ def _settle(
             return f"{name} is to be {spec.desired}"
         return await wait_shown(client, vm_is(client, name, spec.desired), timeout_s=timeout_s)
 
-    show(do(ctx, work))
+    return do(ctx, work)
 
 
-def _ask(
+def _ask(ctx: typer.Context, verb: "Verb", vm: str, node: str | None, **how: Any) -> None:
+    show(_asked(ctx, verb, vm, node, **how))
+
+
+def _asked(
     ctx: typer.Context,
     verb: "Verb",
     vm: str,
@@ -179,7 +205,7 @@ def _ask(
     timeout_s: float,
     style: str | None = None,
     kind: "RestartKind | None" = None,
-) -> None:
+) -> str:
     from vmha.model.errors import Rejected
     from vmha.model.vm import MigrationStyle
     from vmha.operator.follow import request_ended
@@ -197,4 +223,4 @@ def _ask(
             return f"asked for (request {request.id}); see: vmha requests"
         return await wait_shown(client, request_ended(client, request.id, vm=vm), timeout_s=timeout_s)
 
-    show(do(ctx, work))
+    return do(ctx, work)

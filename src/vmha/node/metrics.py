@@ -14,6 +14,7 @@ from vmha import __version__
 from vmha.model.clock import Clock
 from vmha.model.records import ArmedLevel
 from vmha.node.member import Member
+from vmha.node.survival_metrics import SurvivalMetrics
 from vmha.policy.explain import VmState, vm_state
 from vmha.policy.membership import Condition, judge, moment_of_one_reading
 
@@ -23,6 +24,7 @@ class MemberMetrics(Collector):
 
     def __init__(self, member: Member, clock: Clock, *, cluster: str) -> None:
         self._member, self._clock, self._cluster = member, clock, cluster
+        self._survival = SurvivalMetrics()
 
     def registry(self) -> CollectorRegistry:
         found = CollectorRegistry(auto_describe=False)
@@ -36,6 +38,8 @@ class MemberMetrics(Collector):
         yield from self._of_session()
         yield from self._of_leading()
         yield from self._of_cluster()
+        if self._member.leader.term is not None:
+            yield from self._survival.collect(self._member.mirror.snapshot(), wall=self._clock.wall())
 
     def _of_session(self) -> Iterator[Metric]:
         keeper, now = self._member.keeper, self._clock.now()

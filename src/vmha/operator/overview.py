@@ -8,6 +8,7 @@ from typing import Any
 from vmha.model.holds import Hold
 from vmha.model.ids import NodeName, Revision, SessionId, Term, VmName
 from vmha.model.records import ArmedLevel, HealthState, Phase, SeenState
+from vmha.operator import survival as told_survival
 from vmha.policy.autostart import settling
 from vmha.policy.exclusive import company
 from vmha.policy.explain import VmState, VmSummary, summarize
@@ -19,6 +20,7 @@ from vmha.policy.placement import Field, survey
 from vmha.policy.proofs import in_full
 from vmha.policy.restored import in_words, not_heard_of
 from vmha.policy.snapshot import NodeView, Snapshot, VmView
+from vmha.policy.survival import Survival, survival
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +72,19 @@ class Overview:
     warnings: tuple[str, ...]
     verdicts: dict[NodeName, Verdict] = field(default_factory=dict)
     pause: Hold | None = None
+    survival: Survival | None = None  # of the loss of any one node; None: not asked for
 
     def count(self) -> Counter[VmState]:
         return Counter(vm.state for vm in self.vms)
 
 
-def overview(snapshot: Snapshot, *, cluster: str, wall: float, alarms: Sequence[str] = ()) -> Overview:
-    """Everything that ``vmha status`` shows. ``alarms``: what etcd itself says is wrong with it."""
+def overview(
+    snapshot: Snapshot, *, cluster: str, wall: float, alarms: Sequence[str] = (), asks_survival: bool = False
+) -> Overview:
+    """Everything that ``vmha status`` shows. ``alarms``: what etcd itself says is wrong with it.
+
+    ``asks_survival``: also whether the loss of any one node would be survived, which takes as long as all the rest.
+    """
     moment = moment_of_one_reading(snapshot, wall=wall)
     verdicts = {name: judge(view, snapshot, moment) for name, view in sorted(snapshot.nodes.items())}
     vms = tuple(summarize(snapshot.vms[name], snapshot, verdicts) for name in sorted(snapshot.vms))
@@ -99,6 +107,7 @@ def overview(snapshot: Snapshot, *, cluster: str, wall: float, alarms: Sequence[
         warnings=(*map(_of_etcd, alarms), *warnings),
         verdicts=verdicts,
         pause=snapshot.pause.value if snapshot.pause else None,
+        survival=survival(snapshot, moment, verdicts=verdicts) if asks_survival else None,
     )
 
 
@@ -109,6 +118,7 @@ def as_plain(shown: Overview) -> dict[str, Any]:
         "revision": shown.revision,
         "leader": asdict(shown.leader) if shown.leader else None,
         "pause": asdict(shown.pause) if shown.pause else None,
+        "loss_of_any_one_node": told_survival.as_plain(shown.survival) if shown.survival else None,
         "nodes": [asdict(node) for node in shown.nodes],
         "vms": [plain_vm(vm) for vm in shown.vms],
         "warnings": list(shown.warnings),

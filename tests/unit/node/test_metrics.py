@@ -9,12 +9,14 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.sim.probes import add_running
+from tests.support.clusters import cluster as small_cluster
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.model.ids import NodeName
 from vmha.node.metrics import MemberMetrics
 from vmha.node.metrics_http import serve_metrics
 from vmha.node.settings import NodeSettings
+from vmha.node.survival_metrics import IN_A_THREAD_FROM, SurvivalMetrics
 
 Numbers = dict[tuple[str, str], float]
 
@@ -91,6 +93,44 @@ def test_fencing_that_fails_is_counted_by_the_leader_and_seen_by_all() -> None:
         await until(has_failed, what="a failed attempt", timeout_s=20.0)
 
     in_cluster(scene)
+
+
+def test_the_leader_tells_whether_the_loss_of_a_node_would_be_survived() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web", on=("n1", "n2", "n3"))
+        leader = cluster.observer.snapshot.leader
+        assert leader
+        told = scrape(cluster, leader.value.node)
+        assert told["vmha_survives_node_loss", ""] == 1
+        assert [told["vmha_node_loss_vms", node] for node in ("n1", "n2", "n3")] == [0, 0, 0]
+        assert told["vmha_node_loss_unknown_nodes", ""] == 0
+        for node in ("n2", "n3"):
+            await cluster.hands.drain(node)
+        await cluster.rest()
+        told = scrape(cluster, leader.value.node)
+        assert (told["vmha_survives_node_loss", ""], told["vmha_node_loss_vms", "n1"]) == (0, 1)
+        other = next(node for node in ("n1", "n2", "n3") if node != leader.value.node)
+        assert ("vmha_survives_node_loss", "") not in scrape(cluster, other)
+
+    in_cluster(scene)
+
+
+def test_in_a_large_cluster_it_is_worked_out_beside_the_loop_and_told_by_a_later_scrape() -> None:
+    book = small_cluster("n1", "n2")
+    for number in range(IN_A_THREAD_FROM):
+        book.running(f"vm{number}", "n1")
+
+    async def scene() -> None:
+        metrics, snapshot = SurvivalMetrics(), book.snapshot()
+        assert list(metrics.collect(snapshot, wall=0.0)) == []
+        await until(lambda: list(metrics.collect(snapshot, wall=0.0)) != [], what="an answer", timeout_s=60.0)
+        assert [metric.name for metric in metrics.collect(snapshot, wall=0.0)] == [
+            "vmha_survives_node_loss",
+            "vmha_node_loss_vms",
+            "vmha_node_loss_unknown_nodes",
+        ]
+
+    asyncio.run(scene())
 
 
 @pytest.fixture

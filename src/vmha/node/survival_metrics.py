@@ -1,0 +1,73 @@
+"""What Prometheus reads of N+1, of the node that leads: would the loss of any one node be survived?
+
+Worked out anew only when something of it has changed: a beat has not. In a large cluster that is done in a thread, and
+a scrape tells what was found last.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from vmha.policy.membership import moment_of_one_reading
+from vmha.policy.plan import judge_all
+from vmha.policy.reservation import room_of
+from vmha.policy.snapshot import Snapshot
+from vmha.policy.survival import Survival, survival
+
+IN_A_THREAD_FROM = 500
+"""Vms."""
+
+
+class SurvivalMetrics:
+    def __init__(self) -> None:
+        self._key: tuple[Any, ...] = ()
+        self._found: Survival | None = None
+        self._at_work: asyncio.Task[None] | None = None
+
+    def collect(self, snapshot: Snapshot, *, wall: float) -> Iterator[Metric]:
+        self._look(snapshot, wall)
+        found = self._found
+        if found is None:
+            return
+        if found.survives is not None:
+            yield GaugeMetricFamily(
+                "vmha_survives_node_loss",
+                "Every vm would come back, whichever one node were lost; absent: not known.",
+                value=float(found.survives),
+            )
+        lost = GaugeMetricFamily(
+            "vmha_node_loss_vms", "Vms that would not come back if this node were lost.", labels=["node"]
+        )
+        vms = {loss.node: len(loss.vms) for loss in found.losses}
+        if not found.on_their_way:
+            for node in snapshot.nodes:
+                if node not in found.unknown:
+                    lost.add_metric([node], vms.get(node, 0))
+        yield lost
+        yield GaugeMetricFamily(
+            "vmha_node_loss_unknown_nodes",
+            "Nodes of which that is not known, because it would take too long to find out.",
+            value=float(len(snapshot.nodes) if found.on_their_way else len(found.unknown)),
+        )
+
+    def _look(self, snapshot: Snapshot, wall: float) -> None:
+        moment = moment_of_one_reading(snapshot, wall=wall)
+        verdicts = judge_all(snapshot, moment)
+        nodes = tuple((one, room_of(snapshot.nodes[name], snapshot.config)) for name, one in verdicts.items())
+        # By the mappings themselves, which the mirror makes anew when something in them changes, and keeps otherwise.
+        parts = (snapshot.vms, snapshot.config, snapshot.domains, snapshot.rules, snapshot.services, snapshot.fenced)
+        is_known = len(self._key) == 2 and self._key[1] == nodes
+        if is_known and all(old is new for old, new in zip(self._key[0], parts, strict=True)):
+            return
+        if len(snapshot.vms) < IN_A_THREAD_FROM:
+            self._key, self._found = (parts, nodes), survival(snapshot, moment, verdicts=verdicts)
+            return
+        if self._at_work is None or self._at_work.done():
+
+            async def work() -> None:
+                found = await asyncio.to_thread(survival, snapshot, moment, verdicts=verdicts)
+                self._key, self._found = (parts, nodes), found
+
+            self._at_work = asyncio.get_running_loop().create_task(work(), name="survival for metrics")

@@ -1,0 +1,93 @@
+"""The command line about room, against a real etcd that holds the records of a cluster: no agent runs."""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.clusters import KEYS, Book, cluster
+from tests.support.etcd import RealEtcd
+from vmha.cli.main import run
+from vmha.model.records import RunEnd
+from vmha.model.vm import Desired
+from vmha.store.etcd import EtcdStore
+from vmha.store.port import Delete, Put
+
+pytestmark = pytest.mark.real
+
+
+@dataclass(frozen=True)
+class Said:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Vmha = Callable[..., Said]
+
+
+@pytest.fixture(scope="module")
+def etcd() -> Iterator[RealEtcd]:
+    with RealEtcd() as running:
+        yield running
+
+
+@pytest.fixture
+def vmha(etcd: RealEtcd, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Vmha:
+    """Runs the command line in this process, on the cluster that ``fill`` has put there."""
+    monkeypatch.setenv("VMHA_ENDPOINTS", etcd.endpoints[0])
+    monkeypatch.setenv("VMHA_CLUSTER", KEYS.cluster)
+
+    def call(*args: str | Path) -> Said:
+        code = run([str(arg) for arg in args])
+        said = capfd.readouterr()
+        return Said(code, said.out, said.err)
+
+    return call
+
+
+def fill(etcd: RealEtcd, book: Book) -> None:
+    """The store holds just this."""
+
+    async def write() -> None:
+        store = EtcdStore(etcd.endpoints)
+        try:
+            old = await store.list(KEYS.prefix)
+            await store.txn([], [Delete(kv.key) for kv in old.items])
+            await store.txn([], [Put(key, value) for key, value in book.contents().items()])
+        finally:
+            await store.close()
+
+    asyncio.run(write())
+
+
+def test_what_a_start_costs_of_surviving_a_loss_is_a_warning_for_people_and_data_for_programs(
+    etcd: RealEtcd, vmha: Vmha
+) -> None:
+    book = cluster("n1", "n2", memory_mib=1000).running("web", "n1", memory_mib=300).running("db", "n2", memory_mib=300)
+    fill(etcd, book.ended("log", "n1", RunEnd.ASKED).vm("log", memory_mib=500, desired=Desired.STOPPED))
+    assert vmha("status").out.splitlines()[1] == "survives the loss of any one node"
+    started = vmha("vm", "start", "log", "--no-wait")
+    assert (started.code, started.out) == (0, "log is to be running\n")
+    assert "warning: with this the cluster would not survive the loss of n1: web would not come back" in started.err
+    again = vmha("vm", "start", "log", "--no-wait", "--json")
+    assert (again.json["vm"], len(again.json["warnings"]), again.err) == ("log", 1, "")
+
+
+def test_what_a_document_costs_is_told_before_it_is_applied(etcd: RealEtcd, vmha: Vmha, tmp_path: Path) -> None:
+    fill(etcd, cluster("n1", "n2", memory_mib=1000).running("web", "n1", memory_mib=300))
+    document = tmp_path / "more.yaml"
+    xml = "<domain type='qemu'><name>more</name><memory unit='MiB'>900</memory></domain>"
+    document.write_text(f'vms: [{{name: more, desired: running, xml: "{xml}"}}]\n')
+    shown = vmha("apply", document, "--dry-run")
+    assert shown.code == 0
+    assert "warning: with this the cluster would not survive the loss of n1: web would not come back" in shown.err
+    assert len(vmha("apply", document, "--json").json["warnings"]) == 1
