@@ -39,19 +39,27 @@ _TEMPLATE = """\
 _TARGETS = {"ide": "hda", "sata": "sda"}
 
 
-def witness_domain_xml(name: str, memory_mib: int = 16, *, bus: str = "ide", export: str | None = None) -> str:
+def witness_domain_xml(
+    name: str,
+    memory_mib: int = 16,
+    *,
+    bus: str = "ide",
+    export: str | None = None,
+    address: str = STORAGE_ADDRESS,
+    port: int = STORAGE_PORT,
+) -> str:
     """A guest called ``name`` that boots from the export of the same name (or ``export``).
 
     The uuid follows from the name, so that two definitions of one vm are the same domain for libvirt.
-    ``bus``: ide or sata.
+    ``bus``: ide or sata. ``address`` and ``port``: where the storage server is; the lab's own unless told.
     """
     return _TEMPLATE.format(
         name=escape(name),
         uuid=uuid.uuid5(_NAMESPACE, name),
         memory_mib=memory_mib,
         export=quoteattr(export or name),
-        address=STORAGE_ADDRESS,
-        port=STORAGE_PORT,
+        address=escape(address),
+        port=port,
         target=_TARGETS[bus],
         bus=bus,
     )
