@@ -9,6 +9,7 @@ from vmha.model.ids import NodeName, Revision, VmName
 from vmha.model.keys import Keys, decode, encode
 from vmha.model.records import Placement, Reason, Stored
 from vmha.model.vm import VmSpec
+from vmha.policy.causes import of_state
 from vmha.policy.hands_off import hands_off
 from vmha.policy.snapshot import Snapshot
 from vmha.store.journal import Journal
@@ -104,8 +105,9 @@ class Claims:
         if also_living:
             compares.append(Created(self.keys.beat(also_living[0]), also_living[1]))
         compares += also
-        reason = Reason(rule=kind, text=text, cause=new.reason.cause)
-        entry = self.journal.entry(kind, text, vm=new.vm, node=new.node, cause=new.reason.cause, reason=reason)
+        cause = of_state(new)
+        reason = Reason(rule=kind, text=text, cause=cause)
+        entry = self.journal.entry(kind, text, vm=new.vm, node=new.node, cause=cause, reason=reason)
         ops: list[Op] = [Put(key, encode(new)), entry]
         if gone_here:
             ops.append(Delete(self.keys.observation(self.keeper.node, new.vm)))

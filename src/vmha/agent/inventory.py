@@ -18,10 +18,11 @@ from vmha.model.ids import Epoch, Revision, SessionId, VmName
 from vmha.model.keys import Keys, encode
 from vmha.model.migration import MigrationProgress
 from vmha.model.records import Health, Observation, SeenState
+from vmha.policy.causes import of_state
 from vmha.policy.post_copy import POSTCOPY
 from vmha.policy.reconcile import Local
 from vmha.policy.removed import identities
-from vmha.policy.sightings import sighting
+from vmha.policy.sightings import began, sighting
 from vmha.policy.snapshot import Snapshot
 from vmha.store.bell import Bell
 from vmha.store.journal import Journal
@@ -268,7 +269,7 @@ class Inventory:
             if before is None or self._observe(vm, view, session, since=before.since) != before:
                 wanted[vm] = self._observe(vm, view, session, since=self._clock.wall())
                 ops.append(Put(self._keys.observation(node, vm), encode(wanted[vm])))
-                ops += await self._told(before, wanted[vm])
+                ops += await self._told(before, wanted[vm], is_new=not whole and vm not in known)
             else:
                 wanted[vm] = before
         there = known.keys() | self._published.keys()
@@ -296,14 +297,15 @@ class Inventory:
         seen = {vm: view.seen.get(node) if (view := snapshot.vms.get(vm)) else None for vm in self._published}
         return {vm: told for vm, told in self._published.items() if _is_same(told, seen[vm])}
 
-    async def _told(self, before: Observation | None, now: Observation) -> list[Op]:
+    async def _told(self, before: Observation | None, now: Observation, *, is_new: bool) -> list[Op]:
         view = self._read_snapshot().vms.get(now.vm)
         placement = view.placement.value if view and view.placement else None
-        if before is None or (told := sighting(before, now, placement)) is None:
+        told = sighting(before, now, placement) if before else began(now, placement) if is_new else None
+        if told is None:
             return []
         await self._journal.refresh()
         kind, text = told
-        return [self._journal.entry(kind, text, vm=now.vm, node=now.node)]
+        return [self._journal.entry(kind, text, vm=now.vm, node=now.node, cause=of_state(placement))]
 
     async def _stored_before(self) -> dict[VmName, Observation | None]:
         prefix = self._keys.observation(self._keeper.node, VmName(""))

@@ -14,8 +14,9 @@ from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
 from vmha.model.ids import NodeName, Revision, Term, VmName
 from vmha.model.keys import Keys, encode
-from vmha.model.records import FenceAttempt, FenceRecord, FenceStage, Outcome, Progress
+from vmha.model.records import FenceAttempt, FenceRecord, FenceStage, Outcome, Progress, Reason
 from vmha.model.settings import Proof
+from vmha.policy.causes import of_request
 from vmha.policy.snapshot import Snapshot
 from vmha.policy.steps import (
     AnswerRequest,
@@ -164,7 +165,8 @@ class Executor:
         return [self._office, Created(beat, step.beat_created), Modified(beat, step.beat_modified)]
 
     def _of_fencing(self, kind: str, text: str, step: FenceNode) -> Put:
-        return self._journal.entry(kind, text, node=step.node, cause=step.reason.cause, reason=step.reason)
+        ago_s = step.silent_s if kind == "fencing" else 0.0
+        return self._journal.entry(kind, text, node=step.node, cause=step.reason.cause, reason=step.reason, ago_s=ago_s)
 
     def _check_office(self, result: TxnResult) -> None:
         now = result.found.get(self._keys.leader)
@@ -185,7 +187,7 @@ class Executor:
             case WriteHold():
                 return self._hold(step)
             case AnswerRequest():
-                return self._answer(step.outcome)
+                return self._answer(step.outcome, snapshot)
             case RememberRemoved():
                 key = self._keys.removed(step.record.id)
                 return [Modified(key, step.expected or Revision(0))], [Put(key, encode(step.record))]
@@ -241,7 +243,12 @@ class Executor:
             last_beat=step.beat_modified or Revision(0),
         )
         entry = self._journal.entry(
-            "fenced", f"{step.proof}: {step.how}", node=step.node, cause=step.reason.cause, reason=step.reason
+            "fenced",
+            f"{step.proof}: {step.how}",
+            node=step.node,
+            cause=step.reason.cause,
+            reason=step.reason,
+            ago_s=step.silent_s,
         )
         proofs: list[Op] = [
             Put(self._keys.fencing(session), encode(replace(record, session=session)))
@@ -296,9 +303,13 @@ class Executor:
         entry = self._journal.entry("unfrozen" if step.vm else "resumed", step.text, vm=step.vm)
         return compares, [Delete(key), entry]
 
-    def _answer(self, outcome: Outcome) -> tuple[list[Compare], list[Op]]:
+    def _answer(self, outcome: Outcome, snapshot: Snapshot) -> tuple[list[Compare], list[Op]]:
         ops: list[Op] = [Put(self._keys.outcome(outcome.request), encode(outcome))]
         if outcome.progress is not Progress.RUNNING:
             kind = f"request-{outcome.progress}"
-            ops.append(self._journal.entry(kind, f"{outcome.request}: {outcome.text}"))
+            asked, cause = snapshot.requests.get(outcome.request), of_request(outcome.request)
+            reason = Reason(rule=kind, text=outcome.text, cause=cause, candidates=outcome.candidates)
+            text = f"{outcome.request}: {outcome.text}"
+            vm, node = (asked.vm, asked.node) if asked else (None, None)
+            ops.append(self._journal.entry(kind, text, vm=vm, node=node, cause=cause, reason=reason))
         return [Exists(self._keys.request(outcome.request))], ops

@@ -115,6 +115,7 @@ class PowerCuts:
             how=answer.how,
             reason=step.reason,
             former=former_sessions(snapshot, step.node, step.session),
+            silent_s=step.silent_s,
         )
         if await executor.write(evict, snapshot):
             return ""

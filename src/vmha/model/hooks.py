@@ -19,6 +19,7 @@ EVENTS: dict[str, str] = {
     "adopt": "vm-adopted",
     "adopted": "vm-adopted",
     "claimed": "vm-starting",
+    "runs": "vm-running",
     "start-failed": "vm-start-failed",
     "stop": "vm-stopping",
     "stopped": "vm-stopped",

@@ -422,7 +422,7 @@ class LeaderRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
-    """``journal/<id>``: what happened and why; expires."""
+    """``journal/<id>``: what happened and why; expires. ``since``: when it began, where that was before it was seen."""
 
     schema: int = SCHEMA
     id: str
@@ -434,6 +434,7 @@ class JournalEntry:
     node: NodeName | None = None
     cause: CauseId = CauseId("")
     reason: Reason | None = None
+    since: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

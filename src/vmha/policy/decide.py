@@ -17,6 +17,7 @@ from vmha.model.records import (
 from vmha.model.vm import AfterShutdown, Desired, Recovery, VmSpec
 from vmha.policy import transitions
 from vmha.policy.autostart import stay_down, wait_until_settled
+from vmha.policy.causes import of_loss, of_state
 from vmha.policy.decision import (
     NOTHING,
     Decision,
@@ -159,7 +160,7 @@ def _by_ending(
             desired, text = Desired.DISABLED, f"it crashed on {placement.last_node} after {spec.max_restarts} restarts"
         case _:
             return None
-    reason = Reason(rule=f"ending-{placement.ended}", text=text, cause=placement.reason.cause)
+    reason = Reason(rule=f"ending-{placement.ended}", text=text, cause=of_state(placement))
     acknowledged = replace(placement, ended=RunEnd.ASKED, reason=reason)
     return Decision(
         steps=(
@@ -255,8 +256,7 @@ def _why_started(spec: VmSpec, placement: Placement | None, choice: Choice, grou
         ),
         RunEnd.WITHDRAWN: ("wanted-running", "it is wanted running"),
     }.get(ended or RunEnd.ASKED, ("wanted-running", "it is wanted running"))
-    cause = placement.reason.cause if placement else CauseId("")
-    return Reason(rule=rule, text=f"{text}; {where}", cause=cause, candidates=choice.candidates)
+    return Reason(rule=rule, text=f"{text}; {where}", cause=of_state(placement), candidates=choice.candidates)
 
 
 def decide_assigned(vm: VmView, held: Placement, ground: Field, moment: Moment) -> Decision:
@@ -328,7 +328,7 @@ def decide_lost(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
     reason = Reason(
         rule="lost-vm-is-recovered",
         text=f"{in_words(proof)}; {why_there(vm.spec.value, choice, ground)}",
-        cause=CauseId(f"lost-{proof.node}-{proof.session[-6:]}"),
+        cause=of_loss(proof.node, proof.session),
         candidates=choice.candidates,
     )
     lost = transitions.forget_holder(held, in_words(proof), moment.wall)

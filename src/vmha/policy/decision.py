@@ -15,6 +15,7 @@ from vmha.model.records import (
 from vmha.model.vm import Desired, VmSpec
 from vmha.policy import transitions
 from vmha.policy.affinity import BY_RULE, preferred_by
+from vmha.policy.causes import of_loss, of_state, with_cause
 from vmha.policy.exclusive import IS_EXCLUSIVE, WANTS_TO_BE_ALONE
 from vmha.policy.hands_off import HandsOff, forbids_start
 from vmha.policy.placement import Choice, Field
@@ -54,7 +55,9 @@ def adopt(vm: VmView, seen: Observation, ground: Field, moment: Moment, *, why: 
     """The node that runs it becomes its holder, with a new epoch; it comes home only to a node that joins later."""
     beat = ground.snapshot.nodes[seen.node].beat
     assert beat
-    reason = Reason(rule="found-running-is-adopted", text=f"adopted on {seen.node}: {why}")
+    reason = Reason(
+        rule="found-running-is-adopted", text=f"adopted on {seen.node}: {why}", cause=_cause_of_adoption(vm, ground)
+    )
     new = transitions.adopt(
         vm.name,
         vm.placement.value if vm.placement else None,
@@ -83,6 +86,13 @@ def adopt(vm: VmView, seen: Observation, ground: Field, moment: Moment, *, why: 
         settle=settle,
     )
     return Decision(steps=(step,))
+
+
+def _cause_of_adoption(vm: VmView, ground: Field) -> CauseId:
+    """The loss of its holder, or that it was found."""
+    if (session := _fenced_holder(vm, ground)) is not None:
+        return of_loss(ground.snapshot.fenced[session].node, session)
+    return CauseId(f"found-{vm.name}-{(vm.placement.value.epoch if vm.placement else 0) + 1}")
 
 
 def _fenced_holder(vm: VmView, ground: Field) -> SessionId | None:
@@ -155,6 +165,8 @@ def change(
     ready: tuple[tuple[VmName, Revision], ...] = (),
     settle: SettleDesired | None = None,
 ) -> Decision:
+    if kind is not Change.NOTE:
+        new = with_cause(kind, new)
     step = PlacementStep(
         change=kind,
         vm=vm.name,
@@ -172,10 +184,10 @@ def change(
 def wait(vm: VmView, rule: str, text: str, choice: Choice | None = None, *, moment: Moment) -> Decision:
     """Nothing can be done now: say so, once, where ``vm why`` reads it, and look again when a refusal runs out."""
     candidates: tuple[Candidate, ...] = choice.candidates if choice else ()
-    reason = Reason(rule=rule, text=text, candidates=candidates)
+    held = vm.placement.value if vm.placement else None
+    reason = Reason(rule=rule, text=text, cause=of_state(held), candidates=candidates)
     waiting = Waiting(vm=vm.name, text=text, candidates=candidates)
     retry = choice.retry_in_s if choice else 1.0
-    held = vm.placement.value if vm.placement else None
     if held and (held.reason.rule, _gist(held.reason)) == (rule, _gist(reason)):
         return Decision(waiting=waiting, retry_in_s=retry)
     step = change(vm, Change.NOTE, transitions.note(vm.name, held, reason, moment.wall)).steps
@@ -189,7 +201,7 @@ def wait_for_the_end(vm: VmView, off: HandsOff, more: str, wall: float) -> Decis
     held = vm.placement.value if vm.placement else None
     if held and (held.reason.rule, held.reason.text) == (off.rule, text):
         return Decision(waiting=waiting)
-    reason = Reason(rule=off.rule, text=text, cause=held.reason.cause if held else CauseId(""))
+    reason = Reason(rule=off.rule, text=text, cause=of_state(held))
     step = change(vm, Change.NOTE, transitions.note(vm.name, held, reason, wall)).steps
     return Decision(steps=step, waiting=waiting)
 

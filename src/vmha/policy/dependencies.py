@@ -17,6 +17,7 @@ from vmha.model.records import Phase, Placement, Reason
 from vmha.model.relations import Dependency, Need
 from vmha.model.vm import Desired
 from vmha.policy import transitions
+from vmha.policy.causes import of_state
 from vmha.policy.decision import Decision, change, seen_running
 from vmha.policy.placement import Choice, Field, left_of
 from vmha.policy.ready import ready_since
@@ -39,8 +40,9 @@ def gate(vm: VmView, ground: Field, moment: Moment) -> Decision | None:
         return None
     if any(_is_held_up(need, ground) for need in ground.ties.needs[vm.name]):
         ground.ties.stuck.add(vm.name)
-    reason, waiting = Reason(rule=NOT_READY, text=text), Waiting(vm=vm.name, text=text)
     held = vm.placement.value if vm.placement else None
+    reason = Reason(rule=NOT_READY, text=text, cause=of_state(held))
+    waiting = Waiting(vm=vm.name, text=text)
     if held and (held.reason.rule, held.reason.text) == (NOT_READY, text):
         return Decision(waiting=waiting, retry_in_s=retry_in_s)
     note = change(vm, Change.NOTE, transitions.note(vm.name, held, reason, moment.wall))
@@ -175,6 +177,6 @@ def _cause(name: VmName, ground: Field) -> CauseId:
     """Of what ended the first of those that it needs, so that the story is one."""
     for need in ground.ties.needs.get(name, ()):
         view = ground.snapshot.vms.get(VmName(need.vm))
-        if view and view.placement and view.placement.value.reason.cause:
-            return view.placement.value.reason.cause
+        if view and view.placement and of_state(view.placement.value):
+            return of_state(view.placement.value)
     return CauseId("")

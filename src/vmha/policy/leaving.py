@@ -11,9 +11,10 @@ What can not be known: that a hand sends a guest away while no agent is at work 
 
 from dataclasses import replace
 
-from vmha.model.ids import CauseId, NodeName
+from vmha.model.ids import NodeName
 from vmha.model.records import Placement, Reason
 from vmha.policy import transitions
+from vmha.policy.causes import of_loss
 from vmha.policy.decision import Decision, change
 from vmha.policy.snapshot import Moment, Snapshot, VmView
 from vmha.policy.steps import Change
@@ -34,6 +35,6 @@ def decide_left(vm: VmView, held: Placement, snapshot: Snapshot, moment: Moment)
         f"somebody was migrating it away from {held.node}, nobody knows where to, when {held.node} was lost; "
         "it starts again only when seen, or confirmed gone"
     )
-    reason = Reason(rule="left-with-its-node", text=why, cause=CauseId(f"lost-{held.node}-{held.session[-6:]}"))
+    reason = Reason(rule="left-with-its-node", text=why, cause=of_loss(held.node, held.session))
     new = replace(transitions.depart(held, why, moment.wall), reason=reason)
     return change(vm, Change.DEPART, new, fenced=held.session)

@@ -17,6 +17,7 @@ from vmha.model.ids import CauseId, NodeName, SessionId, VmName
 from vmha.model.records import ArmedLevel, BeatRecord, FenceStage, Phase, Reason
 from vmha.model.settings import Proof
 from vmha.model.vm import FenceDeviceSpec, FenceRole
+from vmha.policy.causes import of_loss
 from vmha.policy.failsafe import LATE_BEATS, elapsed_after_s
 from vmha.policy.snapshot import Moment, NodeView, Snapshot
 from vmha.policy.steps import EvictSession, FenceNode, GiveBackStorage, Step
@@ -237,6 +238,7 @@ def _evict_elapsed(view: NodeView, snapshot: Snapshot, silence: float) -> EvictS
         proof=proof,
         how=how,
         reason=Reason(rule="silent-node-is-fenced-by-its-guard", text=how, cause=cause_of_loss(view)),
+        silent_s=silence,
         former=former_sessions(snapshot, view.name, beat.value.session),
     )
 
@@ -267,6 +269,7 @@ def _evict_unarmed(view: NodeView, silence: float) -> EvictSession:
         proof=Proof.RELEASED,
         how=how,
         reason=Reason(rule="session-that-never-began-is-over", text=how, cause=cause_of_loss(view)),
+        silent_s=silence,
     )
 
 
@@ -313,6 +316,7 @@ def _fence(view: NodeView, vms: list[VmName], silence: float, *, vanished: bool)
         beat_created=view.beat.created,
         beat_modified=view.beat.modified,
         reason=Reason(rule="suspect-that-holds-vms-is-powered-off", text=text, cause=cause_of_loss(view)),
+        silent_s=silence,
     )
 
 
@@ -331,7 +335,7 @@ def nodes_with_claims(snapshot: Snapshot) -> dict[NodeName, list[VmName]]:
 def cause_of_loss(view: NodeView) -> CauseId:
     """One id for everything that follows from the loss of one session."""
     assert view.beat
-    return CauseId(f"lost-{view.name}-{view.beat.value.session[-6:]}")
+    return of_loss(view.name, view.beat.value.session)
 
 
 def counted(number: int, noun: str) -> str:

@@ -26,11 +26,12 @@ from vmha.model.vm import Desired
 from vmha.policy import transitions
 from vmha.policy.as_one import wait_for_its_turn
 from vmha.policy.cancel import decide_cancel
+from vmha.policy.causes import of_loss
 from vmha.policy.decision import Decision, change, place, why_there
 from vmha.policy.dependencies import waits_for
 from vmha.policy.hands_off import forbids_request, hold_ages
 from vmha.policy.limits import no_start
-from vmha.policy.membership import Condition, former_sessions
+from vmha.policy.membership import Condition, cause_of_loss, former_sessions
 from vmha.policy.migrations import begin_migration, pick, refused, try_elsewhere
 from vmha.policy.placement import Field, choose, left_of
 from vmha.policy.removed import not_known_of_offline, sessions_waited_for, unresolved
@@ -311,7 +312,8 @@ def _confirm_off(request: Request, ground: Field, moment: Moment, answer: _Answe
         beat_modified=view.beat.modified,  # a beat meanwhile would show that the person is mistaken
         proof=Proof.OPERATOR_CONFIRMED,
         how=how,
-        reason=Reason(rule="operator-confirmed-off", text=how),
+        reason=Reason(rule="operator-confirmed-off", text=how, cause=cause_of_loss(view)),
+        silent_s=moment.silence_s.get(node, 0.0),
         former=former_sessions(ground.snapshot, node, view.beat.value.session),
     )
     return Decision(steps=(evict,))
@@ -330,7 +332,7 @@ def _confirm_former(request: Request, node: NodeName, ground: Field, answer: _An
         beat_modified=None,
         proof=Proof.OPERATOR_CONFIRMED,
         how=how,
-        reason=Reason(rule="operator-confirmed-off", text=how),
+        reason=Reason(rule="operator-confirmed-off", text=how, cause=of_loss(node, former[0])),
         former=former[1:],
     )
     return Decision(steps=(evict,))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from vmha.model.records import Candidate, Placement, Progress, Reason, Request, SeenState
 from vmha.model.restart import IN_PLACE, DeedStage, GuestDeed, RestartKind
 from vmha.policy import transitions
+from vmha.policy.causes import of_request
 from vmha.policy.decision import Decision, change
 from vmha.policy.placement import Field
 from vmha.policy.snapshot import Moment, VmView
@@ -45,7 +46,8 @@ def _begin_in_place(
         text = f"{vm.name} is {seen.state} on {held.node}; only a running guest can be asked to {kind}"
         return answer(Progress.REJECTED, text, ())
     new = transitions.ask_deed(held, GuestDeed(kind=kind, operation=request.id))
-    reason = Reason(rule=f"operator-asked-to-{kind}", text=f"{kind} of its guest asked for by {request.author}")
+    text = f"{kind} of its guest asked for by {request.author}"
+    reason = Reason(rule=f"operator-asked-to-{kind}", text=text, cause=of_request(request.id))
     step = PlacementStep(change=Change.DEED, vm=vm.name, expected=vm.placement.modified, placement=new, reason=reason)
     return Decision(steps=(step, *answer(Progress.RUNNING, f"asking {held.node} to {kind} its guest", ()).steps))
 
@@ -70,7 +72,7 @@ def give_up(request: Request, vm: VmView, held: Placement, answer: Answer) -> De
     """Nobody has begun with it in all the time it was given."""
     assert vm.placement
     text = f"{request.kind} of {vm.name}: {held.node} did not do it in time; it is not done any more"
-    reason = Reason(rule="too-late-for-it", text=text)
+    reason = Reason(rule="too-late-for-it", text=text, cause=of_request(request.id))
     step = PlacementStep(
         change=Change.DEED,
         vm=vm.name,

@@ -1,6 +1,6 @@
 """What happened to a guest on the node that holds it, beside the cluster, and is left as it is: told all the same."""
 
-from vmha.model.records import Observation, Placement, SeenState
+from vmha.model.records import Observation, Phase, Placement, SeenState
 
 _PAUSED = {
     "user": "somebody paused it on {node}; it stands there, and is left as it is (virsh resume {vm})",
@@ -22,3 +22,11 @@ def sighting(before: Observation, now: Observation, placement: Placement | None)
             return "guest-resumed", f"it goes on at {now.node}"
         case _:
             return None
+
+
+def began(now: Observation, placement: Placement | None) -> tuple[str, str] | None:
+    """As ``sighting``, of a guest that is seen for the first time: the start that its holder claimed has come true."""
+    if placement is None or now.state is not SeenState.RUNNING or placement.arrival:
+        return None
+    is_its_start = (placement.phase, placement.node, placement.epoch) == (Phase.HELD, now.node, now.epoch)
+    return ("runs", f"its guest runs on {now.node}") if is_its_start else None

@@ -65,6 +65,7 @@ class FenceNode:
     beat_created: Revision
     beat_modified: Revision
     reason: Reason
+    silent_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +86,7 @@ class EvictSession:
     how: str
     reason: Reason
     former: tuple[SessionId, ...] = ()
+    silent_s: float = 0.0  # for how long its node had been silent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,10 +47,21 @@ class Journal:
         node: NodeName | None = None,
         cause: CauseId = CauseId(""),
         reason: Reason | None = None,
+        ago_s: float = 0.0,
     ) -> Put:
+        """``ago_s``: for how long what it tells of had been so."""
         wall = self._clock.wall()
         name = f"{int(wall * 1000):014d}-{self._by}-{next(self._count):06d}"
         record = JournalEntry(
-            id=name, at=wall, by=self._by, kind=kind, text=text, vm=vm, node=node, cause=cause, reason=reason
+            id=name,
+            at=wall,
+            by=self._by,
+            kind=kind,
+            text=text,
+            vm=vm,
+            node=node,
+            cause=cause,
+            reason=reason,
+            since=wall - ago_s if ago_s else 0.0,
         )
         return Put(self._keys.journal(name), encode(record), self._lease)

@@ -1,10 +1,12 @@
 """A guest that a hand or a failed disk let stand is left as it is, and told of once."""
 
+from dataclasses import replace
+
 import pytest
 
 from vmha.model.ids import Epoch, NodeName, SessionId, VmName
 from vmha.model.records import Observation, Phase, Placement, Reason, SeenState
-from vmha.policy.sightings import sighting
+from vmha.policy.sightings import began, sighting
 
 N1, N2, WEB = NodeName("n1"), NodeName("n2"), VmName("web")
 
@@ -50,3 +52,11 @@ def test_what_is_on_its_way_to_something_else_is_not_told(before: Observation, n
 @pytest.mark.parametrize("placement", [None, held(N2)])
 def test_copy_that_another_node_holds_is_not_told_of_here(placement: Placement | None) -> None:
     assert sighting(seen(SeenState.RUNNING), seen(SeenState.PAUSED, "user"), placement) is None
+
+
+def test_first_sight_of_a_start_that_its_node_claimed_is_told_and_of_what_arrived_or_is_not_its_own_is_not() -> None:
+    now = replace(seen(SeenState.RUNNING), epoch=Epoch(1))
+    assert began(now, held()) == ("runs", "its guest runs on n1")
+    others = [None, held(N2), replace(held(), epoch=Epoch(2)), replace(held(), arrival=True)]
+    assert [began(now, one) for one in others] == [None] * 4
+    assert began(replace(now, state=SeenState.PAUSED), held()) is None
