@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vmha.cli import vm_actions, vm_freeze
+from vmha.cli import vm_actions, vm_freeze, vm_story
 from vmha.cli.context import Json, Timeout, VmArgument, Wait, do
 from vmha.cli.output import screen, show, show_json, when
 from vmha.cli.probes import ProbeOption, probes
@@ -37,6 +37,7 @@ app = typer.Typer(
 for verb in ("start", "stop", "enable", "disable", "restart", "migrate", "relocate", "why", "confirm-gone"):
     app.command(verb)(getattr(vm_actions, verb.replace("-", "_")))
 
+app.command("story")(vm_story.story)
 for verb in ("freeze", "unfreeze"):
     app.command(verb)(getattr(vm_freeze, verb))
 

@@ -1,23 +1,33 @@
 """Why a node is what it is: what it said last, what would end its guests, and which proof its vms wait for."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from vmha.model.ids import NodeName, SessionId
+from vmha.model.ids import NodeName, SessionId, VmName
 from vmha.model.records import ArmedLevel, FenceAttempt, FenceRecord
 from vmha.model.vm import FenceRole
+from vmha.operator.follow import in_words
 from vmha.operator.nodes import find_node, vms_on
+from vmha.policy.could_leave import Leave, could_leave
+from vmha.policy.explain import summarize
 from vmha.policy.left_overs import of_node
-from vmha.policy.membership import Condition, devices_of, judge, moment_of_one_reading
+from vmha.policy.membership import Condition, devices_of, moment_of_one_reading
+from vmha.policy.placement import survey
+from vmha.policy.plan import judge_all
 from vmha.policy.proofs import in_full, proofs_awaited
 from vmha.policy.snapshot import NodeView, Snapshot
+from vmha.policy.wait_ends import what_lets_it_in
 
 _WAITING = (Condition.SUSPECT, Condition.LOST, Condition.FENCING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeWhy:
-    """``waits_for`` is empty while nobody has to prove anything; ``proofs`` are on record for sessions of it."""
+    """``waits_for`` is empty while nobody has to prove anything; ``proofs`` are on record for sessions of it.
+
+    ``ends_when``: what would let it take vms again. ``notes``: what its guard and its agent say of how its guests are
+    ended. ``doing``: what each of its vms is doing, in words. ``drain``: what a drain would do with each.
+    """
 
     name: NodeName
     condition: Condition
@@ -31,12 +41,19 @@ class NodeWhy:
     waits_for: tuple[str, ...]
     proofs: tuple[FenceRecord, ...]
     remarks: tuple[str, ...] = ()
+    may_receive: bool = False
+    ends_when: str = ""
+    notes: tuple[str, ...] = ()
+    doing: dict[str, str] = field(default_factory=dict)
+    drain: tuple[Leave, ...] = ()
 
 
 def why_node(snapshot: Snapshot, name: str, *, wall: float) -> NodeWhy:
     """Raises: UnknownName."""
     view = find_node(snapshot, name)
-    verdict = judge(view, snapshot, moment_of_one_reading(snapshot, wall=wall))
+    moment = moment_of_one_reading(snapshot, wall=wall)
+    verdicts = judge_all(snapshot, moment)
+    verdict = verdicts[view.name]
     vms = tuple(vms_on(snapshot, name))
     session = view.session_id if verdict.condition in _WAITING else None
     waits = vms and (session or _has_unproven_claims(view, snapshot))
@@ -54,16 +71,25 @@ def why_node(snapshot: Snapshot, name: str, *, wall: float) -> NodeWhy:
         waits_for=tuple(proofs_awaited(view, session, snapshot)) if waits else (),
         proofs=tuple(proofs),
         remarks=tuple(of_node(view.name, snapshot)),
+        may_receive=verdict.may_receive,
+        ends_when="" if verdict.may_receive else what_lets_it_in(view.name, verdict.condition),
+        notes=view.current_status.notes if view.current_status else (),
+        doing={vm: in_words(summarize(snapshot.vms[VmName(vm)], snapshot, verdicts)) for vm in vms},
+        drain=could_leave(view.name, survey(snapshot, verdicts, wall)) if verdict.is_alive else (),
     )
 
 
 def sentences(told: NodeWhy, *, wall: float) -> list[str]:
     """For people. Times are left to whoever prints them."""
-    lines = [f"{told.name} is {told.condition}" + (f": it {told.refusal}." if told.refusal else ".")]
+    lines = [f"{told.name} is {told.condition}" + (f": it {told.refusal}." if told.refusal else "; it may take vms.")]
+    if told.ends_when:
+        lines.append(f"No vm goes there; that ends when {told.ends_when}.")
     lines.append(f"It holds {', '.join(told.vms)}." if told.vms else "It holds no vm.")
+    lines += [f"There {words}." for words in told.doing.values()]
     if told.session is not None:
         ends = "nothing is armed to end its guests" if told.armed is ArmedLevel.NONE else _ends(told)
-        lines.append(f"If it can not commit any more, {ends}.")
+        lines.append(f"Its self-fence is {told.armed}: if it can not commit any more, {ends}.")
+        lines += [f"Mind: {note}." for note in told.notes]
     lines.append(f"Fence agents: {', '.join(told.agents)}." if told.agents else "No fence agent is set for it.")
     if told.attempt:
         lines.append(f"Fencing: {in_full(told.attempt, wall)}.")
@@ -71,6 +97,10 @@ def sentences(told: NodeWhy, *, wall: float) -> list[str]:
         lines.append(f"Its vms wait for a proof, by {'; or '.join(told.waits_for)}.")
     lines += [f"On record for session {one.session}: {one.proof}, {one.how}." for one in told.proofs]
     lines += [f"Mind: {remark}." for remark in told.remarks]
+    going = [f"{one.vm} to {one.to}" for one in told.drain if one.to]
+    if going:
+        lines.append(f"A drain would send {', '.join(going)}.")
+    lines += [f"A drain could not send {one.vm} away: {one.why}." for one in told.drain if one.to is None]
     return lines
 
 

@@ -1,6 +1,6 @@
 """Why a vm is where it is, in sentences, and what it waits for."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vmha.model.ids import NodeName, VmName
@@ -9,6 +9,7 @@ from vmha.model.vm import VmSpec
 from vmha.operator.follow import in_words
 from vmha.operator.overview import plain_vm
 from vmha.operator.vms import find_spec
+from vmha.policy.decision import Decision
 from vmha.policy.explain import VmSummary, needs_restart, summarize
 from vmha.policy.explain_relations import tell_relations
 from vmha.policy.left_overs import of_vm
@@ -17,11 +18,16 @@ from vmha.policy.placement import choose, survey
 from vmha.policy.plan import decide, judge_all
 from vmha.policy.requests import open_requests
 from vmha.policy.snapshot import Snapshot, VmView
+from vmha.policy.stays import why_it_stays
+from vmha.policy.wait_ends import what_ends_it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Why:
-    """``then``: what each node said when the vm was placed; ``now``: what each would say if it had to move now."""
+    """``then``: what each node said when the vm was placed; ``now``: what each would say if it had to move now.
+
+    ``stays``: for nodes that could take it, why it is not there; ``ends_when``: what would end the wait.
+    """
 
     summary: VmSummary
     then: tuple[Candidate, ...]
@@ -33,6 +39,8 @@ class Why:
     desired_why: str = ""
     relations: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    stays: dict[NodeName, str] = field(default_factory=dict)
+    ends_when: tuple[str, ...] = ()
 
 
 def why(snapshot: Snapshot, name: str, *, wall: float) -> Why:
@@ -48,18 +56,21 @@ def why(snapshot: Snapshot, name: str, *, wall: float) -> Why:
     failures = placement.failures if placement else ()
     ground = survey(snapshot, verdicts, wall)
     choice = choose(spec, ground, owner=here, avoid=avoid, failures=failures)
+    waiting, decision = _waits_for(vm, snapshot, wall)
     has_stayed = placement is not None and placement.phase is Phase.HELD and placement.ended is None
     return Why(
         summary=summary,
         then=summary.candidates,
         now=choice.candidates,
-        waiting=_waits_for(vm, snapshot, wall),
+        waiting=waiting,
         last_end=placement.ended_why if placement and not has_stayed else "",
         last_migration=placement.ended_why if placement and has_stayed else "",
         failures=tuple(f"{failure.node}: {failure.error}" for failure in failures),
         desired_why=spec.desired_why,
         relations=tell_relations(vm, ground),
         remarks=(*_of_its_definition(vm, spec), *of_vm(vm, snapshot)),
+        stays=why_it_stays(vm, choice, ground),
+        ends_when=what_ends_it(vm, decision, ground),
     )
 
 
@@ -94,6 +105,8 @@ def sentences(told: Why) -> list[str]:
         lines.append(f"It is frozen by {summary.frozen}; lift it with: vmha vm unfreeze {summary.name}.")
     if told.waiting and told.waiting != summary.reason:
         lines.append(f"It waits: {told.waiting}.")
+    if told.ends_when:
+        lines.append(f"That ends when {'; or when '.join(told.ends_when)}.")
     lines += told.relations
     if summary.progress:
         lines.append(f"How far it is: {summary.progress}.")
@@ -107,7 +120,11 @@ def sentences(told: Why) -> list[str]:
     lines += [f"Mind: {remark}." for remark in told.remarks]
     chosen = summary.target or summary.node
     lines += [_said(candidate, chosen, "When it was placed, ") for candidate in told.then]
-    lines += [_said(candidate, chosen, "Now ") for candidate in told.now if candidate.node != summary.node]
+    lines += [
+        _said(candidate, chosen, "Now ", told.stays.get(candidate.node, ""))
+        for candidate in told.now
+        if candidate.node != summary.node
+    ]
     return lines
 
 
@@ -124,28 +141,37 @@ def as_plain(told: Why) -> dict[str, Any]:
         "desired_why": told.desired_why,
         "relations": list(told.relations),
         "remarks": list(told.remarks),
+        "why_not_there": _why_not_there(told),
+        "ends_when": list(told.ends_when),
     }
 
 
-def _said(candidate: Candidate, chosen: NodeName | None, when: str) -> str:
+def _why_not_there(told: Why) -> dict[str, str]:
+    """For each other node."""
+    others = (candidate for candidate in told.now if candidate.node != told.summary.node)
+    return {one.node: one.refusal or told.stays.get(one.node, "") for one in others}
+
+
+def _said(candidate: Candidate, chosen: NodeName | None, when: str, stays: str = "") -> str:
     if candidate.refusal:
         return f"{when}{candidate.node} could not take it: {candidate.node} {candidate.refusal}."
     mark = " and was chosen" if candidate.node == chosen and when.startswith("When") else ""
-    return f"{when}{candidate.node} could take it, with score {candidate.score}{mark}."
+    stays = f"; {stays}" if stays else ""
+    return f"{when}{candidate.node} could take it, with score {candidate.score}{mark}{stays}."
 
 
-def _waits_for(vm: VmView, snapshot: Snapshot, wall: float) -> str:
-    """What the leader would say it waits for, by the leader's own rules."""
-    if snapshot.leader is None:
-        return "there is no leader"
+def _waits_for(vm: VmView, snapshot: Snapshot, wall: float) -> tuple[str, Decision]:
+    """What the leader would say it waits for, by the leader's own rules; and what it would decide."""
     moment = moment_of_one_reading(snapshot, wall=wall)
     ground = survey(snapshot, judge_all(snapshot, moment), wall)
     by_vm, _ = open_requests(ground)
     request = by_vm.get(vm.name)
     decision = decide(vm, request, ground, moment)
+    if snapshot.leader is None:
+        return "there is no leader", decision
     if decision.waiting:
-        return decision.waiting.text
+        return decision.waiting.text, decision
     if request is not None:
         where = f" to {request.node}" if request.verb in (Verb.MIGRATE, Verb.RELOCATE) and request.node else ""
-        return f"{request.author} asked to {request.verb} it{where}"
-    return ""
+        return f"{request.author} asked to {request.verb} it{where}", decision
+    return "", decision

@@ -14,6 +14,8 @@ from vmha.operator.node_why import as_plain as node_as_plain
 from vmha.operator.node_why import sentences as node_sentences
 from vmha.operator.node_why import why_node
 from vmha.operator.overview import Overview, as_plain, overview
+from vmha.operator.story import sentences as told_story
+from vmha.operator.story import story
 from vmha.operator.why import as_plain as why_as_plain
 from vmha.operator.why import sentences, why
 
@@ -203,3 +205,48 @@ async def test_a_paused_vm_is_not_shown_as_running(cluster: Cluster) -> None:
     cluster.place("web", "h1")
     cluster.see("web", "h1", SeenState.PAUSED)
     assert (await shown(cluster)).vms[0].state == "paused"
+
+
+async def test_why_tells_what_would_end_the_wait_and_why_not_there(cluster: Cluster) -> None:
+    cluster.elect()
+    cluster.join("h1", "h2", memory_mib=100)
+    await nodes.drain(cluster.client, "h2")
+    await vms.add_vm(cluster.client, "big", xml_of("big", memory_mib=300), start=True)
+    told = why(await cluster.client.read(), "big", wall=100.0)
+    assert "That ends when h1 has room for it" in "\n".join(sentences(told))
+    assert why_as_plain(told)["ends_when"][1] == "h2 is let in again (vmha node undrain h2)"
+    await nodes.undrain(cluster.client, "h2")
+    await vms.add_vm(cluster.client, "web", xml_of("web"), start=True)
+    cluster.run("web", "h1")
+    told = why(await cluster.client.read(), "web", wall=100.0)
+    assert told.ends_when == ()
+    assert "Now h2 could take it, with score 3; h1 is as good" in "\n".join(sentences(told))
+    assert why_as_plain(told)["why_not_there"] == {"h2": "h1 is as good, and what runs well is left where it is"}
+
+
+async def test_why_of_a_node_tells_what_its_vms_do_and_what_a_drain_would_do_with_them(cluster: Cluster) -> None:
+    cluster.elect()
+    cluster.join("h1", "h2", memory_mib=1000)
+    for name in ("web", "db"):
+        await vms.add_vm(cluster.client, name, xml_of(name, memory_mib=600), start=True)
+        cluster.run(name, "h1")
+    text = "\n".join(node_sentences(why_node(await cluster.client.read(), "h1", wall=100.0), wall=100.0))
+    assert "h1 is online; it may take vms." in text
+    assert "Its self-fence is guard:" in text
+    assert "There web is running on h1." in text
+    assert "A drain would send db to h2." in text
+    assert "A drain could not send web away: no node can take it" in text
+    plain = node_as_plain(why_node(await cluster.client.read(), "h2", wall=100.0))
+    assert (plain["may_receive"], plain["doing"], plain["drain"]) == (True, {}, ())
+
+
+async def test_story_of_a_vm_is_told_as_long_as_the_journal_knows_it(cluster: Cluster) -> None:
+    with pytest.raises(UnknownName):
+        await story(cluster.client, "web")
+    await vms.add_vm(cluster.client, "web", xml_of("web"))
+    assert await story(cluster.client, "web") == ()
+    with pytest.raises(UnknownName, match="did you mean web"):
+        await story(cluster.client, "weeb")
+    cluster.tell("e1", "web was added", vm="web")
+    await vms.remove_vm(cluster.client, "web")
+    assert [text for _, text in told_story(await story(cluster.client, "web"))] == ["web was added"]
