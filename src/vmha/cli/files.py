@@ -13,7 +13,7 @@ from vmha.model.errors import Rejected
 LARGEST_BYTES = 16 << 20
 
 
-def read_text(path: Path, *, what: str) -> str:
+def read_text(path: Path, *, what: str, at_most: int = LARGEST_BYTES) -> str:
     """A text file, or standard input for ``-``.
 
     Raises:
@@ -22,8 +22,8 @@ def read_text(path: Path, *, what: str) -> str:
     if str(path) == "-":
         return sys.stdin.read()
     try:
-        if path.stat().st_size > LARGEST_BYTES:
-            raise Rejected(f"{what}: {path} has {path.stat().st_size} bytes", accepted=f"at most {LARGEST_BYTES}")
+        if path.stat().st_size > at_most:
+            raise Rejected(f"{what}: {path} has {path.stat().st_size} bytes", accepted=f"at most {at_most}")
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise Rejected(f"{what}: {path} is not UTF-8 text: {error.reason} at byte {error.start}") from error

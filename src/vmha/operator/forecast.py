@@ -110,6 +110,10 @@ def _of(forecast: Forecast) -> list[str]:
     lines = [_sentence(move) for move in forecast.moves]
     if not lines:
         lines.append("Nothing would be started, stopped or moved.")
+    elif gaps := forecast.interrupted:
+        lines.append(f"Interrupted would be {', '.join(gaps)}: ended, and booted anew.")
+    else:
+        lines.append("No guest would be interrupted.")
     lines += [f"{one.vm} would not run: {one.text}." for one in forecast.down]
     if not forecast.ends:
         lines.append("This goes on without end: it was given up here.")
@@ -165,6 +169,7 @@ def _plain(forecast: Forecast) -> dict[str, Any]:
             }
             for move in forecast.moves
         ],
+        "interrupted": list(forecast.interrupted),
         "down": [{"vm": one.vm, "waits_for": one.text} for one in forecast.down],
         "ends": forecast.ends,
     }

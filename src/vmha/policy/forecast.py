@@ -58,6 +58,17 @@ class Forecast:
     ends: bool
     then: Snapshot
 
+    @property
+    def interrupted(self) -> tuple[VmName, ...]:
+        """vms whose guests would end and be booted anew: those have a gap, in the order in which it begins."""
+        ended: dict[VmName, bool] = {}
+        for move in self.moves:
+            if not move.is_live and move.source is not None:
+                ended[move.vm] = move.target is not None
+            elif move.vm in ended and move.target is not None:
+                ended[move.vm] = True
+        return tuple(vm for vm, is_back in ended.items() if is_back)
+
 
 def foresee(snapshot: Snapshot, moment: Moment, *, horizon_s: float = HORIZON_S) -> Forecast:
     """Plan and carry out until a plan proposes nothing, and time brings nothing either.

@@ -55,8 +55,8 @@ class Hands:
     async def configure(self, config: ClusterConfig) -> None:
         await self.world.operator_store.txn([], [Put(self.world.keys.config, encode(config))])
 
-    async def register(self, node: str, *, fence: bool, labels: Mapping[str, str] | None = None) -> None:
-        spec = NodeSpec(name=node, fence=(FENCE_DEVICE,) if fence else (), labels=dict(labels or {}))
+    async def register(self, node: str, *, fence: bool, labels: Mapping[str, str] | None = None, **fields: Any) -> None:
+        spec = NodeSpec(name=node, fence=(FENCE_DEVICE,) if fence else (), labels=dict(labels or {}), **fields)
         await self.world.operator_store.txn([], [Put(self.world.keys.node_spec(NodeName(node)), encode(spec))])
 
     async def add_domain(self, domain: FailoverDomain) -> None:

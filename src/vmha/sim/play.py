@@ -105,7 +105,13 @@ class _Stage:
         await hands.configure(scenario.config)
         for node in scenario.nodes:
             self.world.add_host(node.name, memory_mib=node.memory_mib, vcpus=node.vcpus, watchdog_s=node.watchdog_s)
-            await hands.register(node.name, fence=node.switch is not Fence.NONE, labels=node.labels)
+            await hands.register(
+                node.name,
+                fence=node.switch is not Fence.NONE,
+                labels=node.labels,
+                capacity=node.capacity,
+                maintenance=node.maintenance,
+            )
             if node.switch is Fence.BROKEN:
                 hands.break_switch(node.name)
             if node.on:

@@ -15,7 +15,8 @@ from vmha.model.relations import Needs, Rank
 from vmha.model.rules import Labels, Rule
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
-from vmha.model.vm import AfterShutdown, Desired, FailoverDomain, Migration, Name, Recovery
+from vmha.model.standing import Failback, OnPause
+from vmha.model.vm import AfterShutdown, Desired, FailoverDomain, Migration, Name, NodeCapacity, OnDuplicate, Recovery
 from vmha.operator.rules import conflicts
 
 Seconds = Annotated[float, Field(ge=0, le=1_000_000)]
@@ -40,6 +41,8 @@ class SimNode(Document):
     fence: bool | Fence = Field(default=False, description="true or 'works', 'broken', false or 'none'.")
     on: bool = Field(default=True, description="Has power when the simulation begins.")
     labels: Labels = Field(default_factory=dict, description="What rules tell it by.")
+    capacity: NodeCapacity = NodeCapacity()
+    maintenance: bool = Field(default=False, description="Drained when the simulation begins.")
 
     @property
     def switch(self) -> Fence:
@@ -84,6 +87,9 @@ class SimVm(Document):
     autostart: bool = True
     exclusive: Rank = 0
     depends_on: Needs = ()
+    failback: Failback = Failback()
+    on_pause: OnPause = OnPause()
+    on_duplicate: OnDuplicate = OnDuplicate.PAUSE
     running_on: Name | None = Field(default=None, description="Runs there already, started by hand, before vmha.")
     migration_s: Annotated[float, Field(gt=0, le=86400)] | None = Field(
         default=None, description="How long its migrations take (0.5 s when not given)."

@@ -40,6 +40,14 @@ async def test_the_loss_of_a_node_is_told_and_nothing_is_written(running: Cluste
     assert running.contents() == before
 
 
+async def test_what_would_be_interrupted_is_told_and_a_migration_is_not(running: Cluster) -> None:
+    lost = tell(await running.client.read(), ["node h1 lost"], wall=1.0)
+    drained = tell(await running.client.read(), ["node h1 drained"], wall=1.0)
+    assert "Interrupted would be web: ended, and booted anew." in sentences(lost)
+    assert "No guest would be interrupted." in sentences(drained)
+    assert [as_plain(told)["interrupted"] for told in (lost, drained)] == [["web"], []]
+
+
 async def test_nothing_to_do_is_said(running: Cluster) -> None:
     assert sentences(await told(running)) == ["Nothing would be started, stopped or moved."]
 
@@ -63,6 +71,8 @@ async def test_a_document_that_is_not_applied_is_supposed(running: Cluster) -> N
     ops = [write.op for write in (await prepare(running.client, loaded)).writes]
     found = tell(await running.client.imagine(ops), [], wall=100.0)
     assert [(move.vm, move.target) for move in found.forecast.moves] == [("new", "h2")]
+    with_a_loss = tell(await running.client.imagine(ops), ["node h2 lost", "vm web stopped"], wall=100.0)
+    assert [(move.vm, move.target) for move in with_a_loss.forecast.moves] == [("new", "h1"), ("web", None)]
     assert running.contents() == before
 
 
