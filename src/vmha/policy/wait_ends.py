@@ -97,7 +97,8 @@ def _holds(vm: VmView, ground: Field, *, is_down: bool) -> Iterator[str]:
         off = pause_of(ground.snapshot)
     if off is None:
         return
-    hold = (vm.freeze or pause).value if vm.freeze or pause else None
+    stored = vm.freeze or pause
+    hold = stored.value if stored else None
     left = f", or its time is over, in {hold.for_s - hold.spent_s:.0f} s at the most" if hold and hold.for_s else ""
     yield f"that is lifted ({off.remedy}){left}"
 

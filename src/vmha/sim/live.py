@@ -132,7 +132,7 @@ def _live(snapshot: Snapshot, supposed: Sequence[str], *, name: str, notes: Sequ
 def _node(view: NodeView) -> SimNode:
     spec, status = view.spec.value if view.spec else None, view.status.value if view.status else None
     has_switch = spec is not None and any(device.role is not FenceRole.VERIFY for device in spec.fence)
-    known = {
+    known: dict[str, Any] = {
         "memory_mib": (spec.memory_mib if spec else None) or (status.memory_mib if status else None),
         "vcpus": (spec.vcpus if spec else None) or (status.vcpus if status else None),
         "capacity": spec.capacity if spec else None,
