@@ -126,7 +126,7 @@ def decide(vm: VmView, request: Request | None, ground: Field, moment: Moment) -
     placement = vm.placement.value if vm.placement else None
     if placement and placement.phase in (Phase.STOPPED, Phase.HELD):
         set_right = by_our_clock(placement, moment.wall)
-        if set_right != placement:
+        if set_right is not placement:
             return change(vm, Change.NOTE, set_right)
     if placement is None or placement.phase is Phase.STOPPED:
         return decide_stopped(vm, ground, moment)
