@@ -7,13 +7,20 @@ broke. Every trial is a whole life, so it stops after ``trials`` of them with th
 from collections.abc import Callable, Sequence
 
 from vmha.sim.chaos import Life, live_through
+from vmha.sim.quiet import collect
 from vmha.sim.schedule import Schedule, Step
 
 TRIALS = 300
 
 
+def _live(schedule: Schedule) -> Life:
+    life = live_through(schedule)
+    collect()  # nobody else may do it meanwhile: lives are played in a quiet process
+    return life
+
+
 def shrink(
-    schedule: Schedule, wrong: Life, *, trials: int = TRIALS, play: Callable[[Schedule], Life] = live_through
+    schedule: Schedule, wrong: Life, *, trials: int = TRIALS, play: Callable[[Schedule], Life] = _live
 ) -> tuple[Schedule, Life]:
     """The smallest failing schedule found, and its life.
 
