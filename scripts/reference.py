@@ -45,6 +45,8 @@ def _named(pattern: tuple[str, ...]) -> list[tuple[str, str]]:
         "requests": "id",
         "outcomes": "id",
         "journal": "id",
+        "checkups": "id",
+        "answers": "node",
     }
     before = ("", *pattern)
     return [(part, singular.get(before[at], "session")) for at, part in enumerate(pattern)]

@@ -9,6 +9,7 @@ from contextlib import suppress
 import structlog
 
 from vmha.agent.account import Account
+from vmha.agent.checkups import Checkups
 from vmha.agent.claims import Claims
 from vmha.agent.definitions import Definitions
 from vmha.agent.gate_lists import GateLists
@@ -138,6 +139,16 @@ class Agent:
             read_snapshot=mirror.snapshot,
             on_change=self._wake_now,
         )
+        self._checkups = Checkups(
+            store=store,
+            keys=keys,
+            clock=clock,
+            hypervisor=hypervisor,
+            files=files,
+            keeper=keeper,
+            migration_uri=migration_uri,
+            read_snapshot=mirror.snapshot,
+        )
         self.inventory.may_vouch = lambda: not self._worker.starts_a_removed_one()
         self.account = Account(
             store=store,
@@ -183,6 +194,7 @@ class Agent:
             tasks.create_task(self._sweep_on(), name="sweep")
             tasks.create_task(self._health.run(), name="health")
             tasks.create_task(self.left_overs.run(), name="left-overs")
+            tasks.create_task(self._checkups.run(), name="check-ups")
 
     def session_changed(self) -> None:
         """The session began, ended, or changed its armed level."""
@@ -242,6 +254,8 @@ class Agent:
                     self._gate_lists.is_stale |= part == "spec"
                 case ("history",) | ("pause",):
                     self.session_changed()  # what was published may be gone from the store; what waited may begin
+                case ("checkups", checkup):
+                    self._checkups.heard(checkup)
                 case ("removed", *_):
                     self.inventory.look_again()
                 case ("config",):

@@ -21,6 +21,7 @@ _MODULES = {
     "apply": "vmha.cli.apply",
     "plan": "vmha.cli.plan",
     "export": "vmha.cli.export",
+    "doctor": "vmha.cli.doctor",
     "dump": "vmha.cli.dump",
     "import": "vmha.cli.import_conf",
     "events": "vmha.cli.events",

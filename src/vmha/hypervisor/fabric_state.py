@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from vmha.hypervisor.port import DomainState, Tag
+from vmha.hypervisor.port import DomainState, HostTraits, Tag
 from vmha.hypervisor.states import Mark
 from vmha.model import domain_xml
 from vmha.model.migration import Arrival
@@ -125,6 +125,9 @@ class Defined:
     managed_save: bool = False
 
 
+TRAITS = HostTraits(kind="qemu", arch="x86_64", machines=("pc", "q35"), cpu="<cpu>simulated</cpu>")
+
+
 @dataclass(slots=True, eq=False)
 class Host:
     name: str
@@ -132,6 +135,7 @@ class Host:
     memory_mib: int
     vcpus: int
     transports: frozenset[Transport] = frozenset(Transport)  # what its libvirtd, or an sshd, listens for
+    traits: HostTraits = TRAITS
     has_power: bool = True
     is_frozen: bool = False
     has_libvirtd: bool = True

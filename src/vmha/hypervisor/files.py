@@ -31,6 +31,9 @@ class HostFiles(Protocol):
     async def head(self, path: str, size: int) -> bytes:
         """The first bytes; fewer when it has no more, none when it is not there. Raises: FileTrouble."""
 
+    async def is_there(self, path: str) -> bool:
+        """Whether this host sees it, file or device. Raises: FileTrouble."""
+
     async def rename(self, path: str, new: str) -> None:
         """Raises: FileTrouble, also when there is no such file: somebody else was faster."""
 
@@ -50,6 +53,9 @@ class LocalFiles:
 
     async def head(self, path: str, size: int) -> bytes:
         return await self._call(path, lambda: _head(path, size))
+
+    async def is_there(self, path: str) -> bool:
+        return await self._call(path, lambda: os.path.exists(path))
 
     async def rename(self, path: str, new: str) -> None:
         await self._call(path, lambda: os.rename(path, new))

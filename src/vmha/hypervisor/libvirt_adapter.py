@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from vmha.hypervisor import acting, events, guest_agent, knocking, migration, reading, saving
+from vmha.hypervisor import acting, events, guest_agent, knocking, migration, reaching, reading, saving, traits
 from vmha.hypervisor.calling import call as _call
 from vmha.hypervisor.calls import CallOverdue
 from vmha.hypervisor.connection import Channel, Channels, Link
@@ -29,6 +29,7 @@ from vmha.hypervisor.port import (
     Ending,
     HostCapacity,
     HostDefinition,
+    HostTraits,
     HypervisorUnavailable,
     MigrationOrder,
     SaveFailed,
@@ -147,6 +148,15 @@ class LibvirtHypervisor:
 
     async def capacity(self) -> HostCapacity:
         return await _call(self._link.channels.look, reading.read_capacity, "read the capacity", LOOK_TIMEOUT_S)
+
+    async def traits(self) -> HostTraits:
+        return await _call(self._link.channels.look, traits.read_traits, "read what QEMU offers", ACT_TIMEOUT_S)
+
+    async def compare_cpu(self, cpu: str) -> bool:
+        return await _call(self._link.channels.look, lambda one: traits.compare(one, cpu), "compare", ACT_TIMEOUT_S)
+
+    async def try_reach(self, uri: str, *, timeout_s: float) -> str:
+        return await reaching.try_reach(uri, timeout_s=timeout_s)
 
     async def migration_progress(self, name: str) -> MigrationProgress | None:
         def work(connection: "libvirt.virConnect") -> MigrationProgress | None:

@@ -117,6 +117,20 @@ class HostCapacity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HostTraits:
+    """What a guest that comes from another host would have to find here.
+
+    ``cpu``: the processor that a guest of this host may be given, as XML for ``compare_cpu``; '' if libvirt names none.
+    ``machines``: the machine types that QEMU has here, sorted.
+    """
+
+    kind: str  # kvm, or qemu where there is only emulation
+    arch: str
+    machines: tuple[str, ...]
+    cpu: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MigrationOrder:
     """One migration out of this node, peer to peer between the two libvirtds.
 
@@ -181,6 +195,14 @@ class Hypervisor(Protocol):
         """Every domain of this node with a QEMU, and persistent definitions without one (SHUTOFF)."""
 
     async def capacity(self) -> HostCapacity: ...
+
+    async def traits(self) -> HostTraits: ...
+
+    async def compare_cpu(self, cpu: str) -> bool:
+        """By the hypervisor's own comparison: may a guest with another host's ``HostTraits.cpu`` run here?"""
+
+    async def try_reach(self, uri: str, *, timeout_s: float) -> str:
+        """Speak to another host's hypervisor as a migration there would. '': it answers; else why not, and a remedy."""
 
     async def start(self, xml: str, *, timeout_s: float = 60.0) -> None:
         """Create a transient domain from ``xml`` (which carries the tag) and let it run.

@@ -28,6 +28,7 @@ from vmha.hypervisor.port import (
     GuestAgentSilent,
     HostCapacity,
     HostDefinition,
+    HostTraits,
     HypervisorUnavailable,
     MigrationFailed,
     MigrationOrder,
@@ -117,6 +118,25 @@ class SimulatedHypervisor:
         return HostCapacity(
             memory_mib=self._host.memory_mib, vcpus=self._host.vcpus, hypervisor="simulated QEMU, simulated libvirt"
         )
+
+    async def traits(self) -> HostTraits:
+        await self._answer()
+        return self._host.traits
+
+    async def compare_cpu(self, cpu: str) -> bool:
+        await self._answer()
+        return cpu == self._host.traits.cpu
+
+    async def try_reach(self, uri: str, *, timeout_s: float) -> str:
+        await self._answer()
+        target = self._fabric.find_host(uri)
+        if target is None:
+            return with_remedy("unable to resolve address", uri)
+        if not target.has_power or not self._fabric.reachable(self._host.name, target.name):
+            await asyncio.sleep(timeout_s)
+            return with_remedy(f"no answer within {timeout_s:g} s: connection timed out", uri)
+        listens = transport_of(uri) in target.transports and target.has_libvirtd
+        return "" if listens else with_remedy("Connection refused", uri)
 
     async def start(self, xml: str, *, timeout_s: float = 60.0) -> None:
         await self._answer()

@@ -50,6 +50,9 @@ class SimulatedFiles:
             return (COMPLETE if found.is_complete else TORN)[:size]
         return found.encode()[:size] if found else b""
 
+    async def is_there(self, path: str) -> bool:
+        return self._find(path) is not None
+
     async def rename(self, path: str, new: str) -> None:
         if self._find(path) is None:
             raise FileTrouble(f"{path}: no such file or directory")

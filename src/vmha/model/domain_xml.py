@@ -66,6 +66,24 @@ def parse_domain(xml: str) -> DomainFacts:
     )
 
 
+def disk_sources(xml: str) -> tuple[str, ...]:
+    """Files and devices of the host that a definition's disks are on; of one that can not be read, none."""
+    try:
+        disks = _parse(xml).iterfind("devices/disk/source") if xml else ()
+        return tuple(path for disk in disks if (path := disk.get("file") or disk.get("dev")))
+    except Rejected:
+        return ()
+
+
+def machine_type(xml: str) -> str:
+    """The machine type that a definition asks for; '' when it leaves that to QEMU, or can not be read."""
+    try:
+        kind = _parse(xml).find("os/type") if xml else None
+    except Rejected:
+        return ""
+    return "" if kind is None else kind.get("machine", "")
+
+
 def default_uuid(cluster: str, vm: str) -> str:
     """The uuid of a vm whose definition has none: the same on every host and after every restart."""
     return str(uuids.uuid5(_UUID_SPACE, f"{cluster}/{vm}"))

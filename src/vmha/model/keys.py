@@ -22,6 +22,8 @@
                 outcomes/<id>              Outcome            leader
                 fencing/<session>          FenceRecord        leader, or the node's own next session
                 hooks/<name>               HookState          leader
+                checkups/<id>              Checkup            operator (vmha doctor), on its lease
+                checkups/<id>/answers/<node> CheckupAnswer    agent, on the asker's lease
                 journal/<id>               JournalEntry       leader, agents; expiring
 """
 
@@ -32,6 +34,7 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter, ValidationError
 
+from vmha.model.checkup import Checkup, CheckupAnswer
 from vmha.model.errors import Rejected
 from vmha.model.holds import Hold
 from vmha.model.ids import NodeName, RequestId, SessionId, VmName
@@ -140,6 +143,12 @@ class Keys:
     def hook(self, name: str) -> str:
         return f"{self.prefix}hooks/{name}"
 
+    def checkup(self, checkup: str) -> str:
+        return f"{self.prefix}checkups/{checkup}"
+
+    def checkup_answer(self, checkup: str, node: NodeName) -> str:
+        return f"{self.prefix}checkups/{checkup}/answers/{node}"
+
     def journal(self, entry: str) -> str:
         return f"{self.prefix}journal/{entry}"
 
@@ -167,6 +176,8 @@ KEY_TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
     (("outcomes", "*"), Outcome),
     (("fencing", "*"), FenceRecord),
     (("hooks", "*"), HookState),
+    (("checkups", "*"), Checkup),
+    (("checkups", "*", "answers", "*"), CheckupAnswer),
     (("journal", "*"), JournalEntry),
 )
 

@@ -40,7 +40,7 @@ def route(address: str, *, node_uri: str, transport: Transport | None, is_tunnel
     template = node_uri if transport in (None, transport_of(node_uri)) else f"qemu+{transport}://{ADDRESS}/system"
     host = f"[{address}]" if ":" in address else address
     return Route(
-        target_uri=_never_asking(template.replace(ADDRESS, host)),
+        target_uri=never_asking(template.replace(ADDRESS, host)),
         data_uri=f"tcp://{host}",
         is_tunnelled=is_tunnelled,
         encrypts_memory=transport_of(template) is Transport.TLS and not is_tunnelled,
@@ -67,7 +67,7 @@ def check_template(uri: object) -> object:
     return uri
 
 
-def _never_asking(uri: str) -> str:
+def never_asking(uri: str) -> str:
     parts = urlsplit(uri)
     if not parts.scheme.endswith("+ssh"):
         return uri

@@ -160,7 +160,7 @@ class Assembler:
                 self._rules.put(name, value)
             case ("services", name):
                 self._services.put(name, value)
-            case ("uuids", _) | ("hooks", _):
+            case ("uuids", _) | ("hooks", _) | ("checkups", *_):
                 pass  # nobody decides on it
             case _:
                 assert value is None  # an entry of the journal that expired

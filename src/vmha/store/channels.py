@@ -157,6 +157,7 @@ class Member:
         self.lease = wire.LeaseStub(self.channel)
         self.watch = wire.WatchStub(self.channel)
         self.maintenance = wire.MaintenanceStub(self.channel)
+        self.cluster = wire.ClusterStub(self.channel)
         self.auth = wire.AuthStub(self.channel)
 
     @property
@@ -251,6 +252,15 @@ class Ring:
         if self.closed:
             raise Unavailable(f"the connection to etcd at {self.names} is closed")
         return self._member(self._at)
+
+    def every(self) -> list[Member]:
+        """All of them, in the order of the endpoints.
+
+        Raises:
+            Unavailable: the ring was closed.
+        """
+        self.current()
+        return [self._member(at) for at in range(len(self._endpoints))]
 
     def after(self, member: Member) -> Member:
         """The one that comes after it, round the ring.

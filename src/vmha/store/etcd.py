@@ -15,10 +15,12 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Final
 
 from vmha.model.ids import LeaseId, Revision
+from vmha.model.store_health import StoreHealth
 from vmha.store import wire
 from vmha.store.asking import SHORTEST_ATTEMPT_S, Req, Res, Sending, ask_around
 from vmha.store.channels import Login, Member, Ring, TlsFiles
 from vmha.store.convert import encode_key, key_value, prefix_end, to_compare, to_op
+from vmha.store.health import ask_each, looks_back_to
 from vmha.store.port import (
     Batch,
     Compacted,
@@ -173,6 +175,34 @@ class EtcdStore:
         request = wire.AlarmRequest()  # its default: which are there?
         answer = await self._call(lambda member: member.maintenance.Alarm, request, Sending.READ, timeout_s)
         return tuple(sorted({_ALARMS.get(alarm.alarm, f"alarm {alarm.alarm}") for alarm in answer.alarms}))
+
+    async def health(self, *, timeout_s: float = 3.0) -> StoreHealth:
+        """See the port."""
+        members = await ask_each(self._ring, timeout_s=timeout_s)
+        alarms = await self.alarms(timeout_s=timeout_s)
+        listed = await self._call(
+            lambda member: member.cluster.MemberList, wire.MemberListRequest(), Sending.READ, timeout_s
+        )
+        lease = await self.grant(1, timeout_s=timeout_s)
+        await self.revoke(lease.id, timeout_s=timeout_s)
+        return StoreHealth(
+            members=members,
+            member_count=len(listed.members),
+            alarms=alarms,
+            least_ttl_s=lease.ttl_s,
+            long_history=await self._keeps_long_history(timeout_s),
+        )
+
+    async def _keeps_long_history(self, timeout_s: float) -> bool:
+        past = looks_back_to(await self._current_revision())
+        if not past:
+            return False
+        request = wire.RangeRequest(key=b"\0", keys_only=True, limit=1, revision=past)
+        try:
+            await self._call(lambda member: member.kv.Range, request, Sending.READ, timeout_s)
+        except Compacted:
+            return False
+        return True
 
     async def close(self) -> None:
         """Ends all connections. Calls and watches still in flight raise ``Unavailable`` or ``Ambiguous``."""

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from vmha.model.errors import VmhaError
 from vmha.model.ids import LeaseId, Revision
+from vmha.model.store_health import MemberHealth, StoreHealth
 from vmha.store.memory import MemoryEtcd, arrive
 from vmha.store.port import (
     Ambiguous,
@@ -73,6 +74,13 @@ class MemoryStore:
 
     async def version(self, *, timeout_s: float = 3.0) -> str:
         return await self._read(lambda: self._server.version, timeout_s)
+
+    async def health(self, *, timeout_s: float = 3.0) -> StoreHealth:
+        alarms = await self.alarms(timeout_s=timeout_s)
+        lease = await self.grant(1, timeout_s=timeout_s)
+        await self.revoke(lease.id, timeout_s=timeout_s)
+        member = MemberHealth(endpoint=self.endpoint, version=self._server.version, is_leader=True)
+        return StoreHealth(members=(member,), member_count=1, alarms=alarms, least_ttl_s=lease.ttl_s)
 
     async def close(self) -> None:
         self._closed = True

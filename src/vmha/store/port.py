@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 from vmha.model.errors import Broken, Refused, Rejected, Retryable
 from vmha.model.ids import LeaseId, Revision
+from vmha.model.store_health import StoreHealth
 
 NO_LEASE: Final = LeaseId(0)
 """The lease of a key that has none."""
@@ -187,5 +188,8 @@ class Store(Protocol):
         """What the store has raised an alarm for: ``NOSPACE`` (nothing can be written), ``CORRUPT``."""
 
     async def version(self, *, timeout_s: float = 3.0) -> str: ...
+
+    async def health(self, *, timeout_s: float = 3.0) -> StoreHealth:
+        """Each member by itself. A member that does not answer is told of, and is no error."""
 
     async def close(self) -> None: ...

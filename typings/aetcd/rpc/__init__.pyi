@@ -163,6 +163,19 @@ class StatusRequest: ...
 class StatusResponse:
     header: ResponseHeader
     version: str
+    dbSize: int
+    leader: int
+    errors: Sequence[str]
+
+class MemberListRequest: ...
+
+class MemberListResponse:
+    header: ResponseHeader
+    members: Sequence[object]
+
+class ClusterStub:
+    MemberList: UnaryUnaryMultiCallable[MemberListRequest, MemberListResponse]
+    def __init__(self, channel: Channel) -> None: ...
 
 class KVStub:
     Range: UnaryUnaryMultiCallable[RangeRequest, RangeResponse]

@@ -1,0 +1,43 @@
+"""What a guest from elsewhere would find on a host: real libvirt hosts and the simulated twin."""
+
+from pathlib import Path
+
+from tests.support.hypervisors import HypervisorWorld, RealWorld, guest_xml
+
+NOBODYS_CPU = (
+    "<cpu mode='custom' match='exact'><model>qemu64</model><feature policy='require' name='avx512-4fmaps'/></cpu>"
+)
+
+
+async def test_host_says_what_it_offers_and_takes_a_guest_of_its_own_kind(world: HypervisorWorld) -> None:
+    one, two = await world.one.traits(), await world.two.traits()
+    assert one.kind in ("kvm", "qemu")
+    assert one.arch == "x86_64"
+    assert "pc" in one.machines
+    assert one.machines == tuple(sorted(set(one.machines)))
+    assert one.cpu
+    assert await world.two.compare_cpu(one.cpu)
+    assert await world.one.compare_cpu(two.cpu)
+
+
+async def test_processor_that_the_host_does_not_have_is_none_of_its(world: HypervisorWorld) -> None:
+    assert not await world.one.compare_cpu(NOBODYS_CPU)
+
+
+async def test_other_host_is_reached_by_its_uri(world: HypervisorWorld) -> None:
+    uri = world.hosts.two.uri if isinstance(world, RealWorld) else world.order("web", epoch=2).target_uri
+    assert await world.one.try_reach(uri, timeout_s=20.0) == ""
+
+
+async def test_way_that_leads_nowhere_is_told_with_a_remedy(world: HypervisorWorld) -> None:
+    said = await world.one.try_reach("qemu+tcp://nobody.invalid/system", timeout_s=20.0)
+    assert "unable to resolve address" in said.lower()
+    assert "migration_address" in said
+
+
+async def test_file_that_is_there_is_seen_and_another_is_not(world: HypervisorWorld, tmp_path: Path) -> None:
+    path = str(tmp_path / "web.save")
+    assert not await world.files.is_there(path)
+    await world.one.start(guest_xml("web", epoch=7))
+    await world.one.save("web", path, timeout_s=60)
+    assert await world.files.is_there(path)
