@@ -5,6 +5,7 @@ Every test ends with the witness's verdict: whatever was done, its disk never sa
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import yaml
@@ -45,6 +46,9 @@ def test_power_cut_host_loses_its_vm_to_the_next_node_and_gets_it_back_live(clus
     cluster.await_ticks("web")
     assert cluster.lab.verdict("web")["boots"] == 2
     assert "fenced" in cluster.vm("web")["reason"]
+    told = cluster.vmha("vm", "story", "web")
+    for words in ("h1 fell silent", "-> h1 was fenced", "-> web is recovered on h2, because", "s after the loss"):
+        assert words in told, told
     cluster.lab.run("start", "h1")
     cluster.await_running("web", on="h1")
     cluster.await_ticks("web")
@@ -65,6 +69,26 @@ def test_migration_keeps_the_guests_memory_and_raises_the_epoch(cluster: Cluster
     tag = cluster.lab.sh("h3", "virsh metadata web https://vmha.dev/xmlns/domain/1")
     assert f"epoch='{before + 1}'" in tag.replace('"', "'")
     assert cluster.qemu_pids("h1") == []
+
+
+def test_doctor_finds_every_way_between_the_hosts_open_and_the_one_that_is_barred(cluster: Cluster):
+    def found(code: int | None = None) -> list[dict[str, Any]]:
+        said = cluster.vmha("doctor", "--json", code=code)
+        return [one for one in json.loads(said) if one["severity"] == "error"]
+
+    assert found() == []
+    astray = cluster.file("astray.yaml", "nodes: [{name: h3, migration_address: nobody.invalid}]")
+    right = cluster.file("right.yaml", "nodes: [{name: h3}]")
+    cluster.vmha("apply", str(astray), "--yes")
+    try:
+        barred = found(code=1)
+        assert {(one["kind"], *one["about"]) for one in barred} == {
+            ("unreachable", "h1", "h3"),
+            ("unreachable", "h2", "h3"),
+        }
+        assert all("migration_address" in one["text"] for one in barred)
+    finally:
+        cluster.vmha("apply", str(right), "--yes")
 
 
 def test_stopped_vm_goes_on_from_its_memory_and_boots_where_the_file_is_not(cluster: Cluster):

@@ -62,8 +62,8 @@ class Checkups:
                 known = await self._store.get(self._keys.checkup(checkup))
                 if known is not None:
                     await self._answer(known)
-            except VmhaError as error:
-                log.info("check-up not answered", checkup=checkup, why=str(error))
+            except Exception as error:  # nobody's duty: whatever it meets must not end the agent
+                log.warning("check-up not answered", checkup=checkup, why=f"{type(error).__name__}: {error}")
 
     async def _answer(self, known: KeyValue) -> None:
         session, node = self._keeper.current, self._keeper.node
@@ -75,6 +75,8 @@ class Checkups:
             found = await (self._compare(asked, answer) if asked.cpus else self._look(answer))
         except VmhaError as error:
             found = replace(answer, trouble=str(error))
+        except Exception as error:  # XML that nobody foresaw, say: told, and no more than that
+            found = replace(answer, trouble=f"{type(error).__name__}: {error}")
         found = replace(found, at=self._clock.wall())
         mine = Created(self._keys.beat(node), session.beat_created)
         key = self._keys.checkup_answer(asked.id, node)
