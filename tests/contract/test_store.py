@@ -489,18 +489,6 @@ async def test_closed_store_ends_its_watches_and_refuses_calls(world: StoreWorld
             await world.store.get(world.prefix + "a")
 
 
-async def test_store_says_how_each_of_its_members_is(world: StoreWorld) -> None:
-    health = await world.store.health()
-    assert len(health.members) >= 1
-    assert health.member_count >= 1
-    assert [one.trouble for one in health.members] == [""] * len(health.members)
-    assert sum(one.is_leader for one in health.members) <= 1
-    assert {one.version for one in health.members} == {await world.store.version()}
-    assert health.least_ttl_s >= 1
-    assert not health.long_history
-    assert health.alarms == ()
-
-
 async def test_store_says_its_version_and_endpoint(world: StoreWorld) -> None:
     assert (await world.store.version()).count(".") == 2
     assert world.store.endpoint
