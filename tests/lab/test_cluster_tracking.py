@@ -1,19 +1,26 @@
-"""What hands do to managed guests with virsh: seen, told, answered, and never answered with a second instance.
+"""What happens to managed guests beside the cluster: seen, told, answered, and never answered with a second instance.
 
-Every test begins with the witness ``web`` on h1, where its failover domain wants it, and ends with the witness's
-verdict. A second copy and a killed QEMU are in ``test_cluster``; copies that got past an open gate, in
-``test_migration_faults``; what follows when a source is lost while a hand migrates, in ``tests/sim/test_leaving.py``.
+By hands with virsh: each test begins with the witness ``web`` on h1, where its failover domain wants it. By disks that
+fail, watchdogs, panics and hangs: with the witness ``ailing``, there too. All end with the witness's verdict. A second
+copy and a killed QEMU are in ``test_cluster``; copies that got past an open gate, in ``test_migration_faults``; what
+follows when a source is lost while a hand migrates, in ``tests/sim/test_leaving.py``.
 """
 
+import base64
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.lab.cluster import Cluster, running_cluster
 from tests.lab.conftest import wait_until
+from vmha.lab.guests import add_witness
+from vmha.lab.layout import LabDir
+from vmha.lab.witness.disk import boot_sector
 from vmha.model.clock import SystemClock
 
 pytestmark = pytest.mark.lab
@@ -40,6 +47,7 @@ class Hand:
     """Somebody with a root shell on the hosts, who knows nothing of vmha."""
 
     cluster: Cluster
+    vm: str = "web"
     clock: SystemClock = field(default_factory=SystemClock)
     began: float = 0.0
     done: float = 0.0
@@ -57,14 +65,14 @@ class Hand:
         """The journal says so of what was done last, and has said so in time."""
 
         def look() -> dict[str, Any] | None:
-            lines = [line for line in self.cluster.journal("web") if line["at"] >= self.began]
+            lines = [line for line in self.cluster.journal(self.vm) if line["at"] >= self.began]
             return next((line for line in lines if line["kind"] == kind and words in line["text"]), None)
 
         line = wait_until(f"the journal tells of it: {kind}: {words}", look)
         assert line["at"] - self.done < TOLD_WITHIN_S, line
 
     def boots(self) -> int:
-        return int(self.cluster.lab.verdict("web")["boots"])
+        return int(self.cluster.lab.verdict(self.vm)["boots"])
 
 
 @pytest.fixture
@@ -190,3 +198,136 @@ def test_guest_moved_to_a_host_outside_is_not_started_again_and_is_adopted_when_
         cluster.await_running("web", on="h2")
     cluster.await_ticks("web")
     assert hand.boots() == boots
+
+
+# Its disk's errors stop it, and come soon when the storage serves its host no more; its watchdog stops it, too.
+SWITCH = "printf 'action={action}\\nplug=h1\\nmethod=storage\\n' | fence_vmha_lab"
+DISK, PATIENT = ("cache='none'/>", "cache='none' error_policy='stop'/>"), ("delay='20'", "delay='1'")
+WATCHDOG = ("<memballoon", "<watchdog model='ib700' action='pause'/><memballoon")
+# Whether its guest has written since it was asked last: one that hangs writes nothing, and libvirt sees it run.
+WRITES = """\
+file=/run/$VMHA_VM.writes; before=$(cat $file 2>/dev/null)
+virsh domblkstat $VMHA_VM hda | grep wr_req > $file; test "$(cat $file)" != "$before"
+"""
+
+
+@dataclass(kw_only=True)
+class Ailing(Hand):
+    """Has ``ailing`` fall ill."""
+
+    basis: dict[str, Any]
+    vm: str = "ailing"
+
+    def settle(self, **fields: object) -> None:
+        """Defined so, at home on h1, ticking."""
+        document = self.cluster.file("ailing.yaml", yaml.safe_dump({"vms": [self.basis | fields]}))
+        self.cluster.vmha("apply", str(document), "--yes")
+        self.cluster.await_running("ailing", on="h1")
+        self.cluster.await_ticks("ailing")
+
+    def is_served(self, served: bool) -> None:
+        """The storage answers h1, or not."""
+        self.cluster.lab.sh("h3", SWITCH.format(action="on" if served else "off"))
+
+    def boots_again(self, boots: int) -> None:
+        wait_until("it boots again", lambda: self.boots() == boots + 1, 60.0)
+        self.cluster.await_running("ailing", on="h1")
+        self.cluster.await_ticks("ailing", more=2)
+
+    def is_said(self, words: str) -> None:
+        wait_until(f"it is said: {words}", lambda: words in self.cluster.vm("ailing")["reason"])
+
+    def console(self, letter: str) -> None:
+        """Held open for a while: what is closed before it has come through is lost."""
+        self.does("h1", f"exec 3> $(virsh ttyconsole ailing); printf {letter} >&3; sleep 1")
+
+
+@pytest.fixture(scope="module")
+def ailing_xml(shared_cluster: Cluster) -> str:
+    xml = add_witness(LabDir(shared_cluster.lab.path), "ailing").xml
+    for old, new in (DISK, PATIENT, WATCHDOG):
+        assert old in xml
+        xml = xml.replace(old, new)
+    return xml
+
+
+@pytest.fixture
+def ailing(shared_cluster: Cluster, ailing_xml: str) -> Iterator[Ailing]:
+    shared_cluster.await_all_online()
+    basis = {"name": "ailing", "xml": ailing_xml, "desired": "running", "failover_domain": "pref"}
+    ailing = Ailing(cluster=shared_cluster, basis=basis)
+    yield ailing
+    ailing.is_served(True)
+    shared_cluster.await_ticks("ailing")
+    shared_cluster.vmha("vm", "stop", "ailing")
+    shared_cluster.vmha("vm", "remove", "ailing")  # how often it ended is forgotten with it
+    verdict = shared_cluster.lab.verdict("ailing")
+    assert (verdict["ran_twice"], verdict["double_writers"]) == (False, 0), verdict
+
+
+def test_guest_that_is_paused_is_treated_as_its_vm_says_and_whose_disk_stays_away_goes_elsewhere(
+    ailing: Ailing,
+) -> None:
+    cluster = ailing.cluster
+    ailing.settle(on_pause={"user": "restart", "io_error_relocate_after_s": 3})
+    boots = ailing.boots()
+    ailing.does("h1", "virsh suspend ailing")
+    ailing.boots_again(boots)
+    assert any(
+        "somebody had paused it, and on_pause says restart" in line["text"] for line in cluster.journal("ailing")
+    )
+    boots = ailing.boots()
+    ailing.is_served(False)
+    ailing.is_said("its disk failed (on_pause.io_error: resume)")
+    assert cluster.await_running("ailing", not_on="h1")
+    cluster.await_ticks("ailing")
+    assert ailing.boots() == boots + 1
+    assert any("its disk has been failing here for 3 s" in line["text"] for line in cluster.journal("ailing"))
+
+
+SMALL = "/mnt/small"
+FILL = f"""\
+mkdir -p {SMALL} && mount -t tmpfs -o size=16k tmpfs {SMALL}
+truncate -s 17M {SMALL}/full.img && printf '{{sector}}' | base64 -d | dd of={SMALL}/full.img conv=notrunc status=none"""
+
+
+def test_guest_whose_disk_is_full_stands_still_and_goes_on_when_it_is_not(shared_cluster: Cluster, ailing_xml: str):
+    """Its disk is a file of its own on h1, for which there is no more room after some seconds."""
+    cluster = shared_cluster
+    cluster.lab.sh("h1", FILL.format(sector=base64.b64encode(boot_sector()).decode()))
+    driver = "<driver name='qemu' type='raw' error_policy='stop'/>"
+    disk = f"<disk type='file' device='disk'>{driver}<source file='{SMALL}/full.img'/>"
+    xml = re.sub(r"<disk .*</source>", disk, ailing_xml, flags=re.DOTALL).replace(">ailing<", ">full<")
+    path = cluster.file("full.xml", re.sub("<uuid>.*</uuid>", "", xml))
+    cluster.vmha("vm", "add", "full", "--xml", str(path), "--failover-domain", "pref", "--start")
+    try:
+        wait_until("it stands", lambda: "its disk failed" in cluster.vm("full")["reason"])
+        pids = cluster.qemu_pids("h1")
+        assert "paused (I/O error)" in cluster.lab.sh("h1", "virsh domstate full --reason")
+        cluster.lab.sh("h1", f"mount -o remount,size=1m {SMALL}")
+        wait_until("it goes on", lambda: cluster.vm("full")["state"] == "running")
+        written = f"du -k {SMALL}/full.img | cut -f1"
+        before = int(cluster.lab.sh("h1", written))
+        wait_until("it writes", lambda: int(cluster.lab.sh("h1", written)) > before)
+        assert cluster.qemu_pids("h1") == pids
+        told = [line["kind"] for line in cluster.journal("full")]
+        assert told.index("guest-paused") < told.index("resumed") < told.index("guest-resumed")
+    finally:
+        cluster.vmha("vm", "stop", "full")
+        cluster.vmha("vm", "remove", "full")
+        cluster.lab.sh("h1", f"umount {SMALL}")
+
+
+def test_guest_that_is_stopped_panics_or_hangs_boots_again_and_each_is_told_apart(ailing: Ailing) -> None:
+    probe = {"name": "writes", "command": [WRITES], "shell": True, "interval_s": 1, "failures": 2}
+    ailing.settle(probes=[probe])
+    for letter, kind, words in (
+        ("W", "unwell", "its watchdog had paused it"),
+        ("P", "stopped", "its guest panicked"),
+        ("H", "unwell", "writes"),
+    ):
+        boots = ailing.boots()
+        ailing.console(letter)
+        ailing.boots_again(boots)
+        told = [line for line in ailing.cluster.journal("ailing") if line["at"] >= ailing.began]
+        assert any(line["kind"] == kind and words in line["text"] for line in told), (words, told)

@@ -2,12 +2,16 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from vmha.hypervisor.port import DomainState, DomainView, Hypervisor
+from vmha.model.clock import SystemClock
 
 T = TypeVar("T")
+
+_clock = SystemClock()
 
 DEADLINE_S = 30.0
 EACH_S = 0.01
@@ -24,6 +28,15 @@ async def eventually(look: Callable[[], Awaitable[T]], *, within_s: float = DEAD
                     return result
                 await asyncio.sleep(each_s)
     raise AssertionError(f"not within {within_s:g} s; last seen: {seen!r}")
+
+
+def look_until(look: Callable[[], T], *, within_s: float = DEADLINE_S) -> T:
+    """As ``eventually``, where there is no event loop."""
+    end_s = _clock.now() + within_s
+    while not (found := look()):
+        assert _clock.now() < end_s, f"not within {within_s:g} s; last seen: {found!r}"
+        time.sleep(EACH_S)
+    return found
 
 
 async def find(side: Hypervisor, name: str) -> DomainView | None:

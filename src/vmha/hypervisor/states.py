@@ -82,6 +82,7 @@ class Paused(IntEnum):
     STARTING_UP = 11
     POSTCOPY = 12
     POSTCOPY_FAILED = 13
+    API_ERROR = 14  # libvirt could not let it go on after a migration, save or snapshot that failed (since 9.2)
 
 
 class Running(IntEnum):
@@ -176,6 +177,8 @@ def _classify_paused(reason: int, *, mark: Mark, job: Job, seen_arriving: bool) 
             return DomainState.ARRIVED
         case Paused.SHUTTING_DOWN:
             return DomainState.SHUTTING_DOWN
+        case Paused.CRASHED:
+            return DomainState.CRASHED
     return DomainState.PAUSED
 
 

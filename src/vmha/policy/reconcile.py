@@ -312,6 +312,9 @@ def _left_by_hand(is_ours: bool, target_lacks_it: bool | None, seen_elsewhere: b
     return Action.WAIT if target_lacks_it is None else Action.DEPART
 
 
+NOT_LET_GO_ON = "api_error"
+"""libvirt's word, since 9.2, for what it meant to let go on at the source, and could not."""
+
 _WENT_ON = (SeenState.RUNNING, SeenState.PAUSED)
 """What came in completely by libvirt's own switch: paused, if somebody had paused it, or its disk failed there."""
 
@@ -354,7 +357,7 @@ def _migrating(
     match local.state:
         case SeenState.CRASHED:
             return Action.CLEAR
-        case SeenState.OUTGOING:
+        case SeenState.OUTGOING | SeenState.PAUSED if _was_left_standing(local, attempt):
             # Stands still at the end of a migration whose outcome libvirt could not tell. With our hand-over the
             # target has not been resumed by anybody. With libvirt's own switch it may run there, or have run there and
             # ended since: what stands here is then older than the disk, and is ended either way.
@@ -365,6 +368,11 @@ def _migrating(
         case _:
             is_over = attempt.migration_tried or is_cancelled or placement.switched
             return Action.KEEP if is_over else Action.MIGRATE
+
+
+def _was_left_standing(local: Local, attempt: Attempt) -> bool:
+    """By the migration that the placement asks for, which is not under way any more."""
+    return local.stands_outgoing or (local.reason == NOT_LET_GO_ON and attempt.migration_tried)
 
 
 def _elsewhere(placement: Placement, local: Local | None, attempt: Attempt, me: NodeName) -> Action:

@@ -1,11 +1,13 @@
-"""What happened to a guest on the node that holds it, beside the cluster, and is left as it is: told all the same."""
+"""What happened to a guest on the node that holds it, beside the cluster: told, whatever ``on_pause`` makes of it."""
 
 from vmha.model.records import Observation, Phase, Placement, SeenState
 
 _PAUSED = {
-    "user": "somebody paused it on {node}; it stands there, and is left as it is (virsh resume {vm})",
-    "ioerror": "its disk failed on {node}, and QEMU let it stand; it is left as it is until that is mended",
-    "watchdog": "its watchdog let it stand on {node}; it is left as it is",
+    "user": "somebody paused it on {node}; it stands there (virsh resume {vm})",
+    "ioerror": "its disk failed on {node}, and QEMU let it stand",
+    "watchdog": "its watchdog let it stand on {node}",
+    "pmsuspended": "it suspended itself on {node}; it is left as it is (virsh dompmwakeup {vm})",
+    "api_error": "libvirt could not let it go on at {node} after what was done there (virsh resume {vm})",
 }
 """By libvirt's reason. What stands for a save, a snapshot or a migration is on its way to something else."""
 

@@ -13,6 +13,7 @@ import pytest
 from vmha.hypervisor import lifecycle, states
 
 STUB = Path(__file__).parents[3] / "typings" / "libvirt.pyi"
+SINCE_9_2 = {"VIR_DOMAIN_PAUSED_API_ERROR"}
 
 
 def declared() -> list[tuple[str, list[str] | None]]:
@@ -59,8 +60,9 @@ def test_declared_name_exists_in_the_real_module(name: str, parameters: list[str
     ],
 )
 def test_numbers_are_libvirts(numbers: type[IntEnum], prefix: str) -> None:
-    assert {each.name: each.value for each in numbers} == {
-        each.name: getattr(libvirt, prefix + each.name) for each in numbers
+    known = [each for each in numbers if prefix + each.name not in SINCE_9_2 or hasattr(libvirt, prefix + each.name)]
+    assert {each.name: each.value for each in known} == {
+        each.name: getattr(libvirt, prefix + each.name) for each in known
     }
 
 

@@ -19,6 +19,8 @@ MOVING = (RawState.PAUSED, Paused.MIGRATION)
         (RawState.PAUSED, Paused.IOERROR, DomainState.PAUSED),
         (RawState.PAUSED, Paused.WATCHDOG, DomainState.PAUSED),
         (RawState.PAUSED, Paused.STARTING_UP, DomainState.PAUSED),
+        (RawState.PAUSED, Paused.API_ERROR, DomainState.PAUSED),
+        (RawState.PAUSED, Paused.CRASHED, DomainState.CRASHED),
         (RawState.PAUSED, Paused.POSTCOPY, DomainState.OUTGOING),
         (RawState.PAUSED, Paused.POSTCOPY_FAILED, DomainState.OUTGOING),
         (RawState.PAUSED, Paused.SHUTTING_DOWN, DomainState.SHUTTING_DOWN),

@@ -8,7 +8,7 @@ import pytest
 from vmha.model.ids import Epoch, NodeName, SessionId, VmName
 from vmha.model.records import Observation, Phase, Placement, Reason, SeenState
 from vmha.model.vm import OnDuplicate
-from vmha.policy.reconcile import Action, Attempt, Local, needs_fresh_reading, reconcile
+from vmha.policy.reconcile import NOT_LET_GO_ON, Action, Attempt, Local, needs_fresh_reading, reconcile
 
 ME, OTHER = NodeName("n1"), NodeName("n2")
 MINE, OLD = SessionId("s-n1"), SessionId("s-n1-before")
@@ -279,6 +279,31 @@ def test_guest_that_is_gone_during_its_migration(left: bool, target: SeenState |
 def test_migration_is_tried_once_and_then_the_guest_stays(state: SeenState) -> None:
     assert decide(placement(Phase.MIGRATING), local(state)) is Action.MIGRATE
     assert decide(placement(Phase.MIGRATING), local(state), attempt=Attempt(migration_tried=True)) is Action.KEEP
+
+
+@pytest.mark.parametrize(
+    ("is_tried", "at_once", "target", "expected"),
+    [
+        (True, False, None, Action.RESUME_AND_KEEP),
+        (True, False, S.ARRIVED, Action.RESUME_AND_KEEP),
+        (True, True, S.RUNNING, Action.CLEAR),
+        (True, True, S.ARRIVED, Action.WAIT),
+        (False, False, None, Action.MIGRATE),
+        (False, True, None, Action.MIGRATE),
+    ],
+)
+def test_guest_that_libvirt_could_not_let_go_on_after_a_migration_is_one_that_it_left_standing(
+    is_tried: bool, at_once: bool, target: SeenState | None, expected: Action
+) -> None:
+    """As libvirt shows it since 9.2: it stood for ever before. What stood so already is no business of a migration."""
+    stands = local(S.PAUSED)
+    assert stands
+    here = replace(stands, reason=NOT_LET_GO_ON)
+    attempt = Attempt(migration_tried=is_tried)
+    decided = decide(
+        placement(Phase.MIGRATING), here, attempt=attempt, at_target=at_target(target), runs_at_once=at_once
+    )
+    assert decided is expected
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A guest that a hand or a failed disk let stand is left as it is, and told of once."""
+"""A guest that a hand or a failed disk let stand is told of once, and nothing is said of what becomes of it."""
 
 from dataclasses import replace
 
@@ -25,6 +25,8 @@ def held(node: NodeName = N1) -> Placement:
         (seen(SeenState.RUNNING), seen(SeenState.PAUSED, "user"), "guest-paused", "somebody paused it on n1"),
         (seen(SeenState.RUNNING), seen(SeenState.PAUSED, "ioerror"), "guest-paused", "its disk failed on n1"),
         (seen(SeenState.RUNNING), seen(SeenState.PAUSED, "watchdog"), "guest-paused", "its watchdog"),
+        (seen(SeenState.RUNNING), seen(SeenState.PAUSED, "pmsuspended"), "guest-paused", "it suspended itself on n1"),
+        (seen(SeenState.RUNNING), seen(SeenState.PAUSED, "api_error"), "guest-paused", "could not let it go on at n1"),
         (seen(SeenState.PAUSED, "user"), seen(SeenState.RUNNING), "guest-resumed", "it goes on at n1"),
     ],
 )

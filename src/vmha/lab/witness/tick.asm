@@ -15,7 +15,8 @@
 ;  40  clock    u32  bytes 0, seconds, minutes, hours in BCD
 ; A failed read or write is tried again for ever: giving up would leave head and memory apart, which reads as a double.
 ; Serial line: tick(8) nonce(16) seq(8) foreign(4), hexadecimal.
-; Serial commands: Q power off, R reset, P panic, H hang, D dirty 512 KiB per tick (on, off). ACPI power button: power off.
+; Serial commands: Q power off, R reset, P panic, H hang, D dirty 512 KiB per tick (on, off), W pet the ib700 watchdog:
+; 2 s later it fires. ACPI power button: power off.
 
         org     0x7c00
         bits    16
@@ -152,9 +153,14 @@ tick:   mov     di, [CLOCK]             ; when this tick began; kept on the stac
         mov     al, 1
         out     dx, al
 .hang:  cmp     al, 'H'
-        jne     .button
+        jne     .pet
         cli
         hlt
+.pet:   cmp     al, 'W'
+        jne     .button
+        mov     dx, 0x443
+        mov     al, 14
+        out     dx, al
 .button:
         mov     dx, PM1A
         in      ax, dx
