@@ -17,6 +17,7 @@ import pytest
 from tests.sim.probes import add_running, answered, placement, queue_one_start, see_at_once
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
+from vmha.hypervisor.port import DomainState
 from vmha.model.errors import Refused, Rejected
 from vmha.model.holds import PauseMode
 from vmha.model.ids import VmName
@@ -93,6 +94,17 @@ async def _migrating(cluster: Cluster) -> None:
     cluster.world.fabric.timing = replace(cluster.world.fabric.timing, migration_s=20.0)
     await cluster.hands.migrate("web", "n2")
     await _is_in(cluster, Phase.MIGRATING)
+
+
+async def _stands(cluster: Cluster) -> None:
+    await _running(cluster)
+    cluster.hands.virsh_suspend("web")
+    await cluster.rest()
+
+
+async def _goes_on(cluster: Cluster) -> None:
+    if ("n1", DomainState.PAUSED) in cluster.world.fabric.instances("web"):
+        cluster.hands.virsh_resume("web")
 
 
 async def _fits_nowhere(cluster: Cluster) -> None:
@@ -172,6 +184,7 @@ STATES = {
     "running": State(enter=_running),
     "stopping": State(enter=_stopping),
     "migrating": State(enter=_migrating),
+    "stands still": State(enter=_stands, mend=_goes_on),
     "fits nowhere": State(enter=_fits_nowhere, mend=_room),
     "lost, no proof": State(enter=_lost, mend=_found),
     "departed": State(enter=_departed),
