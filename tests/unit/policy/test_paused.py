@@ -1,7 +1,7 @@
 """What is done about a guest that stands still, by the reason, and of which guests it is asked at all."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.clusters import cluster
@@ -63,6 +63,7 @@ policies = st.builds(
 reasons = st.sampled_from(["user", "ioerror", "watchdog", "migration", "save", "postcopy_failed", ""])
 
 
+@settings(deadline=None)
 @given(policies, reasons, st.floats(0, 1e6))
 def test_vm_that_must_not_be_killed_is_never_ended_and_only_an_io_error_is_resumed(
     policy: OnPause, reason: str, now: float
