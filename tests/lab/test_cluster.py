@@ -69,6 +69,11 @@ def test_migration_keeps_the_guests_memory_and_raises_the_epoch(cluster: Cluster
     tag = cluster.lab.sh("h3", "virsh metadata web https://vmha.dev/xmlns/domain/1")
     assert f"epoch='{before + 1}'" in tag.replace('"', "'")
     assert cluster.qemu_pids("h1") == []
+    said = cluster.vmha("vm", "migrate", "web", "--to", "h2", "--style", "pause")
+    assert "web runs on h2; migrated from h3 in" in said
+    cluster.await_ticks("web")
+    verdict = cluster.lab.verdict("web")
+    assert (verdict["boots"], verdict["migrations_survived"]) == (1, 2)
 
 
 def test_doctor_finds_every_way_between_the_hosts_open_and_the_one_that_is_barred(cluster: Cluster):

@@ -161,6 +161,15 @@ def test_target_qemu_killed_in_mid_copy_of_a_paused_guest_lets_it_go_on_at_home(
     assert "stays on h1" in moving.cluster.vmha("events", "--vm", "web")
 
 
+def test_cancelled_migration_leaves_the_guest_running_at_home(moving: Moving):
+    moving.settle(bandwidth_mib_s=1)
+    boots = moving.boots()
+    moving.begin()
+    assert "cancelled" in moving.cluster.vmha("vm", "migrate", "--cancel", "web")
+    assert moving.await_peace() == "h1"
+    assert moving.boots() == boots
+
+
 def test_network_cut_in_mid_copy_ends_with_one_instance(moving: Moving):
     moving.settle(bandwidth_mib_s=1)
     moving.begin()
