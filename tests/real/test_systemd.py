@@ -89,7 +89,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
     (tmp_path / "vmha").chmod(0o755)
     group = cgroups() / f"vmha-test-{os.getpid()}"
     group.mkdir()
-    enter = f'echo $$ >{group}/cgroup.procs; exec unshare -mpnuiC --fork --propagation private sh -c "$0" sh "$1"'
+    apart = "unshare -mpnuiC --fork --kill-child --propagation private"  # ends with this process, however that ends
+    enter = f'echo $$ >{group}/cgroup.procs; exec setpriv --pdeathsig KILL {apart} sh -c "$0" sh "$1"'
     outer = subprocess.Popen(["sh", "-c", enter, BOOT, str(tmp_path)], stdin=subprocess.DEVNULL)
     children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
     first = int(look_until(lambda: children.read_text().split())[0])
