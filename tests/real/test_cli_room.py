@@ -11,7 +11,9 @@ import pytest
 
 from tests.support.clusters import KEYS, Book, cluster
 from tests.support.etcd import RealEtcd
+from vmha.cli.exits import ExitCode
 from vmha.cli.main import run
+from vmha.model.ids import Epoch, NodeName
 from vmha.model.records import RunEnd
 from vmha.model.vm import Desired
 from vmha.store.etcd import EtcdStore
@@ -91,3 +93,34 @@ def test_what_a_document_costs_is_told_before_it_is_applied(etcd: RealEtcd, vmha
     assert shown.code == 0
     assert "warning: with this the cluster would not survive the loss of n1: web would not come back" in shown.err
     assert len(vmha("apply", document, "--json").json["warnings"]) == 1
+
+
+def test_a_drain_that_leaves_something_behind_is_refused_in_words_until_it_is_forced(
+    etcd: RealEtcd, vmha: Vmha
+) -> None:
+    book = cluster("n1", "n2", memory_mib=1000).running("big", "n1", memory_mib=900).running("web", "n1")
+    fill(etcd, book.running("db", "n2", memory_mib=300).running("cold", "n1").freeze("cold"))
+    said = vmha("node", "drain", "n1")
+    assert said.code == ExitCode.REFUSED
+    assert "2 vms can not leave n1:" in said.err
+    assert "n2 has 699 MiB free of 1000, the vm needs 900" in said.err or "n2 has 700 MiB free" in said.err
+    assert "cold: it is frozen by ann" in said.err
+    assert vmha("node", "list", "--json").json[0]["maintenance"] is False
+    forced = vmha("node", "drain", "n1", "--force", "--no-wait", "--json")
+    assert forced.code == 0
+    assert [one["vm"] for one in forced.json["cannot_leave"]] == ["big", "cold"]
+    assert vmha("node", "list", "--json").json[0]["maintenance"] is True
+
+
+def test_undrain_asks_for_what_the_drain_took_away_only_if_it_is_to(etcd: RealEtcd, vmha: Vmha) -> None:
+    def drained() -> Book:
+        book = cluster("n1", "n2").node("n1", spec={"maintenance": True}).running("db", "n2").vm("web")
+        return book.placed("web", "n2", drained_from=NodeName("n1")).seen("n2", "web", epoch=Epoch(1))
+
+    fill(etcd, drained())
+    assert vmha("node", "undrain", "n1").out == "n1 may receive vms again\n"
+    assert vmha("requests", "--json").json == []
+    fill(etcd, drained())
+    assert vmha("node", "undrain", "n1", "--return", "--no-wait", "--json").json["asked"] == ["web"]
+    (request,) = vmha("requests", "--json").json
+    assert (request["verb"], request["vm"], request["node"]) == ("migrate", "web", "n1")

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vmha.cli import node_drain
 from vmha.cli.context import Json, NodeArgument, Timeout, Wait, do
 from vmha.cli.output import screen, show, show_json, table, when
-from vmha.cli.warn import warn
 
 if TYPE_CHECKING:
     from vmha.operator.client import OperatorClient
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Nodes: list, drain, confirm off."
 )
+app.command()(node_drain.drain)
+app.command()(node_drain.undrain)
 
 
 @app.command("list")
@@ -78,49 +80,6 @@ def why_node(ctx: typer.Context, name: NodeArgument, as_json: Json = False) -> N
         show_json(plain)
     else:
         show(lines)
-
-
-@app.command()
-def drain(
-    ctx: typer.Context,
-    name: NodeArgument,
-    why: Annotated[str, typer.Option(help="For those who wonder later.")] = "",
-    wait: Wait = True,
-    timeout: Timeout = 1800.0,
-    as_json: Json = False,
-) -> None:
-    """Send its vms elsewhere by migration and let none come, until undrain."""
-    from vmha.operator.follow import node_is_drained
-    from vmha.operator.nodes import drain as drain_node
-    from vmha.operator.survival import cost_of_drain
-
-    warnings: list[str] = []
-
-    async def work(client: "OperatorClient") -> str:
-        from vmha.cli.waiting import wait_shown
-
-        warnings.extend(await cost_of_drain(client, name))
-        if not as_json:
-            warn(warnings)
-        await drain_node(client, name, why=why)
-        if not wait:
-            return f"{name} is being drained"
-        return await wait_shown(client, node_is_drained(name), timeout_s=timeout)
-
-    said = do(ctx, work)
-    if as_json:
-        show_json({"node": name, "result": said, "warnings": warnings})
-    else:
-        show(said)
-
-
-@app.command()
-def undrain(ctx: typer.Context, name: NodeArgument) -> None:
-    """Let vms come to it again."""
-    from vmha.operator.nodes import undrain as undrain_node
-
-    do(ctx, lambda client: undrain_node(client, name))
-    show(f"{name} may receive vms again")
 
 
 @app.command()

@@ -267,6 +267,7 @@ class Placement:
     tries: int = 0  # migrations begun for this operation
     moved: Moved | None = None  # what its last migration took
     last_node: NodeName | None = None
+    drained_from: NodeName | None = None  # a drain of that node sent it away, and nothing else has moved it since
     ended: RunEnd | None = None
     ended_why: str = ""
     failures: tuple[Failure, ...] = ()

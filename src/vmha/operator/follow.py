@@ -15,9 +15,9 @@ from vmha.model.ids import NodeName, RequestId, VmName
 from vmha.model.records import Candidate, Outcome, Progress
 from vmha.model.vm import Desired
 from vmha.operator.client import OperatorClient
+from vmha.operator.drains import how_far
 from vmha.operator.errors import OperationFailed, RefusedByCluster, TimedOut
 from vmha.operator.holds import why_held_up
-from vmha.operator.nodes import vms_on
 from vmha.policy.explain import VmState, VmSummary, summarize
 from vmha.policy.membership import moment_of_one_reading
 from vmha.policy.plan import judge_all
@@ -155,12 +155,8 @@ def node_is_drained(node: str) -> Goal:
         view = snapshot.nodes.get(NodeName(node))
         if view is None or view.spec is None or not view.spec.value.maintenance:
             return Sighting(text=f"{node} is not being drained any more", end=End.FAILED)
-        left = vms_on(snapshot, node)
-        if not left:
-            return Sighting(text=f"{node} is drained", end=End.DONE)
-        left = [f"{name} (frozen)" if snapshot.vms[VmName(name)].freeze else name for name in left]
-        shown = ", ".join(left[:5]) + (", ..." if len(left) > 5 else "")
-        return Sighting(text=f"{len(left)} still on {node}: {shown}")
+        left = how_far(node, snapshot)
+        return Sighting(text=left) if left else Sighting(text=f"{node} is drained", end=End.DONE)
 
     return goal
 

@@ -16,6 +16,7 @@ from vmha.model.vm import Desired, VmSpec
 from vmha.policy import transitions
 from vmha.policy.affinity import BY_RULE, preferred_by
 from vmha.policy.causes import of_loss, of_state, with_cause
+from vmha.policy.drain import home_of
 from vmha.policy.exclusive import IS_EXCLUSIVE, WANTS_TO_BE_ALONE
 from vmha.policy.hands_off import HandsOff, forbids_start
 from vmha.policy.placement import Choice, Field
@@ -126,6 +127,7 @@ def migrate(
         operation=request.id if request else None,
         failback_after=ground.snapshot.revision if request or stays else None,
         style=request.style if request else None,
+        drained_from=home_of(held, ground) if request is None else None,
     )
     ground.loads[held.node].migrating += 1
     ground.loads[target].migrating += 1

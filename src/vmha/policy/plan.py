@@ -15,6 +15,7 @@ from vmha.policy.decide import (
     decide_unmanaged,
 )
 from vmha.policy.decision import NOTHING, Decision, change
+from vmha.policy.drain import largest_first
 from vmha.policy.hands_off import end_holds, hands_off, is_paused, pause_of
 from vmha.policy.membership import MASS_LOSS_PATIENCE, Verdict, fence_and_evict, is_mass_loss, judge
 from vmha.policy.on_hold import call_back_start, decide_on_hold
@@ -60,7 +61,7 @@ def plan(snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict] |
     for name, request in by_vm.items():
         if name not in snapshot.vms:
             steps.extend(_steps_of(decide_request(request, None, ground, moment)))
-    for vm in ground.ties.in_order(by_importance(snapshot)):
+    for vm in ground.ties.in_order(largest_first(by_importance(snapshot), ground)):
         decision = _decide_or_say_why_not(vm, by_vm.get(vm.name), ground, moment)
         steps.extend(decision.steps)
         ground.ties.decided(decision.steps)

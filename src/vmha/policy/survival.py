@@ -22,6 +22,7 @@ from vmha.model.records import Phase
 from vmha.model.settings import Proof
 from vmha.model.vm import Desired
 from vmha.policy.decision import NOTHING as DO_NOTHING
+from vmha.policy.drain import largest_first
 from vmha.policy.failover_domain import Score, priorities_of, rank
 from vmha.policy.forecast import foresee
 from vmha.policy.membership import Condition, Verdict
@@ -123,7 +124,7 @@ class _Asked:
         self.pending: list[VmView] = []
         self.running = 0
         self._order: dict[VmName, int] = {}
-        for number, vm in enumerate(self.ground.ties.in_order(by_importance(snapshot))):
+        for number, vm in enumerate(self.ground.ties.in_order(largest_first(by_importance(snapshot), self.ground))):
             self._order[vm.name] = number
             self._sort_in(vm)
         self._pending_size = self._sum(self.pending)

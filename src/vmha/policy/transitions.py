@@ -53,6 +53,7 @@ def assign(
         restarts=restarts,
         endings=recent_endings(previous, wall),
         failback_after=previous.failback_after if previous else Revision(0),
+        drained_from=previous.drained_from if previous else None,
         memory_mib=previous.memory_mib if previous else 0,
         vcpus=previous.vcpus if previous else 0,
         saved=saved_before_claim(previous),
@@ -81,6 +82,7 @@ def adopt(
         phase=Phase.HELD,
         session=session,
         failback_after=failback_after,
+        drained_from=None,
         saved=None,  # it has run since
     )
 
@@ -141,6 +143,7 @@ def ask_migration(
     operation: RequestId | None = None,
     failback_after: Revision | None = None,
     style: MigrationStyle | None = None,
+    drained_from: NodeName | None = None,
 ) -> Placement:
     assert placement.phase is Phase.HELD
     assert placement.node != target
@@ -151,6 +154,7 @@ def ask_migration(
         deed=None,
         style=style,
         switched=False,
+        drained_from=drained_from,
         reason=reason,
         since=wall,
         operation=operation,
