@@ -64,7 +64,7 @@ def test_new_leader_goes_on_with_a_drain_and_knows_what_is_to_come_back() -> Non
         cluster.hands.host(leader.value.node).start_agent()
         await cluster.rest()
         assert all(cluster.where(name) in (["n2"], ["n3"]) for name in VMS)
-        asked = await bring_back(cluster.hands.operator, "n1")
+        asked, _ = await bring_back(cluster.hands.operator, "n1")
         assert [one.vm for one in asked] == list(VMS)
         await cluster.rest()
         assert {name: cluster.where(name) for name in VMS} == {name: ["n1"] for name in VMS}

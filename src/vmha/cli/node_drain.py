@@ -92,13 +92,14 @@ def undrain(
         if not bring_back:
             await undrain_node(client, name)
             return []
-        asked = await bring_them_back(client, name)
+        asked, refused = await bring_them_back(client, name)
+        failed.extend(refused)
         for one in asked:
             said.append(await _ended(client, one, failed, timeout) if wait else f"{one.vm} is to come back")
         return asked
 
     asked = do(ctx, work)
-    if bring_back and not asked:
+    if bring_back and not asked and not failed:
         said.append("no vm is away by its drain")
     if as_json:
         plain: dict[str, Any] = {"node": name, "result": said, "asked": [one.vm for one in asked]}

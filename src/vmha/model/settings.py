@@ -194,6 +194,9 @@ class ClusterConfig(Document):
     fencing: Fencing = Fencing()
     limits: Limits = Limits()
     capacity: Capacity = Capacity()
+    preempt: bool = Field(
+        default=False, description="A vm that finds no room may have vms of a lower priority stopped for it."
+    )
     startup: Startup = Startup()
     gate: Gate = Field(default=GateMode.ADOPT, description="What may be done by hand with a managed vm on a host.")
     on_host_shutdown: HostShutdown = Field(

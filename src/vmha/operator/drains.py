@@ -6,6 +6,7 @@ from typing import Any
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, Request, Verb
 from vmha.operator.client import OperatorClient
+from vmha.operator.errors import RefusedByCluster
 from vmha.operator.nodes import find_node, undrain, vms_on
 from vmha.operator.requests import submit
 from vmha.policy.drain import away_from
@@ -69,12 +70,22 @@ def _of_vm(name: str, node: str, snapshot: Snapshot) -> str:
     return f"{name} ({held.reason.text})" if waits else name
 
 
-async def bring_back(client: OperatorClient, name: str) -> list[Request]:
+async def bring_back(client: OperatorClient, name: str) -> tuple[list[Request], list[RefusedByCluster]]:
     """Let vms come to the node again, and ask for the migration of each that its drain took away.
 
-    Raises: UnknownName, RefusedByCluster.
+    Returns:
+        What was asked for, and what is refused at once; one that can not come back keeps no other from coming.
+
+    Raises:
+        UnknownName: no such node.
     """
     node = NodeName(name)
     await undrain(client, name)
-    names = away_from(node, await client.read())
-    return [await submit(client, Verb.MIGRATE, vm=vm, node=name) for vm in names]
+    asked: list[Request] = []
+    refused: list[RefusedByCluster] = []
+    for vm in away_from(node, await client.read()):
+        try:
+            asked.append(await submit(client, Verb.MIGRATE, vm=vm, node=name))
+        except RefusedByCluster as error:
+            refused.append(error)
+    return asked, refused

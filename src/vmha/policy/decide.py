@@ -15,7 +15,7 @@ from vmha.model.records import (
     Stored,
 )
 from vmha.model.vm import AfterShutdown, Desired, Recovery, VmSpec
-from vmha.policy import transitions
+from vmha.policy import preempt, transitions
 from vmha.policy.autostart import stay_down, wait_until_settled
 from vmha.policy.causes import of_loss, of_state
 from vmha.policy.decision import (
@@ -32,7 +32,7 @@ from vmha.policy.decision import (
     why_there,
 )
 from vmha.policy.dependencies import end_with, gate, mark_stuck, take_back, wait_for_dependents
-from vmha.policy.displace import ask_for_room, give_way
+from vmha.policy.displace import ask_for_room, gave_way_to, give_way
 from vmha.policy.failback import wait_for
 from vmha.policy.follow import follow
 from vmha.policy.host_shutdown import stop_on_leaving_host
@@ -216,6 +216,9 @@ def _start(vm: VmView, ground: Field, moment: Moment) -> Decision:
 def _no_node(vm: VmView, choice: Choice, text: str, ground: Field, moment: Moment) -> Decision:
     """Perhaps somebody has to give way to it; and who is to start after it need not wait any more."""
     ask_for_room(vm, ground, moment)
+    preempt.ask_for_room(vm, choice, ground, moment.wall)
+    if rival := gave_way_to(vm):
+        text = f"it gave way to {rival}; {text}"
     mark_stuck(vm, choice, ground)
     return wait(vm, "no-node-can-take-it", text, choice, moment=moment)
 

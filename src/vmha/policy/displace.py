@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from vmha.model.ids import CauseId, VmName
-from vmha.model.records import Phase, Placement, Reason, SeenState
+from vmha.model.records import Phase, Placement, Reason, RunEnd, SeenState
 from vmha.model.vm import Desired
 from vmha.policy import transitions
 from vmha.policy.affinity import ties_without
@@ -13,6 +13,9 @@ from vmha.policy.snapshot import Moment, VmView
 from vmha.policy.steps import Change
 
 RULE = "gives-way-to-a-more-important-exclusive-vm"
+PREEMPTED = "gives-way-to-a-more-important-vm"
+ROOM_FOR = "room-for-"
+"""Begins the cause of whatever follows from it."""
 
 
 def ask_for_room(vm: VmView, ground: Field, moment: Moment) -> None:
@@ -58,13 +61,26 @@ def give_way(vm: VmView, held: Placement, ground: Field, moment: Moment) -> Deci
         return None
     assert vm.spec
     assert held.node
-    text = f"{rival} is exclusive and more important, and {held.node} is the only node left for it"
+    if vm.spec.value.exclusive:
+        rule, text = RULE, f"{rival} is exclusive and more important, and {held.node} is the only node left for it"
+    else:
+        wanted = ground.snapshot.vms[rival].spec
+        higher = f"{wanted.value.priority} against {vm.spec.value.priority}" if wanted else ""
+        rule, text = PREEMPTED, f"{rival} is more important (priority {higher}), and no node has room for it"
     seen = vm.seen.get(held.node)
     is_running = seen is not None and seen.state is SeenState.RUNNING and seen.session == held.session
     if is_running and ground.verdicts[held.node].is_alive:
         choice = choose(vm.spec.value, ground, owner=held.node, avoid={held.node: f"is wanted by {rival}"}, moving=True)
         if choice.node is not None:
-            reason = Reason(rule=RULE, text=text, cause=CauseId(f"room-for-{rival}"), candidates=choice.candidates)
+            reason = Reason(rule=rule, text=text, cause=CauseId(f"{ROOM_FOR}{rival}"), candidates=choice.candidates)
             return migrate(vm, held, choice.node, reason, ground=ground, moment=moment)
-    reason = Reason(rule=RULE, text=text, cause=CauseId(f"room-for-{rival}"))
+    reason = Reason(rule=rule, text=text, cause=CauseId(f"{ROOM_FOR}{rival}"))
     return change(vm, Change.STOP, transitions.ask_stop(held, reason, moment.wall))
+
+
+def gave_way_to(vm: VmView) -> str:
+    """For whom a vm that waits was stopped; '': for nobody."""
+    placement = vm.placement.value if vm.placement else None
+    if placement is None or placement.phase is not Phase.STOPPED or placement.ended is not RunEnd.ASKED:
+        return ""
+    return placement.reason.cause.removeprefix(ROOM_FOR) if placement.reason.cause.startswith(ROOM_FOR) else ""

@@ -309,6 +309,8 @@ def _refusal(
         if words := apart(node, spec, ground):
             return words, None
         taken += reserved(node, spec, ground)
+    if ground.ties.withheld:
+        taken += ground.ties.withheld.get(node, NOTHING)
     if ground.snapshot.rules and (words := forbidden(node, spec, ground)):
         return words, None
     if words := ground.room_of(node).refusal(ground.size_of(spec), taken):

@@ -128,7 +128,9 @@ class _Asked:
             self._order[vm.name] = number
             self._sort_in(vm)
         self._pending_size = self._sum(self.pending)
-        self._displacing = any(vm.spec and vm.spec.value.exclusive for vm in snapshot.vms.values())
+        self._displacing = snapshot.config.preempt or any(
+            vm.spec and vm.spec.value.exclusive for vm in snapshot.vms.values()
+        )
         self._movers = self._find_movers()
         self._hard = {VmName(name) for rule in snapshot.rules.values() if rule.hard for name in rule.names}
         self._down_before: frozenset[VmName] | None = None

@@ -38,6 +38,8 @@ class Ties:
     needs: Mapping[VmName, tuple[Dependency, ...]] = field(default_factory=dict)
     needed_by: Mapping[VmName, list[VmName]] = field(default_factory=dict)
     gives_way: dict[VmName, VmName] = field(default_factory=dict)
+    promised: dict[NodeName, Size] = field(default_factory=dict)  # room that others leave for a vm (policy/preempt.py)
+    withheld: dict[NodeName, Size] = field(default_factory=dict)  # of it, what is free already
     stuck: set[VmName] = field(default_factory=set)
     changed: set[VmName] = field(default_factory=set)
     endings: dict[VmName, str] | None = None  # policy/dependencies.py

@@ -3,7 +3,7 @@
 from tests.unit.operator.cluster import Cluster, xml_of
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, Verb
-from vmha.operator import nodes, vms
+from vmha.operator import holds, nodes, vms
 from vmha.operator.drains import bring_back, check, how_far, in_words
 
 
@@ -45,10 +45,25 @@ async def test_vms_that_the_drain_took_away_are_asked_back_and_no_others(cluster
     cluster.place("web", "h2", drained_from=NodeName("h1"))
     cluster.see("web", "h2")
     cluster.place("off", None, drained_from=NodeName("h1"))
-    asked = await bring_back(cluster.client, "h1")
+    asked, refused = await bring_back(cluster.client, "h1")
+    assert refused == []
     assert [(one.verb, one.vm, one.node) for one in asked] == [(Verb.MIGRATE, "web", "h1")]
     snapshot = await cluster.client.read()
     spec = snapshot.nodes[NodeName("h1")].spec
     assert spec is not None
     assert not spec.value.maintenance
     assert VmName("db") not in {request.vm for request in snapshot.requests.values()}
+
+
+async def test_one_that_can_not_come_back_keeps_no_other_from_coming(cluster: Cluster) -> None:
+    cluster.elect()
+    cluster.join("h1", "h2")
+    await add(cluster, "db", "web")
+    await nodes.drain(cluster.client, "h1")
+    for name in ("db", "web"):
+        cluster.place(name, "h2", drained_from=NodeName("h1"))
+        cluster.see(name, "h2")
+    await holds.freeze(cluster.client, "db", reason="a backup")
+    asked, refused = await bring_back(cluster.client, "h1")
+    assert [one.vm for one in asked] == ["web"]
+    assert ["frozen" in str(error) for error in refused] == [True]

@@ -8,6 +8,7 @@ from vmha.model.records import Phase, Progress, Verb
 from vmha.model.settings import Limits
 from vmha.policy import transitions
 from vmha.policy.explain import VmState, summarize
+from vmha.policy.forecast import foresee
 from vmha.policy.plan import judge_all
 from vmha.policy.steps import Change, PlacementStep
 
@@ -156,3 +157,29 @@ def test_cancelled_drain_rests_and_goes_on() -> None:
     book.clock.at += 61.0
     book.lead()
     assert book.claim("web").phase is Phase.MIGRATING
+
+
+def test_boot_storm_is_begun_in_order_of_priority_within_the_limits() -> None:
+    book = limited(cluster("n1", "n2"), starts=2, starts_per_node=1)
+    for vm, priority in (("a", 10), ("b", 300), ("c", 200), ("d", 300), ("e", 10)):
+        book.vm(vm, priority=priority)
+    assert begun(book, Change.ASSIGN) == ["b", "d"]
+    found = foresee(book.snapshot(), book.moment())
+    assert [move.vm for move in found.moves] == ["b", "d", "c", "a", "e"]
+    assert found.down == ()
+
+
+def test_recoveries_of_a_lost_node_are_staggered_by_priority_as_well() -> None:
+    book = limited(cluster("n1", "n2", "n3"), starts_per_node=1)
+    for vm, priority in (("a", 10), ("b", 300), ("c", 200), ("d", 50)):
+        book.running(vm, "n3", priority=priority)
+    book.fenced("s-n3", "n3").delete(KEYS.beat(NodeName("n3")))
+    assert begun(book, Change.RECOVER) == ["b", "c"]
+
+
+def test_drain_and_failback_share_one_budget_of_migrations() -> None:
+    book = limited(cluster("n1", "n2", "n3"), migrations=1).domain("home", "n1", "n2", ordered=True)
+    book.running("back", "n2", failover_domain="home").running("drained", "n3")
+    book.node("n3", spec={"maintenance": True})
+    assert begun(book, Change.MIGRATE) == ["back"]
+    assert "the cluster has 1 migrations in progress (limit 1)" in reason(book, "drained")

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.support.clusters import KEYS, LOST_S, SUSPECT_S, Book, cluster
+from tests.support.clusters import KEYS, LOST_S, SETTINGS, SUSPECT_S, Book, cluster
 from vmha.model.health import Probe
 from vmha.model.holds import Hold, PauseMode
 from vmha.model.ids import NodeName, VmName
@@ -51,6 +51,7 @@ class Life:
 
     def populate(self) -> None:
         book, draw = self.book, self.draw
+        book.configure(SETTINGS.model_copy(update={"preempt": draw(st.booleans())}))
         for name in ("d1", "d2"):
             members = draw(st.permutations(NODES))[: draw(st.integers(1, 3))]
             flags = {flag: draw(st.booleans()) for flag in ("ordered", "restricted", "nofailback")}
@@ -69,6 +70,8 @@ class Life:
                 max_restarts=draw(st.integers(0, 2)),
                 probes=draw(st.sampled_from([(), (), PROBED])),
                 autostart=draw(st.booleans()),
+                memory_mib=draw(st.sampled_from([1, 1, 9000])),  # of 16384: two of those find no room on one node
+                priority=draw(st.sampled_from([100, 100, 200])),
                 exclusive=0 if vm in together else draw(st.sampled_from([0, 0, 0, 1, 2])),
                 depends_on=self.needs_of(vm),
             )
