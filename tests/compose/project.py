@@ -44,18 +44,24 @@ def wait_until(what: str, look: Callable[[], Any], timeout_s: float = 60.0) -> A
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Project:
-    """docker-compose.yml at the root, under a name of its own."""
+    """Compose files of the checkout, under a project's name of its own."""
 
     name: str
+    files: tuple[str, ...] = ("docker-compose.yml",)
+    environment: dict[str, str] = field(default_factory=dict)
     known: dict[str, str] = field(default_factory=dict)
 
     def compose(self, *words: str, stdin: str = "", code: int | None = 0) -> str:
         program = shlex.split(os.environ.get("VMHA_COMPOSE", "docker compose"))
-        return run(*program, "--project-name", self.name, *words, stdin=stdin, code=code)
+        where = ["--project-directory", str(ROOT), *(word for file in self.files for word in ("--file", file))]
+        setting = [f"{name}={value}" for name, value in self.environment.items()]
+        whole = ["env", *setting, *program, "--project-name", self.name, *where, *words]
+        return run(*whole, stdin=stdin, code=code)
 
-    def inside(self, service: str, *words: str, stdin: str = "", code: int | None = 0) -> str:
+    def inside(self, service: str, *words: str, stdin: str = "", code: int | None = 0, stderr: bool = False) -> str:
         """As ``docker compose exec``, without the time that the plugin takes to begin."""
-        return run("docker", "exec", "-i", self.container(service), *words, stdin=stdin, code=code)
+        whole = ("docker", "exec", "-i", self.container(service), *words)
+        return run(*whole, stdin=stdin, code=code, stderr=stderr)
 
     def vmha(self, node: str, *words: str, stdin: str = "", code: int | None = 0) -> str:
         return self.inside(node, "vmha", *words, stdin=stdin, code=code)

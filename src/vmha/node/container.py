@@ -67,7 +67,11 @@ def settings_from(environ: Mapping[str, str], host_name: str) -> dict[str, Any]:
         Rejected: a variable names no setting, or the one that must be given is missing.
     """
     known = {*NodeSettings.model_fields, *_TLS} - {"tls"}
-    found: dict[str, Any] = {"node": host_name.split(".", maxsplit=1)[0], "watchdog": ""}
+    found: dict[str, Any] = {
+        "cluster": NodeSettings.model_fields["cluster"].default,  # the guard has no default of its own for it
+        "node": host_name.split(".", maxsplit=1)[0],
+        "watchdog": "",
+    }
     tls: dict[str, str] = {}
     for variable, value in sorted(environ.items()):
         name = variable.removeprefix(_PREFIX).lower()

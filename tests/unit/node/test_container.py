@@ -24,10 +24,12 @@ def test_a_node_is_named_after_its_host_and_has_no_watchdog_unless_told(tmp_path
     assert settings.endpoints == ("etcd-1:2379", "etcd-2:2379", "etcd-3:2379")
 
 
-def test_guard_and_agent_read_what_was_made(tmp_path: Path) -> None:
-    settings = made(tmp_path, {"VMHA_CLUSTER": "boxes", "VMHA_WATCHDOG": "/dev/wd"})
+@pytest.mark.parametrize("environ", [{}, {"VMHA_CLUSTER": "boxes", "VMHA_WATCHDOG": "/dev/wd"}])
+def test_guard_and_agent_read_what_was_made(tmp_path: Path, environ: dict[str, str]) -> None:
+    settings = made(tmp_path, environ)
     guard = read_guard_settings(["--config", str(tmp_path / "etc/vmha/vmha.toml")])
-    assert (guard.cluster, guard.node, guard.watchdog) == (settings.cluster, settings.node, "/dev/wd")
+    assert (guard.cluster, guard.node, guard.watchdog) == (settings.cluster, settings.node, settings.watchdog)
+    assert guard.cluster == environ.get("VMHA_CLUSTER", "vmha")
 
 
 def test_every_setting_of_a_node_can_be_given_by_its_name_in_capitals() -> None:
@@ -60,7 +62,7 @@ def test_an_environment_that_makes_no_node_is_refused_in_words(environ: dict[str
 
 def test_variables_of_the_command_line_and_of_others_are_no_settings() -> None:
     found = settings_from({**ENDPOINTS, "VMHA_LAB": "/l", "VMHA_CONFIG": "/c", "PATH": "/bin"}, "h")
-    assert set(found) == {"node", "watchdog", "endpoints"}
+    assert set(found) == {"cluster", "node", "watchdog", "endpoints"}
 
 
 def test_a_file_from_outside_is_taken_as_it_is(tmp_path: Path) -> None:
