@@ -35,6 +35,7 @@ _MODULES = {
     "sim": "vmha.cli.sim",
     "simulate": "vmha.cli.simulate",
     "agent": "vmha.cli.agent",
+    "web": "vmha.cli.web",
     "leave": "vmha.cli.leave",
     "version": "vmha.cli.version",
 }

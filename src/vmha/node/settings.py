@@ -14,6 +14,7 @@ from vmha.model.document import Document, in_words
 from vmha.model.errors import Rejected
 from vmha.model.transport import DEFAULT_URI, check_template
 from vmha.model.vm import Name
+from vmha.model.web import WebSettings
 
 DEFAULT_PATH = Path("/etc/vmha/vmha.toml")
 
@@ -63,6 +64,7 @@ class NodeSettings(Document):
     peers_address: Annotated[str, Field(pattern=r"^(\S+:\d{1,5})?$")] = Field(
         default="", description="Where the other agents reach this one; empty: address, at the port listened at."
     )
+    web: WebSettings | None = Field(default=None, description="The dashboard's, of ``vmha web`` on this node.")
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
 
     @property

@@ -1,0 +1,60 @@
+"""``vmha web``: the cluster in a browser."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vmha.cli.context import do
+from vmha.cli.output import show
+
+if TYPE_CHECKING:
+    from vmha.model.web import WebSettings
+    from vmha.operator.client import OperatorClient
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command()
+def web(
+    ctx: typer.Context,
+    listen: Annotated[
+        str | None, typer.Option(help="Address and port (default: listen of [web] in the settings, 127.0.0.1:9780).")
+    ] = None,
+) -> None:
+    """Serve the dashboard until Ctrl-C: nodes, vms, migrations and the journal as they change, and what-if."""
+    import gc
+    from importlib.util import find_spec
+
+    from vmha.model.errors import Rejected
+
+    if not (find_spec("starlette") and find_spec("uvicorn")):
+        raise Rejected("vmha web needs Starlette and uvicorn", accepted="pip install 'vmha[web]'")
+    from vmha.web.serve import serve
+
+    gc.set_threshold(700, 10, 10)  # the interpreter's own: this one stays for months, unlike other verbs
+    settings = settings_of_web(listen)
+
+    async def work(client: "OperatorClient") -> None:
+        address = f"[{settings.host}]" if ":" in settings.host else settings.host
+        show(f"http{'s' if settings.over_tls else ''}://{address}:{settings.port}/ (Ctrl-C ends it)")
+        await serve(client, settings)
+
+    do(ctx, work)
+
+
+def settings_of_web(listen: str | None) -> "WebSettings":
+    """Raises: Rejected."""
+    from pydantic import ValidationError
+
+    from vmha.cli.connect import settings_of
+    from vmha.model.document import in_words
+    from vmha.model.errors import Rejected
+    from vmha.model.web import WebSettings
+
+    written = settings_of().get("web", {})
+    if not isinstance(written, dict):
+        raise Rejected(f"web: {written!r}", accepted="a table: [web]")
+    try:
+        return WebSettings.model_validate({**written, **({"listen": listen} if listen is not None else {})})
+    except ValidationError as error:
+        raise in_words(error, where="web") from error

@@ -1,0 +1,102 @@
+"""The page of one vm or one node: why it is what it is, and what happened to it."""
+
+from vmha.model.ids import NodeName, VmName
+from vmha.model.records import JournalEntry
+from vmha.operator.node_why import sentences as node_sentences
+from vmha.operator.node_why import why_node
+from vmha.operator.overview import NodeLine
+from vmha.operator.why import Why, why
+from vmha.operator.why import sentences as vm_sentences
+from vmha.policy.explain import VmSummary
+from vmha.web.feed import Scene
+from vmha.web.html import Html, el, mark, name, since, slug
+from vmha.web.parts import Parts, journal, moving, stale, vm_row, vm_state, vm_where
+from vmha.web.tones import node_tone, vm_tone
+
+MOST_ENTRIES = 100
+
+
+def parts_of_vm(scene: Scene, vm: str) -> Parts:
+    """Raises: UnknownName."""
+    told = why(scene.snapshot, vm, wall=scene.wall)
+    parts = Parts()
+    parts.put("stale", stale(scene))
+    parts.put("headline", _vm_headline(told.summary))
+    parts.put_list("moves", moving(scene, only=vm))
+    parts.put("why", _vm_why(told))
+    parts.put_list("journal", journal(_about(scene, vm=VmName(vm)), MOST_ENTRIES))
+    return parts
+
+
+def body_of_vm(parts: Parts) -> list[Html]:
+    return [
+        parts.html["stale"],
+        parts.html["headline"],
+        el("ul", parts.inside("moves"), id="moves", class_="moves"),
+        el("section", el("h2", "Why"), parts.html["why"]),
+        el("section", el("h2", "What happened"), el("ol", parts.inside("journal"), id="journal", class_="journal")),
+    ]
+
+
+def parts_of_node(scene: Scene, node: str) -> Parts:
+    """Raises: UnknownName."""
+    told = why_node(scene.snapshot, node, wall=scene.wall)
+    line = next(line for line in scene.shown.nodes if line.name == told.name)
+    parts = Parts()
+    parts.put("stale", stale(scene))
+    parts.put("headline", _node_headline(line))
+    first, *rest = node_sentences(told, wall=scene.wall)
+    parts.put("why", el("div", el("p", first, class_="first"), [el("p", one) for one in rest], id="why", class_="why"))
+    vms = [vm for vm in scene.shown.vms if node in (vm.node, vm.target)]
+    parts.put_list("vms", ((slug("vm", vm.name), vm_row(vm)) for vm in vms))
+    parts.put_list("journal", journal(_about(scene, node=NodeName(node)), MOST_ENTRIES))
+    return parts
+
+
+def body_of_node(parts: Parts) -> list[Html]:
+    heads = el("thead", el("tr", [el("th", one, scope="col") for one in ("Vm", "State", "Where", "Since", "Why")]))
+    table = el("table", heads, el("tbody", parts.inside("vms"), id="vms"), class_="vms")
+    return [
+        parts.html["stale"],
+        parts.html["headline"],
+        el("section", el("h2", "Why"), parts.html["why"]),
+        el("section", el("h2", "Its vms"), el("div", table, class_="scroll")),
+        el("section", el("h2", "What happened"), el("ol", parts.inside("journal"), id="journal", class_="journal")),
+    ]
+
+
+def _vm_headline(vm: VmSummary) -> Html:
+    tone = vm_tone(vm)
+    return el(
+        "header",
+        el("h1", mark(tone), name(vm.name)),
+        el("p", vm_state(vm)[1:], " · ", vm_where(vm), " · ", since(vm.since, words="for"), f" · epoch {vm.epoch}"),
+        id="headline",
+        class_=f"headline {tone}",
+        data_title=f"{'(!) ' if tone == 'bad' else ''}{vm.name} is {vm.state}",
+        role="status",
+    )
+
+
+def _node_headline(line: NodeLine) -> Html:
+    tone = node_tone(line)
+    return el(
+        "header",
+        el("h1", mark(tone), name(line.name)),
+        el("p", el("b", line.condition.value), f" · fencing: {line.armed} · ", since(line.since, words="session for")),
+        id="headline",
+        class_=f"headline {tone}",
+        data_title=f"{'(!) ' if tone == 'bad' else ''}{line.name} is {line.condition}",
+        role="status",
+    )
+
+
+def _vm_why(told: Why) -> Html:
+    first, *rest = vm_sentences(told)
+    return el("div", el("p", first, class_="first"), [el("p", one) for one in rest], id="why", class_="why")
+
+
+def _about(scene: Scene, *, vm: VmName | None = None, node: NodeName | None = None) -> list[JournalEntry]:
+    if vm is not None:
+        return [entry for entry in scene.journal if entry.vm == vm]
+    return [entry for entry in scene.journal if node in (entry.node, entry.by)]

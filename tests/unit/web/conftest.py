@@ -1,0 +1,37 @@
+"""The dashboard over a cluster in memory, asked as a browser asks."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.unit.operator.cluster import Cluster
+from vmha.web.app import application
+
+BASE = "http://127.0.0.1:9780"
+
+
+@pytest.fixture
+async def cluster() -> Cluster:
+    """Two nodes and a leader; asynchronous because its server keeps the event loop's time."""
+    found = Cluster()
+    found.elect()
+    found.join("h1", "h2")
+    return found
+
+
+@pytest.fixture
+async def browser(cluster: Cluster) -> AsyncGenerator[httpx.AsyncClient, None]:
+    async with browsing(cluster) as client:
+        yield client
+
+
+@asynccontextmanager
+async def browsing(cluster: Cluster, **given: Any) -> AsyncGenerator[httpx.AsyncClient, None]:
+    """A browser of a dashboard of its own; ``given`` goes to the application."""
+    app = application(cluster.client, names=("vmha.example",), **given)
+    transport = httpx.ASGITransport(app=app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url=BASE) as client:
+        yield client

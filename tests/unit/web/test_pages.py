@@ -1,0 +1,186 @@
+"""What the pages show, without a script running: it is all in the text that is sent first."""
+
+import re
+
+import pytest
+
+from tests.unit.operator.cluster import Cluster, xml_of
+from tests.unit.test_names import REFUSED
+from tests.unit.web.conftest import browsing
+from vmha.model.ids import NodeName
+from vmha.model.migration import MIB, MigrationProgress
+from vmha.model.records import Phase, SeenState
+from vmha.operator import nodes, vms
+from vmha.store.memory_store import MemoryStore
+from vmha.web.app import Limits
+from vmha.web.dashboard import MOST_ROWS
+
+
+async def page(cluster: Cluster, where: str = "/") -> str:
+    """As a dashboard shows it that begins now."""
+    async with browsing(cluster) as browser:
+        answer = await browser.get(where)
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+def words(html: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", html).split())
+
+
+def row(html: str, id: str) -> str:
+    found = re.search(rf'<tr id="{re.escape(id)}".*?</tr>', html)
+    assert found, f"no row {id}"
+    return words(found.group())
+
+
+async def add(cluster: Cluster, name: str, node: str | None = None) -> None:
+    await vms.add_vm(cluster.client, name, xml_of(name), start=node is not None)
+    if node:
+        cluster.run(name, node)
+
+
+async def test_nodes_are_shown_with_fencing_level_session_and_load(cluster: Cluster) -> None:
+    await add(cluster, "web", "h1")
+    said = row(await page(cluster), "node-h1")
+    assert "online , leads" in said
+    assert "guard" in said
+    assert "since 1970-01-01 00:00 UTC" in said
+    assert "64 of 8000 MiB" in said
+
+
+async def test_vms_are_shown_with_state_place_and_why(cluster: Cluster) -> None:
+    await add(cluster, "web", "h1")
+    said = row(await page(cluster), "vm-web")
+    assert "running h1" in said
+    assert "it is wanted running; h1 is the only node that can take it" in said
+
+
+async def test_what_is_wrong_stands_above_everything_else(cluster: Cluster) -> None:
+    await add(cluster, "web", "h2")
+    await add(cluster, "aaa", "h1")
+    cluster.lose_lease("h2")
+    html = await page(cluster)
+    assert words(html).index("h2 is suspected to be lost; web is out of sight") < words(html).index("Nodes")
+    assert html.index('id="vm-web"') < html.index('id="vm-aaa"'), "the worst stands first"
+
+
+async def test_migration_has_a_bar(cluster: Cluster) -> None:
+    await add(cluster, "web", "h1")
+    cluster.place("web", "h1", target=NodeName("h2"), phase=Phase.MIGRATING)
+    far = MigrationProgress(elapsed_s=3.0, remaining_bytes=256 * MIB, total_bytes=1024 * MIB)
+    cluster.see("web", "h1", migration=far)
+    html = await page(cluster)
+    assert 'aria-label="web: 75%"' in html
+    assert '<rect width="75.0"' in html
+    assert "256 of 1024 MiB to go" in html
+
+
+async def test_journal_is_shown_newest_first(cluster: Cluster) -> None:
+    cluster.tell("1", "the first", at=1.0, vm="web")
+    cluster.tell("2", "the second", at=2.0, vm="web")
+    said = words(await page(cluster))
+    assert said.index("the second") < said.index("the first")
+
+
+async def test_empty_cluster_says_what_to_do(cluster: Cluster) -> None:
+    assert "No vm yet: vmha vm add NAME --xml FILE" in words(await page(cluster))
+
+
+async def test_page_of_a_vm_tells_why_and_what_happened(cluster: Cluster) -> None:
+    await add(cluster, "web", "h1")
+    cluster.tell("1", "web was started", vm="web")
+    cluster.tell("2", "db was started", vm="db")
+    said = words(await page(cluster, "/vm/web"))
+    assert "It is wanted running (started by operator)." in said
+    assert "Now h2 could take it, with score" in said
+    assert "web was started" in said
+    assert "db was started" not in said
+
+
+async def test_page_of_a_node_tells_why_and_what_runs_there(cluster: Cluster) -> None:
+    await add(cluster, "web", "h1")
+    await nodes.drain(cluster.client, "h1", why="new memory")
+    html = await page(cluster, "/node/h1")
+    assert "new memory" in words(html)
+    assert "its guard ends its guests" in words(html)
+    assert "running h1" in row(html, "vm-web")
+
+
+async def test_unknown_name_is_told_with_the_near_ones(cluster: Cluster) -> None:
+    await add(cluster, "web")
+    async with browsing(cluster) as browser:
+        answer = await browser.get("/vm/wbe")
+        assert answer.status_code == 404
+        assert "did you mean web?" in words(answer.text)
+        assert (await browser.get("/node/h7")).status_code == 404
+        assert (await browser.get("/stream/lease/web")).status_code == 404
+
+
+async def test_what_if_tells_the_leaders_plan_and_changes_nothing(cluster: Cluster) -> None:
+    await add(cluster, "web", "h1")
+    before = cluster.contents()
+    said = words(await page(cluster, "/what-if?if=node+h1+lost"))
+    assert "Every vm that is wanted running would run" in said
+    assert "web would be recovered from h1 on h2" in said
+    said = words(await page(cluster, "/what-if?if=node+h1+lost&if=node+h2+drained"))
+    assert "Not every vm would run" in said
+    assert cluster.contents() == before
+
+
+async def test_what_can_not_be_supposed_is_told_with_what_can(cluster: Cluster) -> None:
+    assert "can not be supposed" in words(await page(cluster, "/what-if?if=the+moon+fell"))
+    assert "did you mean h1" in words(await page(cluster, "/what-if?if=node+h11+lost"))
+    assert "at most 8" in words(await page(cluster, "/what-if?" + "if=any+node+lost&" * 9))
+
+
+async def test_vms_are_found_by_name_state_and_node(cluster: Cluster) -> None:
+    await add(cluster, "web", "h1")
+    await add(cluster, "db", "h2")
+    html = await page(cluster, "/?q=h2+running")
+    assert 'id="vm-db"' in html
+    assert 'id="vm-web"' not in html
+    assert "No vm matches" in words(await page(cluster, "/?q=nobody"))
+
+
+async def test_of_very_many_vms_the_worst_are_listed(cluster: Cluster) -> None:
+    for number in range(MOST_ROWS + 20):
+        cluster.see(f"stray-{number}", "h1")
+    html = await page(cluster)
+    assert html.count('<tr id="vm-') == MOST_ROWS
+    assert f"These are {MOST_ROWS} of {MOST_ROWS + 20}, the worst first" in words(html)
+
+
+HOSTILE = {**REFUSED, "script": "<script>alert(1)</script>", "attribute": '" onmouseover="alert(1)', "entity": "&lt;b"}
+
+
+@pytest.mark.parametrize("name", [one for one in HOSTILE.values() if one and len(one) < 1000], ids=repr)
+async def test_hostile_names_and_words_from_the_store_are_text(cluster: Cluster, name: str) -> None:
+    """libvirt's own names of guests, texts of the journal, reasons: nobody has checked them."""
+    cluster.see(name, "h1", SeenState.RUNNING, reason=name)
+    cluster.tell("1", name, vm=name)
+    await add(cluster, "web")
+    cluster.place("web", "h1", ended_why=name)
+    await nodes.drain(cluster.client, "h1", why=name)
+    async with browsing(cluster) as browser:
+        for where, query in (
+            ("/", {}),
+            ("/node/h1", {}),
+            ("/vm/web", {}),
+            ("/", {"q": name}),
+            ("/what-if", {"if": name}),
+        ):
+            html = (await browser.get(where, params=query)).text
+            assert html.count("<script") == 1
+            assert not re.search(r"<[^>\"]*(\"[^\"]*\"[^>\"]*)*\sonmouseover=", html)
+            assert "<b>&c" not in html
+            assert not re.search("[\x00-\x08\x0b-\x1f\u200b\u202e]", html)
+
+
+async def test_page_asked_before_the_cluster_answers_says_so(cluster: Cluster) -> None:
+    cluster.client.store = MemoryStore(cluster.etcd, "web", watch_give_up_s=0.1)
+    cluster.etcd.cut("web")
+    async with browsing(cluster, limits=Limits(first_s=0.1)) as browser:
+        answer = await browser.get("/")
+        assert answer.status_code == 503
+        assert "The cluster does not answer" in answer.text
