@@ -8,12 +8,14 @@ from vmha.operator.overview import NodeLine
 from vmha.operator.why import Why, why
 from vmha.operator.why import sentences as vm_sentences
 from vmha.policy.explain import VmSummary
-from vmha.web.feed import Scene
-from vmha.web.html import Html, el, mark, name, since, slug
+from vmha.policy.story import Chapter, tell
+from vmha.web.feed import JOURNAL_KEPT, Scene
+from vmha.web.html import Html, clock, el, mark, name, since, slug
 from vmha.web.parts import Parts, journal, moving, stale, vm_row, vm_state, vm_where
 from vmha.web.tones import node_tone, vm_tone
 
 MOST_ENTRIES = 100
+MOST_CHAPTERS = 50
 
 
 def parts_of_vm(scene: Scene, vm: str) -> Parts:
@@ -24,7 +26,7 @@ def parts_of_vm(scene: Scene, vm: str) -> Parts:
     parts.put("headline", _vm_headline(told.summary))
     parts.put_list("moves", moving(scene, only=vm))
     parts.put("why", _vm_why(told))
-    parts.put_list("journal", journal(_about(scene, vm=VmName(vm)), MOST_ENTRIES))
+    parts.put_list("story", _story(scene, VmName(vm)))
     return parts
 
 
@@ -34,7 +36,12 @@ def body_of_vm(parts: Parts) -> list[Html]:
         parts.html["headline"],
         el("ul", parts.inside("moves"), id="moves", class_="moves"),
         el("section", el("h2", "Why"), parts.html["why"]),
-        el("section", el("h2", "What happened"), el("ol", parts.inside("journal"), id="journal", class_="journal")),
+        el(
+            "section",
+            el("h2", "Its story"),
+            el("ol", parts.inside("story"), id="story", class_="journal"),
+            el("p", f"As far as the newest {JOURNAL_KEPT} entries of the journal know; all of it: vmha vm story."),
+        ),
     ]
 
 
@@ -49,7 +56,7 @@ def parts_of_node(scene: Scene, node: str) -> Parts:
     parts.put("why", el("div", el("p", first, class_="first"), [el("p", one) for one in rest], id="why", class_="why"))
     vms = [vm for vm in scene.shown.vms if node in (vm.node, vm.target)]
     parts.put_list("vms", ((slug("vm", vm.name), vm_row(vm)) for vm in vms))
-    parts.put_list("journal", journal(_about(scene, node=NodeName(node)), MOST_ENTRIES))
+    parts.put_list("journal", journal(_about(scene, NodeName(node)), MOST_ENTRIES))
     return parts
 
 
@@ -96,7 +103,18 @@ def _vm_why(told: Why) -> Html:
     return el("div", el("p", first, class_="first"), [el("p", one) for one in rest], id="why", class_="why")
 
 
-def _about(scene: Scene, *, vm: VmName | None = None, node: NodeName | None = None) -> list[JournalEntry]:
-    if vm is not None:
-        return [entry for entry in scene.journal if entry.vm == vm]
+def _story(scene: Scene, vm: VmName) -> list[tuple[str, Html]]:
+    """Chapters, the newest first; within one, in the order in which it happened."""
+    chapters = tell(reversed(scene.journal), vm)[-MOST_CHAPTERS:]
+    return [(id := f"c-{number}", _chapter(id, chapter)) for number, chapter in reversed(list(enumerate(chapters)))]
+
+
+def _chapter(id: str, chapter: Chapter) -> Html:
+    lines = [
+        el("div", clock(line.at), " → " if number else " ", line.text) for number, line in enumerate(chapter.lines)
+    ]
+    return el("li", lines, id=id)
+
+
+def _about(scene: Scene, node: NodeName) -> list[JournalEntry]:
     return [entry for entry in scene.journal if node in (entry.node, entry.by)]

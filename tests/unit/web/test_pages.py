@@ -87,7 +87,7 @@ async def test_empty_cluster_says_what_to_do(cluster: Cluster) -> None:
     assert "No vm yet: vmha vm add NAME --xml FILE" in words(await page(cluster))
 
 
-async def test_page_of_a_vm_tells_why_and_what_happened(cluster: Cluster) -> None:
+async def test_page_of_a_vm_tells_why_and_its_story(cluster: Cluster) -> None:
     await add(cluster, "web", "h1")
     cluster.tell("1", "web was started", vm="web")
     cluster.tell("2", "db was started", vm="db")
