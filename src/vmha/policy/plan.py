@@ -48,7 +48,7 @@ def plan(snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict] |
 
     hold_steps, hold_wake = end_holds(snapshot, moment)
 
-    steps: list[Step] = [*fence_steps, *hold_steps, *tidy(ground, moment), *tidy_removed(snapshot)]
+    steps: list[Step] = [*fence_steps, *tidy(ground, moment), *tidy_removed(snapshot)]
     waiting: list[Waiting] = [Waiting(vm=VmName(""), text=off.text)] if (off := pause_of(snapshot)) else []
     wakes = [wake for wake in (fence_wake, hold_wake) if wake is not None]
     evicted = {step.session for step in fence_steps if isinstance(step, EvictSession)}
@@ -69,6 +69,7 @@ def plan(snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict] |
             waiting.append(decision.waiting)
         if decision.retry_in_s is not None:
             wakes.append(decision.retry_in_s)
+    steps.extend(hold_steps)  # last: what is begun compares the holds as they were read
     made = Plan(
         steps=tuple(steps),
         waiting=tuple(waiting),

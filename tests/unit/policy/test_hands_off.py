@@ -232,6 +232,15 @@ def _holds_aged(book: Book) -> list[str]:
     return [name for name in book.moment().known_s if name.startswith("holds/a@")]
 
 
+def test_what_a_plan_begins_is_written_before_the_hold_that_it_counts_on() -> None:
+    """A start compares the holds as they were read: the pause for starts lets a vm start again where it ran."""
+    book = three().ended("a", "n2", RunEnd.CRASHED).pause(PauseMode.STARTS, for_s=1000.0)
+    book.clock.at += 120.0
+    decided_on, made = book.snapshot(), book.plan()
+    assert {type(step) for step in made.steps} == {PlacementStep, WriteHold}
+    assert book.carry_out(made, decided_on) == len(made.steps) == 2
+
+
 def test_hold_without_a_time_lasts_until_it_is_lifted() -> None:
     book = three().running("a", "n2").freeze("a")
     book.clock.at += 1e7
