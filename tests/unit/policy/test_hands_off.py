@@ -234,7 +234,7 @@ def _holds_aged(book: Book) -> list[str]:
 
 def test_what_a_plan_begins_is_written_before_the_hold_that_it_counts_on() -> None:
     """A start compares the holds as they were read: the pause for starts lets a vm start again where it ran."""
-    book = three().ended("a", "n2", RunEnd.CRASHED).pause(PauseMode.STARTS, for_s=1000.0)
+    book = crashed(three()).pause(PauseMode.STARTS, for_s=1000.0)
     book.clock.at += 120.0
     decided_on, made = book.snapshot(), book.plan()
     assert {type(step) for step in made.steps} == {PlacementStep, WriteHold}
