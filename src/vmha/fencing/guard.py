@@ -15,6 +15,7 @@ import fcntl
 import os
 import select
 import signal
+import socket
 import sys
 import time
 import tomllib
@@ -34,6 +35,7 @@ from vmha.fencing.qemu_processes import LIBVIRT_RUN_DIR, QemuProcesses
 from vmha.fencing.watchdog import Watchdog
 
 CONFIG = "/etc/vmha/vmha.toml"
+CLUSTER = "vmha"  # as the agent's, which reads the same file (node/settings.py)
 RUN_DIR = "/run/vmha"
 EXIT_CONFIG = 2
 EXIT_BUSY = 3
@@ -58,24 +60,22 @@ def read_settings(arguments: list[str]) -> Settings:
     """Settings from the configuration file, overridden by the command line. Keys of others in the file are left alone.
 
     Raises:
-        ConfigError: the file can not be read, or a value is missing or of another kind.
+        ConfigError: the file can not be read, or a value is of another kind.
     """
     parser = argparse.ArgumentParser(prog="vmha-guard", description="Ends this node's managed guests at the deadline.")
     parser.add_argument("--config", default=CONFIG, help="TOML file (default: %(default)s)")
-    parser.add_argument("--cluster", help="name of the cluster whose guests are managed")
-    parser.add_argument("--node", help="name of this node")
+    parser.add_argument("--cluster", help=f"name of the cluster whose guests are managed (default: {CLUSTER})")
+    parser.add_argument("--node", help="name of this node (default: the host's name)")
     parser.add_argument("--run-dir", help=f"where socket and state are, on tmpfs (default: {RUN_DIR})")
     parser.add_argument("--watchdog", help="watchdog device; empty: none")
     parser.add_argument("--libvirt-run-dir", help=f"libvirt's status files (default: {LIBVIRT_RUN_DIR})")
     flags = parser.parse_args(arguments)
     document = _read_toml(flags.config)
 
-    def setting(key: str, default: str | None) -> str:
+    def setting(key: str, default: str) -> str:
         value = getattr(flags, key)
         if value is None:
             value = document.get(key, default)
-        if value is None:
-            raise ConfigError(f"{flags.config}: {key} is missing (or give --{key})")
         if not isinstance(value, str):
             raise ConfigError(f"{flags.config}: {key} is {value!r}, not a text")
         if not value and key != "watchdog":  # empty there means: none
@@ -83,8 +83,8 @@ def read_settings(arguments: list[str]) -> Settings:
         return value
 
     return Settings(
-        cluster=setting("cluster", None),
-        node=setting("node", None),
+        cluster=setting("cluster", CLUSTER),
+        node=setting("node", socket.gethostname().split(".")[0]),
         run_dir=Path(setting("run_dir", RUN_DIR)),
         watchdog=setting("watchdog", "/dev/watchdog"),
         libvirt_run_dir=setting("libvirt_run_dir", LIBVIRT_RUN_DIR),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vmha.fencing.guard import ConfigError, level_of, read_settings
+from vmha.node.settings import NodeSettings
 
 
 def test_the_guard_imports_the_standard_library_and_its_own_files_only() -> None:
@@ -35,10 +36,16 @@ def test_settings_come_from_the_file_and_flags_override_them(tmp_path: Path) -> 
     assert settings.libvirt_run_dir == "/run/libvirt/qemu"
 
 
+def test_guard_and_agent_take_the_same_cluster_and_node_where_their_file_names_none(tmp_path: Path) -> None:
+    config = tmp_path / "vmha.toml"
+    config.write_text('endpoints = ["127.0.0.1:2379"]\n')
+    guards, agents = read_settings(["--config", str(config)]), NodeSettings(endpoints=("127.0.0.1:2379",))
+    assert (guards.cluster, guards.node) == (agents.cluster, agents.node)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ('cluster = "c1"', "node is missing"),
         ("cluster = ", "Invalid value"),
         ('cluster = 3\nnode = "n"', "cluster is 3, not a text"),
         ('cluster = ""\nnode = "n"', "cluster is empty"),
