@@ -9,13 +9,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.support.etcd import RealEtcd, free_ports
+from tests.support.said import Said, Vmha
 from vmha.cli.exits import ExitCode
 from vmha.cli.main import run
 from vmha.model.ids import NodeName
@@ -31,20 +31,6 @@ pytestmark = pytest.mark.real
 PROMISED_S = 5.0
 """What the command line promises when a cluster does not answer."""
 DEADLINE_S = 30.0
-
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Vmha = Callable[..., Said]
 
 
 @pytest.fixture(scope="module")

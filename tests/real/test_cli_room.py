@@ -1,16 +1,14 @@
 """The command line about room, against a real etcd that holds the records of a cluster: no agent runs."""
 
 import asyncio
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.support.clusters import KEYS, Book, cluster
 from tests.support.etcd import RealEtcd
+from tests.support.said import Said, Vmha
 from vmha.cli.exits import ExitCode
 from vmha.cli.main import run
 from vmha.model.ids import Epoch, NodeName
@@ -20,20 +18,6 @@ from vmha.store.etcd import EtcdStore
 from vmha.store.port import Delete, Put
 
 pytestmark = pytest.mark.real
-
-
-@dataclass(frozen=True)
-class Said:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Vmha = Callable[..., Said]
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from vmha.hypervisor.boxed import libvirtd_conf, qemu_conf
 from vmha.lab.boxplan import HOME
 from vmha.lab.layout import CLUSTER, PEERS_SECRET, STORAGE_ADDRESS, SWITCH_ADDRESS, Kind, LabSpec, NodeSpec
 
@@ -48,36 +49,6 @@ _COPIED = (
 # Only libvirt-daemon-system makes these; without the user libvirt-qemu libvirtd refuses to start.
 _PASSWD = ("libvirt-qemu:x:64055:64055::/var/lib/libvirt:/usr/sbin/nologin",)
 _GROUP = ("libvirt-qemu:x:64055:", "kvm:x:64056:", "libvirt:x:64057:")
-
-_LIBVIRTD = """\
-host_uuid = "{uuid}"
-listen_tls = 0
-listen_tcp = 1
-listen_addr = "0.0.0.0"
-auth_tcp = "none"
-auth_unix_rw = "none"
-auth_unix_ro = "none"
-unix_sock_group = "root"
-keepalive_interval = 2
-keepalive_count = 3
-log_outputs = "3:stderr"
-"""
-# No cgroups, no namespaces and no security driver inside a box: it has none of them to give.
-# The log goes straight to a file because there is no virtlogd; owners stay as they are because there is one user.
-_QEMU = """\
-user = "root"
-group = "root"
-dynamic_ownership = 0
-remember_owner = 0
-security_driver = "none"
-cgroup_controllers = []
-namespaces = []
-stdio_handler = "file"
-migration_address = "{address}"
-migration_host = "{address}"
-keepalive_interval = 2
-keepalive_count = 3
-"""
 _VMHA = """\
 cluster = "{cluster}"
 node = "{node}"
@@ -113,8 +84,8 @@ def prepare(spec: LabSpec, node: NodeSpec, root: Path) -> None:
             (root / "var" / name).symlink_to(target)
     uuid = new_uuid()
     (etc / "hostname").write_text(f"{node.name}\n")
-    (etc / "libvirt/libvirtd.conf").write_text(_LIBVIRTD.format(uuid=uuid))
-    (etc / "libvirt/qemu.conf").write_text(_QEMU.format(address=node.address))
+    (etc / "libvirt/libvirtd.conf").write_text(libvirtd_conf(uuid))
+    (etc / "libvirt/qemu.conf").write_text(qemu_conf(node.address, host=node.address))
     hook = etc / "libvirt/hooks/qemu"
     hook.parent.mkdir(parents=True, exist_ok=True)
     hook.write_text(gate_hook())

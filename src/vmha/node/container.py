@@ -21,6 +21,7 @@ from typing import Any
 from vmha.fencing.deadline import State
 from vmha.fencing.guard_client import GuardClient
 from vmha.fencing.port import GuardUnavailable, Level
+from vmha.hypervisor.boxed import libvirtd_conf, qemu_conf
 from vmha.model.errors import Rejected
 from vmha.node.settings import DEFAULT_PATH, NodeSettings, TlsSettings, read_settings
 
@@ -29,35 +30,6 @@ _LISTS = frozenset({"endpoints"})
 _TLS = tuple(TlsSettings.model_fields)
 _OTHERS = frozenset({"config", "lab"})
 """Variables of the command line that are no settings of a node."""
-
-# The way of the lab's hosts (vmha.lab.hostfiles): no cgroups, no namespaces, no security driver inside a container, and
-# no virtlogd; QEMU runs as the container's root, which has the container's few capabilities, and libvirt takes those.
-_LIBVIRTD = """\
-host_uuid = "{uuid}"
-listen_tls = 0
-listen_tcp = 1
-listen_addr = "0.0.0.0"
-auth_tcp = "none"
-auth_unix_rw = "none"
-auth_unix_ro = "none"
-unix_sock_group = "root"
-keepalive_interval = 2
-keepalive_count = 3
-log_outputs = "3:stderr"
-"""
-_QEMU = """\
-user = "root"
-group = "root"
-dynamic_ownership = 0
-remember_owner = 0
-security_driver = "none"
-cgroup_controllers = []
-namespaces = []
-stdio_handler = "file"
-migration_address = "0.0.0.0"
-keepalive_interval = 2
-keepalive_count = 3
-"""
 
 
 def settings_from(environ: Mapping[str, str], host_name: str) -> dict[str, Any]:
@@ -68,7 +40,7 @@ def settings_from(environ: Mapping[str, str], host_name: str) -> dict[str, Any]:
     """
     known = {*NodeSettings.model_fields, *_TLS} - {"tls"}
     found: dict[str, Any] = {
-        "cluster": NodeSettings.model_fields["cluster"].default,  # the guard has no default of its own for it
+        "cluster": NodeSettings.model_fields["cluster"].default,
         "node": host_name.split(".", maxsplit=1)[0],
         "watchdog": "",
     }
@@ -117,10 +89,10 @@ def prepare(environ: Mapping[str, str], *, host_name: str, root: Path = Path("/"
     settings = read_settings(path)
     machine_id = _lasting_id(_below(root, settings.state_dir) / "machine-id")
     (root / "etc/machine-id").write_text(f"{machine_id}\n")
-    for name, words in (("libvirtd.conf", _LIBVIRTD), ("qemu.conf", _QEMU)):
-        file = root / "etc/libvirt" / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(words.format(uuid=_as_uuid(machine_id)))
+    libvirt = root / "etc/libvirt"
+    libvirt.mkdir(parents=True, exist_ok=True)
+    (libvirt / "libvirtd.conf").write_text(libvirtd_conf(_as_uuid(machine_id)))
+    (libvirt / "qemu.conf").write_text(qemu_conf("0.0.0.0"))
     if settings.peers_secret_file is not None:
         _share_secret(_below(root, settings.peers_secret_file))
     return settings
