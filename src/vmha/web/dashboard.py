@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from vmha.operator.overview import NodeLine, Overview
+from vmha.operator.survival import in_one_line
 from vmha.policy.explain import VmSummary
 from vmha.web.feed import Scene
 from vmha.web.html import Html, ago, el, link, mark, since, slug
@@ -91,11 +92,20 @@ def _headline(scene: Scene) -> Html:
         "header",
         el("h1", mark(said.tone), said.title),
         el("p", led, f" · {online} of {len(shown.nodes)} nodes online · vms: {vms}"),
+        *_survival(shown),
         id="headline",
         class_=f"headline {said.tone}",
         data_title=f"{'' if said.tone in ('ok', 'busy') else '(!) '}{scene.cluster}: {said.title}",
         role="status",
     )
+
+
+def _survival(shown: Overview) -> Iterator[Html]:
+    """The N+1 light: would it survive the loss of any one node?"""
+    said = in_one_line(shown.survival) if shown.survival else ""
+    if shown.survival and said:
+        tone = {True: "ok", False: "warn", None: "off"}[shown.survival.survives]
+        yield el("p", mark(tone), link("/what-if?if=any+node+lost", said) if tone != "ok" else said, class_="survival")
 
 
 def _attention(shown: Overview) -> Html:

@@ -167,6 +167,6 @@ class Feed:
         wall, cluster, alarms = self._client.clock.wall(), self._client.keys.cluster, self._alarms
 
         def look() -> Overview:
-            return overview(snapshot, cluster=cluster, wall=wall, alarms=alarms)
+            return overview(snapshot, cluster=cluster, wall=wall, alarms=alarms, asks_survival=True)
 
         return await asyncio.to_thread(look) if self._in_thread else look()

@@ -49,6 +49,16 @@ async def test_nodes_are_shown_with_fencing_level_session_and_load(cluster: Clus
     assert "64 of 8000 MiB" in said
 
 
+async def test_whether_the_loss_of_a_node_would_be_survived_is_said_with_who_would_not_come_back(
+    cluster: Cluster,
+) -> None:
+    await add(cluster, "web", "h1")
+    said = words(await page(cluster))
+    assert "survives the loss of any one node" in said
+    cluster.lose_lease("h2")
+    assert "would not survive the loss of h1: web would not come back" in words(await page(cluster))
+
+
 async def test_vms_are_shown_with_state_place_and_why(cluster: Cluster) -> None:
     await add(cluster, "web", "h1")
     said = row(await page(cluster), "vm-web")
