@@ -49,7 +49,7 @@ async def test_nodes_are_shown_with_fencing_level_session_and_load(cluster: Clus
     assert "64 of 8000 MiB" in said
 
 
-async def test_whether_the_loss_of_a_node_would_be_survived_is_said_with_who_would_not_come_back(
+async def test_whether_the_loss_of_a_node_would_be_survived_is_said(
     cluster: Cluster,
 ) -> None:
     await add(cluster, "web", "h1")
