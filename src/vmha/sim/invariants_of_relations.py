@@ -45,9 +45,8 @@ def check_relations(record: Sequence[CommitLine]) -> list[Violation]:
                     if written.value and kinds.get(vm) in _PLACING:
                         found += _of_a_place(line.at_s, vm, specs, placements)
                         # A vm that was removed is under no rule, though its guest stays where it is.
-                        found += rules.judge(
-                            line.at_s, vm, {one: placements[one] for one in placements if one in specs}
-                        )
+                        defined = {one: placements[one] for one in placements if one in specs or one == vm}
+                        found += rules.judge(line.at_s, vm, defined)
                         if kinds[vm] != "migrate":
                             found += _of_a_start(line.at_s, vm, specs, placements)
                             found += together.judge_start(line.at_s, vm, placements[vm])
