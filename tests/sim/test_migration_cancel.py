@@ -5,11 +5,12 @@ import itertools
 
 import pytest
 
-from tests.sim.probes import answered, placement, restart_agent, see_at_once, starts
-from tests.sim.test_migration_faults import COPY_S, SOURCE, TARGET, migrating, one_instance
+from tests.sim.probes import add_running, answered, placement, restart_agent, see_at_once, starts
+from tests.sim.test_migration_faults import COPY_S, INSTANTS, SOURCE, TARGET, migrating, one_instance
 from tests.support.worlds import Cluster, in_cluster
 from vmha.model.records import Phase, Progress, Request, Verb
-from vmha.model.vm import Handover, MigrationStyle
+from vmha.model.settings import PROFILES, Profile
+from vmha.model.vm import Handover, Migration, MigrationStyle
 from vmha.operator.errors import RefusedByCluster
 from vmha.operator.requests import submit
 
@@ -56,6 +57,25 @@ def test_cancel_keeps_the_guest_at_its_source_or_says_that_it_came_too_late(
         assert len({(fact.host, fact.epoch) for fact in starts(cluster, "web")}) == len(cluster.where("web")) + (
             instant not in IN_TIME
         )  # it was never booted anew
+
+    in_cluster(scene)
+
+
+def test_cancel_is_heard_while_the_source_waits_for_a_beat_of_its_target() -> None:
+    """Libvirt is not to switch to a target that shows no life: its whole hold is waited for that."""
+
+    async def scene(cluster: Cluster) -> None:
+        how = Migration(handover=Handover.LIBVIRT)
+        await add_running(cluster, "web", on=(SOURCE, "n3", TARGET), migration=how)
+        cluster.hands.host(TARGET).cut_from_store()
+        await cluster.hands.migrate("web", TARGET)
+        await see_at_once(lambda: INSTANTS["asked for"](cluster) or None)
+        cancel = await cluster.hands.cancel_migration("web")
+        said = await answered(cluster, cancel.id, timeout_s=PROFILES[Profile.TUNED].hold_s / 2)
+        assert (said.progress, said.text) == (Progress.DONE, "web stays on n1: cancelled by operator")
+        cluster.hands.host(TARGET).heal()
+        await one_instance(cluster)
+        assert [fact.host for fact in starts(cluster, "web")] == [SOURCE]
 
     in_cluster(scene)
 

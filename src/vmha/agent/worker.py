@@ -414,7 +414,8 @@ class Worker:
         order = self._order(placement, spec.migration)
         try:
             if runs_at_once(placement, spec) and placement.target:
-                await see_alive(self.claims, self.clock, placement.vm, placement.target)
+                alive = see_alive(self.claims, self.clock, placement.vm, placement.target)
+                await self.watch.before(placement, alive)
             await self.watch.beside(placement, self.post_copy.send(placement, spec.migration, order))
         except (MigrationFailed, HypervisorUnavailable, DomainMissing) as error:
             self.migrations_tried[placement.vm] = (try_of(placement), str(error))
