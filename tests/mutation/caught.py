@@ -64,6 +64,11 @@ SHOWN = {
         law=_TWO,
         history=f"{_HARD}:test_start_that_comes_through_after_its_session_is_over_does_not_run_beside_the_recovered_one",
     ),
+    "switched-to-a-node-that-shows-no-life": Shown(
+        law=_TWO,
+        history="tests.sim.test_found_by_seeds"
+        ":test_booted_node_that_does_not_look_before_its_session_is_over_by_time_is_sent_no_guest_by_libvirts_switch",
+    ),
     "gone-taken-for-migrated": Shown(
         law="memory-is-as-new-as-the-disk",
         history=f"{_MIGRATION}:test_guest_that_ran_on_at_its_source_and_crashed_there"

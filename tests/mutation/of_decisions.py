@@ -9,6 +9,7 @@ from vmha.agent import agent as agents
 from vmha.agent import failsafe as promises
 from vmha.agent import post_copy
 from vmha.agent import session as sessions
+from vmha.agent import worker as workers
 from vmha.agent.account import Account
 from vmha.agent.agent import Agent
 from vmha.agent.inventory import Reading
@@ -64,6 +65,12 @@ def _arrives_running() -> tuple[Change, ...]:
         await original(hypervisor, clock, replace(order, paused_at_target=False))
 
     return ((post_copy, "send", send),)
+
+
+def _switches_unseen() -> tuple[Change, ...]:
+    async def see_alive(claims: Any, clock: Any, vm: Any, target: Any) -> None: ...
+
+    return ((workers, "see_alive", see_alive),)
 
 
 def _gone_is_migrated() -> tuple[Change, ...]:
@@ -297,6 +304,11 @@ OF_DECISIONS = (
         _hands_over_at_once,
     ),
     _mutant("arrival-not-left-paused", "libvirt leaves the guest standing at the target", _arrives_running),
+    _mutant(
+        "switched-to-a-node-that-shows-no-life",
+        "libvirt switches by itself only to a node that has beaten since the migration was asked for",
+        _switches_unseen,
+    ),
     _mutant(
         "gone-taken-for-migrated",
         "a guest that is gone at the source is handed over only if it is known to have left by migration",
