@@ -19,11 +19,14 @@ class Document(BaseModel):
 
 
 def in_words(error: ValidationError, *, where: str) -> Rejected:
-    """One message for all that is wrong: place, value and what would be accepted, a line each."""
+    """One message for all that is wrong: place, value and what would be accepted, a line each.
+
+    What is wrong between several fields has no place of its own: its words begin with the fields.
+    """
     lines = []
     for found in error.errors(include_url=False):
-        place = ".".join(str(part) for part in found["loc"]) or "(whole document)"
-        lines.append(f"{where}: {place}: {what_is_wrong(found)}")
+        place = ".".join(str(part) for part in found["loc"])
+        lines.append(": ".join(filter(None, (where, place, what_is_wrong(found)))))
     return Rejected("\n".join(lines))
 
 
