@@ -56,6 +56,7 @@ model: dev-ready
 	@$(PYTHON) -m tests.model --nodes 1 --faults 1
 	@$(PYTHON) -m tests.model --nodes 2 --faults 1
 	@$(PYTHON) -m tests.model --nodes 3 --faults 1
+	@$(PYTHON) -m tests.model --nodes 2 --faults 2 --kinds freeze,stall,lease,crash
 
 mutants: dev-ready
 	@$(PYTHON) -m tests.mutation.search
