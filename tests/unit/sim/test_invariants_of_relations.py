@@ -60,19 +60,27 @@ def test_what_is_needed_hard_is_held_before_what_needs_it_is_started() -> None:
 def test_no_vm_is_sent_where_a_hard_rule_does_not_want_it() -> None:
     nodes = line({"nodes/n1/spec": {"labels": {"disk": "ssd", "rack": "a"}}, "nodes/n2/spec": {}})
     nothing: dict[str, Any] = {"apart": [], "vms": [], "on": {}, "off": {}, "hard": True}
+    defined = [spec(vm) for vm in "abc"]
     apart = line({"rules/far": {**nothing, "apart": ["a", "b"]}})
-    assert laws(apart, placed("a", "n1"), placed("b", "n1")) == ["hard-rules-keep-vms-apart"]
+    assert laws(*defined, apart, placed("a", "n1"), placed("b", "n1")) == ["hard-rules-keep-vms-apart"]
+    assert laws(spec("b"), apart, placed("a", "n1"), placed("b", "n1")) == [], "a was removed: its guest is nobody's"
     leaves = placed("a", "n1", kind="migrate", phase="migrating", target="n2")
-    assert laws(apart, leaves, placed("b", "n2")) == ["hard-rules-keep-vms-apart"]
-    assert laws(apart, leaves, placed("b", "n1")) == ["hard-rules-keep-vms-apart"]
-    assert laws(apart, placed("a", "n2"), placed("b", "n1", kind="migrate", phase="migrating", target="n2")) != []
-    assert laws(apart, placed("a", "n1"), placed("b", "n2"), placed("c", "n1")) == []
-    assert laws(apart, placed("a", "n1"), placed("b", "n1", kind="adopt", phase="held")) == []
+    assert laws(*defined, apart, leaves, placed("b", "n2")) == ["hard-rules-keep-vms-apart"]
+    assert laws(*defined, apart, leaves, placed("b", "n1")) == ["hard-rules-keep-vms-apart"]
     assert (
-        laws(apart, placed("a", "n1"), line({"rules/far": {**nothing, "apart": ["a", "c"]}}), placed("b", "n1")) == []
+        laws(*defined, apart, placed("a", "n2"), placed("b", "n1", kind="migrate", phase="migrating", target="n2"))
+        != []
+    )
+    assert laws(*defined, apart, placed("a", "n1"), placed("b", "n2"), placed("c", "n1")) == []
+    assert laws(*defined, apart, placed("a", "n1"), placed("b", "n1", kind="adopt", phase="held")) == []
+    assert (
+        laws(
+            *defined, apart, placed("a", "n1"), line({"rules/far": {**nothing, "apart": ["a", "c"]}}), placed("b", "n1")
+        )
+        == []
     )
     soft = line({"rules/far": {**nothing, "apart": ["a", "b"], "hard": False}})
-    assert laws(soft, placed("a", "n1"), placed("b", "n1")) == []
+    assert laws(*defined, soft, placed("a", "n1"), placed("b", "n1")) == []
     on, off = ({**nothing, "vms": ["a"], side: {"disk": "ssd"}} for side in ("on", "off"))
     assert laws(nodes, line({"rules/ssd": on}), placed("a", "n2")) == ["hard-rules-choose-nodes"]
     assert laws(nodes, line({"rules/ssd": on}), placed("a", "n1"), placed("b", "n2")) == []
