@@ -440,7 +440,14 @@ def test_busy_guest_that_a_live_migration_never_moves_goes_on_at_its_target_by_p
     verdict = moving.cluster.lab.verdict("web")
     assert verdict["migrations_survived"] > survived
     assert verdict["longest_gap_s"] < 16.0, verdict  # to stand while its memory is copied takes as long as that
-    assert "it switches to h2 by post-copy" in moving.cluster.vmha("events", "--vm", "web")
+    told = moving.cluster.vmha("events", "--vm", "web")
+    assert "it switches to h2 by post-copy" in told
+    (web,) = [vm for vm in moving.cluster.status()["vms"] if vm["name"] == "web"]
+    took = web["moved"]
+    assert took["source"] == "h1"
+    assert 2.0 <= took["total_s"] < 60.0, took  # it was copied live for as long as that before
+    assert 0.0 < took["switch_s"] < took["total_s"], took
+    assert f"migrated from h1 in {took['total_s']:.2f} s" in told
 
 
 def switched(moving: Moving) -> int:

@@ -18,7 +18,7 @@ from tests.support.worlds import Cluster, in_cluster
 from vmha.hypervisor.fabric_state import Deed, Leg
 from vmha.hypervisor.port import DomainState
 from vmha.model.errors import Rejected
-from vmha.model.records import Phase, Progress
+from vmha.model.records import Phase, Progress, Verb
 from vmha.model.vm import Handover, Migration, MigrationStyle
 from vmha.operator.errors import RefusedByCluster
 from vmha.operator.vms import edit
@@ -136,6 +136,54 @@ def test_busy_guest_that_never_converges_goes_on_at_its_target_without_a_boot() 
         assert held is not None
         assert (held.switched, held.style) == (False, None)
         assert "it switches to n2 by post-copy" in told(cluster)
+
+    in_cluster(scene)
+
+
+def test_what_it_took_is_on_record_as_its_source_heard_it() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await moving(cluster)
+        began = cluster.world.clock.now()
+        snapshot = await cluster.hands.operator.read()
+        (request,) = [each for each in snapshot.requests.values() if each.verb is Verb.MIGRATE]
+        said = await answered(cluster, request.id, timeout_s=30.0)
+        await one_whole_instance(cluster)
+        held = placement(cluster, "web")
+        assert held is not None
+        assert held.moved is not None
+        assert held.moved.source == SOURCE
+        assert AFTER_S < held.moved.total_s <= cluster.world.clock.now() - began
+        assert held.moved.downtime_s == 0.0  # of the twin, which switches at one instant
+        assert said.text == f"web runs on n2; {held.moved}"
+        assert str(held.moved) in [line.text for line in journal(cluster) if line.kind == "migrated"]
+
+    in_cluster(scene)
+
+
+@pytest.mark.parametrize("lost", ["the libvirtd of the target", "the libvirtd of the source", "the connection"])
+def test_what_nobody_heard_holds_nothing_up_and_is_said_to_be_unknown(lost: str) -> None:
+    async def scene(cluster: Cluster) -> None:
+        await moving(cluster)
+        await see_at_once(lambda: on_leg(cluster, Leg.PULLING) or None, timeout_s=20.0)
+        match lost:
+            case "the connection":
+                migration = under_way(cluster)
+                assert migration is not None
+                cluster.world.fabric.break_migration(migration, "connection reset")
+            case _:
+                host = SOURCE if "source" in lost else TARGET
+                FAULTS["libvirtd killed"].strike(cluster, host)
+                await asyncio.sleep(LASTS_S)
+                if mend := FAULTS["libvirtd killed"].mend:
+                    mend(cluster, host)
+        await one_whole_instance(cluster)
+        assert cluster.where("web") == [TARGET]
+        assert [fact.host for fact in starts(cluster, "web")] == [SOURCE, TARGET]
+        held = placement(cluster, "web")
+        assert held is not None
+        assert held.moved is None
+        unknown = "migrated from n1; what it took is not known: libvirt did not say it there"
+        await until(lambda: unknown in told(cluster), what="it to be told")
 
     in_cluster(scene)
 

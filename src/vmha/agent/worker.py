@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from vmha.agent import took
 from vmha.agent.alive import see_alive
 from vmha.agent.claims import Claims, Lost, readable
 from vmha.agent.definitions import Definitions, Found
@@ -423,6 +424,7 @@ class Worker:
             return
         self.migrated[placement.vm] = try_of(placement)
         if order.post_copy:  # its switch was put on record meanwhile, and perhaps more
+            await took.hear(self.hypervisor, placement.vm)
             read = await self.claims.read(placement.vm) or read
             if read.value.phase is not Phase.MIGRATING or try_of(read.value) != try_of(placement):
                 raise Lost("it is another's by now")
@@ -443,9 +445,15 @@ class Worker:
         target = self.read_snapshot().nodes.get(placement.target)
         if target is None or target.beat is None:
             raise Lost(f"{placement.target} has no session to hand it over to")
-        new = transitions.hand_over(placement, self.clock.wall(), already_running_in=target.beat.value.session)
+        moved = None
+        if placement.switched and self.migrated.get(placement.vm) == try_of(placement):
+            moved = took.find_moved(self.hypervisor, placement.vm, self.keeper.node)
+        session = target.beat.value.session
+        new = transitions.hand_over(placement, self.clock.wall(), already_running_in=session, moved=moved)
         living = (placement.target, target.beat.created)
         await self.claims.write(read, new, kind="handed-over", text=text, gone_here=True, also_living=living)
+        if placement.switched:
+            await self.claims.tell("migrated", took.in_words(moved, self.keeper.node), placement.vm)
 
     async def _keep(self, read: Stored[Placement]) -> None:
         """Only when nothing can move it any more: a migration that went on would end with the guest cleared away at

@@ -6,9 +6,11 @@ The callbacks run in libvirt's event thread: they take the few facts out of libv
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from vmha.hypervisor.reading import find_departure
 from vmha.model import domain_xml
+from vmha.model.migration import Arrival
 
 if TYPE_CHECKING:
     import libvirt
@@ -26,6 +28,9 @@ class EventSink(Protocol):
 
     def on_migration_pass(self, name: str, number: int) -> None:
         """A migration out of this host begins its pass ``number`` over the guest's memory."""
+
+    def on_departure(self, name: str, took: Arrival) -> None:
+        """A migration out of this host is over, and this is what it took."""
 
     def on_change(self, name: str, kind: str) -> None:
         """Anything else that is worth another look."""
@@ -55,7 +60,9 @@ def register(connection: "libvirt.virConnect", loop: asyncio.AbstractEventLoop, 
         if uri == domain_xml.NAMESPACE:
             post(sink.on_change, domain.name(), "retagged")
 
-    def job_completed(_connection: object, domain: "libvirt.virDomain", _stats: object, _: object) -> None:
+    def job_completed(_connection: object, domain: "libvirt.virDomain", stats: dict[str, Any], _: object) -> None:
+        if took := find_departure(stats):
+            post(sink.on_departure, domain.name(), took)
         post(sink.on_change, domain.name(), "job_completed")
 
     callbacks: tuple[tuple[int, Callable[..., None]], ...] = (

@@ -22,7 +22,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from vmha.hypervisor.answers import fail, promise, succeed
-from vmha.hypervisor.fabric_post_copy import Pull
+from vmha.hypervisor.fabric_post_copy import Pull, tell_what_it_took
 from vmha.hypervisor.fabric_state import Deed, Guest, Host, Leg, Migration, has_switched
 from vmha.hypervisor.lifecycle import Lifecycle, Started, Stopped, Suspended
 from vmha.hypervisor.port import DomainState, MigrationFailed, Tag
@@ -219,6 +219,7 @@ class Course:
         migration.leg = Leg.OVER
         source.migration = target.migration = None
         fabric.end(source, Stopped.MIGRATED)
+        tell_what_it_took(fabric, migration)
         succeed(migration.outcome, None)
 
     def _is_broken(self) -> bool:
@@ -242,7 +243,8 @@ class Course:
             return
         now = fabric.clock.now()
         stopped_at = now if migration.stopped_at is None else migration.stopped_at
-        target.arrival = Arrival(total_s=now - migration.began, downtime_s=now - stopped_at)
+        migration.downtime_s = now - stopped_at
+        target.arrival = Arrival(total_s=now - migration.began, downtime_s=migration.downtime_s)
         if migration.is_paused_at_target:
             is_handover = target.mark.is_handover
             fabric.stand(target, DomainState.ARRIVED if is_handover else DomainState.PAUSED, "user")

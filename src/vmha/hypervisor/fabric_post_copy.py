@@ -10,7 +10,7 @@ QEMU 7.2:
   host went without a word, after the keepalive (a source) or **never** (a target: it waits for memory for ever);
 * a connection that is lost while both QEMUs live breaks it in two as well, and can be taken up again on demand;
 * the source never runs again by itself, whatever happens;
-* what it took is not to be had at the target.
+* what it took is not to be had at the target; the source's libvirtd says it in the end.
 """
 
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from vmha.hypervisor.answers import fail, succeed
 from vmha.hypervisor.fabric_state import Guest, Host, Leg, Migration
 from vmha.hypervisor.lifecycle import Lifecycle, Stopped, Suspended
 from vmha.hypervisor.port import DomainState, MigrationFailed
+from vmha.model.migration import Arrival
 
 if TYPE_CHECKING:
     from vmha.hypervisor.fabric import SimulatedFabric
@@ -27,6 +28,16 @@ RESUMED_POSTCOPY, RESUMED_POSTCOPY_FAILED = 3, 4  # libvirt's VIR_DOMAIN_EVENT_R
 TICK_S = 0.25
 UNTOLD_S = 0.5
 """How often a source that is done looks whether its libvirtd is there to end it."""
+
+
+def tell_what_it_took(fabric: "SimulatedFabric", migration: Migration) -> None:
+    """As the source's QEMU has ended; of what was called failed, or outlived its libvirtd, nothing is."""
+    source = migration.source
+    if migration.outcome.done() or migration.is_untold or not source.host.has_libvirtd:
+        return
+    took = Arrival(total_s=fabric.clock.now() - migration.began, downtime_s=migration.downtime_s)
+    for listener in tuple(source.host.on_departure):
+        listener(source.name, took)
 
 
 class Pull:
@@ -69,6 +80,8 @@ class Pull:
     def libvirtd_stopped(self, host: Host) -> None:
         if host is self._target.host:
             self.give_up("client socket is closed")
+        else:
+            self._migration.is_untold = True
 
     def end_died(self, guest: Guest) -> None:
         """The QEMU of one side has ended. What the history says of the target's stays: it runs until it lacks some."""
@@ -163,6 +176,7 @@ class Pull:
         migration.leg = Leg.OVER
         source.migration = self._target.migration = None
         fabric.end(source, Stopped.MIGRATED)
+        tell_what_it_took(fabric, migration)
         succeed(migration.outcome, None)
 
     def _break_target(self) -> None:

@@ -107,6 +107,8 @@ class Migration:
     began: float
     duration_s: float
     stopped_at: float | None = None  # the source's last instruction
+    downtime_s: float = 0.0  # by post-copy there is none: the switch is one instant here
+    is_untold: bool = False  # its source's libvirtd is not the one that began it
     leg: Leg = Leg.COPYING
     may_post_copy: bool = False
     switches_half_way: bool = False  # a hand's, to post-copy
@@ -147,6 +149,7 @@ class Host:
     on_connection: list[Callable[[bool], None]] = field(default_factory=list)
     on_reboot: list[Callable[[str], None]] = field(default_factory=list)
     on_migration: list[Callable[[str], None]] = field(default_factory=list)  # its first pass, at the source
+    on_departure: list[Callable[[str, Arrival], None]] = field(default_factory=list)
     waiting: list[Callable[[], None]] = field(default_factory=list)  # what a thaw sets going again
 
 

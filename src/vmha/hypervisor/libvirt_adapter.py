@@ -129,6 +129,9 @@ class LibvirtHypervisor:
     def find_ending(self, name: str) -> Ending | None:
         return self._endings.find(name)
 
+    def find_departure(self, name: str) -> Arrival | None:
+        return self._endings.find_departure(name)
+
     async def recall_migration(self, name: str) -> float | None:
         if self._log_dir is None:
             return None
@@ -159,16 +162,12 @@ class LibvirtHypervisor:
         return await reaching.try_reach(uri, timeout_s=timeout_s)
 
     async def migration_progress(self, name: str) -> MigrationProgress | None:
-        def work(connection: "libvirt.virConnect") -> MigrationProgress | None:
-            return reading.read_progress(connection, name)
-
-        return await _call(self._link.channels.ask, work, f"ask how the migration of {name} goes", ACT_TIMEOUT_S)
+        ask, what = self._link.channels.ask, f"ask how the migration of {name} goes"
+        return await _call(ask, lambda one: reading.read_progress(one, name), what, ACT_TIMEOUT_S)
 
     async def read_arrival(self, name: str) -> Arrival | None:
-        def work(connection: "libvirt.virConnect") -> Arrival | None:
-            return reading.read_arrival(connection, name)
-
-        return await _call(self._link.channels.ask, work, f"ask how {name} came here", ACT_TIMEOUT_S)
+        ask, what = self._link.channels.ask, f"ask how {name} came here"
+        return await _call(ask, lambda one: reading.read_arrival(one, name), what, ACT_TIMEOUT_S)
 
     # ---------------------------------------------------------------- acting
 
@@ -462,6 +461,9 @@ class LibvirtHypervisor:
             self._perhaps_leaving.add(name)
         if number == 1:
             self._tell(name, "migrating")
+
+    def on_departure(self, name: str, took: Arrival) -> None:
+        self._endings.note_departure(name, took)
 
     def _tell(self, name: str, kind: str, ending: Ending | None = None) -> None:
         event = DomainEvent(name=name, kind=kind, ending=ending)

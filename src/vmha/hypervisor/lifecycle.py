@@ -26,6 +26,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from vmha.hypervisor.port import Ending
+from vmha.model.migration import Arrival
 
 
 class Lifecycle(IntEnum):
@@ -108,6 +109,7 @@ class Endings:
         self._lives: dict[str, _Life] = {}
         self._endings: dict[str, Ending] = {}
         self._touched: set[str] = set()
+        self._departures: dict[str, Arrival] = {}
 
     def find(self, name: str) -> Ending | None:
         """How the last run of ``name`` ended; None when it runs, or was never seen."""
@@ -141,6 +143,13 @@ class Endings:
         if action == WATCHDOG_POWEROFF:
             self._life(name).watchdog_fired = True
 
+    def note_departure(self, name: str, took: Arrival) -> None:
+        """A migration has taken ``name`` away from here. It may be told before or after the end of its QEMU."""
+        self._departures[name] = took
+
+    def find_departure(self, name: str) -> Arrival | None:
+        return self._departures.get(name)
+
     def is_incoming(self, name: str) -> bool:
         """Whether ``name`` was last seen beginning to arrive, and not yet complete."""
         return name in self._lives and self._lives[name].is_incoming
@@ -170,12 +179,14 @@ class Endings:
             self._endings[name] = Ending.UNKNOWN
         for name in sorted(alive):
             self._endings.pop(name, None)
+            self._departures.pop(name, None)
             life = self._lives.setdefault(name, _Life())
             life.is_incoming, life.panicked, life.has_switched = name in arriving, name in given_up, name in gone_on
         return tuple(missed)
 
     def _begin(self, name: str) -> _Life:
         self._endings.pop(name, None)
+        self._departures.pop(name, None)
         self._lives[name] = _Life()
         return self._lives[name]
 

@@ -185,6 +185,11 @@ class Hypervisor(Protocol):
     def find_ending(self, name: str) -> Ending | None:
         """How the last run of ``name`` ended, if this adapter saw it. Forgotten when the domain starts again."""
 
+    def find_departure(self, name: str) -> Arrival | None:
+        """What the migration took that has taken the last run of ``name`` away from here, if this adapter heard it. Of
+        one by post-copy nobody else knows. Forgotten when the domain starts again here.
+        """
+
     async def recall_migration(self, name: str) -> float | None:
         """When the last run of ``name`` here left by migration (wall clock), by what the hypervisor itself wrote down.
 

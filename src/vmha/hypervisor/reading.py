@@ -183,6 +183,18 @@ def read_arrival(connection: "libvirt.virConnect", name: str) -> Arrival | None:
     return Arrival(total_s=int(stats["time_elapsed"]) / 1000, downtime_s=int(stats.get("downtime", 0)) / 1000)
 
 
+def find_departure(stats: dict[str, Any]) -> Arrival | None:
+    """In what libvirt says of a job that is over, at its host. None: it took no guest away, or that is not said."""
+    import libvirt
+
+    if stats.get("operation") != libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT or not stats.get("success", True):
+        return None
+    total_ms, downtime_ms = _find_number(stats, "time_elapsed"), _find_number(stats, "downtime")
+    if total_ms is None or downtime_ms is None:
+        return None
+    return Arrival(total_s=total_ms / 1000, downtime_s=downtime_ms / 1000)
+
+
 def read_capacity(connection: "libvirt.virConnect") -> HostCapacity:
     info = connection.getInfo()
     qemu, library = connection.getVersion(), connection.getLibVersion()

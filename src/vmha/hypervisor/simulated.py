@@ -73,6 +73,7 @@ class SimulatedHypervisor:
         self._host.on_connection.append(self._on_connection)
         self._host.on_reboot.append(self._on_reboot)
         self._host.on_migration.append(self._on_migration)
+        self._host.on_departure.append(self._endings.note_departure)
         self._is_open = True
         self._lost = asyncio.get_running_loop().create_future()
         self._resync()
@@ -92,12 +93,17 @@ class SimulatedHypervisor:
             self._host.on_reboot.remove(self._on_reboot)
         with contextlib.suppress(ValueError):
             self._host.on_migration.remove(self._on_migration)
+        with contextlib.suppress(ValueError):
+            self._host.on_departure.remove(self._endings.note_departure)
 
     def subscribe(self, listener: Callable[[DomainEvent], None]) -> None:
         self._listeners.append(listener)
 
     def find_ending(self, name: str) -> Ending | None:
         return self._endings.find(name)
+
+    def find_departure(self, name: str) -> Arrival | None:
+        return self._endings.find_departure(name)
 
     async def recall_migration(self, name: str) -> float | None:
         how, at = self._host.log.get(name, ("", 0.0))

@@ -40,6 +40,7 @@ class MigrationProgress:
 class Arrival:
     """What the hypervisor measured of the migration that brought a guest here, up to where it was complete here.
 
+    At its source, of one that took a guest away: up to its end there.
     ``total_s``: from its begin; ``downtime_s``: from the guest's last instruction at the source. libvirt takes the two
     hosts' clocks apart itself.
     """
@@ -50,7 +51,7 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """What a vm's last migration took, as its target measured it.
+    """What a vm's last migration took, as its target measured it; by post-copy, its source (agent/took.py).
 
     ``total_s`` and ``switch_s`` are the hypervisor's (``Arrival``). ``stood_s``: for how long the guest then stood at
     its target until it was let go there, by that node's own clock: the hand-over. 0 where libvirt lets it go by itself.

@@ -183,11 +183,14 @@ def switch(placement: Placement) -> Placement:
     return replace(placement, switched=True)
 
 
-def hand_over(placement: Placement, wall: float, *, already_running_in: SessionId | None = None) -> Placement:
+def hand_over(
+    placement: Placement, wall: float, *, already_running_in: SessionId | None = None, moved: Moved | None = None
+) -> Placement:
     """The guest is complete at the target and gone here.
 
     It stands there paused until the target has claimed it; ``already_running_in`` is for libvirt's own switch, where
-    it runs there already, so that the target's session must hold it from this moment on.
+    it runs there already, so that the target's session must hold it from this moment on. ``moved``: what it took, where
+    the source knows that and the target can not; else the target measures it.
     """
     assert placement.phase is Phase.MIGRATING
     return replace(
@@ -202,7 +205,7 @@ def hand_over(placement: Placement, wall: float, *, already_running_in: SessionI
         arrival=True,
         leaving=False,
         leaving_to=None,
-        moved=None,
+        moved=moved,
         since=wall,
         last_node=placement.node,
     )

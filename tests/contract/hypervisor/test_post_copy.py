@@ -13,6 +13,7 @@ from tests.support.hypervisors import HypervisorWorld, guest_xml, tag
 from tests.support.waiting import eventually, find, see, see_gone
 from vmha.hypervisor.port import DomainState, Ending, HypervisorUnavailable, MigrationFailed, MigrationOrder
 from vmha.model.errors import Refused
+from vmha.model.migration import Arrival
 
 
 def order(world: HypervisorWorld, *, fast: bool = True) -> MigrationOrder:
@@ -62,7 +63,32 @@ async def test_switched_guest_runs_at_its_target_and_fetches_the_rest(world: Hyp
     await migrating
     await arrived(world)
     assert world.one.find_ending("web") is Ending.MIGRATED
+
+
+async def test_what_it_took_is_told_at_its_source_alone(world: HypervisorWorld) -> None:
+    migrating = await switched(world)
+    assert world.one.find_departure("web") is None  # it is not over
+    await migrating
+    await arrived(world)
+
+    async def departure() -> Arrival | None:
+        return world.one.find_departure("web")
+
+    took = await eventually(departure)
+    assert took is not None
+    assert took.total_s > 0
+    assert 0 <= took.downtime_s < took.total_s
     assert await world.two.read_arrival("web") is None
+    assert world.two.find_departure("web") is None
+    await world.two.destroy("web")
+    await see_gone(world.two, "web")
+    await world.one.start(guest_xml("web"))
+    await see(world.one, "web", DomainState.RUNNING)
+
+    async def is_forgotten() -> bool:
+        return world.one.find_departure("web") is None
+
+    await eventually(is_forgotten)
 
 
 async def test_what_is_left_to_fetch_gets_less(world: HypervisorWorld) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from vmha.hypervisor.lifecycle import WATCHDOG_POWEROFF, Endings
 from vmha.hypervisor.port import Ending
+from vmha.model.migration import Arrival
 
 BOOT = [(4, 0), (2, 0)]
 ARRIVE = [(2, 1), (4, 1)]
@@ -145,3 +146,19 @@ def _seen(events: list[tuple[int, int]]) -> Endings:
     for event, detail in events:
         endings.note("web", event, detail)
     return endings
+
+
+@pytest.mark.parametrize("told_first", ["the end", "what it took"])
+def test_what_a_migration_away_took_is_kept_until_the_domain_is_here_again(told_first: str) -> None:
+    endings, took = Endings(), Arrival(total_s=2.1, downtime_s=0.008)
+    for event in BOOT:
+        endings.note("web", *event)
+    if told_first == "the end":
+        endings.note("web", 5, 3)
+    endings.note_departure("web", took)
+    if told_first != "the end":
+        endings.note("web", 5, 3)
+    assert endings.find_departure("web") == took
+    assert endings.find_departure("db") is None
+    endings.note("web", *BEGIN_INCOMING[0])
+    assert endings.find_departure("web") is None
