@@ -25,7 +25,8 @@ from vmha.model.keys import Keys, decode, encode, split_key
 from vmha.model.records import LeaderRecord, Phase
 from vmha.policy.failsafe import LATE_BEATS, who_should_lead
 from vmha.policy.membership import Verdict, has_leader_vanished
-from vmha.policy.plan import judge_all, plan
+from vmha.policy.plan import judge_all
+from vmha.policy.planner import Planner
 from vmha.policy.snapshot import Moment, PeersSay, Snapshot, VmView
 from vmha.policy.steps import FenceNode, GiveBackStorage, Plan
 from vmha.store.bell import Bell
@@ -69,7 +70,7 @@ class Leader:
         store_live_s: Callable[[], float],
         peers_say: Callable[[], PeersSay] = PeersSay,
         may_decide: Callable[[], bool] = lambda: True,
-        think: Callable[[Snapshot, Moment, dict[NodeName, Verdict]], Plan] = plan,
+        think: Callable[[Snapshot, Moment, dict[NodeName, Verdict]], Plan] | None = None,
         threads: bool = True,
     ) -> None:
         self._store, self._keys, self._clock, self._mirror = store, keys, clock, mirror
@@ -77,7 +78,8 @@ class Leader:
         self._read_session, self._store_live_s = read_session, store_live_s
         self._peers_say = peers_say
         self._may_decide = may_decide
-        self._think, self._threads = think, threads
+        self._planner = Planner()
+        self._think, self._threads = think or self._planner.plan, threads
         self._prefix = keys.prefix
         self._wake = Bell()
         self.cuts = PowerCuts(node=node, power=power, clock=clock, wake=self.look_again)
@@ -288,6 +290,6 @@ class Leader:
         before = self._unclaimed
         self._unclaimed = {
             name: before[name] if before.get(name, (0,))[0] == stored.modified else (stored.modified, now)
-            for name, vm in snapshot.vms.items()
+            for name, vm in self._planner.census(snapshot.vms).astir.items()
             if (stored := vm.placement) and stored.value.phase is Phase.ASSIGNED
         }

@@ -141,6 +141,11 @@ def _against(counted: Counted, name: VmName, node: NodeName, snapshot: Snapshot)
     return f"runs {other}{BY_RULE}{rule.name} keeps apart from {name}"
 
 
+def has_soft_rules(spec: VmSpec, ground: "Field") -> bool:
+    """Are nodes to be told apart for it by more than how much they carry?"""
+    return bool(ground.snapshot.rules) and VmName(spec.name) in rules_of(ground).soft
+
+
 def unmet(node: NodeName, spec: VmSpec, ground: "Field") -> int:
     """How much on ``node`` goes against the vm's soft rules: the vms it is to be apart from and those it would leave
     elsewhere, each counted, and each rule whose labels do not fit."""

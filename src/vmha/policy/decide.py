@@ -33,6 +33,7 @@ from vmha.policy.decision import (
 )
 from vmha.policy.dependencies import end_with, gate, mark_stuck, take_back, wait_for_dependents
 from vmha.policy.displace import ask_for_room, gave_way_to, give_way
+from vmha.policy.doubts import UNHEARD, who_may_not_know
 from vmha.policy.failback import wait_for
 from vmha.policy.follow import follow
 from vmha.policy.host_shutdown import stop_on_leaving_host
@@ -122,15 +123,15 @@ def unsettled(vm: VmView, ground: Field) -> str:
         return unresolved
     if vm.placement and vm.placement.value.epoch > 0:
         return ""  # its last holder reported it gone
-    for name, verdict in ground.verdicts.items():
-        if unknown := _not_known_of(name, verdict, vm, ground):
+    for name in who_may_not_know(vm.spec.created, ground) if vm.spec else ground.verdicts:
+        if unknown := _not_known_of(name, ground.verdicts[name], vm, ground):
             return unknown
     return ""
 
 
 def _not_known_of(name: NodeName, verdict: Verdict, vm: VmView, ground: Field) -> str:
     """Why this node might run a vm that nobody ever held."""
-    if verdict.condition in (Condition.SUSPECT, Condition.LOST, Condition.FENCING, Condition.JOINING):
+    if verdict.condition in UNHEARD:
         return f"{name} {verdict.refusal}: whether it runs there is not known"
     assert vm.spec
     if verdict.condition is Condition.OFFLINE:

@@ -176,7 +176,7 @@ def fence_and_evict(
     """Steps against silent nodes, and in how many seconds to look again."""
     steps: list[Step] = []
     wakes: list[float] = []
-    burdened = nodes_with_claims(snapshot)
+    burdened: dict[NodeName, list[VmName]] | None = None  # asked for only where somebody is silent
     for name, verdict in verdicts.items():
         view = snapshot.nodes[name]
         if view.beat is None:
@@ -193,8 +193,10 @@ def fence_and_evict(
             steps.append(evict)
         elif verdict.condition is Condition.FENCING:
             continue
-        elif name in burdened and _power_may_be_cut(view, snapshot, moment):
-            steps.append(_fence(view, burdened[name], silence, vanished=has_vanished(name, snapshot, moment)))
+        elif _power_may_be_cut(view, snapshot, moment):
+            burdened = nodes_with_claims(snapshot) if burdened is None else burdened
+            if name in burdened:
+                steps.append(_fence(view, burdened[name], silence, vanished=has_vanished(name, snapshot, moment)))
     return steps, min(wakes, default=None)
 
 

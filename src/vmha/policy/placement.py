@@ -1,16 +1,22 @@
 """Which node takes a vm: feasible first, then rank. Ties go by soft rules, then the fewest vms, then by name."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable
 from dataclasses import dataclass, field
 from heapq import nsmallest
+from itertools import islice
 
 from vmha.model.ids import NodeName, Revision, VmName
 from vmha.model.records import Candidate, Failure, Phase, Placement, SeenState
 from vmha.model.vm import FailoverDomain, VmSpec
-from vmha.policy.affinity import forbidden, took, unmet
+from vmha.policy.affinity import forbidden, has_soft_rules, took, unmet
+from vmha.policy.by_load import ByLoad
+from vmha.policy.census import Census
+from vmha.policy.census import take as take_census
+from vmha.policy.doubts import Doubts
 from vmha.policy.exclusive import clash
-from vmha.policy.failover_domain import Ranking, Score, rank
+from vmha.policy.failover_domain import Ranking, Score
 from vmha.policy.membership import Verdict
+from vmha.policy.preferences import Preferences
 from vmha.policy.reservation import NOTHING, Room, Size, room_of, size_of
 from vmha.policy.services import apart, reserved, took_a_place
 from vmha.policy.snapshot import Snapshot
@@ -20,6 +26,8 @@ from vmha.policy.transitions import CLOCKS_DIFFER_S
 FAILED_START_REST_S = 5.0
 """A node on which a start failed is passed over for this long, doubled by each further failure there."""
 LONGEST_REST_S = 300.0
+LOOKED_AT_ALL = 32
+"""In a larger cluster a choice looks no further than the nodes that can be the best, where it can tell."""
 NAMED_AT_MOST = 16
 """A choice names so many nodes. It is written into etcd with each placement: all of 500 would be 20 kB, for each vm."""
 
@@ -60,20 +68,18 @@ class Field:
     snapshot: Snapshot
     verdicts: dict[NodeName, Verdict]
     wall: float
+    preferences: Preferences
     loads: dict[NodeName, Load] = field(default_factory=dict)
     ties: Ties = field(default_factory=Ties)
     starting: int = 0  # in the whole cluster, as ``migrating``
     migrating: int = 0
-    _eligible: frozenset[NodeName] | None = None
+    doubts: Doubts | None = None
+    _by_load: dict[bool, ByLoad] = field(default_factory=dict, init=False)
     _rooms: dict[NodeName, Room] = field(default_factory=dict)
-    _rankings: dict[tuple[str, NodeName | None], Ranking] = field(default_factory=dict)
-    _better: dict[tuple[str, NodeName], list[tuple[tuple[int, int], NodeName]]] = field(default_factory=dict)
 
     @property
     def eligible(self) -> frozenset[NodeName]:
-        if self._eligible is None:
-            self._eligible = frozenset(name for name, verdict in self.verdicts.items() if verdict.may_receive)
-        return self._eligible
+        return self.preferences.eligible
 
     def room_of(self, node: NodeName) -> Room:
         if node not in self._rooms:
@@ -92,14 +98,7 @@ class Field:
         return self.snapshot.domains.get(name) if name else None
 
     def ranking(self, spec: VmSpec, owner: NodeName | None) -> Ranking:
-        """The nodes by failover domain, worked out once per domain (and owner, where that matters), not per vm."""
-        domain = self.domain_of(spec)
-        online = self.eligible if owner is None else self.eligible | {owner}
-        matters = len(online) > len(self.eligible) or (domain is not None and domain.nofailback)
-        key = (domain.name if domain else "", owner if matters else None)
-        if key not in self._rankings:
-            self._rankings[key] = rank(domain, online=online, owner=owner)
-        return self._rankings[key]
+        return self.preferences.ranking(self.domain_of(spec), owner)
 
     def find_better(
         self, spec: VmSpec, owner: NodeName, *, after: Revision, failures: Iterable[Failure]
@@ -108,16 +107,9 @@ class Field:
         domain = self.domain_of(spec)
         if domain is None:
             return None  # without a failover domain no node is preferred over another
-        key = (domain.name, owner)
-        if key not in self._better:  # once per domain and owner, not once per vm
-            ranking = self.ranking(spec, owner)
-            mine = ranking.find(owner)[0]
-            pool = self.eligible if ranking.others > mine else self.eligible.intersection(ranking.members)
-            found = ((ranking.find(name), name) for name in pool)
-            self._better[key] = [((-points, priority), name) for (points, priority), name in found if points > mine]
         able = [
             (rank, unmet(name, spec, self) if self.snapshot.rules else 0, self.loads[name].vms, name)
-            for rank, name in self._better[key]
+            for rank, name in self.preferences.better_than(owner, domain)
             if self._joined_after(name, after)
             and not _refusal(name, spec, self, Score.BEST, failures=failures, avoid={}, moving=True)[0]
         ]
@@ -141,13 +133,53 @@ class Field:
             took(spec.name, node, self)
         if spec.exclusive:
             load.exclusive.append(VmName(spec.name))
+        for order in self._by_load.values():
+            order.took(node)
+
+    def by_load(self, *, moving: bool) -> ByLoad:
+        """The nodes that may take one more, by a migration or by a start."""
+        if moving not in self._by_load:
+            self._by_load[moving] = ByLoad(
+                self.verdicts, count=lambda node: self.loads[node].vms, is_open=lambda node: self._is_open(node, moving)
+            )
+        return self._by_load[moving]
+
+    def _is_open(self, node: NodeName, moving: bool) -> bool:
+        load, limits = self.loads[node], self.snapshot.config.limits
+        if moving:
+            return node in self.eligible and load.migrating < limits.migrations_per_node
+        return node in self.eligible and load.starting < limits.starts_per_node
 
 
-def survey(snapshot: Snapshot, verdicts: dict[NodeName, Verdict], wall: float) -> Field:
-    """Counts what every node carries: a vm on its way counts at both ends."""
-    loads = {name: Load() for name in snapshot.nodes}
-    ground = Field(snapshot=snapshot, verdicts=verdicts, wall=wall, loads=loads, ties=tie(snapshot))
-    for vm in snapshot.vms.values():
+def survey(
+    snapshot: Snapshot,
+    verdicts: dict[NodeName, Verdict],
+    wall: float,
+    census: Census | None = None,
+    preferences: Preferences | None = None,
+) -> Field:
+    """Counts what every node carries: a vm on its way counts at both ends.
+
+    ``census``, ``preferences``: of this snapshot and these verdicts, by whoever has them already.
+    """
+    census = take_census(snapshot.vms) if census is None else census
+    eligible = frozenset(name for name, verdict in verdicts.items() if verdict.may_receive)
+    ground = Field(
+        snapshot=snapshot,
+        verdicts=verdicts,
+        wall=wall,
+        preferences=preferences or Preferences(eligible=eligible, domains=snapshot.domains),
+        loads={name: Load() for name in snapshot.nodes},
+        ties=tie(snapshot, census.astir.values()),
+    )
+    loads = ground.loads
+    for place, crowd in census.crowds.items():
+        if place.node is not None:
+            load = loads.setdefault(place.node, Load())
+            load.vms += len(crowd.vms)
+            load.memory_mib += crowd.size.memory_mib
+            load.vcpus += crowd.size.vcpus
+    for vm in census.astir.values():
         if vm.placement is None or vm.placement.value.phase in (Phase.STOPPED, Phase.DEPARTED):
             for seen in snapshot.observations(vm) if vm.seen and vm.spec else ():
                 loads[seen.node].vms += seen.state is SeenState.RUNNING  # about to be adopted
@@ -224,23 +256,57 @@ def choose(
     able: list[_Rank] = []
     refused: list[tuple[NodeName, Score, str]] = []
     retries: list[float] = []
-    for name in ground.verdicts:
+
+    def look_at(name: NodeName) -> bool:
         points, priority = ranking.find(name) if name in ground.eligible else (Score.ILLEGAL, 0)
         refusal, retry_in_s = _refusal(name, spec, ground, points, failures=failures, avoid=avoid, moving=moving)
         if retry_in_s is not None:
             retries.append(retry_in_s)
         if refusal:
             refused.append((name, points, refusal))
-        else:
-            wishes = unmet(name, spec, ground) if ground.snapshot.rules else 0
-            able.append((0 if name == prefer else 1, -points, priority, wishes, ground.loads[name].vms, name))
-    named = _named(able, refused, first={*avoid, *([prefer] if prefer else [])}, members=ranking.members)
+            return False
+        wishes = unmet(name, spec, ground) if ground.snapshot.rules else 0
+        able.append((0 if name == prefer else 1, -points, priority, wishes, ground.loads[name].vms, name))
+        return True
+
+    first = {*avoid, *([prefer] if prefer else [])}
+    if len(ground.verdicts) <= LOOKED_AT_ALL or has_soft_rules(spec, ground):
+        for name in ground.verdicts:
+            look_at(name)
+    else:
+        apart_from_load = first | ranking.members.keys() | {failure.node for failure in failures}
+        _look_at_some(ground, {name for name in apart_from_load if name in ground.verdicts}, look_at, moving=moving)
+        refused.sort()
+    named = _named(able, refused, first=first, members=ranking.members)
     return Choice(
         node=min(able)[-1] if able else None,
         candidates=named,
-        unnamed=len(able) + len(refused) - len(named),
+        unnamed=len(ground.verdicts) - len(named),
         retry_in_s=min(retries, default=None),
     )
+
+
+def _look_at_some(
+    ground: Field, special: Collection[NodeName], look_at: Callable[[NodeName], bool], *, moving: bool
+) -> None:
+    """Nodes that differ by more than their load, and of the others the best, the worst, and some that refuse.
+
+    Where no node is able, all that might have been were looked at.
+    """
+    for name in special:
+        look_at(name)
+    nodes = ground.by_load(moving=moving)
+    able = met = 0
+    for _, name in nodes.order:
+        met += 1
+        able += name not in special and look_at(name)
+        if able == NAMED_AT_MOST:
+            break
+    for _, name in islice(reversed(nodes.order), len(nodes.order) - met):
+        if name not in special and look_at(name):
+            break
+    for name in islice((name for name in nodes.shut if name not in special), NAMED_AT_MOST):
+        look_at(name)
 
 
 _Rank = tuple[int, int, int, int, int, NodeName]

@@ -4,8 +4,12 @@ Pure: the same snapshot and moment give the same plan, on every machine. Plannin
 nothing new, so a leader may die between any two steps and the next one goes on from what it finds.
 """
 
+from collections.abc import Iterable
+
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, Request
+from vmha.policy.at_rest import who_is_due
+from vmha.policy.census import Census, nobody_rests, take
 from vmha.policy.decide import (
     decide_assigned,
     decide_departed,
@@ -20,6 +24,7 @@ from vmha.policy.hands_off import end_holds, hands_off, is_paused, pause_of
 from vmha.policy.membership import MASS_LOSS_PATIENCE, Verdict, fence_and_evict, is_mass_loss, judge
 from vmha.policy.on_hold import call_back_start, decide_on_hold
 from vmha.policy.placement import Field, survey
+from vmha.policy.preferences import Preferences
 from vmha.policy.removed import tidy_removed
 from vmha.policy.requests import decide_request, open_requests, tidy
 from vmha.policy.restored import hold_back
@@ -31,10 +36,17 @@ LAST = 1_000_000
 """Behind every rank of an exclusive vm."""
 
 
-def plan(snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict] | None = None) -> Plan:
-    """First who is here, then what is asked for, then every vm: the most important first.
+def plan(
+    snapshot: Snapshot,
+    moment: Moment,
+    verdicts: dict[NodeName, Verdict] | None = None,
+    census: Census | None = None,
+    preferences: Preferences | None = None,
+) -> Plan:
+    """First who is here, then what is asked for, then every vm that is not at rest: the most important first.
 
-    ``verdicts``: those of ``judge_all``, by whoever has asked for them already.
+    ``verdicts``: those of ``judge_all``, by whoever has asked for them already. ``census``, ``preferences``: likewise
+    (policy/planner.py).
     """
     if snapshot.is_unreadable("config"):
         return Plan(
@@ -43,12 +55,13 @@ def plan(snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict] |
     verdicts = judge_all(snapshot, moment) if verdicts is None else verdicts
     braked = is_braked(snapshot, moment, verdicts)
     fence_steps, fence_wake = fence_and_evict(snapshot, moment, verdicts, braked=braked or is_paused(snapshot))
-    ground = survey(snapshot, verdicts, moment.wall)
+    census = take(snapshot.vms) if census is None else census
+    ground = survey(snapshot, verdicts, moment.wall, census, preferences)
     by_vm, about_nodes = open_requests(ground)
 
     hold_steps, hold_wake = end_holds(snapshot, moment)
 
-    steps: list[Step] = [*fence_steps, *tidy(ground, moment), *tidy_removed(snapshot)]
+    steps: list[Step] = [*fence_steps, *tidy(ground, moment, census), *tidy_removed(snapshot)]
     waiting: list[Waiting] = [Waiting(vm=VmName(""), text=off.text)] if (off := pause_of(snapshot)) else []
     wakes = [wake for wake in (fence_wake, hold_wake) if wake is not None]
     evicted = {step.session for step in fence_steps if isinstance(step, EvictSession)}
@@ -61,7 +74,8 @@ def plan(snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict] |
     for name, request in by_vm.items():
         if name not in snapshot.vms:
             steps.extend(_steps_of(decide_request(request, None, ground, moment)))
-    for vm in ground.ties.in_order(largest_first(by_importance(snapshot), ground)):
+    due = who_is_due(census, ground, by_vm)
+    for vm in ground.ties.in_order(largest_first(by_importance(due.values()), ground)):
         decision = _decide_or_say_why_not(vm, by_vm.get(vm.name), ground, moment)
         steps.extend(decision.steps)
         ground.ties.decided(decision.steps)
@@ -69,6 +83,9 @@ def plan(snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict] |
             waiting.append(decision.waiting)
         if decision.retry_in_s is not None:
             wakes.append(decision.retry_in_s)
+    if ground.ties.gives_way.keys() - due.keys():
+        # One at rest is to make room for another: rare, and all are looked at for it.
+        return plan(snapshot, moment, verdicts, nobody_rests(snapshot.vms), ground.preferences)
     steps.extend(hold_steps)  # last: what is begun compares the holds as they were read
     made = Plan(
         steps=tuple(steps),
@@ -92,9 +109,9 @@ def is_braked(snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdi
     return moment.braked_since is None or moment.now - moment.braked_since < patience
 
 
-def by_importance(snapshot: Snapshot) -> list[VmView]:
+def by_importance(vms: Iterable[VmView]) -> list[VmView]:
     """Exclusive ones first, higher priority first, then by name: whoever comes first takes the room."""
-    return sorted(snapshot.vms.values(), key=_importance)
+    return sorted(vms, key=_importance)
 
 
 def _importance(vm: VmView) -> tuple[int, int, VmName]:

@@ -97,7 +97,6 @@ def _enough(spec: VmSpec, node: NodeName, may: list[Given], ground: Field) -> li
         loads={**ground.loads, node: emptied},
         verdicts={node: ground.verdicts[node]},
         ties=replace(ground.ties, withheld={}),
-        _eligible=ground.eligible,
     )
     return given if choose(spec, alone).node == node else None
 

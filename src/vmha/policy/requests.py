@@ -27,6 +27,7 @@ from vmha.policy import transitions
 from vmha.policy.as_one import wait_for_its_turn
 from vmha.policy.cancel import decide_cancel
 from vmha.policy.causes import of_loss
+from vmha.policy.census import Census
 from vmha.policy.decision import Decision, change, place, why_there
 from vmha.policy.dependencies import waits_for
 from vmha.policy.hands_off import forbids_request, hold_ages
@@ -93,10 +94,11 @@ def _is_too_old(request: Request, moment: Moment) -> bool:
     return request.expires_at > 0 and tried_s > request.expires_at - request.asked_at
 
 
-def tidy(ground: Field, moment: Moment) -> list[Step]:
+def tidy(ground: Field, moment: Moment, census: Census) -> list[Step]:
     """Requests that ended long ago are forgotten, and proofs that nothing refers to."""
     outcomes = ground.snapshot.outcomes
-    held_by = {vm.placement.value.session for vm in ground.snapshot.vms.values() if vm.placement}
+    held_by = {vm.placement.value.session for vm in census.astir.values() if vm.placement}
+    held_by |= {place.session for place in census.crowds}
     waited_for = {*sessions_waited_for(ground.snapshot), *_last_sessions(ground.snapshot)}
     proofs: list[Step] = [
         ForgetProof(session=session)

@@ -124,7 +124,8 @@ class _Asked:
         self.pending: list[VmView] = []
         self.running = 0
         self._order: dict[VmName, int] = {}
-        for number, vm in enumerate(self.ground.ties.in_order(largest_first(by_importance(snapshot), self.ground))):
+        in_order = largest_first(by_importance(snapshot.vms.values()), self.ground)
+        for number, vm in enumerate(self.ground.ties.in_order(in_order)):
             self._order[vm.name] = number
             self._sort_in(vm)
         self._pending_size = self._sum(self.pending)

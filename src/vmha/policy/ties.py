@@ -78,10 +78,9 @@ class Ties:
         return list(done)
 
 
-def tie(snapshot: Snapshot) -> Ties:
-    needs = {
-        name: vm.spec.value.depends_on for name, vm in snapshot.vms.items() if vm.spec and vm.spec.value.depends_on
-    }
+def tie(snapshot: Snapshot, astir: Iterable[VmView]) -> Ties:
+    """``astir``: among them are all that need another (policy/census.py)."""
+    needs = {vm.name: vm.spec.value.depends_on for vm in astir if vm.spec and vm.spec.value.depends_on}
     if not needs and not snapshot.services:
         return Ties()
     needs = _without_circles(needs)

@@ -326,8 +326,7 @@ def by_our_clock(placement: Placement, wall: float) -> Placement:
     Left as they are, no rest that counts from them would ever begin or end. Brought to now they are late at most by
     the time that it took to see them.
     """
-    dates = (placement.since, *placement.endings, *placement.restarts, *(failure.at for failure in placement.failures))
-    if max(dates) - wall <= CLOCKS_DIFFER_S:
+    if latest_date(placement) - wall <= CLOCKS_DIFFER_S:
         return placement
 
     def real(at: float) -> float:
@@ -341,6 +340,14 @@ def by_our_clock(placement: Placement, wall: float) -> Placement:
         endings=tuple(map(real, placement.endings)),
         restarts=tuple(map(real, placement.restarts)),
     )
+
+
+def latest_date(placement: Placement) -> float:
+    """Of all that it says of when something was."""
+    if not (placement.failures or placement.endings or placement.restarts):
+        return placement.since
+    failed = (failure.at for failure in placement.failures)
+    return max(placement.since, *failed, *placement.endings, *placement.restarts)
 
 
 def begin_record(vm: VmName, placement: Placement | None, reason: Reason, wall: float) -> Placement:
