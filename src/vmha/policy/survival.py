@@ -28,6 +28,7 @@ from vmha.policy.forecast import foresee
 from vmha.policy.membership import Condition, Verdict
 from vmha.policy.placement import Field, Load, survey
 from vmha.policy.plan import by_importance, decide, judge_all
+from vmha.policy.preferences import Preferences
 from vmha.policy.reservation import NOTHING, Room, Size
 from vmha.policy.room_proof import is_certain
 from vmha.policy.services import reserved
@@ -252,6 +253,7 @@ class _Asked:
             snapshot=snapshot,
             verdicts=verdicts,
             wall=self.moment.wall,
+            preferences=Preferences(eligible=self.ground.eligible - {node}, domains=snapshot.domains),
             loads={name: _copied(load) for name, load in self.ground.loads.items()},
             ties=_afresh(self.ground.ties),
         )
