@@ -5,7 +5,7 @@ takes over, agents that claim, start, stop, crash and move, nodes that fall sile
 commits of that life go to the same checker that judges the simulation.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
@@ -42,6 +42,8 @@ T = TypeVar("T")
 
 class Life:
     """A cluster that is being lived in: the leader's plans, and everybody else's deeds between them."""
+
+    vms: tuple[str, ...] = VMS
 
     def __init__(self, data: st.DataObject) -> None:
         self.draw = data.draw
@@ -125,7 +127,7 @@ class Life:
     # --- an agent, by its transactions: compare its beat and the record it read
 
     def agent_acts(self) -> None:
-        vm = VmName(self.draw(st.sampled_from(VMS)))
+        vm = VmName(self.draw(st.sampled_from(self.vms)))
         snapshot = self.book.snapshot()
         view = snapshot.vms.get(vm)
         held = view.placement if view else None
@@ -197,7 +199,7 @@ class Life:
         self.serial += 1
         self.book.delete(KEYS.beat(node))
         self.book.node(node, session=f"s-{node}-{self.serial}")
-        for vm in VMS:
+        for vm in self.vms:
             self.book.delete(KEYS.observation(node, VmName(vm)))
 
     def node_answers_for_itself(self) -> None:
@@ -209,7 +211,7 @@ class Life:
                 self.book.fenced(session, node, Proof.RELEASED)
 
     def operator_acts(self) -> None:
-        vm, node = self.draw(st.sampled_from(VMS)), self.draw(st.sampled_from(NODES))
+        vm, node = self.draw(st.sampled_from(self.vms)), self.draw(st.sampled_from(NODES))
         self.serial += 1
         if vm not in self.book.snapshot().vms or self.book.snapshot().vms[VmName(vm)].spec is None:
             self.book.vm(vm)  # added again
@@ -244,23 +246,22 @@ class Life:
     def time_passes(self) -> None:
         self.book.clock.at += self.draw(st.sampled_from([0.5, 10.0, 120.0]))
 
+    def deeds(self) -> list[Callable[[], None]]:
+        return [
+            self.plan_and_write_some,
+            self.plan_and_write_some,
+            self.agent_acts,
+            self.agent_acts,
+            self.node_falls_silent,
+            self.node_comes_back,
+            self.node_reboots,
+            self.node_answers_for_itself,
+            self.operator_acts,
+            self.time_passes,
+        ]
+
     def step(self) -> None:
-        self.draw(
-            st.sampled_from(
-                [
-                    self.plan_and_write_some,
-                    self.plan_and_write_some,
-                    self.agent_acts,
-                    self.agent_acts,
-                    self.node_falls_silent,
-                    self.node_comes_back,
-                    self.node_reboots,
-                    self.node_answers_for_itself,
-                    self.operator_acts,
-                    self.time_passes,
-                ]
-            )
-        )()
+        self.draw(st.sampled_from(self.deeds()))()
 
 
 def _encoded(placement: Placement) -> bytes:
