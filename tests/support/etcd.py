@@ -149,6 +149,9 @@ class RealEtcd:
         process.wait()
         self._processes[index] = None
 
+    def pid(self, index: int) -> int:
+        return self._process(index).pid
+
     def compact(self, revision: int) -> None:
         """Forgets the history before ``revision``."""
         for index, process in enumerate(self._processes):

@@ -1,0 +1,212 @@
+"""One process of simulated hosts: real members (agent and leader) on the real store; hypervisor, guard and files are twins.
+
+``python -m bench.scale_hosts '{...}'`` reads orders, one JSON line each, from standard input and answers each with one
+line. It ends with its input. Hosts that migrate to each other must stand in the same process: they share its fabric.
+"""
+
+import asyncio
+import json
+import resource
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vmha.fencing.power import Halt, PowerOff
+from vmha.fencing.simulated import SimulatedGuard
+from vmha.hypervisor.fabric import SimulatedFabric
+from vmha.hypervisor.simulated import SimulatedHypervisor
+from vmha.hypervisor.simulated_files import SimulatedFiles
+from vmha.model.clock import SystemClock
+from vmha.model.ids import NodeName, SessionId
+from vmha.model.keys import Keys
+from vmha.model.vm import FenceDeviceSpec
+from vmha.node.member import Member, Ports
+from vmha.sim.gate import SimGate
+from vmha.sim.quiet import silence_logs
+from vmha.store.etcd import EtcdStore
+
+BETWEEN_STARTS_S = 0.02
+LOOK_S = 0.02
+"""How often the loop is asked whether it stands; a stall shorter than that is not seen."""
+
+
+@dataclass(slots=True)
+class Identity:
+    node: NodeName
+    address: str
+    boot_id: str = "b1"
+    host: str = ""
+    sessions: int = 0
+
+    def new_session(self) -> SessionId:
+        self.sessions += 1
+        return SessionId(f"{self.node}-{self.sessions}")
+
+
+class Switches:
+    """A power switch that all processes share: a folder that has a file for each host without power."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def cut(self, node: str) -> None:
+        (self._folder / node).touch()
+
+    async def power_off(self, node: NodeName, devices: Sequence[FenceDeviceSpec], *, halt: Halt) -> PowerOff:
+        if (self._folder / node).exists():
+            return PowerOff(confirmed=True, how="the switch says that it is off")
+        return PowerOff(confirmed=False, how="the switch says that it is on, and cannot be told otherwise")
+
+    async def give_back(self, node: NodeName, devices: Sequence[FenceDeviceSpec]) -> PowerOff:
+        return PowerOff(confirmed=False, how="it took nothing")
+
+
+@dataclass(slots=True, eq=False)
+class Host:
+    name: str
+    guard: SimulatedGuard
+    store: EtcdStore
+    member: Member
+    identity: Identity
+    task: "asyncio.Task[None] | None" = None
+
+
+@dataclass(slots=True)
+class Stalls:
+    """How long the loop of this process stood, at the longest, since it was last asked."""
+
+    clock: SystemClock
+    longest_s: float = 0.0
+
+    async def watch(self) -> None:
+        while True:
+            before = self.clock.now()
+            await asyncio.sleep(LOOK_S)
+            self.longest_s = max(self.longest_s, self.clock.now() - before - LOOK_S)
+
+    def take(self) -> float:
+        longest_s, self.longest_s = self.longest_s, 0.0
+        return longest_s
+
+
+@dataclass(slots=True)
+class Hosts:
+    """The hosts of this process."""
+
+    endpoints: list[str]
+    keys: Keys
+    switches: Switches
+    clock: SystemClock = field(default_factory=SystemClock)
+    crashes: list[str] = field(default_factory=list)
+    hosts: dict[str, Host] = field(default_factory=dict)
+    fabric: SimulatedFabric = field(init=False)
+    stalls: Stalls = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.fabric = SimulatedFabric(self.clock)
+        self.stalls = Stalls(self.clock)
+
+    async def start(self, names: Sequence[str]) -> None:
+        for name in names:
+            self._start(name)
+            await asyncio.sleep(BETWEEN_STARTS_S)
+
+    def _start(self, name: str) -> None:
+        self.fabric.add_host(name, addresses=(name,))
+        guard = SimulatedGuard(
+            self.clock,
+            lambda: self.fabric.kill_managed(name),
+            list_managed=lambda: [guest.name for guest in self.fabric.host(name).guests.values() if guest.tag],
+        )
+        store = EtcdStore(self.endpoints)
+        ports = Ports(
+            store=store,
+            hypervisor=SimulatedHypervisor(self.fabric, name),
+            files=SimulatedFiles(self.fabric.files),
+            guard=guard,
+            power=self.switches,
+            gate=SimGate(),
+            clock=self.clock,
+        )
+        identity = Identity(NodeName(name), name, host=f"machine-{name}")
+        uri = "qemu+tcp://{address}/system"
+        member = Member(ports, identity, self.keys, migration_uri=uri, migration_address=name)
+        host = self.hosts[name] = Host(name, guard, store, member, identity)
+        host.task = asyncio.create_task(self._run(host), name=f"member-{name}")
+
+    async def _run(self, host: Host) -> None:
+        try:
+            await host.member.run()
+        except Exception as error:
+            self.crashes.append(f"{host.name}: {error!r}")
+
+    async def lose(self, name: str) -> None:
+        """The cord: guests and agent end at once, and nobody says goodbye."""
+        host = self.hosts.pop(name)
+        self.fabric.power_off(name)
+        host.guard.stop()
+        assert host.task
+        host.task.cancel()
+        await asyncio.gather(host.task, return_exceptions=True)
+        await host.store.close()
+        self.switches.cut(name)
+
+    def look(self) -> dict[str, Any]:
+        """What runs where by the fabric's own word, and what this process has cost."""
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        running = defaultdict(list)
+        for name in self.hosts:
+            for guest in self.fabric.host(name).guests.values():
+                if any(host == name for host, _ in self.fabric.running_instances(guest.name)):
+                    running[guest.name].append(name)
+        return {
+            "running": running,
+            "leads": [name for name, host in self.hosts.items() if host.member.leader.term is not None],
+            "sessions": {name: host.identity.sessions for name, host in self.hosts.items()},
+            "crashes": self.crashes,
+            "cpu_s": used.ru_utime + used.ru_stime,
+            "peak_mib": used.ru_maxrss / 1024,
+            "stall_s": self.stalls.take(),
+        }
+
+    async def close(self) -> None:
+        tasks = [host.task for host in self.hosts.values() if host.task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for host in self.hosts.values():
+            host.guard.stop()
+            await host.store.close()
+
+    async def obey(self, order: dict[str, Any]) -> Any:
+        match order["do"]:
+            case "start":
+                return await self.start(order["nodes"])
+            case "lose":
+                return [await self.lose(name) for name in order["nodes"]]
+            case "look":
+                return self.look()
+            case "history":
+                return [asdict(fact) for fact in self.fabric.history]
+            case unknown:
+                raise ValueError(f"do: {unknown}: nobody knows how (accepted: start, lose, look, history)")
+
+
+async def serve(endpoints: list[str], cluster: str, folder: str) -> None:
+    silence_logs()
+    hosts = Hosts(endpoints, Keys(cluster), Switches(Path(folder)))
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    watching = asyncio.create_task(hosts.stalls.watch(), name="stalls")
+    while line := await reader.readline():
+        print(json.dumps(await hosts.obey(json.loads(line))), flush=True)
+    watching.cancel()
+    await hosts.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve(**json.loads(sys.argv[1])))
