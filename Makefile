@@ -8,7 +8,7 @@ CHAOS_ARGS ?= --seed 1 --rounds 20
 LIMITS := -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test fmt lint lab sim chaos model mutants bench compose-test lock run-ready dev-ready
+.PHONY: help demo check test fmt lint lab sim chaos model mutants bench scale compose-test lock run-ready dev-ready
 
 help:
 	@echo 'make demo    a true story on this machine in two minutes: three hosts, one vm, one power cut'
@@ -22,6 +22,7 @@ help:
 	@echo 'make chaos   break a cluster of real hosts, round after round: $(CHAOS_ARGS)'
 	@echo 'make model   every state of small clusters, explored (minutes); make mutants: lives that show a missing check'
 	@echo 'make bench   measure, and print ratios'
+	@echo 'make scale   many agents on one etcd on this machine: what grows, and how far (minutes): SCALE_ARGS="--nodes 48"'
 	@echo 'make compose-test   build the container images, and break a cluster made of them (minutes, with a Docker engine)'
 	@echo
 	@echo 'Each installs what it needs first (as root; otherwise it says what is missing).'
@@ -63,6 +64,9 @@ mutants: dev-ready
 
 bench: dev-ready
 	@$(PYTHON) -m bench
+
+scale: dev-ready
+	@$(PYTHON) -m bench.scale $(SCALE_ARGS)
 
 compose-test: dev-ready
 	@scripts/with-engine sh -c 'scripts/images && $(PYTEST) -m compose tests/compose $(LIMITS) $(PYTEST_ARGS)'

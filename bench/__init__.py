@@ -16,4 +16,11 @@ Nothing is asserted: a target that is missed is shown as missed, and the exit co
     world.py      a large cluster as records
     status.py     ``vmha status`` of a small and a large cluster
     planner.py    one plan for a large cluster
+
+Apart from them, ``python -m bench.scale`` (``make scale``): many agents on one etcd.
+
+    scale.py          its phases and its table
+    scale_cluster.py  the cluster as the measure drives it
+    scale_hosts.py    one process of simulated hosts
+    scale_watch.py    the cluster as its store tells of it
 """

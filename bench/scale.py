@@ -84,7 +84,24 @@ class Measured:
         before, etcd_before = await self._look(), self._etcd_cpu_s()
         seen, began_at = Counter(watcher.seen), clock.now()
         latency: dict[str, float] = {}
-        yield latency
+        try:
+            yield latency
+        except NotInTime:
+            name += " (not to its end)"
+            raise
+        finally:
+            await self._take_down(name, before, etcd_before, seen, began_at, latency)
+
+    async def _take_down(
+        self,
+        name: str,
+        before: list[dict[str, Any]],
+        etcd_before: float,
+        seen: Counter[str],
+        began_at: float,
+        latency: dict[str, float],
+    ) -> None:
+        watcher, clock = self.cluster.watcher, self.cluster.clock
         took_s = clock.now() - began_at
         after, etcd_after = await self._look(), self._etcd_cpu_s()
         written = watcher.seen - seen
@@ -142,7 +159,7 @@ class Measured:
             began_at = cluster.clock.now()
             await cluster.start_vms(vms)
             await cluster.until(cluster.all_run, "all vms run", timeout_s=self.timeout_s)
-            latency |= _latencies([since - began_at for _, _, since in cluster.watcher.running.values()])
+            latency.update(_latencies([since - began_at for _, _, since in cluster.watcher.running.values()]))
 
     async def lose(self, names: Sequence[str]) -> None:
         cluster = self.cluster
@@ -150,7 +167,7 @@ class Measured:
             theirs = [vm for name in names for vm in cluster.watcher.on(name)]
             began_at = await cluster.lose(names)
             await cluster.until(cluster.all_run, "all run elsewhere", timeout_s=self.timeout_s)
-            latency |= _latencies([cluster.watcher.running[vm][2] - began_at for vm in theirs])
+            latency.update(_latencies([cluster.watcher.running[vm][2] - began_at for vm in theirs]))
 
     async def drain(self, names: Sequence[str]) -> None:
         cluster = self.cluster
@@ -163,7 +180,7 @@ class Measured:
                 await cluster.until(empty, f"{name} is empty", timeout_s=self.timeout_s)
                 await on_nodes.undrain(cluster.operator, name)
                 each.append(cluster.clock.now() - began_at)
-            latency |= _latencies(each)
+            latency.update(_latencies(each))
 
     async def idle(self, seconds: float) -> None:
         async with self.phase("idle"):
@@ -195,6 +212,25 @@ def _latencies(found: Sequence[float]) -> dict[str, float]:
     return {"median": round(statistics.median(ranked), 2), "p99": round(p99, 2), "max": round(ranked[-1], 2)}
 
 
+async def _phases(run: Measured, asked: argparse.Namespace) -> None:
+    groups = run.cluster.groups
+    await run.join()
+    if not asked.vms:
+        await run.settle()
+        return await run.idle(asked.idle)
+    await run.cold_start(asked.vms)
+    await run.settle()
+    await run.idle(asked.idle)
+    first, *others = [group[0] for group in groups] + [group[1] for group in groups[1:]]
+    await run.lose([first])
+    await run.settle()
+    if asked.lost:
+        await run.lose(others[: asked.lost])
+        await run.settle()
+    await run.drain([group[-1] for group in groups][: asked.drained])
+    return None
+
+
 async def measure(asked: argparse.Namespace) -> Result:
     timing = timing_for(asked.beat or max(SHORTEST_BEAT_S, round(asked.nodes**2 / DELIVERIES_PER_S, 1)))
     result = Result(
@@ -210,16 +246,7 @@ async def measure(asked: argparse.Namespace) -> Result:
         async with large_cluster(etcd, asked.nodes, asked.processes, timing) as cluster:
             run = Measured(cluster, result, timeout_s=asked.timeout)
             try:
-                await run.join()
-                await run.cold_start(asked.vms)
-                await run.settle()
-                await run.idle(asked.idle)
-                victims = [group[0] for group in cluster.groups] + [group[1] for group in cluster.groups[1:]]
-                await run.lose(victims[:1])
-                await run.settle()
-                await run.lose(victims[1 : 1 + asked.lost])
-                await run.settle()
-                await run.drain([group[-1] for group in cluster.groups][: asked.drained])
+                await _phases(run, asked)
             except NotInTime as late:
                 result.broken_off = str(late)
                 progress(f"broken off: {late}")
@@ -228,7 +255,19 @@ async def measure(asked: argparse.Namespace) -> Result:
 
 
 def table(result: Result) -> str:
-    head = ("PHASE", "REST", "EVENTS/S", "MEDIAN", "P99", "MAX", "LEADER CPU", "ETCD CPU", "STALL", "LEADER MIB", "LOAD")
+    head = (
+        "PHASE",
+        "REST",
+        "EVENTS/S",
+        "MEDIAN",
+        "P99",
+        "MAX",
+        "LEADER CPU",
+        "ETCD CPU",
+        "STALL",
+        "LEADER MIB",
+        "LOAD",
+    )
     rows: list[tuple[str, ...]] = [head]
     for phase in result.phases:
         late = (f"{phase.latency_s[what]:.2f}" if phase.latency_s else "-" for what in ("median", "p99", "max"))
@@ -265,8 +304,8 @@ def _words(result: Result) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.scale", description="See docs/reference/scale.md.")
-    parser.add_argument("--nodes", type=int, default=500, metavar="N", help=f"hosts, at least {GROUP + 1} (500)")
-    parser.add_argument("--vms", type=int, default=2000, metavar="N", help="(2000)")
+    parser.add_argument("--nodes", type=int, default=48, metavar="N", help=f"hosts, at least {GROUP + 1} (48)")
+    parser.add_argument("--vms", type=int, default=192, metavar="N", help="(192); 0: only beats")
     parser.add_argument("--processes", type=int, default=3, metavar="N", help="of hosts; one is the leader's (3)")
     parser.add_argument("--beat", type=float, metavar="S", help="beat_s; the other times follow (chosen by the nodes)")
     parser.add_argument("--idle", type=float, default=20.0, metavar="S", help="how long the idle phase is (20)")

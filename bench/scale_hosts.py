@@ -1,4 +1,4 @@
-"""One process of simulated hosts: real members (agent and leader) on the real store; hypervisor, guard and files are twins.
+"""One process of simulated hosts: real members on the real store; hypervisor, guard and files are twins.
 
 ``python -m bench.scale_hosts '{...}'`` reads orders, one JSON line each, from standard input and answers each with one
 line. It ends with its input. Hosts that migrate to each other must stand in the same process: they share its fabric.
