@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from bench import moving, planner, recovery, status, twenty
+from bench import moving, placement, planner, recovery, status, twenty
 from bench.labs import lab
 from bench.measure import Run, progress
 
@@ -19,6 +19,7 @@ def main() -> int:
         return 2
     try:
         planner.planner(run)
+        placement.placement(run)
         status.status(run)
         _real_hosts(run)
     except KeyboardInterrupt:
@@ -60,7 +61,16 @@ def _real_hosts(run: Run) -> None:
 def _all_names() -> list[str]:
     recoveries = [recovery.CREATE, *recovery.FENCED, *recovery.GUARDED, recovery.KILLED]
     moves = [moving.VIRSH, moving.SAFE, moving.DIRECT]
-    return [*planner.names(), *status.names(), *recoveries, *moves, twenty.CREATE, twenty.LOST, twenty.HOME]
+    return [
+        *planner.names(),
+        *placement.names(),
+        *status.names(),
+        *recoveries,
+        *moves,
+        twenty.CREATE,
+        twenty.LOST,
+        twenty.HOME,
+    ]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -71,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="NAME",
-        help="only this measure or group (planner, status, power-cut, ...); may be given several times",
+        help="only this measure or group (planner, placement, status, power-cut, ...); may be given several times",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write all measures there, as one array")
     return parser

@@ -34,14 +34,14 @@ def planner(run: Run) -> None:
 def _measure(run: Run, vms: int, nodes: int, at_most_s: float) -> None:
     name, size = f"planner.{vms}x{nodes}", f"{vms:,} vms x {nodes} nodes"
     if run.wants([name]):
-        samples = run.repeat(lambda: _plan_s(vms, nodes, lost=LOST, expected=len(range(LOST, vms, nodes))))
+        samples = run.repeat(lambda: plan_s(vms, nodes, lost=LOST, expected=len(range(LOST, vms, nodes))))
         run.add(name, f"full plan, {size}, one node lost", samples, target=Target(at_most=at_most_s))
     if run.wants([f"{name}.at-rest"]):
-        samples = run.repeat(lambda: _plan_s(vms, nodes, expected=0))
+        samples = run.repeat(lambda: plan_s(vms, nodes, expected=0))
         run.add(f"{name}.at-rest", f"full plan, {size}, nothing to do", samples)
     if run.wants([f"{name}.cold"]):
         starts = min(vms, ClusterConfig().limits.starts_per_node * nodes)
-        samples = [_plan_s(vms, nodes, placed=False, expected=starts) for _ in range(run.samples)]
+        samples = [plan_s(vms, nodes, placed=False, expected=starts) for _ in range(run.samples)]
         run.add(f"{name}.cold", f"full plan, {size}, nothing placed yet", samples, target=Target(at_most=1.0))
     if run.wants([f"{name}.after-one"]):
         samples = _plan_after_one_change_s(vms, nodes, run.samples)
@@ -61,7 +61,7 @@ def _plan_after_one_change_s(vms: int, nodes: int, times: int) -> list[float]:
     return samples
 
 
-def _plan_s(vms: int, nodes: int, *, expected: int, lost: int | None = None, placed: bool = True) -> float:
+def plan_s(vms: int, nodes: int, *, expected: int, lost: int | None = None, placed: bool = True) -> float:
     """Seconds. ``expected``: how many vms such a plan must give to a node; another number is told."""
     snapshot = snapshot_of(vms, nodes, lost=lost, placed=placed)
     moment = Moment(now=1000.0, wall=WALL)

@@ -1,0 +1,93 @@
+"""Pacemaker's planner on the same cluster: crm_simulate, 1,000 primitives on 32 nodes, one node lost.
+
+It reads a CIB, plans and prints: a whole process. The planner's plan works on records in memory, as in the leader; so
+``read``, crm_simulate that only reads and prints the same CIB, stands beside it.
+"""
+
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+
+from bench.measure import Run, Target, progress
+from bench.planner import LOST, plan_s
+from bench.ticks import now_s
+from bench.world import GROUP
+
+VMS, NODES = 1000, 32
+WHOLE, READ, OURS = "placement.pacemaker", "placement.pacemaker.read", "placement.pacemaker.vmha"
+PACKAGE = "pacemaker-cli-utils"
+_RAN = "1:0:0:5f0c9a67-0000-4000-8000-000000000000"
+_NO_PARAMETERS = "f2317cad3d54cec5d7d7aa7d0bf35cf8"
+"""Pacemaker's digest of an empty set of parameters; without it each resource would be restarted."""
+
+
+def pacemaker(run: Run) -> None:
+    program = shutil.which("crm_simulate", path="/usr/sbin:/usr/bin:/sbin")
+    if program is None:
+        progress(f"{WHOLE}: not measured, there is no crm_simulate here (Debian: apt-get install {PACKAGE})")
+        return
+    lost = len(range(LOST, VMS, NODES))
+    with tempfile.NamedTemporaryFile("w", suffix=".xml") as cib:
+        cib.write("".join(_cib()))
+        cib.flush()
+        size = f"{VMS:,} primitives x {NODES} nodes"
+        run.add(WHOLE, f"crm_simulate --run, {size}, one lost", run.repeat(lambda: _run_s(program, cib.name, lost)))
+        run.add(READ, "crm_simulate, the same, read and printed", run.repeat(lambda: _run_s(program, cib.name)))
+    ours = run.repeat(lambda: plan_s(VMS, NODES, lost=LOST, expected=lost))
+    run.add(OURS, "full plan of the same", ours, baseline=WHOLE, target=Target(at_most=0.01, is_ratio=True))
+
+
+def _run_s(program: str, cib: str, starts: int | None = None) -> float:
+    """Seconds. ``starts``: how many it must plan; None: it plans nothing."""
+    began_s = now_s()
+    done = subprocess.run(
+        [program, "--xml-file", cib, *(["--run"] if starts is not None else [])],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    took_s = now_s() - began_s
+    planned = re.findall(r"^ +\* (Start|Restart|Move|Stop) ", done.stdout, re.MULTILINE)
+    if starts is not None and planned != ["Start"] * starts:
+        progress(f"{WHOLE}: {len(planned)} actions, {starts} starts were expected: the measure proves nothing")
+    return took_s
+
+
+def _cib() -> Iterator[str]:
+    yield '<cib crm_feature_set="3.16.2" validate-with="pacemaker-3.7" admin_epoch="0" epoch="1" num_updates="1" '
+    yield 'have-quorum="1" dc-uuid="1"><configuration><crm_config><cluster_property_set id="options">'
+    for name, value in (("stonith-enabled", "false"), ("enable-startup-probes", "false")):
+        yield f'<nvpair id="{name}" name="{name}" value="{value}"/>'
+    yield "</cluster_property_set></crm_config><nodes>"
+    for node in range(NODES):
+        yield f'<node id="{node + 1}" uname="node-{node}"/>'
+    yield "</nodes><resources>"
+    for vm in range(VMS):
+        yield f'<primitive id="vm-{vm}" class="ocf" provider="pacemaker" type="Dummy"/>'
+    yield "</resources><constraints>"
+    for vm in range(VMS):
+        home = vm % NODES
+        for step in range(GROUP):
+            node = home - home % GROUP + (home + step) % GROUP
+            score = 100 * (GROUP - step)
+            yield f'<rsc_location id="vm-{vm}-{step}" rsc="vm-{vm}" node="node-{node}" score="{score}"/>'
+    yield "</constraints></configuration><status>"
+    for node in range(NODES):
+        yield from _state(node)
+    yield "</status></cib>"
+
+
+def _state(node: int) -> Iterator[str]:
+    yield f'<node_state id="{node + 1}" uname="node-{node}" '
+    if node == LOST:
+        yield 'in_ccm="false" crmd="offline" join="down" expected="down"/>'
+        return
+    yield f'in_ccm="true" crmd="online" join="member" expected="member"><lrm id="{node + 1}"><lrm_resources>'
+    for vm in range(node, VMS, NODES):
+        yield f'<lrm_resource id="vm-{vm}" class="ocf" provider="pacemaker" type="Dummy"><lrm_rsc_op '
+        yield f'id="vm-{vm}_last_0" operation_key="vm-{vm}_start_0" operation="start" crm_feature_set="3.16.2" '
+        yield f'transition-key="{_RAN}" transition-magic="0:0;{_RAN}" call-id="1" rc-code="0" op-status="0" '
+        yield f'op-digest="{_NO_PARAMETERS}" interval="0" on_node="node-{node}"/></lrm_resource>'
+    yield "</lrm_resources></lrm></node_state>"

@@ -1,0 +1,70 @@
+"""How good the planner's placements are: against the optimum of small random clusters (bench/optimum.py).
+
+``left-out``: instances in which the optimum places a vm that the planner leaves out; ``stay``: where the optimum too
+must leave what runs where it is, ``move``: where it may migrate it.
+"""
+
+from statistics import mean
+
+from bench.instances import Instance, draw
+from bench.measure import Run, Target, progress
+from bench.optimum import Best, optimum
+from bench.pacemaker import OURS, READ, WHOLE, pacemaker
+from bench.small_world import Made, planned
+
+INSTANCES = 1000
+BALANCED = 40
+"""Of each kind, for so many the solver also looks for the best balance: that takes it a hundred times as long."""
+LOST, COLD = "placement.lost", "placement.cold"
+NONE = Target(at_most=0)
+
+
+def names() -> list[str]:
+    return [COLD, LOST, WHOLE, READ, OURS]
+
+
+def placement(run: Run) -> None:
+    if run.wants([COLD]):
+        _against_optimum(run, COLD, [draw(seed, cold=True) for seed in range(INSTANCES // 2)])
+    if run.wants([LOST]):
+        _against_optimum(run, LOST, [draw(seed, cold=False) for seed in range(INSTANCES // 2)])
+    if run.wants([WHOLE, READ, OURS]):
+        pacemaker(run)
+
+
+def _against_optimum(run: Run, name: str, instances: list[Instance]) -> None:
+    progress(f"{name}: {len(instances)} small clusters, each planned and solved")
+    made = [planned(instance) for instance in instances]
+    for kind in ("stay",) if name == COLD else ("stay", "move"):
+        best = [
+            optimum(instance, may_move=kind == "move", balance=number < BALANCED)
+            for number, instance in enumerate(instances)
+        ]
+        pairs = list(zip(instances, made, best, strict=True))
+        missing = [there.placed - here.placed for _, here, there in pairs]
+        if min(missing) < 0:
+            progress(f"{name}: the planner placed more than the optimum: one of the two is wrong")
+        of = f"of {len(instances)}, the optimum places more vms ({kind})"
+        run.add(f"{name}.{kind}.left-out", of, [sum(n > 0 for n in missing)], unit="instances", target=NONE)
+        run.add(f"{name}.{kind}.vms", f"vms left out, of {sum(b.placed for b in best)}", [sum(missing)], unit="vms")
+        run.add(f"{name}.{kind}.moves", "moves of the optimum", [sum(b.moves for b in best)], unit="moves")
+        moves = sum(here.moves(instance) for instance, here, _ in pairs)
+        run.add(f"{name}.{kind}.moved", "moves of the planner", [moves], unit="moves", baseline=f"{name}.{kind}.moves")
+        _balance(run, f"{name}.{kind}", [pair for pair in pairs if pair[1].placed == len(pair[0].vms)])
+
+
+def _balance(run: Run, name: str, pairs: list[tuple[Instance, Made, Best]]) -> None:
+    """Where all vms run: the fullest node's memory share over the cluster's, of both."""
+    theirs, ours = [], []
+    for instance, here, there in pairs:
+        if there.fullest is None:
+            continue
+        room = sum(node.gib for number, node in enumerate(instance.nodes) if number != instance.lost)
+        share = sum(vm.gib for vm in instance.vms) / room
+        theirs.append(there.fullest / share)
+        ours.append(here.fullest(instance) / share)
+    if not theirs:
+        return
+    what = f"memory share of the fullest node over the cluster's, {len(theirs)} clusters"
+    run.add(f"{name}.best-balance", f"{what}, optimum", [mean(theirs)], unit="x")
+    run.add(f"{name}.balance", f"{what}, planner", [mean(ours)], unit="x", baseline=f"{name}.best-balance")
