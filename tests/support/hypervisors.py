@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.support.libvirt import LibvirtHost, LibvirtHosts
+from tests.support.waiting import eventually
 from vmha.hypervisor.fabric import SimulatedFabric
 from vmha.hypervisor.fabric_state import Defined, Timing
 from vmha.hypervisor.files import HostFiles, LocalFiles
@@ -170,6 +171,7 @@ class RealWorld:
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
             await process.wait()
+        await eventually(self.is_reachable)  # a test that restarts both libvirtds looks at one of them
         for side in (self.one, self.two):
             for view in await side.inventory():
                 if view.migrating:
