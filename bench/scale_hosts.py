@@ -14,13 +14,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.members import Identity
+
 from vmha.fencing.power import Halt, PowerOff
 from vmha.fencing.simulated import SimulatedGuard
 from vmha.hypervisor.fabric import SimulatedFabric
 from vmha.hypervisor.simulated import SimulatedHypervisor
 from vmha.hypervisor.simulated_files import SimulatedFiles
 from vmha.model.clock import SystemClock
-from vmha.model.ids import NodeName, SessionId
+from vmha.model.ids import NodeName
 from vmha.model.keys import Keys
 from vmha.model.vm import FenceDeviceSpec
 from vmha.node.member import Member, Ports
@@ -31,19 +33,6 @@ from vmha.store.etcd import EtcdStore
 BETWEEN_STARTS_S = 0.02
 LOOK_S = 0.02
 """How often the loop is asked whether it stands; a stall shorter than that is not seen."""
-
-
-@dataclass(slots=True)
-class Identity:
-    node: NodeName
-    address: str
-    boot_id: str = "b1"
-    host: str = ""
-    sessions: int = 0
-
-    def new_session(self) -> SessionId:
-        self.sessions += 1
-        return SessionId(f"{self.node}-{self.sessions}")
 
 
 class Switches:

@@ -5,17 +5,15 @@ import json
 import os
 import shlex
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vmha.model.clock import SystemClock
+from tests.support.waiting import look_until
 
 ROOT = Path(__file__).parents[2]
 COMMAND_S = 240.0
-_clock = SystemClock()
 
 
 def run(*command: str, stdin: str = "", code: int | None = 0, stderr: bool = False) -> str:
@@ -35,11 +33,7 @@ def docker(*words: str, code: int | None = 0) -> str:
 
 def wait_until(what: str, look: Callable[[], Any], timeout_s: float = 60.0) -> Any:
     """Look again and again until ``look`` returns something true; returns that."""
-    end_s = _clock.now() + timeout_s
-    while not (found := look()):
-        assert _clock.now() < end_s, f"not within {timeout_s} s: {what}"
-        time.sleep(0.2)
-    return found
+    return look_until(look, what=what, within_s=timeout_s, each_s=0.2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,23 +13,18 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import look_until
 from vmha.lab import client
 from vmha.lab.events import follow
 from vmha.lab.layout import LabDir
-from vmha.model.clock import SystemClock
 
 COMMAND = (sys.executable, "-c", "from vmha.cli.lab import app; app(prog_name='vmha lab')")
 TIMEOUT_S = 90.0
-_clock = SystemClock()
 
 
 def wait_until(what: str, look: Callable[[], Any], timeout_s: float = 30.0) -> Any:
     """Look again and again until ``look`` returns something true; returns that."""
-    end_s = _clock.now() + timeout_s
-    while not (found := look()):
-        assert _clock.now() < end_s, f"not within {timeout_s} s: {what}"
-        time.sleep(0.05)
-    return found
+    return look_until(look, what=what, within_s=timeout_s, each_s=0.05)
 
 
 @dataclass(kw_only=True)

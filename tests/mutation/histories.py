@@ -16,7 +16,6 @@ def vm_run_by_hand_is_added_while_nobody_can_look_where_it_runs() -> None:
         cluster.hands.virsh_start(domain_xml("web", memory_mib=1024, vcpus=1), "n3")
         await cluster.rest()
         cluster.world.fabric.stop_libvirtd("n3")
-        await asyncio.sleep(0.5)
         await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True, failover_domain="home")
         await asyncio.sleep(12.0)
         cluster.world.fabric.start_libvirtd("n3")

@@ -51,7 +51,7 @@ class _NoPower:
 
 
 @dataclass(slots=True)
-class _Identity:
+class Identity:
     node: NodeName
     address: str
     boot_id: str = "b1"
@@ -71,7 +71,7 @@ class Node:
     cluster: "RealCluster"
     relays: list[Relay]
     guard: SimulatedGuard
-    identity: _Identity
+    identity: Identity
     clock: Clock
     gate: SimGate = field(default_factory=SimGate)
     member: Member | None = None
@@ -171,7 +171,7 @@ class RealCluster:
             lambda: self.fabric.kill_managed(name),
             list_managed=lambda: [g.name for g in self.fabric.host(name).guests.values() if g.tag is not None],
         )
-        identity = _Identity(NodeName(name), name, host=f"machine-{name}")
+        identity = Identity(NodeName(name), name, host=f"machine-{name}")
         node = self.nodes[name] = Node(name, self, relays, guard, identity, clock or self.clock)
         if start:
             node.start_agent()

@@ -30,12 +30,12 @@ async def eventually(look: Callable[[], Awaitable[T]], *, within_s: float = DEAD
     raise AssertionError(f"not within {within_s:g} s; last seen: {seen!r}")
 
 
-def look_until(look: Callable[[], T], *, within_s: float = DEADLINE_S) -> T:
+def look_until(look: Callable[[], T], *, what: str = "", within_s: float = DEADLINE_S, each_s: float = EACH_S) -> T:
     """As ``eventually``, where there is no event loop."""
     end_s = _clock.now() + within_s
     while not (found := look()):
-        assert _clock.now() < end_s, f"not within {within_s:g} s; last seen: {found!r}"
-        time.sleep(EACH_S)
+        assert _clock.now() < end_s, f"not within {within_s:g} s: {what}; last seen: {found!r}"
+        time.sleep(each_s)
     return found
 
 
