@@ -1,4 +1,7 @@
-"""The two stores of the contract suite, real and in memory. Other suites here define a ``world`` of their own."""
+"""The two stores of the contract suite, real and in memory, the latter timed as well (store/metered.py).
+
+Other suites here define a ``world`` of their own.
+"""
 
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -8,17 +11,19 @@ import pytest
 import pytest_asyncio
 
 from tests.support.etcd import RealEtcd
+from vmha.model.clock import SystemClock
 from vmha.model.ids import Revision
 from vmha.store.etcd import EtcdStore
 from vmha.store.memory import MemoryEtcd
 from vmha.store.memory_store import MemoryStore
+from vmha.store.metered import Metered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreWorld:
     """A store, a prefix that no other test uses, and what only the world outside the port can do."""
 
-    store: EtcdStore | MemoryStore
+    store: EtcdStore | MemoryStore | Metered
     prefix: str
     compact: Callable[[Revision], None]
     watchers: Callable[[], int] | None
@@ -33,12 +38,14 @@ def real_etcd() -> Iterator[RealEtcd]:
         yield etcd
 
 
-@pytest_asyncio.fixture(params=["memory", pytest.param("etcd", marks=pytest.mark.real)])
+@pytest_asyncio.fixture(params=["memory", "metered", pytest.param("etcd", marks=pytest.mark.real)])
 async def world(request: pytest.FixtureRequest) -> AsyncIterator[StoreWorld]:
     prefix = f"/contract/{next(_numbers)}/"
-    if request.param == "memory":
+    if request.param in ("memory", "metered"):
         server = MemoryEtcd(min_ttl_s=1)
-        memory = MemoryStore(server, "client")
+        memory: MemoryStore | Metered = MemoryStore(server, "client")
+        if request.param == "metered":
+            memory = Metered(memory, SystemClock())
         yield StoreWorld(store=memory, prefix=prefix, compact=server.compact, watchers=None)
         await memory.close()
     else:

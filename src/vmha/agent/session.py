@@ -426,7 +426,9 @@ class SessionKeeper:
                 if session.lease is None or session.lease_ttl_s != session.timing.lease_ttl_s:
                     await self._publish(session)
                 else:
+                    sent_at = self._clock.now()
                     await self._store.keep_alive(session.lease, timeout_s=session.timing.lease_ttl_s)
+                    session.lease_renewed_at = sent_at
             except LeaseGone:
                 log.warning("the lease is gone; taking a new one", session=session.id)
                 session.lease = None
@@ -439,6 +441,7 @@ class SessionKeeper:
             await asyncio.sleep(session.timing.lease_ttl_s / 4)
 
     async def _publish(self, session: Session) -> None:
+        sent_at = self._clock.now()
         lease = await self._store.grant(session.timing.lease_ttl_s)
         record = SessionRecord(
             node=self.node,
@@ -454,6 +457,7 @@ class SessionKeeper:
         )
         if result.succeeded:
             session.lease, session.lease_ttl_s = lease.id, session.timing.lease_ttl_s
+            session.lease_renewed_at = sent_at
             self._on_change()
 
     async def _end_guests(self, session: Session) -> None:

@@ -39,6 +39,7 @@ class Session:
     resumed: bool = False
     lease: LeaseId | None = None
     lease_ttl_s: int = 0
+    lease_renewed_at: float = float("-inf")  # when the last renewal that was acknowledged was sent
     guard: GuardStatus | None = None
     armed_with: Timing | None = None  # what the guard counts with
     hurry: Bell = field(default_factory=Bell)  # a beat is due before its time

@@ -20,6 +20,7 @@ from vmha.leader.executor import Deposed, Executor
 from vmha.leader.fencing import PowerCuts
 from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
+from vmha.model.histogram import CALL_S, Histogram
 from vmha.model.ids import LeaseId, NodeName, Revision, SessionId, Term, VmName
 from vmha.model.keys import Keys, decode, encode, split_key
 from vmha.model.records import LeaderRecord, Phase
@@ -87,6 +88,7 @@ class Leader:
         self._unclaimed: dict[VmName, tuple[Revision, float]] = {}
         self._counted: Mapping[VmName, VmView] | None = None
         self._ages = Ages()
+        self.plan_took = Histogram(CALL_S)
         self._vacant_since: float | None = None
         self._resigned_at = float("-inf")
         self.term: Term | None = None
@@ -228,7 +230,9 @@ class Leader:
         verdicts = judge_all(snapshot, moment)
         self._unwell = frozenset(name for name, verdict in verdicts.items() if not verdict.is_alive)
         await self.cuts.look(snapshot, executor)
+        began = self._clock.now()
         made = await self._plan(snapshot, moment, verdicts)
+        self.plan_took.note(self._clock.now() - began)
         if made.braked and self._braked_since is None:
             self._braked_since = moment.now
             log.warning("most nodes fell silent at once: waiting for the network before anything is recovered")

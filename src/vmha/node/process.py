@@ -34,6 +34,7 @@ from vmha.node.settings import NodeSettings, read_settings
 from vmha.probing.real import NodeProbes
 from vmha.store.channels import TlsFiles, load_login
 from vmha.store.etcd import EtcdStore
+from vmha.store.metered import Metered
 
 log = structlog.get_logger(__name__)
 
@@ -98,7 +99,7 @@ async def _run(settings: NodeSettings) -> None:
     tls = TlsFiles(ca=settings.tls.ca, cert=settings.tls.cert, key=settings.tls.key) if settings.tls else None
     first = zlib.crc32(settings.node.encode())  # agents spread over the members
     login = load_login(settings.etcd_user, settings.etcd_password_file)
-    store = EtcdStore(settings.endpoints, tls=tls, login=login, first=first)
+    store = Metered(EtcdStore(settings.endpoints, tls=tls, login=login, first=first), clock)
     address = settings.address or _own_address(settings.endpoints)
     member = Member(
         Ports(
@@ -131,7 +132,7 @@ async def _run(settings: NodeSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     log.info("agent starts", node=settings.node, cluster=settings.cluster, endpoints=list(settings.endpoints))
-    metrics = await _serve_metrics(settings, member, clock)
+    metrics = await _serve_metrics(settings, member, store, clock)
     living = asyncio.create_task(member.run(), name="member")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     told = asyncio.Event()
@@ -165,16 +166,22 @@ async def _leave_when(told: asyncio.Event, member: Member, run_dir: Path) -> Non
     tell(run_dir, Left(is_empty=is_empty))
 
 
-async def _serve_metrics(settings: NodeSettings, member: Member, clock: SystemClock) -> asyncio.Server | None:
+async def _serve_metrics(
+    settings: NodeSettings, member: Member, store: Metered, clock: SystemClock
+) -> asyncio.Server | None:
     """Being seen is worth less than being there: an address that is taken is told, and the agent goes on."""
     if not settings.metrics_listen:
         return None
     from prometheus_client.exposition import generate_latest
 
+    from vmha.node.happenings import Happenings
     from vmha.node.metrics import MemberMetrics
     from vmha.node.metrics_http import serve_metrics
 
-    registry = MemberMetrics(member, clock, cluster=settings.cluster).registry()
+    happenings = Happenings(clock, is_leading=lambda: member.leader.term is not None)
+    happenings.follow(member.mirror, Keys(settings.cluster).prefix)
+    numbers = MemberMetrics(member, clock, cluster=settings.cluster, happenings=happenings, store=store)
+    registry = numbers.registry()
     host, _, port = settings.metrics_listen.rpartition(":")
     try:
         return await serve_metrics(host.strip("[]"), int(port), lambda: generate_latest(registry))

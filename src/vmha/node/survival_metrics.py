@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import Iterator
 from typing import Any
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 
+from vmha.node.metric_families import family, single
 from vmha.policy.membership import moment_of_one_reading
 from vmha.policy.plan import judge_all
 from vmha.policy.reservation import room_of
@@ -32,25 +33,12 @@ class SurvivalMetrics:
         if found is None:
             return
         if found.survives is not None:
-            yield GaugeMetricFamily(
-                "vmha_survives_node_loss",
-                "Every vm would come back, whichever one node were lost; absent: not known.",
-                value=float(found.survives),
-            )
-        lost = GaugeMetricFamily(
-            "vmha_node_loss_vms", "Vms that would not come back if this node were lost.", labels=["node"]
-        )
+            yield single("vmha_survives_node_loss", found.survives)
         vms = {loss.node: len(loss.vms) for loss in found.losses}
-        if not found.on_their_way:
-            for node in snapshot.nodes:
-                if node not in found.unknown:
-                    lost.add_metric([node], vms.get(node, 0))
-        yield lost
-        yield GaugeMetricFamily(
-            "vmha_node_loss_unknown_nodes",
-            "Nodes of which that is not known, because it would take too long to find out.",
-            value=float(len(snapshot.nodes) if found.on_their_way else len(found.unknown)),
-        )
+        known = () if found.on_their_way else tuple(node for node in snapshot.nodes if node not in found.unknown)
+        yield family("vmha_node_loss_vms", {node: vms.get(node, 0) for node in known})
+        unknown = len(snapshot.nodes) if found.on_their_way else len(found.unknown)
+        yield single("vmha_node_loss_unknown_nodes", unknown)
 
     def _look(self, snapshot: Snapshot, wall: float) -> None:
         moment = moment_of_one_reading(snapshot, wall=wall)

@@ -8,15 +8,20 @@ import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.sim.probes import add_running
+from tests.sim.probes import add_running, leader_of
 from tests.support.clusters import cluster as small_cluster
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
+from vmha.model.holds import PauseMode
 from vmha.model.ids import NodeName
+from vmha.node.happenings import Happenings
+from vmha.node.metric_names import METRICS, Kind
 from vmha.node.metrics import MemberMetrics
 from vmha.node.metrics_http import serve_metrics
 from vmha.node.settings import NodeSettings
 from vmha.node.survival_metrics import IN_A_THREAD_FROM, SurvivalMetrics
+from vmha.store.memory_store import MemoryStore
+from vmha.store.metered import Metered
 
 Numbers = dict[tuple[str, str], float]
 
@@ -73,6 +78,87 @@ def test_while_etcd_is_down_the_hold_runs_out_and_beats_fail_before_everybodys_e
         assert now["vmha_guard_alive", ""] == 1
 
     in_cluster(scene)
+
+
+def test_while_etcd_is_down_everything_is_still_told_and_the_lease_runs_out_too() -> None:
+    async def scene(cluster: Cluster) -> None:
+        before = scrape(cluster, "n2")
+        assert (before["vmha_store_answers", ""], before["vmha_leader_known", ""]) == (1, 1)
+        assert before["vmha_lease_left_seconds", ""] > 0
+        cluster.world.etcd.stop()
+        await asyncio.sleep(2.5)
+        now = scrape(cluster, "n2")
+        assert {name for name, _ in now} == {name for name, _ in before}
+        assert now["vmha_store_answers", ""] == 0
+        assert now["vmha_lease_age_seconds", ""] > 2.0
+        assert now["vmha_lease_left_seconds", ""] < before["vmha_lease_left_seconds", ""]
+
+    in_cluster(scene)
+
+
+def test_holds_and_what_is_missing_are_told() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web", on=("n1",))
+        assert scrape(cluster, "n2")["vmha_vms_missing", ""] == 0
+        await cluster.hands.freeze("web")
+        await cluster.hands.pause(PauseMode.ALL)
+        cluster.hands.host("n1").cut()
+        await until(lambda: scrape(cluster, "n2")["vmha_vms_missing", ""] == 1, what="it is missed", timeout_s=30.0)
+        told = scrape(cluster, "n2")
+        assert (told["vmha_vms_frozen", ""], told["vmha_paused", "all"], told["vmha_paused", "starts"]) == (1, 1, 0)
+
+    in_cluster(scene)
+
+
+def test_the_leader_names_the_nodes_that_are_not_online() -> None:
+    async def scene(cluster: Cluster) -> None:
+        leader = leader_of(cluster)
+        other, third = [node for node in ("n1", "n2", "n3") if node != leader]
+        told = scrape(cluster, leader)
+        assert [told["vmha_node_online", node] for node in ("n1", "n2", "n3")] == [1, 1, 1]
+        assert ("vmha_node_online", "n1") not in scrape(cluster, other)
+        cluster.hands.host(third).cut()
+        await until(
+            lambda: scrape(cluster, leader)["vmha_node_online", third] == 0, what="it is missed", timeout_s=30.0
+        )
+        assert scrape(cluster, leader)["vmha_plan_duration_seconds_count", ""] > 0
+
+    in_cluster(scene)
+
+
+def test_a_scrape_of_the_leader_gives_every_metric_of_the_reference_and_no_other() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web", on=("n1", "n2", "n3"))
+        member = cluster.hands.host(leader_of(cluster)).member
+        assert member
+        clock = cluster.world.clock
+        numbers = MemberMetrics(
+            member,
+            clock,
+            cluster="sim",
+            happenings=Happenings(clock, is_leading=lambda: True),
+            store=Metered(MemoryStore(cluster.world.etcd, "n1"), clock),
+        )
+        text = generate_latest(numbers.registry()).decode()
+        families = {family.name: family for family in text_string_to_metric_families(text)}
+        assert {
+            family.name + "_total" * (family.type == "counter"): (family.type, family.documentation)
+            for family in families.values()
+        } == {one.name: (str(one.kind), one.text) for one in METRICS.values()}
+        for one in METRICS.values():
+            for sample in families[one.name.removesuffix("_total")].samples:
+                assert set(sample.labels) - {"le"} == set(one.labels), one.name
+
+    in_cluster(scene)
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_names_follow_the_conventions(name: str) -> None:
+    one = METRICS[name]
+    assert name.startswith("vmha_")
+    assert name.endswith("_total") == (one.kind is Kind.COUNTER)
+    assert one.kind is not Kind.HISTOGRAM or name.endswith("_seconds")
+    assert one.text
 
 
 def test_fencing_that_fails_is_counted_by_the_leader_and_seen_by_all() -> None:
