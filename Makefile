@@ -8,7 +8,7 @@ CHAOS_ARGS ?= --seed 1 --rounds 20
 LIMITS := -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test fmt lint lab sim chaos model mutants bench scale compose-test lock run-ready dev-ready
+.PHONY: help demo check test fmt lint lab sim chaos model mutants bench scale compose-test man lock run-ready dev-ready
 
 help:
 	@echo 'make demo    a true story on this machine in two minutes: three hosts, one vm, one power cut'
@@ -70,6 +70,10 @@ scale: dev-ready
 
 compose-test: dev-ready
 	@scripts/with-engine sh -c 'scripts/images && $(PYTEST) -m compose tests/compose $(LIMITS) $(PYTEST_ARGS)'
+
+# One page a verb, made from the command line itself: man -l build/man/vmha-vm.1
+man: run-ready
+	@$(PYTHON) scripts/man.py build/man
 
 # After a change of the dependencies in pyproject.toml: install, test, then write down what passed.
 lock: dev-ready

@@ -18,6 +18,10 @@ def run(args: Sequence[str] | None = None) -> int:
     """The whole command line as a function: prints, and returns the exit code."""
     given = list(sys.argv[1:] if args is None else args)
     try:
+        if "_VMHA_COMPLETE" in os.environ:
+            from vmha.cli.completing import answer
+
+            return answer(given)
         if given in (["status"], ["status", "--json"]):
             _quick_status(as_json="--json" in given)
         else:

@@ -38,6 +38,7 @@ _MODULES = {
     "web": "vmha.cli.web",
     "leave": "vmha.cli.leave",
     "version": "vmha.cli.version",
+    "completion": "vmha.cli.completion",
 }
 """Each module has an ``app``: importing them all would triple the time that ``vmha status`` takes."""
 

@@ -1,0 +1,1 @@
+"""Completion scripts, a file for each shell: `vmha completion` prints them."""
