@@ -72,7 +72,10 @@ class Checkups:
         asked = decode(Checkup, known.value, where=known.key)
         answer = CheckupAnswer(node=node, session=session.id, at=self._clock.wall())
         try:
-            found = await (self._compare(asked, answer) if asked.cpus else self._look(answer))
+            if asked.only_domains:
+                found = replace(answer, domains=await self._list_domains())
+            else:
+                found = await (self._compare(asked, answer) if asked.cpus else self._look(answer))
         except VmhaError as error:
             found = replace(answer, trouble=str(error))
         except Exception as error:  # XML that nobody foresaw, say: told, and no more than that
@@ -146,6 +149,7 @@ class Checkups:
                 runs=view.state is not DomainState.SHUTOFF,
                 autostart=marked.get((view.name, view.uuid), False),
                 ours=view.tag is not None and view.tag.cluster == self._keys.cluster,
+                state=view.state,
             )
             for view in await self._hypervisor.inventory()
         ]

@@ -22,6 +22,7 @@ _MODULES = {
     "plan": "vmha.cli.plan",
     "export": "vmha.cli.export",
     "doctor": "vmha.cli.doctor",
+    "verify": "vmha.cli.verify",
     "dump": "vmha.cli.dump",
     "import": "vmha.cli.import_conf",
     "events": "vmha.cli.events",

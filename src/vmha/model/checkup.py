@@ -22,6 +22,7 @@ class Checkup:
     author: str = ""
     at: float = 0.0
     cpus: dict[NodeName, str] = field(default_factory=dict)
+    only_domains: bool = False  # nothing else is asked; an older agent answers all of it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class Kept:
     runs: bool = False
     autostart: bool = False
     ours: bool = False  # it bears this cluster's tag
+    state: str = ""  # the hypervisor's; "": an older agent, which does not say
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,9 +31,9 @@ async def diagnose(client: OperatorClient, *, timeout_s: float = ANSWER_S) -> tu
     snapshot = await client.read()
     verdicts = judge_all(snapshot, moment_of_one_reading(snapshot, wall=client.clock.wall()))
     alive = [name for name, verdict in verdicts.items() if verdict.is_alive]
-    answers = await _ask(client, {}, alive, timeout_s)
+    answers = await ask(client, {}, alive, timeout_s)
     cpus = {name: heard.answer.cpu for name, heard in answers.items() if heard.answer.cpu}
-    compared = await _ask(client, cpus, list(answers), timeout_s) if len(cpus) > 1 else {}
+    compared = await ask(client, cpus, list(answers), timeout_s) if len(cpus) > 1 else {}
     return examine(
         Facts(
             snapshot=snapshot,
@@ -45,11 +45,13 @@ async def diagnose(client: OperatorClient, *, timeout_s: float = ANSWER_S) -> tu
     )
 
 
-async def _ask(
+async def ask(
     client: OperatorClient,
     cpus: dict[NodeName, str],
     nodes: Collection[NodeName],
     timeout_s: float,
+    *,
+    only_domains: bool = False,
 ) -> dict[NodeName, Heard]:
     """Those that answer in time. The answers go with the lease of the question."""
     if not nodes:
@@ -57,7 +59,7 @@ async def _ask(
     id_ = str(client.new_request_id())
     lease = await client.store.grant(max(5, int(timeout_s) + 5))
     asked_at = client.clock.wall()
-    asked = Checkup(id=id_, author=client.author, at=asked_at, cpus=cpus)
+    asked = Checkup(id=id_, author=client.author, at=asked_at, cpus=cpus, only_domains=only_domains)
     written = await client.store.txn([], [Put(client.keys.checkup(id_), encode(asked), lease.id)])
     answers: dict[NodeName, Heard] = {}
     prefix = client.keys.checkup_answer(id_, NodeName(""))
