@@ -8,7 +8,7 @@ CHAOS_ARGS ?= --seed 1 --rounds 20
 LIMITS := -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test fmt lint lab sim chaos model mutants bench scale compose-test man lock run-ready dev-ready
+.PHONY: help demo check test fmt lint docs lab sim chaos model mutants bench scale compose-test man lock run-ready dev-ready
 
 help:
 	@echo 'make demo    a true story on this machine in two minutes: three hosts, one vm, one power cut'
@@ -17,6 +17,7 @@ help:
 	@echo
 	@echo 'make fmt     put the code into shape'
 	@echo 'make lint    say what is not'
+	@echo 'make docs    these pages as HTML, in docs/_build/html; a link that leads nowhere is an error'
 	@echo 'make lab     only the tests that build hosts'
 	@echo 'make sim     a thousand lives of simulated clusters with a thousand faults each (some ten minutes on two cores)'
 	@echo 'make chaos   break a cluster of real hosts, round after round: $(CHAOS_ARGS)'
@@ -43,6 +44,11 @@ fmt: dev-ready
 lint: dev-ready
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check --quiet . || { echo 'not in shape: make fmt'; exit 1; }
+
+docs: dev-ready
+	@$(PYTHON) scripts/reference.py
+	@$(PYTHON) -m sphinx -q -n -W --keep-going -d docs/_build/doctrees -b html docs docs/_build/html
+	@echo docs/_build/html/index.html
 
 lab: dev-ready
 	@$(PYTEST) -m lab $(LIMITS) $(PYTEST_ARGS)
