@@ -12,7 +12,8 @@ from bench.optimum import Best, optimum
 from bench.pacemaker import OURS, READ, WHOLE, pacemaker
 from bench.small_world import Made, planned
 
-INSTANCES = 1000
+INSTANCES = 2000
+"""Half of them of each kind."""
 BALANCED = 40
 """Of each kind, for so many the solver also looks for the best balance: that takes it a hundred times as long."""
 LOST, COLD = "placement.lost", "placement.cold"

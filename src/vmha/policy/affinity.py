@@ -109,6 +109,23 @@ def took(name: str, node: NodeName, ground: "Field") -> None:
             counted.count(VmName(name), node)
 
 
+def left(name: str, node: NodeName, ground: "Field") -> None:
+    """It is not to go there after all."""
+    for counted in rules_of(ground).hard.get(VmName(name), ()):
+        if not counted.rule.vms:
+            counted.at.get(node, set()).discard(VmName(name))
+            if not any(VmName(name) in there for there in counted.at.values()):
+                counted.placed.discard(VmName(name))
+
+
+def never_beside(name: VmName, ground: "Field") -> set[VmName]:
+    """Those that a hard rule keeps apart from it."""
+    if not ground.snapshot.rules:
+        return set()
+    rules = [counted.rule for counted in rules_of(ground).hard.get(name, ())]
+    return {VmName(other) for rule in rules if rule.apart for other in rule.apart if other != name}
+
+
 def ties_without(names: Iterable[VmName], ground: "Field") -> "Ties":
     """As if these had left: for the vm that would take the place of one of them (policy/displace.py)."""
     if not ground.snapshot.rules:

@@ -43,6 +43,7 @@ from vmha.policy.membership import Condition, Verdict
 from vmha.policy.placement import Choice, Field, choose, choose_leading, left_of
 from vmha.policy.post_copy import runs_at_once
 from vmha.policy.removed import find_unresolved, not_known_of_offline, remember
+from vmha.policy.room_for_all import choose_start, keep_its_turn
 from vmha.policy.services import relocates
 from vmha.policy.snapshot import Moment, VmView
 from vmha.policy.steps import Change, PlacementStep, SettleDesired, Waiting
@@ -203,6 +204,7 @@ def _start(vm: VmView, ground: Field, moment: Moment) -> Decision:
     assert vm.spec
     spec, placement = vm.spec.value, vm.placement.value if vm.placement else None
     if busy := no_start(ground):
+        keep_its_turn(spec, ground, placement.failures if placement else ())
         return wait(vm, RULE, busy, moment=moment)
     choice, restarts = _where_to_start(spec, placement, ground, moment)
     if choice.node is None:
@@ -228,21 +230,21 @@ def _where_to_start(
     spec: VmSpec, placement: Placement | None, ground: Field, moment: Moment
 ) -> tuple[Choice, tuple[float, ...]]:
     if placement is None:
-        return choose(spec, ground), ()
+        return choose_start(spec, ground), ()
     restarts = _recent_restarts(spec, placement, moment)
     last = placement.last_node
     if placement.ended is RunEnd.START_FAILED:
-        retry = choose_leading if relocates(spec, ground) else choose
+        retry = choose_leading if relocates(spec, ground) else choose_start
         return retry(spec, ground, failures=placement.failures), restarts
     if placement.ended not in (RunEnd.CRASHED, RunEnd.GUEST_SHUTDOWN, RunEnd.DESTROYED) or last is None:
-        return choose(spec, ground), restarts
+        return choose_start(spec, ground), restarts
     relocate = transitions.must_leave(placement) or relocates(spec, ground) or _is_used_up(spec, placement, moment)
     if relocate and placement.ended is RunEnd.CRASHED:
         elsewhere = choose_leading(spec, ground, avoid={last: "just failed there (recovery: another node first)"})
         if elsewhere.node is not None:
             return elsewhere, ()
     remembered = max(1, spec.max_restarts)  # more are never counted, and the record must not grow for ever
-    return choose(spec, ground, prefer=last), (*restarts, moment.wall)[-remembered:]
+    return choose_start(spec, ground, prefer=last), (*restarts, moment.wall)[-remembered:]
 
 
 def _why_started(spec: VmSpec, placement: Placement | None, choice: Choice, ground: Field) -> Reason:
@@ -321,12 +323,14 @@ def decide_lost(vm: VmView, held: Placement, ground: Field, moment: Moment) -> D
     if arriving:
         return Decision(waiting=Waiting(vm=vm.name, text=f"{arriving} is still receiving it"), retry_in_s=1.0)
     if busy := no_start(ground):
+        if vm.name not in ground.ties.needs:
+            keep_its_turn(vm.spec.value, ground)
         return wait(vm, RULE, f"{in_words(proof)}; {busy}", moment=moment)
     # It boots anew even where it stands complete: its source may have run on, not having been told, so that what stands
     # there is older than the disk. That node ends it before it starts it, and no lock of it is in the way of others.
     if unready := gate(vm, ground, moment):
         return unready
-    choice = choose(vm.spec.value, ground, prefer=arrived)
+    choice = choose_start(vm.spec.value, ground, prefer=arrived)
     if choice.node is None:
         return _no_node(vm, choice, f"{in_words(proof)}; {in_short(choice)}", ground, moment)
     reason = Reason(

@@ -232,6 +232,8 @@ def why_there(spec: VmSpec, choice: Choice, ground: Field) -> str:
     others = [c for c in choice.candidates if c.node != choice.node and not c.refusal]
     if not others:
         return f"{choice.node} is the only node that can take it"
+    if spec.name in ground.ties.makes_room:
+        return f"{choice.node} is taken so that others that are to start find room, too"
     mine = next(c for c in choice.candidates if c.node == choice.node)
     if (domain := ground.domain_of(spec)) and any(c.score < mine.score for c in others):
         return f"{choice.node} is preferred in failover domain {domain.name}"

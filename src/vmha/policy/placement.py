@@ -1,6 +1,6 @@
 """Which node takes a vm: feasible first, then rank. Ties go by soft rules, then the fewest vms, then by name."""
 
-from collections.abc import Callable, Collection, Container, Iterable
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from heapq import nsmallest
 from itertools import islice
@@ -286,6 +286,23 @@ def choose(
     )
 
 
+def able_nodes(
+    spec: VmSpec,
+    ground: Field,
+    *,
+    failures: Iterable[Failure] = (),
+    avoid: Mapping[NodeName, str],
+    prefer: NodeName | None = None,
+) -> list[tuple[tuple[int, int, int], NodeName]]:
+    """All nodes that can take it by a start, the more preferred first, each with its preference: less is better."""
+    ranking, failures, found = ground.ranking(spec, None), tuple(failures), []
+    for name in ground.eligible:
+        points, priority = ranking.find(name)
+        if not _refusal(name, spec, ground, points, failures=failures, avoid=avoid, moving=False)[0]:
+            found.append(((0 if name == prefer else 1, -points, priority), name))
+    return sorted(found)
+
+
 def _look_at_some(
     ground: Field, special: Collection[NodeName], look_at: Callable[[NodeName], bool], *, moving: bool
 ) -> None:
@@ -355,7 +372,7 @@ def _refusal(
     points: Score,
     *,
     failures: Iterable[Failure],
-    avoid: dict[NodeName, str],
+    avoid: Mapping[NodeName, str],
     moving: bool,
 ) -> tuple[str, float | None]:
     """Why a node can not take the vm ('' when it can), and in how many seconds that may have passed by itself."""

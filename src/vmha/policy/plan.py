@@ -4,7 +4,7 @@ Pure: the same snapshot and moment give the same plan, on every machine. Plannin
 nothing new, so a leader may die between any two steps and the next one goes on from what it finds.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, Request
@@ -28,6 +28,7 @@ from vmha.policy.preferences import Preferences
 from vmha.policy.removed import tidy_removed
 from vmha.policy.requests import decide_request, open_requests, tidy
 from vmha.policy.restored import hold_back
+from vmha.policy.room_for_all import look_at_all
 from vmha.policy.snapshot import Moment, Snapshot, VmView
 from vmha.policy.steps import Change, EvictSession, Plan, Step, Waiting
 from vmha.policy.transitions import by_our_clock
@@ -42,11 +43,12 @@ def plan(
     verdicts: dict[NodeName, Verdict] | None = None,
     census: Census | None = None,
     preferences: Preferences | None = None,
+    meant: Mapping[VmName, NodeName | None] | None = None,
 ) -> Plan:
     """First who is here, then what is asked for, then every vm that is not at rest: the most important first.
 
     ``verdicts``: those of ``judge_all``, by whoever has asked for them already. ``census``, ``preferences``: likewise
-    (policy/planner.py).
+    (policy/planner.py). ``meant``: where vms are to start so that more of them find room, once that was looked for.
     """
     if snapshot.is_unreadable("config"):
         return Plan(
@@ -57,6 +59,7 @@ def plan(
     fence_steps, fence_wake = fence_and_evict(snapshot, moment, verdicts, braked=braked or is_paused(snapshot))
     census = take(snapshot.vms) if census is None else census
     ground = survey(snapshot, verdicts, moment.wall, census, preferences)
+    ground.ties.meant = meant
     by_vm, about_nodes = open_requests(ground)
 
     hold_steps, hold_wake = end_holds(snapshot, moment)
@@ -85,7 +88,9 @@ def plan(
             wakes.append(decision.retry_in_s)
     if ground.ties.gives_way.keys() - due.keys():
         # One at rest is to make room for another: rare, and all are looked at for it.
-        return plan(snapshot, moment, verdicts, nobody_rests(snapshot.vms), ground.preferences)
+        return plan(snapshot, moment, verdicts, nobody_rests(snapshot.vms), ground.preferences, meant)
+    if meant is None and (meant := look_at_all(ground, steps)) is not None:
+        return plan(snapshot, moment, verdicts, census, ground.preferences, meant)
     steps.extend(hold_steps)  # last: what is begun compares the holds as they were read
     made = Plan(
         steps=tuple(steps),

@@ -14,7 +14,7 @@ What is on its way, or waits, takes its room before. Where too much is, or too m
 answer is "not known", with the number. A pause of the whole cluster is supposed to be over by then.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from vmha.model.ids import NodeName, VmName
@@ -30,10 +30,11 @@ from vmha.policy.placement import Field, Load, survey
 from vmha.policy.plan import by_importance, decide, judge_all
 from vmha.policy.preferences import Preferences
 from vmha.policy.reservation import NOTHING, Room, Size
+from vmha.policy.room_for_all import look_at_all
 from vmha.policy.room_proof import is_certain
 from vmha.policy.services import reserved
 from vmha.policy.snapshot import Moment, NodeView, Snapshot, VmView
-from vmha.policy.steps import Change, PlacementStep, Waiting
+from vmha.policy.steps import Change, PlacementStep, Step, Waiting
 from vmha.policy.supposing import NodeLost, proof_of, suppose, with_
 from vmha.policy.ties import Ties
 
@@ -243,7 +244,7 @@ class _Asked:
 
     # --- by the leader's own decisions
 
-    def decide_once(self, node: NodeName) -> tuple[Loss, int]:
+    def decide_once(self, node: NodeName, meant: Mapping[VmName, NodeName | None] | None = None) -> tuple[Loss, int]:
         """And how many nodes were looked at for it."""
         view = self.snapshot.nodes[node]
         snapshot = _without(self.snapshot, view)
@@ -257,7 +258,9 @@ class _Asked:
             loads={name: _copied(load) for name, load in self.ground.loads.items()},
             ties=_afresh(self.ground.ties),
         )
+        ground.ties.meant = meant
         gone: list[Waiting] = []
+        steps: list[Step] = []
         is_certain = not (self._displacing or self._movers.get(node))
         concerned = [*self.on[node], *(vm for vm in self.pending if vm not in self.on[node])]
         concerned.sort(key=lambda vm: self._order[vm.name])
@@ -266,13 +269,16 @@ class _Asked:
             is_certain = is_certain and not self._is_tied(vm.name)
             decision = decide(vm, None, ground, self.moment)
             ground.ties.decided(decision.steps)
+            steps.extend(decision.steps)
             if vm.name not in mine or _is_placed(vm, decision.steps):
                 continue
             is_certain = is_certain and (decision.retry_in_s is None or decision == DO_NOTHING)
             gone.append(decision.waiting or Waiting(vm=vm.name, text="nothing is decided about it"))
-        return Loss(node=node, vms=tuple(sorted(gone, key=_by_name)), is_certain=is_certain), len(concerned) * len(
-            verdicts
-        )
+        looks = len(concerned) * len(verdicts)
+        if gone and meant is None and (meant := look_at_all(ground, steps)) is not None:
+            loss, more = self.decide_once(node, meant)
+            return loss, looks + more
+        return Loss(node=node, vms=tuple(sorted(gone, key=_by_name)), is_certain=is_certain), looks
 
     def foresee(self, node: NodeName) -> Loss:
         if self._down_before is None:

@@ -13,6 +13,7 @@ from vmha.policy.steps import PlacementStep, Step
 
 if TYPE_CHECKING:
     from vmha.policy.affinity import Affinity
+    from vmha.policy.room_for_all import Asked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +51,10 @@ class Ties:
     kept: dict[NodeName, dict[str, Size]] | None = None  # for members of services that are still to come, by service
     free: set[VmName] = field(default_factory=set)  # members that an operator moves: the others follow
     affinity: "Affinity | None" = None  # placement rules, read when first asked for (policy/affinity.py)
+    asked: dict[VmName, "Asked"] = field(default_factory=dict)  # starts (policy/room_for_all.py)
+    is_turn_taken: bool = False  # starts wait for others in the whole cluster
+    meant: Mapping[VmName, NodeName | None] | None = None  # where starts are to go so that all find room
+    makes_room: set[VmName] = field(default_factory=set)  # of these, those that would have gone elsewhere
     settling: Settling | None = None
     is_settling_known: bool = False
 

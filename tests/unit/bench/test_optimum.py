@@ -58,6 +58,13 @@ def test_a_drawn_cluster_ran_whole_before_its_node_was_lost(seed: int) -> None:
 
 
 @pytest.mark.parametrize("cold", [False, True])
+def test_the_planner_leaves_out_no_vm_that_the_optimum_places_beside_what_runs(cold: bool) -> None:
+    for seed in range(40):
+        instance = draw(seed, cold=cold)
+        assert planned(instance).placed == optimum(instance, may_move=False).placed
+
+
+@pytest.mark.parametrize("cold", [False, True])
 def test_the_planner_never_places_more_than_the_optimum(cold: bool) -> None:
     for seed in range(10):
         instance = draw(seed, cold=cold)

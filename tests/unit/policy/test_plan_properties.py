@@ -270,8 +270,32 @@ def _encoded(placement: Placement) -> bytes:
     return encode(placement)
 
 
+class Crowded(Life):
+    """Nothing ties the vms but that there is little room, and that few start at once (policy/room_for_all.py)."""
+
+    vms = ("a", "b", "c", "d", "e", "f")
+
+    def populate(self) -> None:
+        book, draw = self.book, self.draw
+        limits = {"starts_per_node": draw(st.sampled_from([1, 2, 16])), "starts": draw(st.integers(0, 2))}
+        config = {"preempt": draw(st.booleans()), "limits": SETTINGS.limits.model_copy(update=limits)}
+        book.configure(SETTINGS.model_copy(update=config))
+        book.domain("d1", "n1", "n2", restricted=draw(st.booleans()), ordered=draw(st.booleans()))
+        if draw(st.booleans()):
+            book.rule("apart", apart=("a", "b"), hard=True)
+        for vm in self.vms:
+            book.vm(
+                vm,
+                memory_mib=draw(st.sampled_from([3000, 5000, 8000, 9000, 14000])),  # of 16384
+                priority=draw(st.sampled_from([100, 100, 200])),
+                failover_domain=draw(st.sampled_from([None, None, "d1"])),
+            )
+            if (node := draw(st.sampled_from([None, None, *NODES]))) is not None:
+                book.placed(vm, node).seen(node, vm)
+
+
 def lived(data: st.DataObject, steps: int) -> Life:
-    life = Life(data)
+    life = data.draw(st.sampled_from([Life, Life, Crowded]))(data)
     life.populate()
     for _ in range(steps):
         life.step()
