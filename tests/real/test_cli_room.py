@@ -108,3 +108,18 @@ def test_undrain_asks_for_what_the_drain_took_away_only_if_it_is_to(etcd: RealEt
     assert vmha("node", "undrain", "n1", "--return", "--no-wait", "--json").json["asked"] == ["web"]
     (request,) = vmha("requests", "--json").json
     assert (request["verb"], request["vm"], request["node"]) == ("migrate", "web", "n1")
+
+
+def test_rebalance_says_what_would_move_asks_for_it_and_says_when_nothing_would(etcd: RealEtcd, vmha: Vmha) -> None:
+    book = cluster("n1", "n2", memory_mib=1000).running("web", "n1", memory_mib=500).running("db", "n1", memory_mib=300)
+    fill(etcd, book)
+    said = vmha("rebalance", "now", "--dry-run")
+    assert (said.code, said.out) == (0, "db: n1 to n2: n1 is 80 % full and n2 0 %; then 50 % and 30 %\n")
+    (shift,) = vmha("rebalance", "now", "--dry-run", "--json").json
+    assert (shift["vm"], shift["source"], shift["target"], shift["source_before"]) == ("db", "n1", "n2", 80.0)
+    assert vmha("requests", "--json").json == []  # that was dry
+    asked = vmha("rebalance", "now", "--no-wait")
+    assert asked.out.startswith("db: to n2 (request ")
+    assert [one["vm"] for one in vmha("requests", "--json").json] == ["db"]
+    fill(etcd, cluster("n1", "n2", memory_mib=1000).running("web", "n1", memory_mib=500))
+    assert vmha("rebalance", "now").out.startswith("no node is so full")

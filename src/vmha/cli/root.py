@@ -17,6 +17,7 @@ _MODULES = {
     "domain": "vmha.cli.domain",
     "service": "vmha.cli.service",
     "failback": "vmha.cli.failback",
+    "rebalance": "vmha.cli.rebalance",
     "rule": "vmha.cli.rule",
     "apply": "vmha.cli.apply",
     "plan": "vmha.cli.plan",

@@ -163,6 +163,22 @@ class Capacity(Document):
     vcpu_overcommit: VcpuRatio = Field(default=0.0, description="0: vcpus are not limited.")
 
 
+Percent = Annotated[int, Field(ge=0, le=100)]
+
+
+class Rebalance(Document):
+    """Whether vms leave a full node for an emptier one by themselves (policy/rebalance.py)."""
+
+    enabled: bool = False
+    threshold_percent: Percent = Field(default=70, description="So much of a node must be taken before one leaves it.")
+    margin_percent: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=20, description="By so much the other node must be emptier, and still be when the vm is there."
+    )
+    hold_s: Annotated[float, Field(ge=0, le=604800)] = Field(
+        default=600.0, description="For so long nothing must have come to either node."
+    )
+
+
 class Startup(Document):
     """After the whole cluster was down: how long the first starts wait for nodes that are still coming up."""
 
@@ -197,6 +213,7 @@ class ClusterConfig(Document):
     preempt: bool = Field(
         default=False, description="A vm that finds no room may have vms of a lower priority stopped for it."
     )
+    rebalance: Rebalance = Rebalance()
     startup: Startup = Startup()
     gate: Gate = Field(default=GateMode.ADOPT, description="What may be done by hand with a managed vm on a host.")
     on_host_shutdown: HostShutdown = Field(

@@ -25,6 +25,7 @@ from vmha.policy.membership import MASS_LOSS_PATIENCE, Verdict, fence_and_evict,
 from vmha.policy.on_hold import call_back_start, decide_on_hold
 from vmha.policy.placement import Field, survey
 from vmha.policy.preferences import Preferences
+from vmha.policy.rebalance import rebalance
 from vmha.policy.removed import tidy_removed
 from vmha.policy.requests import decide_request, open_requests, tidy
 from vmha.policy.restored import hold_back
@@ -91,6 +92,10 @@ def plan(
         return plan(snapshot, moment, verdicts, nobody_rests(snapshot.vms), ground.preferences, meant)
     if meant is None and (meant := look_at_all(ground, steps)) is not None:
         return plan(snapshot, moment, verdicts, census, ground.preferences, meant)
+    relieved = rebalance(ground, census, steps, moment)
+    steps.extend(relieved.steps)
+    if relieved.retry_in_s is not None:
+        wakes.append(relieved.retry_in_s)
     steps.extend(hold_steps)  # last: what is begun compares the holds as they were read
     made = Plan(
         steps=tuple(steps),

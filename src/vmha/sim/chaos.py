@@ -125,7 +125,9 @@ class _Chaos:
 
     async def _build(self) -> None:
         schedule, hands = self._schedule, self._hands
-        await hands.configure(ClusterConfig(timing=schedule.timing, on_host_shutdown=SHUTDOWN))
+        await hands.configure(
+            ClusterConfig(timing=schedule.timing, on_host_shutdown=SHUTDOWN, rebalance=schedule.rebalance)
+        )
         for node in schedule.nodes:
             watchdog_s = schedule.timing.watchdog_s if node.has_watchdog else 0
             host = self._world.add_host(node.name, memory_mib=HOST_MEMORY_MIB, watchdog_s=watchdog_s)

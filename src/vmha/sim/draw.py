@@ -22,6 +22,7 @@ from vmha.model.vm import (
 )
 from vmha.sim.draw_health import with_health
 from vmha.sim.draw_post_copy import with_post_copy
+from vmha.sim.draw_rebalance import with_rebalance
 from vmha.sim.draw_relations import with_relations
 from vmha.sim.draw_rules import with_rules
 from vmha.sim.draw_services import with_services
@@ -57,6 +58,7 @@ def draw(seed: int, options: Options) -> Schedule:
     cluster = with_post_copy(random.Random(f"post-copy {seed}"), cluster)
     cluster = with_services(random.Random(f"services {seed}"), cluster)
     cluster = with_rules(random.Random(f"rules {seed}"), cluster)
+    cluster = with_rebalance(random.Random(f"rebalance {seed}"), cluster)
     steps = _draw_steps(random.Random(f"steps {seed}"), cluster, options)
     return cluster.with_steps(tuple(steps))
 

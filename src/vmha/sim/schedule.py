@@ -15,7 +15,7 @@ from vmha.model.health import Probe
 from vmha.model.relations import Needs, Rank
 from vmha.model.rules import Labels, Rule
 from vmha.model.service import Service
-from vmha.model.settings import Timing
+from vmha.model.settings import Rebalance, Timing
 from vmha.model.vm import AfterShutdown, FailoverDomain, Migration, Name, OnDuplicate, Recovery
 
 Seconds = Annotated[float, Field(ge=0, le=1e7)]
@@ -81,6 +81,7 @@ class Schedule(Document):
     vms: tuple[VmDrawn, ...] = ()
     services: tuple[Service, ...] = ()
     rules: tuple[Rule, ...] = ()
+    rebalance: Rebalance = Rebalance()
     steps: tuple[Step, ...] = ()
 
     def with_steps(self, steps: tuple[Step, ...]) -> "Schedule":

@@ -18,7 +18,7 @@ from vmha.model.holds import Hold, PauseMode
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Failure, Health, HealthState, Phase, Placement, RemovedVm, RunEnd, SeenState, Verb
 from vmha.model.relations import Dependency, Need
-from vmha.model.settings import Proof
+from vmha.model.settings import Proof, Rebalance
 from vmha.model.vm import Desired, Recovery
 from vmha.policy import transitions
 from vmha.policy.membership import former_sessions
@@ -278,7 +278,12 @@ class Crowded(Life):
     def populate(self) -> None:
         book, draw = self.book, self.draw
         limits = {"starts_per_node": draw(st.sampled_from([1, 2, 16])), "starts": draw(st.integers(0, 2))}
-        config = {"preempt": draw(st.booleans()), "limits": SETTINGS.limits.model_copy(update=limits)}
+        relief = Rebalance(enabled=draw(st.booleans()), threshold_percent=30, margin_percent=5, hold_s=0.0)
+        config = {
+            "preempt": draw(st.booleans()),
+            "limits": SETTINGS.limits.model_copy(update=limits),
+            "rebalance": relief,
+        }
         book.configure(SETTINGS.model_copy(update=config))
         book.domain("d1", "n1", "n2", restricted=draw(st.booleans()), ordered=draw(st.booleans()))
         if draw(st.booleans()):
