@@ -9,7 +9,7 @@ from tests.sim.probes import add_running, delete, placement, put, raw, restart_a
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.model.domain_xml import tagged
-from vmha.model.ids import NodeName, VmName
+from vmha.model.ids import NodeName, SessionId, VmName
 from vmha.model.records import Observation, Phase, SeenState
 from vmha.model.vm import Desired, VmSpec
 from vmha.sim.hands import domain_xml
@@ -86,6 +86,24 @@ def test_claim_without_a_session_does_not_stop_decisions_about_the_others() -> N
         assert held
         await put(cluster, cluster.world.keys.placement(VmName("web")), replace(held, session=None))
         await others_are_decided_on(cluster)
+        assert cluster.where("web") == ["n1"]
+
+    in_cluster(scene)
+
+
+@pytest.mark.parametrize("removed", [False, True])
+@pytest.mark.parametrize("wrong", [{"session": SessionId("")}, {"node": NodeName("")}, {"node": None}])
+def test_claim_that_does_not_say_whose_it_is_ends_no_agent(wrong: dict[str, str | None], removed: bool) -> None:
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web")
+        held = placement(cluster, "web")
+        assert held
+        key = cluster.world.keys.placement(VmName("web"))
+        await put(cluster, key, replace(held, **wrong))
+        if removed:
+            await delete(cluster, cluster.world.keys.vm_spec(VmName("web")))
+        await others_are_decided_on(cluster)
+        assert key in cluster.observer.snapshot.problems
         assert cluster.where("web") == ["n1"]
 
     in_cluster(scene)

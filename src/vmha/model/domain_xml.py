@@ -24,6 +24,7 @@ from xml.sax.saxutils import quoteattr
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
+from vmha.model.document import short
 from vmha.model.errors import Rejected
 from vmha.model.ids import Epoch, VmName
 
@@ -31,6 +32,9 @@ NAMESPACE = "https://vmha.dev/xmlns/domain/1"
 PREFIX = "vmha"
 MAX_BYTES = 1 << 20
 """The largest definition taken, in bytes of UTF-8: libvirt's own are some thousand, and etcd refuses 1.5 MiB."""
+
+_MOST_DIGITS = 18
+"""Of a number that is read: no host has more, and Python refuses to read one of thousands."""
 
 _UUID_SPACE = uuids.UUID("5a0a4f5c-3b7e-5d0b-9d5c-6f1c6b8f2a11")
 _BINARY = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
@@ -172,7 +176,7 @@ def _name(root: Element) -> VmName:
     if not name.strip():
         raise Rejected("the domain XML's <name> is empty", accepted=accepted)
     if name != name.strip() or "/" in name or not name.isprintable():
-        raise Rejected(f"the domain XML's <name> is {name!r}", accepted=accepted)
+        raise Rejected(f"the domain XML's <name> is {short(name)}", accepted=accepted)
     return VmName(name)
 
 
@@ -182,7 +186,9 @@ def _uuid(root: Element) -> str | None:
         return None
     # Python's own parser also takes braces and urn:uuid:, which libvirt does not.
     if not re.fullmatch(r"[0-9a-fA-F]{8}(-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}", text):
-        raise Rejected(f"the domain XML's <uuid> is {text!r}", accepted="e.g. 6f9619ff-8b86-4011-b42d-00c04fc964ff")
+        raise Rejected(
+            f"the domain XML's <uuid> is {short(text)}", accepted="e.g. 6f9619ff-8b86-4011-b42d-00c04fc964ff"
+        )
     return str(uuids.UUID(text))
 
 
@@ -194,9 +200,9 @@ def _memory_mib(root: Element) -> int:
     unit = element.get("unit") or "KiB"
     scale = _memory_scale(unit)
     if scale is None:
-        raise Rejected(f"the domain XML's <memory> has the unit {unit!r}", accepted=_MEMORY_UNITS)
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise Rejected(f"the domain XML's <memory> is {text!r}", accepted="a whole number above 0")
+        raise Rejected(f"the domain XML's <memory> has the unit {short(unit)}", accepted=_MEMORY_UNITS)
+    if not _is_whole(text) or int(text) == 0:
+        raise Rejected(f"the domain XML's <memory> is {short(text)}", accepted="a whole number above 0")
     return -(-int(text) * scale // (1 << 20))
 
 
@@ -217,16 +223,23 @@ def _memory_scale(unit: str) -> int | None:
 
 def _vcpus(root: Element) -> int:
     text = (root.findtext("vcpu") or "1").strip()
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise Rejected(f"the domain XML's <vcpu> is {text!r}", accepted="a whole number above 0")
+    if not _is_whole(text) or int(text) == 0:
+        raise Rejected(f"the domain XML's <vcpu> is {short(text)}", accepted="a whole number above 0")
     return int(text)
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
 
 
 def _tag_of(element: Element) -> TagFacts | None:
     cluster, name, epoch = (element.get(key, "") for key in ("cluster", "name", "epoch"))
-    if not name or not epoch.isascii() or not epoch.isdigit():
+    if not name or not _is_whole(epoch):
         return None
     return TagFacts(cluster, VmName(name), Epoch(int(epoch)), element.get("handover", ""))
+
+
+_DEEPEST_THAT_MATTERS = 4
 
 
 class _Spots:
@@ -249,7 +262,8 @@ class _Spots:
 
     @property
     def _path(self) -> tuple[str, ...]:
-        return tuple(name for name, _, _ in self._open)
+        """The outermost elements that are open, as many as matter: elements may lie a hundred thousand deep."""
+        return tuple(name for name, _, _ in self._open[:_DEEPEST_THAT_MATTERS])
 
     def _start(self, name: str, index: int) -> None:
         match = _START_TAG.match(self._data, index)

@@ -240,8 +240,23 @@ def decode(kind: type[T], value: bytes, *, where: str) -> T:
         Rejected: naming the key and the field when the value is not what the key holds.
     """
     try:
-        return cast(T, _read(cast(Any, kind), value))
+        record = cast(T, _read(cast(Any, kind), value))
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in found["loc"])
         raise Rejected(f"{where}: {place or 'value'}: {found['msg']}") from error
+    if wrong := _whose(record):
+        raise Rejected(f"{where}: {wrong}")
+    return record
+
+
+def _whose(record: Any) -> str:
+    """What is wrong with whose a record says that it is; '': nothing. Everybody relies on it who decides on one."""
+    if isinstance(record, Request):
+        return ""  # the one in which an empty session has a meaning
+    for field in ("node", "session"):
+        if getattr(record, field, None) == "":
+            return f"{field}: is empty"
+    if isinstance(record, Placement) and record.session is not None and record.node is None:
+        return "node: is missing, and there is a session"
+    return ""

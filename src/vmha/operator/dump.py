@@ -57,7 +57,7 @@ def _readable(value: bytes) -> Any:
     """A value put by hand may be anything. As text it could hold a secret that nobody can recognise: only its size."""
     try:
         return without_secrets(json.loads(value))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"unreadable_bytes": len(value)}
 
 

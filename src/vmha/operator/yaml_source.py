@@ -1,7 +1,8 @@
 """YAML with line numbers: what a document holds and where each of its values stands, so that errors can name lines.
 
 Stricter than YAML: a key given twice is an error, not the last one's win. Documents that swell (aliases of aliases) or
-bite their own tail are refused.
+bite their own tail are refused, and so is what is too long, too deep (the parser's own recursion would end the process)
+or a number of thousands of digits.
 """
 
 from dataclasses import dataclass, field
@@ -9,12 +10,15 @@ from typing import Any
 
 import yaml
 
+from vmha.model.document import short
 from vmha.model.errors import Rejected
 
 Path = tuple[str | int, ...]
 
 _MOST_VALUES = 1_000_000
 _DEEPEST = 32
+_LONGEST = 64 << 20
+_MOST_BITS = 256
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -64,20 +68,47 @@ class YamlSource:
 def parse_yaml(text: str, *, file: str) -> YamlSource:
     """Raises: Rejected naming the line of the first thing that is no YAML."""
     source = YamlSource(file=file)
-    loader = _Loader(text)
+    if len(text) > _LONGEST:
+        raise Rejected(f"{file}: the document has {len(text)} characters", accepted=f"at most {_LONGEST}")
+    try:
+        _refuse_depths(text, file)
+        loader = _Loader(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise _no_yaml(error, file) from error
     try:
         node = loader.get_single_node()
         if node is not None:
             source.data = _Builder(loader, source).build(node, (), 0)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = f":{mark.line + 1}" if mark else ""
-        raise Rejected(f"{file}{line}: {error.problem or error.context}", accepted="YAML") from error
     except (yaml.YAMLError, ValueError) as error:
-        raise Rejected(f"{file}: {' '.join(str(error).split())}", accepted="YAML") from error
+        raise _no_yaml(error, file) from error
     finally:
         loader.dispose()
     return source
+
+
+def _no_yaml(error: Exception, file: str) -> Rejected:
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        line = f":{mark.line + 1}" if mark else ""
+        return Rejected(f"{file}{line}: {error.problem or error.context}", accepted="YAML")
+    return Rejected(f"{file}: {' '.join(str(error).split())[:200]}", accepted="YAML")
+
+
+def _refuse_depths(text: str, file: str) -> None:
+    """Event by event, before nodes are made of it: those are made by recursion in C, which has an end."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _DEEPEST + 1:
+                raise _too_large(file)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _too_large(file: str) -> Rejected:
+    limit = f"at most {_MOST_VALUES} values, nested {_DEEPEST} deep"
+    return Rejected(f"{file}: the document is too large", accepted=limit)
 
 
 class _Builder:
@@ -89,14 +120,26 @@ class _Builder:
     def build(self, node: yaml.Node, path: Path, depth: int) -> Any:
         self._count += 1
         if self._count > _MOST_VALUES or depth > _DEEPEST:
-            limit = f"at most {_MOST_VALUES} values, nested {_DEEPEST} deep"
-            raise Rejected(f"{self._source.file}: the document is too large", accepted=limit)
+            raise _too_large(self._source.file)
         self._source.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path, depth)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*path, index), depth + 1) for index, item in enumerate(node.value)]
-        return self._loader.construct_object(node)
+        return self._scalar(node)
+
+    def _scalar(self, node: yaml.Node) -> Any:
+        """Raises: Rejected for what does not fit its tag (``!!bool``, ``!!timestamp``), which PyYAML does not tell."""
+        line = f"{self._source.file}:{node.start_mark.line + 1}"
+        try:
+            value = self._loader.construct_object(node)
+        except (LookupError, AttributeError, TypeError) as error:
+            raise Rejected(
+                f"{line}: {short(node.value)} is no {node.tag.rpartition(':')[2]}", accepted="YAML"
+            ) from error
+        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+            raise Rejected(f"{line}: a number of {value.bit_length()} bits", accepted=f"at most {_MOST_BITS} bits")
+        return value
 
     def _mapping(self, node: yaml.MappingNode, path: Path, depth: int) -> dict[str, Any]:
         seen: dict[str, int] = {}

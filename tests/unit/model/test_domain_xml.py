@@ -204,3 +204,20 @@ def test_default_uuid_is_the_vms_own_and_always_the_same() -> None:
     assert default_uuid("prod", "web") == default_uuid("prod", "web")
     assert len({default_uuid("prod", "web"), default_uuid("prod", "db"), default_uuid("test", "web")}) == 3
     assert parse_domain(definition(f"<uuid>{default_uuid('prod', 'web')}</uuid>")).uuid == default_uuid("prod", "web")
+
+
+@pytest.mark.parametrize("place", ["{deep}", "<metadata>{deep}</metadata>", "<devices>{deep}</devices>"])
+def test_elements_a_hundred_thousand_deep_are_read_and_marked_in_one_pass(place: str) -> None:
+    """What took minutes on the event loop of an agent would end its session, and its guests."""
+    deep = "<a>" * 100_000 + "</a>" * 100_000
+    text = f"<domain type='kvm'><name>web</name><memory>1024</memory>{place.format(deep=deep)}</domain>"
+    assert parse_domain(text).name == "web"
+    assert deep in tagged(text, cluster="c", vm="web", epoch=1, uuid="11111111-2222-3333-4444-555555555555")
+
+
+@pytest.mark.parametrize("field", ["memory", "vcpu"])
+def test_number_of_thousands_of_digits_is_refused_in_words(field: str) -> None:
+    text = f"<domain type='kvm'><name>web</name><{field}>{'9' * 5000}</{field}><memory>1024</memory></domain>"
+    with pytest.raises(Rejected, match="a whole number above 0") as refused:
+        parse_domain(text)
+    assert len(str(refused.value)) < 300

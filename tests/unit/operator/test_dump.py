@@ -22,6 +22,7 @@ async def test_everything_is_in_it_but_the_secrets(cluster: Cluster) -> None:
     await vms.add_vm(cluster.client, "web", xml)
     cluster.tell("e1", "web was added", vm="web")
     cluster.put_raw(f"{cluster.keys.prefix}junk", f"password: {SECRET}".encode())
+    cluster.put_raw(f"{cluster.keys.prefix}deep", b"[" * 100_000)
 
     told = await dump(cluster.client)
 
@@ -36,5 +37,6 @@ async def test_everything_is_in_it_but_the_secrets(cluster: Cluster) -> None:
     }
     assert f"passwd='{REDACTED}'" in keys["vms/web/spec"]["value"]["xml"]
     assert keys["journal/e1"]["value"]["text"] == "web was added"
+    assert keys["deep"]["value"] == {"unreadable_bytes": 100_000}
     assert keys["junk"]["value"] == {"unreadable_bytes": len(f"password: {SECRET}")}
     assert keys["vms/web/spec"]["modified"] > 0
