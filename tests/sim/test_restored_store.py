@@ -242,3 +242,22 @@ async def life(cluster: Cluster, draw: random.Random, vms: tuple[str, ...], *, s
         except VmhaError:
             pass  # refused: it does not run, or its target is gone
         await asyncio.sleep(draw.choice((0.0, 0.3, 2.0, 9.0)))
+
+
+def test_node_whose_journal_has_a_lease_that_the_backup_does_not_know_is_heard_of_all_the_same() -> None:
+    """It has to tell of an outage that no guest noticed; and without it nothing would ever be settled."""
+
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web")
+        backup = cluster.world.etcd.back_up()
+        await cluster.hands.migrate("web", "n2")  # the first that n2 has to tell
+        await runs_on(cluster, "web", "n2", timeout_s=10.0)
+        await cluster.rest()
+        await restore(cluster, backup, outage_s=8.0)
+        await settled(cluster)
+        await is_held_where_it_runs(cluster, "web")
+        assert cluster.where("web") == ["n2"]
+        assert ends(cluster, "web") == 1  # the source's, when it was migrated
+        assert ran_twice(cluster) == []
+
+    in_cluster(scene, peers=True)

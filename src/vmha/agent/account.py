@@ -20,7 +20,7 @@ from vmha.policy import transitions
 from vmha.policy.membership import former_sessions
 from vmha.policy.snapshot import Snapshot
 from vmha.store.journal import Journal
-from vmha.store.port import Compare, Created, Modified, Op, Put, Store
+from vmha.store.port import Compare, Created, LeaseGone, Modified, Op, Put, Store
 
 _UNKNOWN = HostCapacity(memory_mib=0, vcpus=0, hypervisor="")
 
@@ -75,7 +75,7 @@ class Account:
             await self._journal.refresh()
             ops.append(self._journal.entry("failsafe", outage, node=self._keeper.node))
         beat = Created(self._keys.beat(self._keeper.node), session.beat_created)
-        if (await self._store.txn([beat], ops)).succeeded:
+        if await self._write([beat], ops):
             self.status = status
             self._outage = "" if self._outage == outage else self._outage
 
@@ -164,9 +164,17 @@ class Account:
             key = self._keys.placement(name)
             beat = Created(self._keys.beat(self._keeper.node), session.beat_created)
             compares: list[Compare] = [beat, Modified(key, held.modified)]
-            if not (await self._store.txn(compares, [Put(key, encode(new)), entry])).succeeded:
+            if not await self._write(compares, [Put(key, encode(new)), entry]):
                 return False
         return True
+
+    async def _write(self, compares: list[Compare], ops: list[Op]) -> bool:
+        """False: not done. An entry of the journal goes with it, whose lease a restored store may not know."""
+        try:
+            return (await self._store.txn(compares, ops)).succeeded
+        except LeaseGone:
+            self._journal.forget_lease()
+            raise
 
     async def _release(self, former: SessionId, session: Session) -> None:
         record = FenceRecord(

@@ -31,7 +31,7 @@ from vmha.model.keys import Keys, decode, encode
 from vmha.model.records import HookState, JournalEntry
 from vmha.model.settings import ClusterConfig
 from vmha.store.journal import Journal
-from vmha.store.port import Created, KeyValue, Put, Store
+from vmha.store.port import Created, KeyValue, LeaseGone, Put, Store
 
 log = structlog.get_logger(__name__)
 
@@ -205,7 +205,11 @@ class Hooks:
         log.warning("hook in trouble", hook=name, failed=state.failed, dropped=state.dropped)
         with suppress(VmhaError):
             await self._journal.refresh()
-            await self._store.txn([], [self._journal.entry(f"{OWN}trouble", trouble)])
+            try:
+                await self._store.txn([], [self._journal.entry(f"{OWN}trouble", trouble)])
+            except LeaseGone:
+                self._journal.forget_lease()
+                raise
 
     async def _write(self, term: Term, line: _Line) -> None:
         """As the leader, or not at all."""

@@ -228,13 +228,13 @@ def _vcpus(root: Element) -> int:
     return int(text)
 
 
-def _is_whole(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+def _is_whole(text: str, *, digits: int = _MOST_DIGITS) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= digits
 
 
 def _tag_of(element: Element) -> TagFacts | None:
     cluster, name, epoch = (element.get(key, "") for key in ("cluster", "name", "epoch"))
-    if not name or not _is_whole(epoch):
+    if not name or not _is_whole(epoch, digits=1000):
         return None
     return TagFacts(cluster, VmName(name), Epoch(int(epoch)), element.get("handover", ""))
 
