@@ -4,6 +4,8 @@ from array import array
 from collections import deque
 from typing import NamedTuple
 
+from vmha.sim.quiet import collect_as_usual, collect_by_hand
+
 from .laws import Rules, never_two
 from .moves import moves
 from .product import Product
@@ -16,6 +18,8 @@ class Bounds(NamedTuple):
     faults: int
     rules: Rules = Rules()
     max_states: int = 5_000_000
+    begin: tuple[str, ...] = ()
+    """Moves that are made first, by their labels: what lies beside that way is not looked at."""
 
 
 class Found(NamedTuple):
@@ -37,8 +41,16 @@ class Found(NamedTuple):
 
 
 def explore(bounds: Bounds, *, liveness: bool = True) -> Found:
+    collect_by_hand()  # states are tuples in tuples, and none is ever thrown away
+    try:
+        return _explored(bounds, liveness)
+    finally:
+        collect_as_usual()
+
+
+def _explored(bounds: Bounds, liveness: bool) -> Found:
     product = Product(bounds.nodes, bounds.rules.margin)
-    first = canonical(initial(bounds.nodes, bounds.faults))
+    first = _begun(bounds, product)
     numbers: dict[State, int] = {first: 0}
     states: list[State] = [first]
     parents, depths = array("l", [-1]), array("l", [0])
@@ -58,7 +70,7 @@ def explore(bounds: Bounds, *, liveness: bool = True) -> Found:
                 depths.append(depths[at] + 1)
                 labels.append(move.label)
             if wrong := (move.wrong or never_two(after)):
-                trace = (*_trace(at, parents, labels), move.label)
+                trace = (*bounds.begin, *_trace(at, parents, labels), move.label)
                 return Found(len(states), count, len(trace), wrong, trace)
             if liveness and not move.is_fault:
                 sources.append(at)
@@ -67,10 +79,19 @@ def explore(bounds: Bounds, *, liveness: bool = True) -> Found:
         if len(states) > bounds.max_states:
             return Found(len(states), count, depths[-1], is_complete=False)
     if liveness and (stuck := _dead_ends(states, sources, targets)):
-        trace = _trace(stuck[0], parents, labels)
+        trace = (*bounds.begin, *_trace(stuck[0], parents, labels))
         words = f"{len(stuck)} states from which the vm never runs again, without any further fault"
         return Found(len(states), count, depths[-1], words, (*trace, str(states[stuck[0]])), len(stuck))
     return Found(len(states), count, depths[-1])
+
+
+def _begun(bounds: Bounds, product: Product) -> State:
+    state = canonical(initial(bounds.nodes, bounds.faults))
+    for label in bounds.begin:
+        found = [move.state for move in moves(state, product, bounds.rules) if move.label == label]
+        assert found, f"{label!r}: not what can come next"
+        state = canonical(reduced(found[0], product))
+    return state
 
 
 def _trace(at: int, parents: "array[int]", labels: list[str]) -> tuple[str, ...]:

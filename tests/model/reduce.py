@@ -13,25 +13,23 @@ from .product import Product
 from .state import Agent, Host, Slot, State, Txn, find
 from .values import BEAT, HOLD, LEADER, SEEN, SESSIONS, STATUS
 
+_BEAT_OF = {key: beat for beat, *published in zip(BEAT, STATUS, SEEN, strict=True) for key in (beat, *published)}
+"""Which beat a published key goes with; a beat goes with itself."""
+
 
 def reduced(state: State, product: Product) -> State:
-    state = state._replace(store=_current(state.store))
-    state = state._replace(
-        hosts=tuple(_host(state, at, host, product) for at, host in enumerate(state.hosts)),
-        loose=tuple(txn for txn in state.loose if not _is_doomed(state.store, txn)),
-    )
-    return _without_old_proofs(state)
+    store, hosts, loose, faults = state
+    store = _current(store)
+    state = State(store, hosts, loose, faults)
+    hosts = tuple(_host(state, at, host, product) for at, host in enumerate(hosts))
+    loose = tuple(txn for txn in loose if not _is_doomed(store, txn))
+    return _without_old_proofs(State(store, hosts, loose, faults))
 
 
 def _current(store: tuple[Slot, ...]) -> tuple[Slot, ...]:
-    beats = {slot.key: SESSIONS[slot.value] for slot in store if slot.key in BEAT}
-    stale = set()
-    for beat, *published in zip(BEAT, STATUS, SEEN, strict=True):
-        for key in published:
-            slot = find(store, key)
-            if slot and SESSIONS[slot.value] != beats.get(beat):
-                stale.add(slot)
-    return tuple(slot for slot in store if slot not in stale) if stale else store
+    sessions = {slot.key: SESSIONS[slot.value] for slot in store if slot.key in _BEAT_OF}
+    stale = {key for key, session in sessions.items() if session != sessions.get(_BEAT_OF[key])}
+    return tuple(slot for slot in store if slot.key not in stale) if stale else store
 
 
 def _is_doomed(store: tuple[Slot, ...], txn: Txn) -> bool:
@@ -46,13 +44,14 @@ def _is_doomed(store: tuple[Slot, ...], txn: Txn) -> bool:
 
 def _host(state: State, at: int, host: Host, product: Product) -> Host:
     agent = host.agent
-    changed = {}
     if agent:
-        agent = changed["agent"] = _agent(state, at, host, agent, product)
+        agent = _agent(state, at, host, agent, product)
+        if agent is not host.agent:
+            host = host._replace(agent=agent)
     starts = host.queued or (agent and agent.work and agent.work.start)
     if host.granted[0] and not starts:
-        changed["granted"] = (0, "")
-    return host._replace(**changed) if changed else host
+        host = host._replace(granted=(0, ""))
+    return host
 
 
 def _agent(state: State, at: int, host: Host, agent: Agent, product: Product) -> Agent:

@@ -4,7 +4,7 @@ Everything is a tuple of numbers and words. ``canonical`` renames revisions and 
 stand in the state: no decision asks for more than whether two are the same, or which epoch is the higher one.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from .values import BEAT, COUNTED, EPOCHS, HOLD, LEADER, PLACEMENT, SESSIONS, renamed
 
@@ -125,7 +125,7 @@ def find(store: tuple[Slot, ...], key: str) -> Slot | None:
 
 def put_host(state: State, at: int, host: Host) -> State:
     hosts = state.hosts
-    return state._replace(hosts=(*hosts[:at], host, *hosts[at + 1 :]))
+    return State(state.store, (*hosts[:at], host, *hosts[at + 1 :]), state.loose, state.faults)
 
 
 def older(age: int) -> int:
@@ -235,35 +235,46 @@ def _txn(txn: Txn, names: _Names) -> Txn:
 
 def _host(host: Host, at: int, names: _Names) -> Host:
     epochs = names.epochs
-    granted = (epochs[host.granted[0]], names.session(host.granted[1]))
-    agent = _agent(host.agent, BEAT[at], names) if host.agent else None
-    guarded = names.session(host.guarded)
-    return host._replace(
-        guarded=guarded, guest=epochs[host.guest], granted=granted, queued=epochs[host.queued], agent=agent
+    power, boot, frozen_for, cut, lag, guard, guarded, age, quiet, guest, granted, queued, agent = host
+    now_granted = (epochs[granted[0]], names.session(granted[1]))
+    now_agent = _agent(agent, BEAT[at], names) if agent else None
+    return Host(
+        power,
+        boot,
+        frozen_for,
+        cut,
+        lag,
+        guard,
+        names.session(guarded),
+        age,
+        quiet,
+        epochs[guest],
+        now_granted,
+        epochs[queued],
+        now_agent,
     )
 
 
 def _agent(agent: Agent, beat: str, names: _Names) -> Agent:
-    changed: dict[str, Any] = {
-        "session": names.session(agent.session),
-        "created": names.revision(beat, agent.created),
-        "modified": names.revision(beat, agent.modified),
-        "term": names.revision(LEADER, agent.term),
-    }
-    if agent.published > 0:
-        changed["published"] = names.epochs[agent.published]
-    if agent.beat:
-        revision = names.revision(beat, agent.beat.revision)
-        changed["beat"] = agent.beat._replace(txn=_txn(agent.beat.txn, names), revision=revision)
-    if agent.work:
-        changed["work"] = _work(agent.work, beat, names)
-    if agent.publication:
-        changed["publication"] = (_txn(agent.publication[0], names), names.epochs[agent.publication[1]])
-    if agent.step:
-        changed["step"] = _txn(agent.step, names)
-    if agent.mirror:
-        changed["mirror"] = (tuple(_slot(slot, names) for slot in agent.mirror[0]), agent.mirror[1])
-    return agent._replace(**changed)
+    paused, session, created, modified, age, armed, over, published, sent, work, publication, term, step, mirror = agent
+    session, created = names.session(session), names.revision(beat, created)
+    modified, term = names.revision(beat, modified), names.revision(LEADER, term)
+    if published > 0:
+        published = names.epochs[published]
+    if sent:
+        revision = names.revision(beat, sent.revision)
+        sent = Beat(sent.age, sent.before, _txn(sent.txn, names), revision)
+    if work:
+        work = _work(work, beat, names)
+    if publication:
+        publication = (_txn(publication[0], names), names.epochs[publication[1]])
+    if step:
+        step = _txn(step, names)
+    if mirror:
+        mirror = (tuple(_slot(slot, names) for slot in mirror[0]), mirror[1])
+    return Agent(
+        paused, session, created, modified, age, armed, over, published, sent, work, publication, term, step, mirror
+    )
 
 
 def _work(work: Work, beat: str, names: _Names) -> Work:
@@ -273,10 +284,13 @@ def _work(work: Work, beat: str, names: _Names) -> Work:
             one.ok,
             names.revision(PLACEMENT, one.revision),
             names.epochs[one.value] if one.kind == "inventory" else names.value(one.value),
-            one.standing._replace(
-                session=names.session(one.standing.session),
-                created=names.revision(beat, one.standing.created),
-                modified=names.revision(beat, one.standing.modified),
+            Standing(
+                names.session(one.standing.session),
+                names.revision(beat, one.standing.created),
+                names.revision(beat, one.standing.modified),
+                one.standing.age,
+                one.standing.armed,
+                one.standing.over,
             ),
         )
         for one in work.answers

@@ -6,7 +6,7 @@ from vmha.sim.quiet import silence_logs
 
 from .explore import Bounds, Found, explore
 from .laws import Rules
-from .planted import CAUGHT, explored_with
+from .planted import CAUGHT, STARTS, explored_with
 
 
 @pytest.fixture(autouse=True)
@@ -37,11 +37,11 @@ def test_weakened_rule_is_found_with_a_trace(name: str) -> None:
 
 
 def test_clock_that_loses_more_than_the_margin_is_found() -> None:
-    found = explore(Bounds(2, 1, Rules(margin=1, max_lag=4, kinds=frozenset({"cut"}))), liveness=False)
+    found = explore(Bounds(2, 1, Rules(margin=1, max_lag=4, kinds=frozenset({"cut"})), begin=STARTS), liveness=False)
     assert "runs" in found.wrong, found.in_words()
 
 
 def test_host_that_freezes_without_a_watchdog_is_found() -> None:
     """What the safety page says is not covered: it goes on for an instant after its guest runs elsewhere."""
-    found = explore(Bounds(2, 1, Rules(watchdog=False, kinds=frozenset({"freeze"}))), liveness=False)
+    found = explore(Bounds(2, 1, Rules(watchdog=False, kinds=frozenset({"freeze"})), begin=STARTS), liveness=False)
     assert "and it runs the vm" in found.wrong, found.in_words()
