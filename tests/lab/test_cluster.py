@@ -5,6 +5,8 @@ Every test ends with the witness's verdict: whatever was done, its disk never sa
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -179,6 +181,37 @@ def test_stopped_agent_and_guest_are_ended_by_the_guard_before_anybody_takes_ove
     cluster.lab.sh("h1", f"kill -CONT {pid}")
     cluster.await_all_online()
     cluster.await_running("web", on="h1")
+
+
+@contextmanager
+def blocked_loop(cluster: Cluster, host: str, pid: str) -> Iterator[None]:
+    """The thread of the agent's event loop stands still; its other threads, and the guard, go on."""
+    source = Path(__file__).with_name("blocked_thread.py").read_text().replace("sys.argv[1]", repr(pid))
+    process = cluster.lab.spawn(host, source)
+    assert process.stdin
+    assert process.stdout
+    try:
+        assert process.stdout.readline() == "it stands\n"
+        yield
+    finally:
+        process.stdin.close()
+        process.wait()
+
+
+def test_agent_whose_event_loop_is_blocked_loses_its_guest_to_the_guard_and_it_boots_once_elsewhere(cluster: Cluster):
+    """Not stopped: libvirt's threads and the kernel's sockets go on, and only what the agent decides is missing."""
+    pid = cluster.lab.sh("h1", "pgrep -f 'vmha agent'").split()[0]
+    with blocked_loop(cluster, "h1", pid):
+        cluster.await_running("web", not_on="h1")
+        assert cluster.qemu_pids("h1") == []
+        assert "kill" in cluster.lab.sh("h1", "cat /run/vmha/guard.json")
+        states = cluster.lab.sh("h1", f"sed 's/.*) //' /proc/{pid}/task/*/stat | cut -c1").split()
+        assert states.count("t") == 1
+        assert len(states) > 1
+    cluster.await_all_online()
+    cluster.await_running("web", on="h1")
+    cluster.await_ticks("web")
+    assert cluster.lab.verdict("web")["boots"] == 2
 
 
 def test_host_cut_off_ends_its_guest_itself_and_comes_back_clean(cluster: Cluster):

@@ -210,6 +210,29 @@ def test_fence_agent_that_lies_about_the_power_is_refuted_by_another_that_looks(
     cluster.await_ticks("web")
 
 
+def test_fence_agents_that_print_garbage_or_are_missing_prove_nothing_and_are_told_of(cluster: Cluster):
+    babbler = "/var/lib/vmha/fence_babbler"
+    program = "#!/bin/sh\\nhead -c 3000 /dev/urandom >&2; echo I am a teapot >&2; exit 42\\n"
+    for host in ("h2", "h3"):
+        cluster.lab.sh(host, f"printf '{program}' > {babbler}; chmod 755 {babbler}")
+    missing = "/var/lib/vmha/fence_nowhere"
+    fence_h1_with(cluster, {"agent": babbler}, {"agent": missing})
+    cluster.lab.run("cut", "h1")
+    told = (
+        f"{babbler}: exit code 42: ",
+        "I am a teapot (action off of h1, expected exit code: 0)",
+        f"{missing}: no such program (action off of h1)",
+    )
+    wait_until("both failures are told", lambda: all(one in cluster.vmha("node", "why", "h1") for one in told))
+    cluster.await_running("web", on="h2")
+    assert "elapsed" in cluster.vm("web")["reason"]
+    assert cluster.lab.node("h1")["power"] == "on"
+    assert cluster.qemu_pids("h1") == []
+    texts = [entry["text"] for entry in cluster.journal() if entry["kind"] == "fencing-failed"]
+    assert any(all(one in text for one in told) for text in texts), texts
+    cluster.await_ticks("web")
+
+
 def stop_command() -> str:
     """What systemd runs when it stops the agent's service, with the program where it is on this machine."""
     line = next(line for line in _UNIT.read_text().splitlines() if line.startswith("ExecStop="))

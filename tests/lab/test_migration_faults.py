@@ -13,6 +13,7 @@ import pytest
 
 from tests.lab.cluster import Cluster, running_cluster
 from tests.lab.conftest import wait_until
+from tests.lab.moving import ADDRESSES, Moving
 from vmha.lab.guests import add_witness
 from vmha.lab.layout import LabDir
 
@@ -25,29 +26,6 @@ LOADER = f"""<qemu:commandline>
 </domain>"""
 DEAF_PORT = "16510"
 LOG = "/var/log/vmha/agent.log"
-ADDRESSES = {"h1": "10.97.0.1", "h2": "10.97.0.2", "h3": "10.97.0.3"}
-
-
-def document(
-    xml: str,
-    *,
-    profile: str = "tuned",
-    gate: str = "adopt",
-    open_gate: str = "",
-    on_duplicate: str = "pause",
-    **migration: object,
-) -> str:
-    """The cluster's settings and ``web`` with its migration settings, as one document."""
-    settings = "\n".join(f"      {name}: {value}" for name, value in ({"timeout_s": 60} | migration).items())
-    lines = "\n".join(f"      {line}" for line in xml.splitlines())
-    gates = {host: "off" if host == open_gate else gate for host in ADDRESSES}
-    nodes = "".join(f"  - name: {host}\n    gate: {mode}\n" for host, mode in gates.items())
-    return (
-        f"config:\n  profile: {profile}\n  gate: {gate}\n"
-        f"nodes:\n{nodes}"
-        f"vms:\n  - name: web\n    desired: running\n    failover_domain: pref\n    on_duplicate: {on_duplicate}\n"
-        f"    migration:\n{settings}\n    xml: |\n{lines}\n"
-    )
 
 
 @pytest.fixture(scope="module")
@@ -60,74 +38,6 @@ def web_xml(shared_cluster: Cluster) -> str:
     xml = add_witness(LabDir(shared_cluster.lab.path), "web").xml
     named = xml.replace("<domain ", "<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0' ", 1)
     return named.replace("</domain>", LOADER)
-
-
-class Moving:
-    """``web`` at home on h1, and what is done to it."""
-
-    def __init__(self, cluster: Cluster, xml: str) -> None:
-        self.cluster, self.xml = cluster, xml
-
-    def settle(self, **settings: object) -> None:
-        """As wanted, at home, ticking."""
-        text = document(self.xml, **settings)  # type: ignore[arg-type]
-        path = self.cluster.lab.path.parent / "web.yaml"
-        if not path.exists() or path.read_text() != text:
-            path.write_text(text)
-            self.cluster.vmha("apply", str(path), "--yes")
-        self.cluster.await_running("web")
-        if self.cluster.vm("web")["node"] != "h1":
-            self.cluster.vmha("vm", "relocate", "web", "--to", "h1", code=None)  # it may be coming home by itself
-        self.cluster.await_running("web", on="h1")
-        self.cluster.await_ticks("web")
-
-    def begin(self, to: str = "h2") -> None:
-        """On its way, its memory being copied."""
-        self.cluster.vmha("vm", "migrate", "web", "--to", to, "--no-wait")
-        self.await_arriving(to)
-
-    def await_arriving(self, to: str = "h2") -> None:
-        def is_arriving() -> bool:
-            return "paused" in self.sh(to, "virsh domstate web --reason 2>/dev/null", None)
-
-        wait_until("it is coming in", is_arriving)
-
-    def sh(self, host: str, script: str, code: int | None = 0) -> str:
-        return self.cluster.lab.sh(host, script, code=code)
-
-    def await_peace(self) -> str:
-        """One instance, running where it is held, its disk growing. Returns where."""
-
-        def look() -> str | None:
-            vm = self.cluster.vm("web")
-            if vm["state"] != "running":
-                return None
-            states = {
-                host: self.sh(host, "virsh domstate web 2>/dev/null", None)
-                for host in ADDRESSES
-                if self.cluster.lab.node(host)["power"] == "on" and not self.cluster.lab.node(host)["frozen"]
-            }
-            there = {host for host, state in states.items() if state}
-            return vm["node"] if there == {vm["node"]} and states[vm["node"]] == "running" else None
-
-        where: str = wait_until("one instance runs, where it is held", look, 60.0)
-        self.cluster.await_ticks("web")
-        return where
-
-    def agent_pid(self, host: str) -> str:
-        return "".join(self.sh(host, "pgrep -f '[v]mha agent'", None).split()[:1])
-
-    def restart_agent(self, host: str) -> None:
-        old = self.agent_pid(host)
-        self.sh(host, f"kill -9 {old}")
-        wait_until("a new agent runs", lambda: self.agent_pid(host) not in ("", old))
-        self.cluster.await_all_online()
-
-    def duplicates(self) -> list[object]:
-        return [entry for entry in self.cluster.journal("web") if entry["kind"] == "duplicate"]
-
-    def boots(self) -> int:
-        return int(self.cluster.lab.verdict("web")["boots"])
 
 
 @pytest.fixture
@@ -147,6 +57,33 @@ def test_source_libvirtd_killed_in_mid_copy_leaves_the_guest_running_at_home(mov
     moving.begin()
     moving.sh("h1", "kill -9 $(pidof libvirtd)")
     assert moving.await_peace() == "h1"
+    assert moving.boots() == boots
+
+
+@pytest.mark.parametrize("host", ["h1", "h2"])
+def test_libvirtd_frozen_in_mid_copy_at_either_end_leaves_one_instance(moving: Moving, host: str):
+    """Until its node has noticed: calls to it hang. Then it goes on with whatever it was asked."""
+    moving.settle(bandwidth_mib_s=1)
+    boots = moving.boots()
+    moving.begin()
+    pid = moving.sh(host, "pidof libvirtd")
+    moving.sh(host, f"kill -STOP {pid}")
+    try:
+        wait_until(f"{host} says so", lambda: not moving.has_libvirtd(host))
+        assert moving.cluster.lab.verdict("web")["ran_twice"] is False
+    finally:
+        moving.sh(host, f"kill -CONT {pid}")
+    moving.await_peace()
+    assert moving.boots() == boots, moving.cluster.vmha("events", "--vm", "web")
+
+
+def test_source_agent_killed_in_mid_copy_costs_the_guest_nothing(moving: Moving):
+    """libvirt goes on peer to peer; the next agent attends to what it finds."""
+    moving.settle(bandwidth_mib_s=1)
+    boots = moving.boots()
+    moving.begin()
+    moving.restart_agent("h1")
+    assert moving.await_peace() in ("h1", "h2")
     assert moving.boots() == boots
 
 
@@ -398,22 +335,35 @@ def test_hand_made_migration_is_refused_under_a_strict_gate_and_vmhas_own_passes
     assert moving.boots() == boots
 
 
-def test_gate_of_a_node_whose_agent_is_dead_refuses_starts_of_managed_vms_and_of_no_others(moving: Moving):
+@contextmanager
+def without_agent(moving: Moving, host: str, how: str) -> Iterator[None]:
+    """``how``: "stopped", or "killed": then its settings keep the next one from starting."""
+    pid, settings = moving.agent_pid(host), "/etc/vmha/vmha.toml"
+    if how == "stopped":
+        moving.sh(host, f"kill -STOP {pid}")
+    else:
+        moving.sh(host, f"sed -i '1i no such line' {settings}; kill -9 {pid}")
+        wait_until("no agent runs", lambda: moving.agent_pid(host) != pid)
+    try:
+        yield
+    finally:
+        moving.sh(host, f"kill -CONT {pid}" if how == "stopped" else f"sed -i 1d {settings}")
+        moving.cluster.await_all_online()
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_gate_of_a_node_whose_agent_is_dead_refuses_starts_of_managed_vms_and_of_no_others(moving: Moving, how: str):
     moving.settle()
     xml = moving.sh("h1", "virsh dumpxml web")
     other = re.sub(r"<metadata>.*</metadata>", "", xml, flags=re.DOTALL)
     other = other.replace("<name>web</name>", "<name>mine</name>")
     other = re.sub(r"<uuid>.*</uuid>", "", other)
     other = re.sub(r"<disk .*?</disk>", "", other, flags=re.DOTALL)
-    pid = moving.agent_pid("h3")
-    moving.sh("h3", f"kill -STOP {pid}")
-    try:
+    with without_agent(moving, "h3", how):
         said = moving.sh("h3", f"cat > /tmp/web.xml <<'XML'\n{xml}\nXML\nvirsh create /tmp/web.xml 2>&1", code=1)
         assert "use 'vmha vm start web'" in said
         moving.sh("h3", f"cat > /tmp/mine.xml <<'XML'\n{other}\nXML\nvirsh create /tmp/mine.xml")
         moving.sh("h3", "virsh destroy mine")
-    finally:
-        moving.sh("h3", f"kill -CONT {pid}")
 
 
 BY_POST_COPY = {"style": "post-copy", "handover": "libvirt", "bandwidth_mib_s": 1, "post_copy_after_s": 2}

@@ -13,7 +13,7 @@ from tests.support.etcd import RealEtcd
 from tests.support.members import TIMING, RealCluster, real_cluster
 from tests.support.until import until
 from vmha.cli.status_view import look
-from vmha.model.ids import VmName
+from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Progress, Verb
 from vmha.operator.requests import submit
 from vmha.operator.vms import edit
@@ -70,6 +70,33 @@ async def test_all_leases_vanish_at_once_and_are_taken_anew(cluster: RealCluster
     await cluster.stays(lambda: cluster.where("web") == ["n1"], TIMING.dead_after_s, "web on n1")
     assert sessions(cluster) == before
     assert await fenced(cluster) == set()
+
+
+async def test_lease_extended_by_an_etcd_leader_change_ends_nothing_and_revives_nothing(cluster: RealCluster) -> None:
+    """Every change of the leader gives all leases their time anew, that of an agent which is no more among them: its
+    node goes by its beats, and its session stays over.
+    """
+    before = sessions(cluster)
+    n1 = cluster.nodes["n1"]
+    await n1.stop_agent()
+    for _ in range(3):
+        leader = cluster.etcd.leader()
+        cluster.etcd.kill(leader)
+        await asyncio.sleep(TIMING.lease_ttl_s / 2)
+        cluster.etcd.launch(leader)
+        cluster.etcd.wait_healthy(leader)
+    shown = (await cluster.operator.read(timeout_s=10.0)).nodes[NodeName("n1")]
+    assert shown.session, "by now its lease would have run out"
+    await until(lambda: cluster.where("web") not in ([], ["n1"]), what="web runs elsewhere", timeout_s=30.0)
+    assert cluster.starts("web") == 2
+    assert await fenced(cluster) == {before["n1"]}
+    assert {**sessions(cluster), "n1": before["n1"]} == before
+    n1.start_agent()
+    await cluster.until_online()
+    assert sessions(cluster)["n1"] not in (None, before["n1"])
+    assert await fenced(cluster) == {before["n1"]}
+    assert len(cluster.where("web")) == 1
+    assert cluster.violations() == []
 
 
 async def test_killed_or_frozen_member_is_left_by_whoever_used_it_and_nobody_loses_its_session(

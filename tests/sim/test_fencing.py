@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from tests.sim.probes import add_running, placement, raw, runs_on
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
@@ -13,6 +15,7 @@ from vmha.model.keys import decode
 from vmha.model.records import BeatRecord, FenceAttempt, FenceRecord, FenceStage, Phase
 from vmha.model.settings import ClusterConfig, Fencing, Profile, Proof
 from vmha.model.vm import FenceDeviceSpec
+from vmha.sim.world import Switch
 from vmha.store.port import Put
 
 N1, N2 = NodeName("n1"), NodeName("n2")
@@ -194,6 +197,41 @@ def test_fencing_that_fails_is_retried_for_ever_and_says_when_next() -> None:
         await runs_on(cluster, "web", "n2", timeout_s=10.0)
         assert proof_of(cluster, session) is Proof.POWER_OFF_CONFIRMED
         assert attempt_on(cluster, N1) is None
+
+    in_cluster(scene)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "says"),
+    [
+        (Switch.BABBLES, "exit code 42: \ufffd\ufffd~ (action off of n1, expected exit code: 0)"),
+        (Switch.MISSING, "no such program in PATH (action off of n1)"),
+    ],
+)
+def test_fence_agent_that_prints_garbage_or_is_missing_recovers_nothing_without_a_proof(
+    trouble: Switch, says: str
+) -> None:
+    """Nothing but the switch's word is accepted here: as long as it gives none, the vm waits, and is told why."""
+
+    async def scene(cluster: Cluster) -> None:
+        await accept(cluster, Proof.POWER_OFF_CONFIRMED)
+        session = await web_on_n1_with_a_switch(cluster)
+        cluster.world.switches[N1] = trouble
+        cluster.hands.host("n1").power_off()
+
+        def is_told() -> bool:
+            attempt = attempt_on(cluster, N1)
+            return attempt is not None and attempt.stage is FenceStage.FAILED and says in attempt.message
+
+        await until(is_told, what="the failure is told", timeout_s=30.0)
+        await asyncio.sleep(5 * DEAD_AFTER_S)
+        assert is_told() or is_being_fenced(cluster, N1)
+        assert proof_of(cluster, session) is None
+        assert cluster.where("web") == []
+        cluster.hands.mend_switch("n1")
+        await runs_on(cluster, "web", "n2", timeout_s=10.0)
+        assert proof_of(cluster, session) is Proof.POWER_OFF_CONFIRMED
+        assert cluster.violations() == []
 
     in_cluster(scene)
 

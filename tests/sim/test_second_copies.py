@@ -1,6 +1,7 @@
 """A second copy that was paused as such: it stands while the rightful one runs, and never becomes the vm."""
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -13,7 +14,10 @@ from vmha.hypervisor.port import DomainState
 from vmha.hypervisor.states import Mark
 from vmha.model.records import Phase
 from vmha.model.settings import ClusterConfig, GateMode, Profile
+from vmha.model.vm import OnDuplicate
+from vmha.operator.overview import overview
 from vmha.sim.hands import domain_xml
+from vmha.sim.journal import read_journal
 
 XML = domain_xml("web", memory_mib=1024, vcpus=1)
 STANDS = ("n2", DomainState.PAUSED)
@@ -174,3 +178,36 @@ def test_second_copy_that_came_by_a_migration_is_known_for_one_once_the_holder_h
 def is_second(cluster: Cluster) -> bool:
     guest = cluster.world.fabric.host("n2").guests["web"]
     return guest.mark is Mark.SECOND
+
+
+def is_known_to_all(cluster: Cluster, holder: str, other: str) -> bool:
+    """It is in the journal, and what every member knows makes the same warning of it."""
+    record = cluster.world.record.catch_up().lines
+    told = [line.text for line in read_journal(record) if line.kind == "duplicate"]
+    snapshots = [host.member.mirror.snapshot() for host in cluster.world.hosts.values() if host.member]
+    warned = [overview(one, cluster="sim", wall=cluster.world.clock.wall()).warnings for one in snapshots]
+    words = f"vm web RUNS TWICE: seen on {', '.join(sorted((holder, other)))}"
+    return (
+        told == [f"it ran on {other} too, while {holder} holds it"]
+        and len(warned) == len(cluster.world.hosts)
+        and all(words in one for one in warned)
+    )
+
+
+@pytest.mark.parametrize(("holder", "other"), list(itertools.permutations(("n1", "n2", "n3", "n4"), 2)))
+def test_second_copy_on_any_two_members_is_found_within_two_seconds_and_every_member_knows(
+    holder: str, other: str
+) -> None:
+    """Leader or not, first or last: by the time of the simulation, from the instant at which the second one runs."""
+
+    async def play(cluster: Cluster) -> None:
+        await cluster.hands.configure(ClusterConfig(profile=Profile.TUNED, gate=GateMode.OFF))
+        rest = [node for node in ("n1", "n2", "n3", "n4") if node not in (holder, other)]
+        await add_running(cluster, "web", on=(holder, *rest, other), on_duplicate=OnDuplicate.ALARM)
+        cluster.hands.virsh_start(XML, other)
+        await until(lambda: len(cluster.where("web")) == 2, what="the second copy to run")
+        await asyncio.sleep(2.0)
+        assert is_known_to_all(cluster, holder, other)
+        assert [one.law for one in cluster.violations()] == ["never-two"]
+
+    in_cluster(play, nodes=4)

@@ -6,7 +6,7 @@ nothing and migrates nothing, and what never runs can not run twice. The same se
 
 import math
 import random  # noqa: TID251 (the one place that draws: the seed is part of the command line)
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vmha.model.settings import PROFILES, Profile, Timing
@@ -127,15 +127,27 @@ def _draw_vm(dice: random.Random, name: str) -> VmDrawn:
 
 
 def _draw_steps(dice: random.Random, cluster: Schedule, options: Options) -> Iterator[Step]:
-    faults = selected(options.faults)
+    chosen = selected(options.faults)
+    faults = [fault for fault in chosen if fault.weight] or list(chosen)
+    variants = _variants(chosen)
+    extra = random.Random(f"variants {cluster.seed}")  # dice of its own, as above
     temper = {fault.kind: dice.choice((0.3, 1.0, 1.0, 2.5)) for fault in faults}
-    weights = [fault.weight * (1.0 if fault.is_mild else temper[fault.kind]) for fault in faults]
+    weights = [(fault.weight or 1.0) * (1.0 if fault.is_mild else temper[fault.kind]) for fault in faults]
     if not faults:
         return
     at = 0.0
     for pause in _pauses(dice, options.steps, cluster.timing):
         at += pause
-        yield _draw_step(dice, cluster, dice.choices(faults, weights)[0], at)
+        step = _draw_step(dice, cluster, dice.choices(faults, weights)[0], at)
+        if others := variants.get(step.do):
+            step = step.model_copy(update={"do": extra.choice((step.do, *others))})
+        yield step
+
+
+def _variants(chosen: Sequence[Fault]) -> dict[str, tuple[str, ...]]:
+    """Faults that come in several kinds, which strike as often as one: who refuses may do so in several ways."""
+    drawn = tuple(fault.name for fault in chosen if fault.name in ("switch-babbles", "switch-missing"))
+    return {"switch-refuses": drawn} if drawn else {}
 
 
 def _pauses(dice: random.Random, steps: int, timing: Timing) -> Iterator[float]:

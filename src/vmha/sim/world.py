@@ -32,6 +32,15 @@ class Switch(StrEnum):
     HANGS = "switch-hangs"
     LIES = "switch-lies"  # done, it says; its status still says on
     LOSES_ANSWER = "switch-loses-answer"  # the power is off, and nobody says so
+    BABBLES = "switch-babbles"  # its fence agent prints garbage, and its exit code means nothing
+    MISSING = "switch-missing"  # there is no such program as its fence agent
+
+
+_NO_ANSWER = {
+    Switch.BABBLES: "{agent}: exit code 42: \ufffd\ufffd~ (action off of {node}, expected exit code: 0)",
+    Switch.MISSING: "{agent}: no such program in PATH (action off of {node})",
+}
+"""What a fence agent that does not do its work comes to, in the words of ``fencing.fence_agent``."""
 
 
 class SimPower:
@@ -45,6 +54,8 @@ class SimPower:
         await asyncio.sleep(world.switch_takes_s.get(node, POWER_SWITCH_S))
         if node in world.broken_switches or not devices:
             return PowerOff(confirmed=False, how="the power switch does not answer")
+        if trouble in _NO_ANSWER:
+            return PowerOff(confirmed=False, how=_NO_ANSWER[trouble].format(agent=devices[0].agent, node=node))
         if trouble is Switch.HANGS:
             await asyncio.sleep(sum(device.timeout_s for device in devices))
             return PowerOff(confirmed=False, how="the power switch did not answer in time")
