@@ -252,20 +252,23 @@ def choose(
         moving: by migration, not by a start.
     """
     ranking, avoid = ground.ranking(spec, owner), avoid or {}
-    failures = tuple(failures)
+    failures, need = tuple(failures), ground.size_of(spec)
+    eligible, has_rules = ground.eligible, bool(ground.snapshot.rules)
     able: list[_Rank] = []
     refused: list[tuple[NodeName, Score, str]] = []
     retries: list[float] = []
 
     def look_at(name: NodeName) -> bool:
-        points, priority = ranking.find(name) if name in ground.eligible else (Score.ILLEGAL, 0)
-        refusal, retry_in_s = _refusal(name, spec, ground, points, failures=failures, avoid=avoid, moving=moving)
+        points, priority = ranking.find(name) if name in eligible else (Score.ILLEGAL, 0)
+        refusal, retry_in_s = _refusal(
+            name, spec, ground, points, failures=failures, avoid=avoid, moving=moving, need=need
+        )
         if retry_in_s is not None:
             retries.append(retry_in_s)
         if refusal:
             refused.append((name, points, refusal))
             return False
-        wishes = unmet(name, spec, ground) if ground.snapshot.rules else 0
+        wishes = unmet(name, spec, ground) if has_rules else 0
         able.append((0 if name == prefer else 1, -points, priority, wishes, ground.loads[name].vms, name))
         return True
 
@@ -374,8 +377,12 @@ def _refusal(
     failures: Iterable[Failure],
     avoid: Mapping[NodeName, str],
     moving: bool,
+    need: Size | None = None,
 ) -> tuple[str, float | None]:
-    """Why a node can not take the vm ('' when it can), and in how many seconds that may have passed by itself."""
+    """Why a node can not take the vm ('' when it can), and in how many seconds that may have passed by itself.
+
+    ``need``: its size, by whoever asks for many nodes.
+    """
     verdict = ground.verdicts[node]
     if not verdict.may_receive:
         return verdict.refusal, None
@@ -387,23 +394,24 @@ def _refusal(
     load, limits = ground.loads[node], ground.snapshot.config.limits
     if (spec.exclusive or load.exclusive) and (words := clash(spec, load)):
         return words, None
-    taken = load.taken
+    kept = NOTHING
     if ground.ties.member_of:
         if words := apart(node, spec, ground):
             return words, None
-        taken += reserved(node, spec, ground)
+        kept += reserved(node, spec, ground)
     if ground.ties.withheld:
-        taken += ground.ties.withheld.get(node, NOTHING)
+        kept += ground.ties.withheld.get(node, NOTHING)
     if ground.snapshot.rules and (words := forbidden(node, spec, ground)):
         return words, None
-    if words := ground.room_of(node).refusal(ground.size_of(spec), taken):
-        return words, None
+    need = ground.size_of(spec) if need is None else need
+    room = ground.room_of(node)
+    if not room.takes(need, load.memory_mib + kept.memory_mib, load.vcpus + kept.vcpus):
+        return room.refusal(need, load.taken + kept), None
     if moving and load.migrating >= limits.migrations_per_node:
         return f"has {load.migrating} migrations in progress (limit {limits.migrations_per_node})", None
     if not moving and load.starting >= limits.starts_per_node:
         return f"has {load.starting} starts in progress (limit {limits.starts_per_node})", None
-    here = [failure for failure in failures if failure.node == node]
-    if here:
+    if failures and (here := [failure for failure in failures if failure.node == node]):
         rest = min(LONGEST_REST_S, FAILED_START_REST_S * 2 ** (len(here) - 1))
         left = left_of(rest, here[-1].at, ground.wall)
         if left > 0:

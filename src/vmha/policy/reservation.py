@@ -36,6 +36,12 @@ class Room:
     memory_mib: int
     vcpus: int = 0
 
+    def takes(self, need: Size, memory_mib: int, vcpus: int) -> bool:
+        """Beside so much: whether ``refusal`` is ''. Asked for each vm and node, it makes no words."""
+        if self.memory_mib and need.memory_mib and memory_mib + need.memory_mib > self.memory_mib:
+            return False
+        return not (self.vcpus and need.vcpus and vcpus + need.vcpus > self.vcpus)
+
     def refusal(self, need: Size, taken: Size, whose: str = "the vm needs") -> str:
         """Why that does not fit beside what is taken already, or ''."""
         for needed, used, most, what in (
