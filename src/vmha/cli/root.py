@@ -23,6 +23,7 @@ _MODULES = {
     "plan": "vmha.cli.plan",
     "export": "vmha.cli.export",
     "doctor": "vmha.cli.doctor",
+    "restore": "vmha.cli.restore",
     "verify": "vmha.cli.verify",
     "dump": "vmha.cli.dump",
     "import": "vmha.cli.import_conf",
