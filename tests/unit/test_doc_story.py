@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.doc_story import is_shown, play, story
+from tests.support.doc_story import ROOT, is_shown, play, story
 
 PAGE = """\
 # Page
@@ -57,3 +57,10 @@ def test_shown_pieces_have_to_be_printed_in_their_order() -> None:
     assert is_shown(["web  running  h1", "mail ... h2"], printed)
     assert not is_shown(["mail", "web"], printed)
     assert not is_shown(["web  running  h2  2"], printed)
+
+
+def test_worked_example_of_the_planner_goes_as_its_page_says() -> None:
+    page = (ROOT / "docs/explanation/planner.md").read_text()
+    assert [line for line, _ in play(page, environment={}, directory=ROOT)] == [
+        "vmha simulate docs/examples/sim/lost-node.yaml"
+    ]
