@@ -25,14 +25,14 @@ from vmha.model.clock import SystemClock
 from vmha.model.ids import NodeName
 from vmha.model.keys import Keys
 from vmha.model.vm import FenceDeviceSpec
+from vmha.node.garbage import spare_the_long_lived
 from vmha.node.member import Member, Ports
+from vmha.node.stalls import Stalls, metered_loop
 from vmha.sim.gate import SimGate
 from vmha.sim.quiet import silence_logs
 from vmha.store.etcd import EtcdStore
 
 BETWEEN_STARTS_S = 0.02
-LOOK_S = 0.02
-"""How often the loop is asked whether it stands; a stall shorter than that is not seen."""
 
 
 class Switches:
@@ -64,39 +64,20 @@ class Host:
 
 
 @dataclass(slots=True)
-class Stalls:
-    """How long the loop of this process stood, at the longest, since it was last asked."""
-
-    clock: SystemClock
-    longest_s: float = 0.0
-
-    async def watch(self) -> None:
-        while True:
-            before = self.clock.now()
-            await asyncio.sleep(LOOK_S)
-            self.longest_s = max(self.longest_s, self.clock.now() - before - LOOK_S)
-
-    def take(self) -> float:
-        longest_s, self.longest_s = self.longest_s, 0.0
-        return longest_s
-
-
-@dataclass(slots=True)
 class Hosts:
     """The hosts of this process."""
 
     endpoints: list[str]
     keys: Keys
     switches: Switches
+    stalls: Stalls
     clock: SystemClock = field(default_factory=SystemClock)
     crashes: list[str] = field(default_factory=list)
     hosts: dict[str, Host] = field(default_factory=dict)
     fabric: SimulatedFabric = field(init=False)
-    stalls: Stalls = field(init=False)
 
     def __post_init__(self) -> None:
         self.fabric = SimulatedFabric(self.clock)
-        self.stalls = Stalls(self.clock)
 
     async def start(self, names: Sequence[str]) -> None:
         for name in names:
@@ -184,18 +165,19 @@ class Hosts:
                 raise ValueError(f"do: {unknown}: nobody knows how (accepted: start, lose, look, history)")
 
 
-async def serve(endpoints: list[str], cluster: str, folder: str) -> None:
+async def serve(endpoints: list[str], cluster: str, folder: str, *, stalls: Stalls) -> None:
     silence_logs()
-    hosts = Hosts(endpoints, Keys(cluster), Switches(Path(folder)))
+    hosts = Hosts(endpoints, Keys(cluster), Switches(Path(folder)), stalls)
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    watching = asyncio.create_task(hosts.stalls.watch(), name="stalls")
     while line := await reader.readline():
         print(json.dumps(await hosts.obey(json.loads(line))), flush=True)
-    watching.cancel()
     await hosts.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(**json.loads(sys.argv[1])))
+    spare_the_long_lived(SystemClock())
+    stood = Stalls()
+    with asyncio.Runner(loop_factory=lambda: metered_loop(stood, SystemClock())) as runner:
+        runner.run(serve(**json.loads(sys.argv[1]), stalls=stood))

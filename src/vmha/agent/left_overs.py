@@ -64,6 +64,8 @@ class LeftOvers:
         await self._tell_new_ones()
 
     def _of_the_cluster(self, kept: tuple[HostDefinition, ...]) -> tuple[LeftOver, ...]:
+        if not kept:
+            return ()
         known: dict[str, VmName] = {}
         for name, vm in self._read_snapshot().vms.items():
             if vm.spec:

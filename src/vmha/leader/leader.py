@@ -115,6 +115,8 @@ class Leader:
     async def run(self) -> None:
         """Campaign, lead, campaign again. Returns only by cancellation."""
         await self._mirror.synced.wait()
+        if self._is_large(vms := self._mirror.snapshot().vms):
+            await asyncio.to_thread(self._planner.census, vms)  # the next ones cost what has changed
         while True:
             self._wake.clear()
             try:
@@ -258,9 +260,12 @@ class Leader:
         return who_should_lead(snapshot, moment)
 
     async def _plan(self, snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict]) -> Plan:
-        if self._threads and len(snapshot.vms) >= PLANS_OFF_LOOP_FROM:
+        if self._is_large(snapshot.vms):
             return await asyncio.to_thread(self._think, snapshot, moment, verdicts)
         return self._think(snapshot, moment, verdicts)
+
+    def _is_large(self, vms: Mapping[VmName, VmView]) -> bool:
+        return self._threads and len(vms) >= PLANS_OFF_LOOP_FROM
 
     def _moment(self) -> Moment:
         now, session = self._clock.now(), self._read_session()

@@ -53,6 +53,11 @@ SECTIONS: dict[str, tuple[Described, ...]] = {
         _gauge("vmha_lease_left_seconds", "until the lease would end without a renewal; absent without a lease"),
         _gauge("vmha_lease_ttl_seconds", "what that is right after a renewal; absent without a lease"),
         _gauge("vmha_eligible", "this node may receive vms, by its own account"),
+        _histogram(
+            "vmha_loop_stall_seconds",
+            "for how long the agent's event loop stood at a time, so that nothing else, beats among it, had its turn",
+        ),
+        _gauge("vmha_loop_stall_longest_seconds", "the longest of these since this process began"),
         _counter("vmha_beats_total", "beats: committed and failed, since this process began", "result"),
     ),
     "The store, as this node meets it": (

@@ -21,6 +21,7 @@ from vmha.node.happenings import Happenings
 from vmha.node.member import Member
 from vmha.node.metric_families import family, histograms, single
 from vmha.node.metric_names import METRICS
+from vmha.node.stalls import Stalls
 from vmha.node.survival_metrics import SurvivalMetrics
 from vmha.policy.explain import VmState, vm_state
 from vmha.policy.membership import Condition, Verdict, judge, moment_of_one_reading
@@ -43,9 +44,10 @@ class MemberMetrics(Collector):
         cluster: str,
         happenings: Happenings | None = None,
         store: Metered | None = None,
+        stalls: Stalls | None = None,
     ) -> None:
         self._member, self._clock, self._cluster = member, clock, cluster
-        self._happenings, self._store = happenings, store
+        self._happenings, self._store, self._stalls = happenings, store, stalls
         self._survival = SurvivalMetrics()
 
     def registry(self) -> CollectorRegistry:
@@ -61,6 +63,9 @@ class MemberMetrics(Collector):
         snapshot = self._member.mirror.snapshot()
         moment = moment_of_one_reading(snapshot, wall=self._clock.wall())
         verdicts = {name: judge(view, snapshot, moment) for name, view in snapshot.nodes.items()}
+        if self._stalls is not None:
+            yield histograms("vmha_loop_stall_seconds", {"": self._stalls.turns})
+            yield single("vmha_loop_stall_longest_seconds", self._stalls.longest_s)
         yield from self._of_session()
         yield from self._of_lease()
         yield from self._of_store()

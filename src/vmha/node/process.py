@@ -26,11 +26,13 @@ from vmha.model.clock import SystemClock
 from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName, SessionId
 from vmha.model.keys import Keys
+from vmha.node.garbage import spare_the_long_lived
 from vmha.node.leaving import AGENT_LOCK, Left, tell
 from vmha.node.member import Member, Ports
 from vmha.node.peers import open_channel
 from vmha.node.power import FenceAgents
 from vmha.node.settings import NodeSettings, read_settings
+from vmha.node.stalls import Stalls, metered_loop
 from vmha.probing.real import NodeProbes
 from vmha.store.channels import TlsFiles, load_login
 from vmha.store.etcd import EtcdStore
@@ -71,7 +73,10 @@ def run(config_path: Path) -> None:
     settings = read_settings(config_path)
     set_up_logging(settings.log_level)
     with only_agent(settings.run_dir):
-        asyncio.run(_run(settings))
+        spare_the_long_lived(SystemClock())
+        stalls = Stalls()
+        with asyncio.Runner(loop_factory=lambda: metered_loop(stalls, SystemClock())) as runner:
+            runner.run(_run(settings, stalls))
 
 
 @contextlib.contextmanager
@@ -94,7 +99,7 @@ def only_agent(run_dir: Path) -> Iterator[None]:
         yield
 
 
-async def _run(settings: NodeSettings) -> None:
+async def _run(settings: NodeSettings, stalls: Stalls) -> None:
     clock = SystemClock()
     tls = TlsFiles(ca=settings.tls.ca, cert=settings.tls.cert, key=settings.tls.key) if settings.tls else None
     first = zlib.crc32(settings.node.encode())  # agents spread over the members
@@ -132,7 +137,7 @@ async def _run(settings: NodeSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     log.info("agent starts", node=settings.node, cluster=settings.cluster, endpoints=list(settings.endpoints))
-    metrics = await _serve_metrics(settings, member, store, clock)
+    metrics = await _serve_metrics(settings, member, store, clock, stalls)
     living = asyncio.create_task(member.run(), name="member")
     stopping = asyncio.create_task(stop.wait(), name="stop")
     told = asyncio.Event()
@@ -167,7 +172,7 @@ async def _leave_when(told: asyncio.Event, member: Member, run_dir: Path) -> Non
 
 
 async def _serve_metrics(
-    settings: NodeSettings, member: Member, store: Metered, clock: SystemClock
+    settings: NodeSettings, member: Member, store: Metered, clock: SystemClock, stalls: Stalls
 ) -> asyncio.Server | None:
     """Being seen is worth less than being there: an address that is taken is told, and the agent goes on."""
     if not settings.metrics_listen:
@@ -180,7 +185,7 @@ async def _serve_metrics(
 
     happenings = Happenings(clock, is_leading=lambda: member.leader.term is not None)
     happenings.follow(member.mirror, Keys(settings.cluster).prefix)
-    numbers = MemberMetrics(member, clock, cluster=settings.cluster, happenings=happenings, store=store)
+    numbers = MemberMetrics(member, clock, cluster=settings.cluster, happenings=happenings, store=store, stalls=stalls)
     registry = numbers.registry()
     host, _, port = settings.metrics_listen.rpartition(":")
     try:

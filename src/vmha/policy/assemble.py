@@ -4,6 +4,7 @@ A value that can not be read (put by hand with etcdctl, or written by a later ve
 and leaves the last good record in place; it never stops the cluster.
 """
 
+from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
@@ -60,6 +61,16 @@ class Assembler:
         self._fenced_at: _Book[SessionId, Revision] = _Book()
         self._removed: _Book[str, Stored[RemovedVm]] = _Book()
         self._problems: _Book[str, str] = _Book()
+
+    def copy(self) -> "Assembler":
+        """Another one that knows the same. What either is told from now on, the other does not show."""
+        other = copy(self)
+        for name, kept in vars(self).items():
+            if isinstance(kept, _Book):
+                setattr(other, name, kept.copy())
+        other._parts = {node: dict(parts) for node, parts in self._parts.items()}
+        other._unseen = set(self._unseen)
+        return other
 
     def put(self, key: str, value: bytes, *, created: Revision, modified: Revision, lease: LeaseId) -> Any | None:
         """Returns the decoded record, or None for a key that is not kept or a value that can not be read."""
@@ -260,6 +271,11 @@ class _Book(Generic[K, V]):
             self._shown = None
         elif self._kept.pop(key, None) is not None:
             self._shown = None
+
+    def copy(self) -> "_Book[K, V]":
+        other: _Book[K, V] = _Book()
+        other._kept, other._shown = dict(self._kept), self._shown
+        return other
 
     def shown(self) -> dict[K, V]:
         if self._shown is None:

@@ -6,7 +6,7 @@ It may lag; whoever writes compares the revisions it read, so a stale reading ca
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -24,6 +24,8 @@ from vmha.store.port import Change, Compacted, KeyValue, Store, WentBack
 log = structlog.get_logger(__name__)
 
 RELIST_PAUSE_S = 0.2
+READ_AT_ONCE = 64
+"""Documents of a listing that are read before the loop has a turn: some milliseconds."""
 Listener = Callable[[tuple[str, ...]], None]
 
 
@@ -100,7 +102,7 @@ class Mirror:
                 listing = await self._store.list(self._keys.prefix, without=self._journal)
                 if listing.revision < self.revision:
                     raise WentBack(f"the store is at revision {listing.revision}, but {self.revision} was seen before")
-                self._take_listing(listing.revision, listing.items)
+                await self._take_listing(listing.revision, listing.items)
                 await self._follow(Revision(listing.revision + 1))
             except WentBack as error:
                 log.error("the store went back: restored from a backup?", why=str(error))
@@ -136,38 +138,70 @@ class Mirror:
         self.listed_at = math.inf
         self._known = dict.fromkeys(self._known, Revision(0))
 
-    def _take_listing(self, revision: Revision, items: tuple[KeyValue, ...]) -> None:
-        """A listing is a difference to what is known: what did not change is not announced."""
+    async def _take_listing(self, revision: Revision, items: tuple[KeyValue, ...]) -> None:
+        """A listing is a difference to what is known: what did not change is not announced.
+
+        Of a large cluster it is seconds of work, and beats must not wait for it: it is read some documents at a time,
+        beside the present reading, which nobody sees half changed.
+        """
         here = {kv.key for kv in items}
         changes = [Change(kv.key, kv) for kv in items if self._known.get(kv.key) != kv.mod_revision]
         changes += [Change(key, None) for key in sorted(self._known.keys() - here)]
-        self.listed_at = self._clock.now()
-        self._take(revision, tuple(changes))
+        if len(changes) <= READ_AT_ONCE:
+            self.listed_at = self._clock.now()
+            self._take(revision, changes)
+        else:
+            await self._take_slowly(revision, changes)
         self.synced.set()
 
-    def _take(self, revision: Revision, changes: tuple[Change, ...]) -> None:
-        changed = []
-        for change in changes:
+    async def _take_slowly(self, revision: Revision, changes: Sequence[Change]) -> None:
+        beside, known = self._assembler.copy(), dict(self._known)
+        slices = [changes[start : start + READ_AT_ONCE] for start in range(0, len(changes), READ_AT_ONCE)]
+        keys = []
+        for part in slices:
+            keys.append(self._put(part, beside, known))
+            await asyncio.sleep(0)
+        if self._is_distrusted.is_set():
+            raise WentBack("the store went back while it was being read")
+        self._assembler, self._known = beside, known
+        self.listed_at = self._clock.now()
+        self._took(revision, changes)
+        for changed in keys:
+            self._announce(changed)
+            await asyncio.sleep(0)
+
+    def _take(self, revision: Revision, changes: Sequence[Change]) -> None:
+        changed = self._put(changes, self._assembler, self._known)
+        self._took(revision, changes)
+        self._announce(changed)
+
+    def _put(self, changes: Sequence[Change], assembler: Assembler, known: dict[str, Revision]) -> tuple[str, ...]:
+        """The keys of these changes that are kept."""
+        kept = tuple(change for change in changes if not change.key.startswith(self._journal))
+        for change in kept:  # nobody decides on the journal, and there is much of it
             key, kv = change.key, change.kv
-            if key.startswith(self._journal):
-                continue  # nobody decides on it, and there is much of it
-            changed.append(key)
             if kv is None:
-                self._known.pop(key, None)
-                self._assembler.delete(key)
+                known.pop(key, None)
+                assembler.delete(key)
             else:
-                self._known[key] = kv.mod_revision
-                self._assembler.put(key, kv.value, created=kv.create_revision, modified=kv.mod_revision, lease=kv.lease)
-            if key.endswith("/beat"):
+                known[key] = kv.mod_revision
+                assembler.put(key, kv.value, created=kv.create_revision, modified=kv.mod_revision, lease=kv.lease)
+        return tuple(change.key for change in kept)
+
+    def _took(self, revision: Revision, changes: Sequence[Change]) -> None:
+        """What was put is what this mirror shows from now on."""
+        for change in changes:
+            if change.key.endswith("/beat"):
                 self._mark_beat(change)
         self.revision = revision
         self._mark_history()
         if self._moved is not None:
             self._moved.set()
             self._moved = None
-        if not changed:
+
+    def _announce(self, keys: tuple[str, ...]) -> None:
+        if not keys:
             return
-        keys = tuple(changed)
         for listener in list(self._listeners):
             try:
                 listener(keys)

@@ -19,6 +19,7 @@ from vmha.node.metric_names import METRICS, Kind
 from vmha.node.metrics import MemberMetrics
 from vmha.node.metrics_http import serve_metrics
 from vmha.node.settings import NodeSettings
+from vmha.node.stalls import Stalls
 from vmha.node.survival_metrics import IN_A_THREAD_FROM, SurvivalMetrics
 from vmha.store.memory_store import MemoryStore
 from vmha.store.metered import Metered
@@ -138,6 +139,7 @@ def test_a_scrape_of_the_leader_gives_every_metric_of_the_reference_and_no_other
             cluster="sim",
             happenings=Happenings(clock, is_leading=lambda: True),
             store=Metered(MemoryStore(cluster.world.etcd, "n1"), clock),
+            stalls=Stalls(),
         )
         text = generate_latest(numbers.registry()).decode()
         families = {family.name: family for family in text_string_to_metric_families(text)}
