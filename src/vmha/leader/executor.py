@@ -34,6 +34,7 @@ from vmha.policy.steps import (
     Step,
     WriteHold,
 )
+from vmha.policy.survival_news import News
 from vmha.store.journal import Journal
 from vmha.store.port import Compare, Created, Delete, Exists, LeaseGone, Modified, Op, Put, Store, TxnResult
 
@@ -142,6 +143,15 @@ class Executor:
         entry = self._journal.entry("storage-given-back", how, node=step.node)
         compares: list[Compare] = [self._office, Created(self._keys.beat(step.node), step.beat_created)]
         return (await self._commit(compares, [Delete(self._keys.fence_attempt(step.node)), entry])).succeeded
+
+    async def tell_survival(self, news: News) -> Revision:
+        """0: somebody else has told, or another leads; the next look decides again."""
+        await self._journal.refresh()
+        key = self._keys.survival
+        op: Op = Put(key, encode(news.record)) if news.record else Delete(key)
+        compares: list[Compare] = [self._office, Modified(key, news.expected)]
+        result = await self._commit(compares, [op, self._journal.entry(news.kind, news.text)])
+        return result.revision if result.succeeded else Revision(0)
 
     @property
     def _office(self) -> Compare:

@@ -18,6 +18,7 @@ from vmha.fencing.power import PowerSwitch
 from vmha.leader.ages import Ages
 from vmha.leader.executor import Deposed, Executor
 from vmha.leader.fencing import PowerCuts
+from vmha.leader.survival import SurvivalWatch
 from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.histogram import CALL_S, Histogram
@@ -85,6 +86,7 @@ class Leader:
         self._wake = Bell()
         self.cuts = PowerCuts(node=node, power=power, clock=clock, wake=self.look_again)
         self._braked_since: float | None = None
+        self._survival = SurvivalWatch(threads=threads)
         self._unclaimed: dict[VmName, tuple[Revision, float]] = {}
         self._counted: Mapping[VmName, VmView] | None = None
         self._ages = Ages()
@@ -203,6 +205,7 @@ class Leader:
     async def _lead(self, term: Term) -> None:
         self.term = term
         self._braked_since = None
+        self._survival = SurvivalWatch(threads=self._threads)
         mirror = self._mirror
         journal = Journal(
             self._store, self._keys, self._clock, self._node, days=lambda: mirror.snapshot().config.journal_days
@@ -219,6 +222,7 @@ class Leader:
             log.warning("deposed", term=term, why=str(error))
         finally:
             self.cuts.end()
+            self._survival.end()
             log.info("does not lead any more", term=term)
 
     async def _once(self, executor: Executor) -> float:
@@ -247,6 +251,8 @@ class Leader:
                 self.cuts.give_back(step, snapshot, executor)
         rest = [step for step in made.steps if not isinstance(step, FenceNode | GiveBackStorage)]
         written = await executor.carry_out(rest, snapshot)
+        if not made.steps:
+            written = await self._survival.look(snapshot, moment, verdicts, executor)
         if written:
             await self._mirror.caught_up(written)
             self._wake.set()

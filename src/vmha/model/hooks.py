@@ -56,6 +56,8 @@ EVENTS: dict[str, str] = {
     "fenced": "node-lost",
     "storage-given-back": "node-storage-given-back",
     "failsafe": "store-outage",
+    "loss-costs": "node-loss-costs-vms",
+    "loss-survived": "node-loss-survived",
     "store-went-back": "store-restored",
     "history-settled": "store-settled",
     "request-done": "operation-done",

@@ -4,6 +4,7 @@
                 leader                     LeaderRecord       the elected agent, on its lease
                 history                    HistoryRecord      an agent that finds the store restored; the leader
                 pause                      Hold               operator; the leader counts and ends it
+                survival                   SurvivalRecord     leader
                 domains/<name>             FailoverDomain     operator
                 nodes/<node>/spec          NodeSpec           operator
                              session       SessionRecord      agent, on its lease
@@ -58,6 +59,7 @@ from vmha.model.records import (
 from vmha.model.rules import Rule
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
+from vmha.model.survival import SurvivalRecord
 from vmha.model.vm import FailoverDomain, NodeSpec, VmSpec
 
 T = TypeVar("T")
@@ -88,6 +90,10 @@ class Keys:
     @property
     def pause(self) -> str:
         return f"{self.prefix}pause"
+
+    @property
+    def survival(self) -> str:
+        return f"{self.prefix}survival"
 
     def domain(self, name: str) -> str:
         return f"{self.prefix}domains/{name}"
@@ -158,6 +164,7 @@ KEY_TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
     (("leader",), LeaderRecord),
     (("history",), HistoryRecord),
     (("pause",), Hold),
+    (("survival",), SurvivalRecord),
     (("domains", "*"), FailoverDomain),
     (("nodes", "*", "spec"), NodeSpec),
     (("nodes", "*", "session"), SessionRecord),

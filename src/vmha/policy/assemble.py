@@ -28,6 +28,7 @@ from vmha.model.records import (
 from vmha.model.rules import Rule
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
+from vmha.model.survival import SurvivalRecord
 from vmha.model.vm import FailoverDomain
 from vmha.policy.snapshot import NodeView, Snapshot, VmView
 
@@ -47,6 +48,7 @@ class Assembler:
         self._leader: Stored[LeaderRecord] | None = None
         self._history: Stored[HistoryRecord] | None = None
         self._pause: Stored[Hold] | None = None
+        self._survival: Stored[SurvivalRecord] | None = None
         self._frozen: _Book[VmName, Stored[Hold]] = _Book()
         self._domains: _Book[str, FailoverDomain] = _Book()
         self._rules: _Book[str, Rule] = _Book()
@@ -100,6 +102,7 @@ class Assembler:
             leader=self._leader,
             history=self._history,
             pause=self._pause,
+            survival=self._survival,
             frozen=self._frozen.shown(),
             domains=self._domains.shown(),
             rules=self._rules.shown(),
@@ -165,6 +168,8 @@ class Assembler:
                 self._config = value or ClusterConfig()
             case ("pause",):
                 self._pause = stored
+            case ("survival",):
+                self._survival = stored
             case ("domains", name):
                 self._domains.put(name, value)
             case ("rules", name):

@@ -24,6 +24,7 @@ from vmha.model.records import (
 from vmha.model.rules import Rule
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
+from vmha.model.survival import SurvivalRecord
 from vmha.model.vm import FailoverDomain, NodeSpec, VmSpec
 
 
@@ -82,6 +83,7 @@ class Snapshot:
     leader: Stored[LeaderRecord] | None = None
     history: Stored[HistoryRecord] | None = None
     pause: Stored[Hold] | None = None
+    survival: Stored[SurvivalRecord] | None = None
     frozen: Mapping[VmName, Stored[Hold]] = field(default_factory=dict)
     domains: Mapping[str, FailoverDomain] = field(default_factory=dict)
     rules: Mapping[str, Rule] = field(default_factory=dict)

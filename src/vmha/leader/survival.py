@@ -1,0 +1,92 @@
+"""The leader tells the journal when the loss of some node has come to cost vms, and when it no longer does.
+
+It asks once in ``STANDS_S`` at most, only when something of the cluster has changed (a beat has not), and in a large
+cluster beside the loop. What has stood for that long is told (policy/survival_news.py).
+"""
+
+import asyncio
+from typing import Any
+
+import structlog
+
+from vmha.leader.executor import Executor
+from vmha.model.errors import VmhaError
+from vmha.model.ids import NodeName, Revision
+from vmha.policy.membership import Verdict
+from vmha.policy.reservation import room_of
+from vmha.policy.snapshot import Moment, Snapshot
+from vmha.policy.survival import Survival, survival
+from vmha.policy.survival_news import STANDS_S, News, is_same, news_of
+
+log = structlog.get_logger(__name__)
+
+BESIDE_THE_LOOP_FROM = 500
+"""Vms."""
+
+
+class SurvivalWatch:
+    """One term's. ``look`` is called whenever a plan proposes nothing."""
+
+    def __init__(self, *, threads: bool) -> None:
+        self._threads = threads
+        self._asked_of: tuple[Any, ...] = ()
+        self._found: Survival | None = None
+        self._at_work: asyncio.Task[Survival] | None = None
+        self._looked_at = float("-inf")
+        self._stands: News | None = None
+
+    async def look(
+        self, snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict], executor: Executor
+    ) -> Revision:
+        """Returns the revision at which something was told, 0 when nothing was."""
+        if moment.now - self._looked_at < STANDS_S or moment.store_live_s < STANDS_S or snapshot.unsettled:
+            return Revision(0)  # also while the store is away: whoever leads has more important things to wait for
+        if not self._is_answered(snapshot, moment, verdicts) or self._found is None:
+            return Revision(0)
+        self._looked_at = moment.now
+        news, before = news_of(self._found, snapshot, wall=moment.wall), self._stands
+        self._stands = news
+        if news is None or not is_same(news, before):
+            return Revision(0)
+        log.info("survival", kind=news.kind, text=news.text)
+        self._stands = None
+        try:
+            return await executor.tell_survival(news)
+        except VmhaError as error:
+            log.warning("survival not told", why=str(error))
+            return Revision(0)
+
+    def end(self) -> None:
+        if self._at_work is not None:
+            self._at_work.cancel()
+
+    def _is_answered(self, snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict]) -> bool:
+        """Is ``_found`` an answer of now? False: it is being looked for."""
+        if self._at_work is not None:
+            if not self._at_work.done():
+                return False
+            self._found, self._at_work = self._at_work.result(), None
+            return True
+        key = _what_it_depends_on(snapshot, verdicts)
+        if _is_same_key(key, self._asked_of):
+            return True
+        self._asked_of = key
+        if self._threads and len(snapshot.vms) >= BESIDE_THE_LOOP_FROM:
+            thinking = asyncio.to_thread(survival, snapshot, moment, verdicts=verdicts)
+            self._at_work = asyncio.create_task(thinking, name="survival")
+            return False
+        self._found = survival(snapshot, moment, verdicts=verdicts)
+        return True
+
+
+def _what_it_depends_on(snapshot: Snapshot, verdicts: dict[NodeName, Verdict]) -> tuple[Any, ...]:
+    """By the mappings themselves, which the mirror makes anew when something in them changes, and keeps otherwise."""
+    nodes = tuple((one, room_of(snapshot.nodes[name], snapshot.config)) for name, one in verdicts.items())
+    parts = (snapshot.vms, snapshot.config, snapshot.domains, snapshot.rules, snapshot.services, snapshot.fenced)
+    return (*parts, nodes)
+
+
+def _is_same_key(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    if not other:
+        return False
+    return one[-1] == other[-1] and all(new is old for new, old in zip(one[:-1], other[:-1], strict=True))
