@@ -59,6 +59,11 @@ CLAIM_PATIENCE_S = 30.0
 """An assignment that its node has not claimed for this long is given to another."""
 
 
+HAS_YET_TO_LOOK = "has not looked for it yet: whether it runs there is not known"
+NOT_ALL_HAVE_LOOKED = "not every node has looked for it yet: whether it runs somewhere is not known"
+"""On record, whichever node is waited for: another one every instant while nodes join, for each of the vms."""
+
+
 def decide_unmanaged(vm: VmView, ground: Field, moment: Moment) -> Decision:
     """Its definition was removed: forget the claim, touch nothing. A guest on its way arrives first."""
     if ground.snapshot.is_unreadable("vms", vm.name, "spec"):
@@ -93,7 +98,8 @@ def decide_stopped(vm: VmView, ground: Field, moment: Moment) -> Decision:
     if down := stay_down(vm, None, ground, moment):
         return down
     if unknown := unsettled(vm, ground):
-        return wait(vm, "its-whereabouts-are-unknown", unknown, moment=moment)
+        noted = NOT_ALL_HAVE_LOOKED if unknown.endswith(HAS_YET_TO_LOOK) else ""
+        return wait(vm, "its-whereabouts-are-unknown", unknown, noted=noted, moment=moment)
     placement = vm.placement.value if vm.placement else None
     if placement and (settled := _by_ending(vm.spec, vm.placement, spec, placement, moment)):
         return settled
@@ -139,7 +145,7 @@ def _not_known_of(name: NodeName, verdict: Verdict, vm: VmView, ground: Field) -
         return not_known_of_offline(name, vm, ground.snapshot)
     status = ground.snapshot.nodes[name].current_status
     if status and status.looked_for < vm.spec.created:
-        return f"{name} has not looked for it yet: whether it runs there is not known"
+        return f"{name} {HAS_YET_TO_LOOK}"
     return ""
 
 

@@ -183,11 +183,16 @@ def change(
     return Decision(steps=(step,))
 
 
-def wait(vm: VmView, rule: str, text: str, choice: Choice | None = None, *, moment: Moment) -> Decision:
-    """Nothing can be done now: say so, once, where ``vm why`` reads it, and look again when a refusal runs out."""
+def wait(
+    vm: VmView, rule: str, text: str, choice: Choice | None = None, *, noted: str = "", moment: Moment
+) -> Decision:
+    """Nothing can be done now: say so, once, where ``vm why`` reads it, and look again when a refusal runs out.
+
+    ``noted``: what is put on record instead of ``text``, when that will soon be another one.
+    """
     candidates: tuple[Candidate, ...] = choice.candidates if choice else ()
     held = vm.placement.value if vm.placement else None
-    reason = Reason(rule=rule, text=text, cause=of_state(held), candidates=candidates)
+    reason = Reason(rule=rule, text=noted or text, cause=of_state(held), candidates=candidates)
     waiting = Waiting(vm=vm.name, text=text, candidates=candidates)
     retry = choice.retry_in_s if choice else 1.0
     if held and (held.reason.rule, _gist(held.reason)) == (rule, _gist(reason)):

@@ -122,6 +122,19 @@ def test_vm_never_placed_is_started_only_when_every_node_has_looked_for_it() -> 
     assert "n2 has not looked for it yet" in waiting_text(book)
 
 
+def test_vm_that_waits_for_one_node_after_the_other_to_look_is_noted_once() -> None:
+    book = cluster("n1").node("n2", looked_for=Revision(1)).node("n3", looked_for=Revision(1)).vm("web")
+    assert [step.change for step in steps_about(book, "web")] == [Change.NOTE]
+    book.elect()
+    book.carry_out(book.plan(), book.snapshot())
+    assert book.claim("web").reason.text.startswith("not every node has looked for it yet")
+    book.node("n2")
+    assert "n3 has not looked for it yet" in waiting_text(book)
+    assert book.plan().steps == ()
+    book.node("n3")
+    assert assigned_to(book) is not None
+
+
 def test_vm_never_placed_waits_while_a_node_is_silent_that_might_run_it() -> None:
     book = cluster("n1").node("n2", lease=False).vm("web")
     assert assigned_to(book, silence_s={"n2": SUSPECT_S}) is None
