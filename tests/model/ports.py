@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from vmha.fencing.power import PowerOff
 from vmha.hypervisor.port import DomainState, DomainView, Ending, HostCapacity, Tag
 from vmha.model.ids import LeaseId, NodeName
+from vmha.policy.indexes import Indexes
 from vmha.policy.snapshot import Snapshot
 from vmha.store.port import Lease, Op, Store
 
@@ -191,6 +192,10 @@ class StandingMirror:
 
     def subscribe(self, listener: Any) -> Callable[[], None]:
         return lambda: None
+
+    @property
+    def indexes(self) -> Indexes:
+        return Indexes.of(self.snapshot().vms)
 
     @property
     def config(self) -> Any:

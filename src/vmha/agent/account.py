@@ -17,6 +17,7 @@ from vmha.model.keys import Keys, encode
 from vmha.model.records import ArmedLevel, FenceRecord, LeftOver, NodeStatus, Phase
 from vmha.model.settings import Proof
 from vmha.policy import transitions
+from vmha.policy.indexes import Indexes
 from vmha.policy.membership import former_sessions
 from vmha.policy.snapshot import Snapshot
 from vmha.store.journal import Journal
@@ -39,13 +40,14 @@ class Account:
         inventory: Inventory,
         journal: Journal,
         read_snapshot: Callable[[], Snapshot],
+        read_indexes: Callable[[], Indexes],
         address: str,
         migration_address: str,
         read_left_overs: Callable[[], tuple[LeftOver, ...]] = tuple,
     ) -> None:
         self._store, self._keys, self._clock = store, keys, clock
         self._hypervisor, self._keeper, self._inventory = hypervisor, keeper, inventory
-        self._journal, self._read_snapshot = journal, read_snapshot
+        self._journal, self._read_snapshot, self._read_indexes = journal, read_snapshot, read_indexes
         self._address, self._migration_address = address, migration_address
         self._read_left_overs = read_left_overs
         self._capacity: HostCapacity | None = None
@@ -134,7 +136,8 @@ class Account:
         session = self._keeper.current
         if session is None or session.over.is_set() or not self._inventory.is_published(session):
             return
-        for former in former_sessions(self._read_snapshot(), self._keeper.node, session.id):
+        node = self._keeper.node
+        for former in former_sessions(self._read_snapshot(), node, session.id, vms=self._read_indexes().on(node)):
             if await self._is_departures_told(former, session):
                 await self._release(former, session)
 

@@ -94,6 +94,7 @@ class Agent:
             keeper=keeper,
             journal=self._journal,
             read_snapshot=mirror.snapshot,
+            read_indexes=lambda: mirror.indexes,
             on_change=self._mark,
             read_health=self._health.health,
         )
@@ -161,6 +162,7 @@ class Agent:
             inventory=self.inventory,
             journal=self._journal,
             read_snapshot=mirror.snapshot,
+            read_indexes=lambda: mirror.indexes,
             address=address,
             migration_address=migration_address,
             read_left_overs=lambda: self.left_overs.found,

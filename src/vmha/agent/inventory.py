@@ -19,6 +19,7 @@ from vmha.model.keys import Keys, encode
 from vmha.model.migration import MigrationProgress
 from vmha.model.records import Health, Observation, SeenState
 from vmha.policy.causes import of_state
+from vmha.policy.indexes import Indexes
 from vmha.policy.post_copy import POSTCOPY
 from vmha.policy.reconcile import Local
 from vmha.policy.removed import identities
@@ -80,18 +81,18 @@ class Inventory:
         keeper: SessionKeeper,
         journal: Journal,
         read_snapshot: Callable[[], Snapshot],
+        read_indexes: Callable[[], Indexes],
         on_change: Callable[[set[VmName]], None],
         read_health: Callable[[VmName, Epoch | None], Health | None] = lambda _vm, _epoch: None,
     ) -> None:
         self._journal = journal
         self._hypervisor, self._store, self._keys, self._clock = hypervisor, store, keys, clock
         self._keeper, self._read_snapshot, self._on_change = keeper, read_snapshot, on_change
-        self._read_health = read_health
+        self._read_indexes, self._read_health = read_indexes, read_health
         self._look = Bell()
         self._published: dict[VmName, Observation] = {}
         self._written_at = Revision(0)
         self._published_in: tuple[SessionId, str] | None = None  # and since which restore of the store
-        self._newest: tuple[object, object, Revision] = (None, None, Revision(0))
         self._progress: dict[VmName, str] = {}
         self._migrations: dict[VmName, MigrationProgress] = {}
         self._stopped_at: dict[str, float] = {}
@@ -230,12 +231,8 @@ class Inventory:
 
     def newest_definition(self) -> Revision:
         """A guest of a vm that is defined later may be here, nobody's yet; or of one that was removed, nobody's now."""
-        snapshot = self._read_snapshot()
-        if self._newest[0] is not snapshot.vms or self._newest[1] is not snapshot.removed:
-            defined = [vm.spec.created for vm in snapshot.vms.values() if vm.spec]
-            newest = max((*defined, *(one.created for one in snapshot.removed.values())), default=Revision(0))
-            self._newest = snapshot.vms, snapshot.removed, newest  # asked for more often than these change
-        return self._newest[2]
+        removed = (one.created for one in self._read_snapshot().removed.values())
+        return max((self._read_indexes().newest_definition(), *removed))
 
     def _by_identity(self) -> dict[str, VmName]:
         known: dict[str, VmName] = dict(identities(self._read_snapshot()))

@@ -24,7 +24,7 @@ from vmha.model.errors import VmhaError
 from vmha.model.histogram import CALL_S, Histogram
 from vmha.model.ids import LeaseId, NodeName, Revision, SessionId, Term, VmName
 from vmha.model.keys import Keys, decode, encode, split_key
-from vmha.model.records import LeaderRecord, Phase
+from vmha.model.records import LeaderRecord
 from vmha.policy.failsafe import LATE_BEATS, who_should_lead
 from vmha.policy.membership import Verdict, has_leader_vanished
 from vmha.policy.plan import judge_all
@@ -117,8 +117,6 @@ class Leader:
     async def run(self) -> None:
         """Campaign, lead, campaign again. Returns only by cancellation."""
         await self._mirror.synced.wait()
-        if self._is_large(vms := self._mirror.snapshot().vms):
-            await asyncio.to_thread(self._planner.census, vms)  # the next ones cost what has changed
         while True:
             self._wake.clear()
             try:
@@ -296,15 +294,14 @@ class Leader:
         """Every agent counts how long it has known what, so that a new leader need not begin to count."""
         snapshot = self._mirror.snapshot()
         if snapshot.vms is not self._counted:
-            self._watch_assignments(snapshot, now)
+            self._watch_assignments(now)
             self._counted = snapshot.vms
         return self._ages.look(snapshot, now)
 
-    def _watch_assignments(self, snapshot: Snapshot, now: float) -> None:
+    def _watch_assignments(self, now: float) -> None:
         """Since when each assignment has been as it is, on our own clock: others' clocks may differ by minutes."""
         before = self._unclaimed
         self._unclaimed = {
             name: before[name] if before.get(name, (0,))[0] == stored.modified else (stored.modified, now)
-            for name, vm in self._planner.census(snapshot.vms).astir.items()
-            if (stored := vm.placement) and stored.value.phase is Phase.ASSIGNED
+            for name, stored in self._mirror.indexes.assigned.items()
         }

@@ -30,6 +30,7 @@ from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
 from vmha.model.survival import SurvivalRecord
 from vmha.model.vm import FailoverDomain
+from vmha.policy.indexes import Indexes
 from vmha.policy.snapshot import NodeView, Snapshot, VmView
 
 K = TypeVar("K")
@@ -57,6 +58,7 @@ class Assembler:
         self._parts: dict[NodeName, dict[str, Stored[Any]]] = {}  # of nodes, as they came
         self._unseen: set[NodeName] = set()  # nodes whose parts have changed since somebody looked at the node
         self._vms: _Book[VmName, VmView] = _Book()
+        self.indexes = Indexes()
         self._requests: _Book[RequestId, Request] = _Book()
         self._outcomes: _Book[RequestId, Outcome] = _Book()
         self._fenced: _Book[SessionId, FenceRecord] = _Book()
@@ -72,6 +74,7 @@ class Assembler:
                 setattr(other, name, kept.copy())
         other._parts = {node: dict(parts) for node, parts in self._parts.items()}
         other._unseen = set(self._unseen)
+        other.indexes = self.indexes.copy()
         return other
 
     def put(self, key: str, value: bytes, *, created: Revision, modified: Revision, lease: LeaseId) -> Any | None:
@@ -205,6 +208,7 @@ class Assembler:
 
     def _keep_vm(self, view: VmView) -> None:
         gone = view.spec is None and view.placement is None and view.freeze is None and not view.seen
+        self.indexes.change(self._vms.get(view.name), None if gone else view)
         self._vms.put(view.name, None if gone else view)
 
 

@@ -10,6 +10,7 @@ the agents shows makes suspicion faster (a host that vanished) or slower (an age
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -19,7 +20,7 @@ from vmha.model.settings import Proof
 from vmha.model.vm import FenceDeviceSpec, FenceRole
 from vmha.policy.causes import of_loss
 from vmha.policy.failsafe import LATE_BEATS, elapsed_after_s
-from vmha.policy.snapshot import Moment, NodeView, Snapshot
+from vmha.policy.snapshot import Moment, NodeView, Snapshot, VmView
 from vmha.policy.steps import EvictSession, FenceNode, GiveBackStorage, Step
 
 MASS_LOSS_PATIENCE = 4
@@ -275,12 +276,16 @@ def _evict_unarmed(view: NodeView, silence: float) -> EvictSession:
     )
 
 
-def former_sessions(snapshot: Snapshot, node: NodeName, current: SessionId | None) -> tuple[SessionId, ...]:
+def former_sessions(
+    snapshot: Snapshot, node: NodeName, current: SessionId | None, *, vms: Mapping[VmName, VmView] | None = None
+) -> tuple[SessionId, ...]:
     """Sessions of a node that still hold claims, or did of vms that were removed, are not the current one, and have no
     proof on record.
+
+    ``vms``: those that the node is named for, by whoever knows them; without it all are gone through.
     """
     found = set()
-    for vm in snapshot.vms.values():
+    for vm in (snapshot.vms if vms is None else vms).values():
         placement = vm.placement.value if vm.placement else None
         if placement and placement.node == node and placement.session not in (None, current):
             assert placement.session

@@ -17,6 +17,7 @@ from vmha.model.keys import Keys, split_key
 from vmha.model.records import BeatRecord, Stored
 from vmha.model.settings import ClusterConfig
 from vmha.policy.assemble import Assembler
+from vmha.policy.indexes import Indexes
 from vmha.policy.silence import SilenceBook
 from vmha.policy.snapshot import Snapshot
 from vmha.store.port import Change, Compacted, KeyValue, Store, WentBack
@@ -64,6 +65,11 @@ class Mirror:
     def config(self) -> ClusterConfig:
         """The cluster's settings at the newest revision seen, without building a snapshot."""
         return self._assembler.config
+
+    @property
+    def indexes(self) -> Indexes:
+        """Of the vms at the newest revision seen."""
+        return self._assembler.indexes
 
     def beat(self, name: NodeName) -> Stored[BeatRecord] | None:
         """One node's beat at the newest revision seen."""
