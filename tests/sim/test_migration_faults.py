@@ -17,6 +17,7 @@ import pytest
 from tests.sim.probes import add_running, placement, queue_one_start, restart_agent, see_at_once, starts
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
+from vmha.hypervisor import fabric_frozen
 from vmha.hypervisor.fabric_state import Leg, Migration
 from vmha.hypervisor.port import DomainState
 from vmha.model.ids import LeaseId, NodeName
@@ -65,6 +66,10 @@ FAULTS = {
         lambda c, n: (c.world.fabric.start_libvirtd(n), c.hands.host(n).start_agent()),
     ),
     "QEMU killed": Fault(lambda c, n: c.world.fabric.crash("web", host=n)),
+    "QEMU frozen": Fault(
+        lambda c, n: fabric_frozen.freeze(c.world.fabric, "web", n),
+        lambda c, n: fabric_frozen.thaw(c.world.fabric, "web", n),
+    ),
     "power cut": Fault(lambda c, n: c.hands.host(n).power_off()),
     "power cut for a while": Fault(lambda c, n: c.hands.host(n).power_off(), lambda c, n: c.hands.host(n).power_on()),
     "frozen until its watchdog": Fault(lambda c, n: c.hands.host(n).freeze()),
@@ -161,6 +166,22 @@ async def one_instance(cluster: Cluster, *, timeout_s: float = BUDGET_S) -> None
     await cluster.rest()
     assert is_one()
     assert cluster.violations() == []
+
+
+@pytest.mark.parametrize("side", [SOURCE, TARGET])
+def test_qemu_frozen_in_mid_copy_past_the_deadline_leaves_one_instance(side: str) -> None:
+    """The target's is ended by its agent; the source's answers no abort before it goes on."""
+
+    async def scene(cluster: Cluster) -> None:
+        await migrating(cluster, "copying", timeout_s=5.0)
+        fabric_frozen.freeze(cluster.world.fabric, "web", side)
+        await asyncio.sleep(60.0)
+        if side == TARGET:
+            assert cluster.world.fabric.instances("web") == [(SOURCE, DomainState.RUNNING)]
+        fabric_frozen.thaw(cluster.world.fabric, "web", side)
+        await one_instance(cluster)
+
+    in_cluster(scene)
 
 
 def test_guest_left_standing_at_the_target_does_not_go_on_after_its_source_ran_on_and_was_lost() -> None:

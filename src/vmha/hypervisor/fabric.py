@@ -248,7 +248,7 @@ class SimulatedFabric:
         return [
             (guest.host.name, guest.since)
             for guest in self._instances(uuid_or_name)
-            if guest.state is DomainState.RUNNING and not guest.host.is_frozen
+            if guest.state is DomainState.RUNNING and not (guest.host.is_frozen or guest.is_frozen)
         ]
 
     def instances(self, uuid_or_name: str) -> list[tuple[str, DomainState]]:
@@ -419,7 +419,7 @@ class SimulatedFabric:
         if not memory.shutdown_asked or not memory.obeys_acpi:
             return
         for guest in [each for host in self._hosts.values() for each in host.guests.values() if each.memory is memory]:
-            if guest.state is DomainState.RUNNING and not guest.host.is_frozen:
+            if guest.state is DomainState.RUNNING and not (guest.host.is_frozen or guest.is_frozen):
                 self.remove(guest, Stopped.SHUTDOWN, Shutdown.GUEST)
 
     def run(self, guest: Guest, reason: str) -> None:
@@ -451,6 +451,7 @@ class SimulatedFabric:
             course.Course(self, guest.migration).end_died(guest)
 
     def record(self, guest: Guest, deed: Deed) -> None:
+        deed = Deed.STANDS if guest.is_frozen and deed is Deed.RUNS else deed
         epoch = None if guest.tag is None else int(guest.tag.epoch)
         stale = guest.is_stale and deed is Deed.RUNS
         self.history.append(

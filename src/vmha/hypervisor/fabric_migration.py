@@ -22,6 +22,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from vmha.hypervisor.answers import fail, promise, succeed
+from vmha.hypervisor.fabric_frozen import waits_for, waits_for_either
 from vmha.hypervisor.fabric_post_copy import Pull, tell_what_it_took
 from vmha.hypervisor.fabric_state import Deed, Guest, Host, Leg, Migration, has_switched
 from vmha.hypervisor.lifecycle import Lifecycle, Started, Stopped, Suspended
@@ -92,6 +93,8 @@ class Course:
         if migration.leg is Leg.PULLING:
             Pull(fabric, migration).break_in_two(message)
             return
+        if waits_for(source, lambda: self.break_off(message, resumes=resumes)):
+            return
         is_complete = migration.leg is Leg.ARRIVED
         if is_complete and has_switched(source):
             return  # all was fetched, and its QEMU needs nobody's word for that
@@ -101,7 +104,12 @@ class Course:
         if resumes and fabric.is_alive(source) and source.state is DomainState.OUTGOING:
             self._resume_source()
         if not is_complete and fabric.is_alive(target) and not target.ends_with_libvirtd:
-            fabric.later(target.host, 0.0, lambda: fabric.end(target, Stopped.FAILED))
+
+            def end_target() -> None:
+                fabric.end(target, Stopped.FAILED)
+
+            if not waits_for(target, end_target):
+                fabric.later(target.host, 0.0, end_target)
 
     def abort(self) -> None:
         if self._migration.leg is Leg.COPYING:
@@ -176,6 +184,8 @@ class Course:
 
     def _half_way(self, left_s: float) -> None:
         fabric, migration = self._fabric, self._migration
+        if waits_for_either(migration, lambda: self._half_way(left_s)):
+            return
         if not migration.switches_half_way:
             fabric.later(migration.source.host, left_s, self._switch)
         elif not migration.outcome.done() and not self._is_broken():
@@ -184,6 +194,8 @@ class Course:
     def _switch(self) -> None:
         migration = self._migration
         if migration.leg is not Leg.COPYING or migration.outcome.done() or self._is_broken():
+            return
+        if waits_for_either(migration, self._switch):
             return
         if migration.is_live and migration.source.name in self._fabric.busy:
             migration.passes += 1
@@ -196,7 +208,7 @@ class Course:
 
     def _arrive(self) -> None:
         migration = self._migration
-        if migration.outcome.done() or self._is_broken():
+        if migration.outcome.done() or self._is_broken() or waits_for_either(migration, self._arrive):
             return
         migration.leg = Leg.ARRIVED
         self._complete_target()

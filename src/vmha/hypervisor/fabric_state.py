@@ -82,6 +82,8 @@ class Guest:
     halved: "Migration | None" = None  # a post-copy that was broken in two here, and can be taken up again
     arrival: Arrival | None = None  # the migration that brought it here, once it was complete
     is_saving: bool = False
+    is_frozen: bool = False  # SIGSTOP to this QEMU alone
+    waiting: list[Callable[[], None]] = field(default_factory=list)  # what it was asked since
     runs_before: int | None = None  # restored: how often it had begun to run when its memory was saved
 
 

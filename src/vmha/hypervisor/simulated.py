@@ -14,7 +14,9 @@ from typing import TypeVar
 from vmha.hypervisor import fabric_boots
 from vmha.hypervisor import fabric_migration as course
 from vmha.hypervisor import fabric_saving as saves
+from vmha.hypervisor.answers import fail, promise, succeed
 from vmha.hypervisor.fabric import SimulatedFabric
+from vmha.hypervisor.fabric_frozen import waits_for
 from vmha.hypervisor.fabric_state import Guest, has_switched, tag_in
 from vmha.hypervisor.lifecycle import Endings, Lifecycle, Stopped
 from vmha.hypervisor.port import (
@@ -219,10 +221,10 @@ class SimulatedHypervisor:
         guest = await self._find(name)
         if guest.mark is Mark.SECOND:
             raise Refused(f"{name} is a second copy: it must not go on")
-        self._fabric.resume(guest)
+        await self._ask_qemu(guest, self._fabric.resume)
 
     async def suspend(self, name: str) -> None:
-        self._fabric.suspend(await self._find(name))
+        await self._ask_qemu(await self._find(name), self._fabric.suspend)
 
     async def shutdown(self, name: str) -> None:
         self._fabric.ask_shutdown(await self._find(name))
@@ -313,7 +315,7 @@ class SimulatedHypervisor:
             raise GuestAgentMissing(f"ping the guest agent of {name}: QEMU guest agent is not configured")
         if not guest.memory.has_agent:
             raise GuestAgentSilent(f"ping the guest agent of {name}: it is not connected")
-        if guest.memory.is_hung or guest.state is not DomainState.RUNNING:
+        if guest.memory.is_hung or guest.is_frozen or guest.state is not DomainState.RUNNING:
             await asyncio.sleep(timeout_s)
             raise GuestAgentSilent(f"ping the guest agent of {name}: no answer within {timeout_s:g} s")
 
@@ -343,6 +345,23 @@ class SimulatedHypervisor:
             self._host.waiting.append(lambda: None if thawed.done() else thawed.set_result(None))
             await self._wait(thawed, ANSWER_TIMEOUT_S, "any call")
             self._require_power()
+
+    async def _ask_qemu(self, guest: Guest, ask: Callable[[Guest], None]) -> None:
+        """A QEMU that stands still does what it was asked when it goes on, and until then the call hangs."""
+        done: asyncio.Future[None] = promise(asyncio.get_running_loop())
+
+        def do() -> None:
+            try:
+                ask(guest)
+            except Refused as error:
+                fail(done, error)
+            else:
+                succeed(done, None)
+
+        if not waits_for(guest, do):
+            ask(guest)
+            return
+        await self._wait(done, ANSWER_TIMEOUT_S, f"the monitor of {guest.name}")
 
     def _require_power(self) -> None:
         if not (self._is_open and self._host.has_power and self._host.has_libvirtd):
