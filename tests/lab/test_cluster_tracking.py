@@ -7,10 +7,13 @@ follows when a source is lost while a hand migrates, in ``tests/sim/test_leaving
 """
 
 import base64
+import json
 import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ import yaml
 
 from tests.lab.cluster import Cluster, running_cluster
 from tests.lab.conftest import wait_until
+from tests.support import agent_guest
 from vmha.lab.guests import add_witness
 from vmha.lab.layout import LabDir
 from vmha.lab.witness.disk import boot_sector
@@ -61,15 +65,15 @@ class Hand:
     def moves(self, source: str, target: str, more: str = "", code: int | None = 0) -> str:
         return self.does(source, MOVE.format(to=ADDRESSES[target], more=more), code)
 
-    def is_told(self, kind: str, words: str) -> None:
-        """The journal says so of what was done last, and has said so in time."""
+    def is_told(self, kind: str, words: str, *, at_once: bool = True) -> None:
+        """The journal says so of what was done last, and has said so in time (or whenever it was found out)."""
 
         def look() -> dict[str, Any] | None:
             lines = [line for line in self.cluster.journal(self.vm) if line["at"] >= self.began]
             return next((line for line in lines if line["kind"] == kind and words in line["text"]), None)
 
         line = wait_until(f"the journal tells of it: {kind}: {words}", look)
-        assert line["at"] - self.done < TOLD_WITHIN_S, line
+        assert not at_once or line["at"] - self.done < TOLD_WITHIN_S, line
 
     def boots(self) -> int:
         return int(self.cluster.lab.verdict(self.vm)["boots"])
@@ -331,3 +335,51 @@ def test_guest_that_is_stopped_panics_or_hangs_boots_again_and_each_is_told_apar
         ailing.boots_again(boots)
         told = [line for line in ailing.cluster.journal("ailing") if line["at"] >= ailing.began]
         assert any(line["kind"] == kind and words in line["text"] for line in told), (words, told)
+
+
+AGENT_GUEST = "/var/tmp/agent-guest"
+CARRY = "import pathlib, sys; pathlib.Path(sys.argv[1]).write_bytes(sys.stdin.buffer.read())"
+FREEZE_AGENT = "sleep 1; /bin/busybox killall -STOP qemu-ga"
+EXEC = {"path": "/bin/busybox", "arg": ["sh", "-c", FREEZE_AGENT]}
+
+
+def carry(cluster: Cluster, host: str, source: Path, path: str) -> None:
+    """A file of this machine's into a host, which has a /tmp of its own."""
+    words = ["exec", host, "--", "python3", "-c", CARRY, path]
+    environment = cluster.lab.environment | {"VMHA_LAB": str(cluster.lab.path)}
+    with source.open("rb") as file:
+        subprocess.run([*cluster.lab.command, *words], stdin=file, env=environment, check=True, timeout=30)
+
+
+def test_guest_agent_opens_the_start_gate_is_ended_when_it_hangs_and_powers_its_guest_off(
+    shared_cluster: Cluster, tmp_path: Path
+) -> None:
+    """A Linux with Debian's own qemu-guest-agent, which is frozen in the guest while the guest itself runs on."""
+    cluster, hand = shared_cluster, Hand(cluster=shared_cluster, vm="talks")
+    boot = agent_guest.build(tmp_path)
+    cluster.lab.sh("h1", f"mkdir -p {AGENT_GUEST}")
+    for file in (boot.kernel, boot.initrd):
+        carry(cluster, "h1", file, f"{AGENT_GUEST}/{file.name}")
+    cluster.await_all_online()
+    probe = {"name": "hung", "agent": True, "start_gate": True, "interval_s": 1, "timeout_s": 2, "failures": 2}
+    vm = {"name": "talks", "xml": agent_guest.domain_xml("talks", AGENT_GUEST), "desired": "running"}
+    policy = {"failover_domain": "pref", "probes": [probe], "stop_timeout_s": 5, "on_guest_shutdown": "stop"}
+    document = cluster.file("talks.yaml", yaml.safe_dump({"vms": [vm | policy]}))
+    cluster.vmha("apply", str(document), "--yes")
+    try:
+        cluster.await_running("talks", on="h1")  # it counts as running when its agent has answered, not before
+        assert cluster.vm("talks")["health"] == "healthy"
+        pids = cluster.qemu_pids("h1")
+        order = json.dumps({"execute": "guest-exec", "arguments": EXEC})
+        assert '"pid"' in hand.does("h1", f"virsh qemu-agent-command talks '{order}'")
+        hand.is_told("unwell", "probe hung failed 2 times in a row", at_once=False)
+        wait_until("it has another QEMU", lambda: set(cluster.qemu_pids("h1")) - set(pids), 60.0)
+        cluster.await_running("talks", on="h1")
+        assert cluster.vm("talks")["health"] == "healthy"
+        hand.does("h1", "virsh shutdown talks --mode agent")
+        hand.is_told("stopped", "its guest powered itself off", at_once=False)
+        wait_until("it stays down, as its policy says", lambda: cluster.vm("talks")["state"] == "stopped")
+    finally:
+        cluster.vmha("vm", "stop", "talks", code=None)
+        cluster.vmha("vm", "remove", "talks")
+        cluster.lab.sh("h1", f"rm -r {AGENT_GUEST}")
