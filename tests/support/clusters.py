@@ -41,7 +41,7 @@ from vmha.policy.snapshot import Moment, Snapshot
 from vmha.policy.steps import EvictSession, FenceNode, Plan, Step
 from vmha.sim.record import CommitLine, Written
 from vmha.store.journal import Journal
-from vmha.store.port import Compare, Created, Delete, Exists, Modified, Op, Put
+from vmha.store.port import Compare, Created, Delete, Exists, Modified, Op, Put, Settled
 
 KEYS = Keys("t")
 WHY = Reason(rule="test", text="the test says so")
@@ -113,6 +113,8 @@ class Book:
                 return (entry.modified if entry else 0) == revision
             case Exists():
                 return entry is not None
+            case Settled(key=prefix, revision=revision):
+                return all(e.modified <= revision for key, e in self._entries.items() if key.startswith(prefix))
 
     def put(self, key: str, record: Any) -> None:
         self.txn([], [Put(key, encode(record))])

@@ -21,10 +21,10 @@ from vmha.operator.definition import FOLLOWS, Definition, define, describe, remo
 from vmha.operator.document import Loaded
 from vmha.operator.domains import accepted_nodes
 from vmha.operator.relations import specs_of, wrong_needs
-from vmha.operator.rules import wrong_rules
+from vmha.operator.rules import settled, wrong_rules
 from vmha.operator.services import wrong_services
 from vmha.operator.yaml_source import Complaint
-from vmha.store.port import Compare, Delete, Exists, Op, Put
+from vmha.store.port import Compare, Delete, Exists, Op, Put, Settled
 
 MOST_OPS = 100
 MOST_BYTES = 1_000_000
@@ -96,16 +96,18 @@ async def commit(client: OperatorClient, plan: ApplyPlan) -> None:
         Refused: something was changed by others since; says how much is written.
     """
     done = 0
+    held: set[Compare] = set()
     for writes in _batches(plan.writes):
         compares = {compare.key: compare for write in writes for compare in write.compares}
         # A compare of a key's revision says more than one of its existence: it comes last and wins.
         compares |= {c.key: c for write in writes for c in write.compares if not isinstance(c, Exists)}
-        if not await client.commit(
-            list(compares.values()), [op for write in writes for op in (write.op, *write.claims)]
-        ):
+        ops = [op for write in writes for op in (write.op, *write.claims)]
+        # Of a document too long for one transaction the first part writes under what the second would compare.
+        if not await client.commit([compare for compare in compares.values() if compare not in held], ops):
             said = f"{done} of {len(plan.writes)} objects are written" if done else "nothing was written"
             raise Refused(f"the cluster was changed by others since the document was compared; {said}: apply again")
         done += len(writes)
+        held |= {compare for compare in compares.values() if isinstance(compare, Settled)}
 
 
 def _batches(writes: list[_Write]) -> Iterator[list[_Write]]:
@@ -246,11 +248,13 @@ class _Planner:
         self._given = {spec.uuid.lower() for spec in specs.values()}
         for spec in specs.values():
             self._put_vm(spec)
+        judged = tuple(settled(self._keys, self._reading))  # by one look at all of them
         for service in document.services or ():
             known = snapshot.services.get(service.name)
-            self._put("service", service.name, self._keys.service(service.name), known, service)
+            self._put("service", service.name, self._keys.service(service.name), known, service, needs=judged)
         for rule in document.rules or ():
-            self._put("rule", rule.name, self._keys.rule(rule.name), snapshot.rules.get(rule.name), rule)
+            old_rule = snapshot.rules.get(rule.name)
+            self._put("rule", rule.name, self._keys.rule(rule.name), old_rule, rule, needs=judged)
         if prune:
             self._prune(specs)
         return self._plan

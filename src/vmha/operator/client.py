@@ -18,7 +18,7 @@ from vmha.model.keys import Keys, decode
 from vmha.model.records import JournalEntry
 from vmha.policy.assemble import Assembler
 from vmha.policy.snapshot import Snapshot
-from vmha.store.port import Ambiguous, Batch, Compacted, Compare, KeyValue, Modified, Op, Put, Store
+from vmha.store.port import Ambiguous, Batch, Compacted, Compare, KeyValue, Modified, Op, Put, Settled, Store
 
 READ_TIMEOUT_S = 3.0
 """A reading that takes longer is given up: an operator is to know within 5 s that the cluster does not answer."""
@@ -38,6 +38,10 @@ class Reading:
     def unchanged(self, key: str) -> Modified:
         """Holds as long as ``key`` is as it was read (absent, if it was absent)."""
         return Modified(key, self.modified.get(key, Revision(0)))
+
+    def settled(self, prefix: str) -> Settled:
+        """Holds as long as nothing under ``prefix`` was written since it was read."""
+        return Settled(prefix, Revision(self.snapshot.revision))
 
     def unchanged_by(self, op: Op) -> Modified:
         """As ``unchanged``, of what ``op`` writes."""

@@ -8,7 +8,7 @@ from itertools import combinations
 from typing import Any
 
 from vmha.model.errors import Rejected
-from vmha.model.keys import encode
+from vmha.model.keys import Keys, encode
 from vmha.model.rules import Rule
 from vmha.model.service import Service
 from vmha.operator.client import Edit, OperatorClient, Reading
@@ -18,7 +18,7 @@ from vmha.operator.relations import specs_of
 from vmha.operator.yaml_source import Complaint
 from vmha.policy.explain_rules import broken, meaning, node_of
 from vmha.policy.snapshot import Snapshot
-from vmha.store.port import Delete, Put
+from vmha.store.port import Compare, Delete, Put
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +33,8 @@ class Conflict:
 async def put_rule(client: OperatorClient, rule: Rule, *, replace: bool = False) -> Rule:
     """Create a rule. An equal one is a success; another of its name is replaced only when asked for.
 
-    Only the rule's own key is compared. Whatever else comes in at the same time, the worst of it is a vm that waits and
-    names the rules.
+    What it must not contradict is compared with it: of two who at the same time put what can not be together, one reads
+    the other's and is refused. A vm that is removed meanwhile is not: the rule then names a vm that is not there.
 
     Raises:
         UnknownName: it names a vm that is not there.
@@ -56,9 +56,16 @@ async def put_rule(client: OperatorClient, rule: Rule, *, replace: bool = False)
             if rule.name in conflict.rules:
                 raise Rejected(conflict.text)
         key = client.keys.rule(rule.name)
-        return Edit(result=rule, ops=[Put(key, encode(rule))], compares=[reading.unchanged(key)])
+        return Edit(
+            result=rule, ops=[Put(key, encode(rule))], compares=[reading.unchanged(key), *settled(client.keys, reading)]
+        )
 
     return await client.change(decide)
+
+
+def settled(keys: Keys, reading: Reading) -> list[Compare]:
+    """Of whoever writes a rule or a service: no other of them was written since he judged his own by them."""
+    return [reading.settled(keys.rule("")), reading.settled(keys.service(""))]
 
 
 async def remove_rule(client: OperatorClient, name: str) -> Rule:

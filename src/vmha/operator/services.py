@@ -14,7 +14,7 @@ from vmha.operator.domains import needed_domain
 from vmha.operator.errors import unknown_name
 from vmha.operator.holds import unless_on_hold
 from vmha.operator.relations import NO_CIRCLE, in_a_circle, needs_of, specs_of
-from vmha.operator.rules import check_service
+from vmha.operator.rules import check_service, settled
 from vmha.operator.yaml_source import Complaint
 from vmha.policy.snapshot import Snapshot
 from vmha.store.port import Compare, Delete, Op, Put
@@ -47,7 +47,7 @@ async def put_service(client: OperatorClient, service: Service, *, replace: bool
         compares: list[Compare] = [reading.unchanged(key)]
         compares += [reading.unchanged(client.keys.domain(service.failover_domain))] if service.failover_domain else []
         compares += [reading.unchanged(client.keys.vm_spec(VmName(name))) for name in service.members]
-        compares += [reading.unchanged(client.keys.service(name)) for name in snapshot.services if name != service.name]
+        compares += settled(client.keys, reading)
         return Edit(result=service, ops=[Put(key, encode(service))], compares=compares)
 
     return await client.change(decide)

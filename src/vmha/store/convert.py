@@ -8,7 +8,7 @@ from typing import assert_never
 
 from vmha.model.ids import LeaseId, Revision
 from vmha.store import wire
-from vmha.store.port import Change, Compare, Created, Delete, Exists, KeyValue, Modified, Op, Put
+from vmha.store.port import Change, Compare, Created, Delete, Exists, KeyValue, Modified, Op, Put, Settled
 
 
 def encode_key(key: str) -> bytes:
@@ -56,6 +56,14 @@ def to_compare(compare: Compare) -> wire.Compare:
             return wire.Compare(key=key, target=wire.Compare.MOD, result=wire.Compare.EQUAL, mod_revision=revision)
         case Exists():
             return wire.Compare(key=key, target=wire.Compare.CREATE, result=wire.Compare.GREATER, create_revision=0)
+        case Settled(prefix, revision):  # nothing there counts as an absent key
+            return wire.Compare(
+                key=key,
+                range_end=prefix_end(prefix),
+                target=wire.Compare.MOD,
+                result=wire.Compare.LESS,
+                mod_revision=revision + 1,
+            )
         case _:
             assert_never(compare)
 

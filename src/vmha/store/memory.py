@@ -37,6 +37,7 @@ from vmha.store.port import (
     NoSpace,
     Op,
     Put,
+    Settled,
     TxnResult,
     WentBack,
 )
@@ -354,6 +355,9 @@ class MemoryEtcd:
                 return (kv.mod_revision if kv else 0) == revision
             case Exists():
                 return kv is not None
+            case Settled(prefix, revision):
+                begin, end = self._find(prefix)
+                return all(self._keys[name].mod_revision <= revision for name in self._names[begin:end])
             case _:
                 assert_never(compare)
 

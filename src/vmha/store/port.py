@@ -78,7 +78,15 @@ class Exists:
     key: str
 
 
-Compare = Created | Modified | Exists
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Holds when no key that begins with ``key`` was written after ``revision``; a deletion is not noticed."""
+
+    key: str
+    revision: Revision
+
+
+Compare = Created | Modified | Exists | Settled
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,22 @@
 """Placement rules as an operator gives them: what is refused, in which words, what is written, and what is shown."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.unit.operator.cluster import Cluster, xml_of
 from tests.unit.operator.test_apply import actions, apply
-from vmha.model.errors import Rejected
+from vmha.model.errors import Refused, Rejected
 from vmha.model.ids import NodeName
 from vmha.model.rules import Rule
 from vmha.model.service import Service
 from vmha.model.vm import Desired, NodeSpec
 from vmha.operator import vms
+from vmha.operator.apply import MOST_OPS, ApplyPlan, commit, prepare
+from vmha.operator.client import OperatorClient
+from vmha.operator.document import load_document
 from vmha.operator.errors import UnknownName
 from vmha.operator.export import export
 from vmha.operator.nodes import drain, label
@@ -48,6 +53,10 @@ async def farm(cluster: Cluster) -> Cluster:
         await vms.add_vm(cluster.client, name, xml_of(name))
         await vms.set_desired(cluster.client, name, Desired.STOPPED)
     return cluster
+
+
+async def prepare_with(client: OperatorClient, text: str) -> ApplyPlan:
+    return await prepare(client, load_document(text, file="c.yaml", base=Path()), prune=False)
 
 
 # --- what a rule is
@@ -198,6 +207,55 @@ async def test_rule_and_service_that_contradict_each_other_are_refused_whichever
     with pytest.raises(Rejected, match=r"rules\[web-apart\]: " + words):
         await apply(farm, "rules: [{name: web-apart, apart: [web1, web2], hard: true}]")
     await apply(farm, "rules: [{name: web-apart, apart: [web1, web2], hard: true}]\nservices: []", prune=True)
+
+
+@pytest.mark.parametrize("by_document", [False, True])
+async def test_two_rules_put_at_once_that_contradict_each_other_are_one_rule_and_one_refusal(
+    farm: Cluster, by_document: bool
+) -> None:
+    for name in ("first", "second"):
+        farm.etcd.slow(name, 0.02)  # both have read before either writes
+    together = Rule(name="near", together=("web1", "web2"), hard=False)
+    text = "rules: [{name: near, together: [web1, web2], hard: false}]"
+    second = farm.new_client("second")
+    results = await asyncio.gather(
+        put_rule(farm.new_client("first"), APART),
+        commit(second, await prepare_with(second, text)) if by_document else put_rule(second, together),
+        return_exceptions=True,
+    )
+    refusals = [result for result in results if isinstance(result, Rejected | Refused)]
+    assert len(refusals) == len((await farm.client.read()).rules) == 1, results
+
+
+async def test_rule_and_service_put_at_once_that_contradict_each_other_are_one_and_one_refusal(farm: Cluster) -> None:
+    for name in ("first", "second"):
+        farm.etcd.slow(name, 0.02)
+    results = await asyncio.gather(
+        put_rule(farm.new_client("first"), APART),
+        put_service(farm.new_client("second"), Service(name="s", members=("web1", "web2"))),
+        return_exceptions=True,
+    )
+    snapshot = await farm.client.read()
+    assert [type(result) for result in results].count(Rejected) == 1, results
+    assert len(snapshot.rules) + len(snapshot.services) == 1
+
+
+async def test_two_services_put_at_once_that_want_one_vm_are_one_service(farm: Cluster) -> None:
+    for name in ("first", "second"):
+        farm.etcd.slow(name, 0.02)
+    results = await asyncio.gather(
+        put_service(farm.new_client("first"), Service(name="s", members=("web1", "web2"))),
+        put_service(farm.new_client("second"), Service(name="t", members=("web2", "web3"))),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results].count(Rejected) == 1, results
+    assert len((await farm.client.read()).services) == 1
+
+
+async def test_document_of_more_rules_than_one_transaction_holds_is_written_whole(farm: Cluster) -> None:
+    rules = [f"{{name: r{n}, vms: [db], on: {{disk: ssd}}, hard: true}}" for n in range(MOST_OPS + 20)]
+    await apply(farm, f"rules: [{', '.join(rules)}]")
+    assert len((await farm.client.read()).rules) == MOST_OPS + 20
 
 
 # --- in documents

@@ -64,12 +64,14 @@ class ResponseOp:
 class Compare:
     EQUAL: ClassVar[int]
     GREATER: ClassVar[int]
+    LESS: ClassVar[int]
     CREATE: ClassVar[int]
     MOD: ClassVar[int]
     def __init__(
         self,
         *,
         key: bytes = ...,
+        range_end: bytes = ...,
         target: int = ...,
         result: int = ...,
         create_revision: int = ...,
