@@ -4,24 +4,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vmha.cli import web_user
 from vmha.cli.context import do
 from vmha.cli.output import show
+from vmha.cli.warn import warn
 
 if TYPE_CHECKING:
     from vmha.model.web import WebSettings
     from vmha.operator.client import OperatorClient
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
+app.add_typer(web_user.app, name="user")
 
 
-@app.command()
+@app.callback(invoke_without_command=True)
 def web(
     ctx: typer.Context,
     listen: Annotated[
         str | None, typer.Option(help="Address and port (default: listen of [web] in the settings, 127.0.0.1:9780).")
     ] = None,
 ) -> None:
-    """Serve the dashboard until Ctrl-C: nodes, vms, migrations and the journal as they change, and what-if."""
+    """Serve the dashboard until Ctrl-C: nodes, vms, migrations and the journal as they change, what-if, and verbs."""
+    if ctx.invoked_subcommand:
+        return
     import gc
     from importlib.util import find_spec
 
@@ -37,6 +42,8 @@ def web(
     async def work(client: "OperatorClient") -> None:
         address = f"[{settings.host}]" if ":" in settings.host else settings.host
         show(f"http{'s' if settings.over_tls else ''}://{address}:{settings.port}/ (Ctrl-C ends it)")
+        if settings.why_no_login:
+            warn([settings.why_no_login])
         await serve(client, settings)
 
     do(ctx, work)

@@ -1,5 +1,6 @@
 """The settings of a dashboard, in a table ``[web]`` of a node's settings file, or as ``vmha web`` is told."""
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -8,6 +9,7 @@ from pydantic import Field, model_validator
 from vmha.model.document import Document
 
 DEFAULT_LISTEN = "127.0.0.1:9780"
+DEFAULT_USERS = Path("/etc/vmha/web/users.json")
 
 
 class WebSettings(Document):
@@ -19,6 +21,12 @@ class WebSettings(Document):
     )
     cert: Path | None = Field(default=None, description="For HTTPS: certificate (with its chain) in PEM form.")
     key: Path | None = None
+    users: Path = Field(
+        default=DEFAULT_USERS, description="Who may log in: written by vmha web user, mode 0600. No file: nobody."
+    )
+    https_in_front: bool = Field(
+        default=False, description="A proxy in front of it speaks HTTPS: log-in is offered though we are asked plainly."
+    )
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:
@@ -37,3 +45,18 @@ class WebSettings(Document):
     @property
     def over_tls(self) -> bool:
         return self.cert is not None
+
+    @property
+    def why_no_login(self) -> str:
+        """'': nobody on the way can read a password."""
+        if self.over_tls or self.https_in_front or self.host == "localhost":
+            return ""
+        try:
+            if ipaddress.ip_address(self.host).is_loopback:
+                return ""
+        except ValueError:
+            pass
+        return (
+            f"no log-in on {self.listen}: passwords would cross the network in clear text "
+            "(settings web.cert and web.key, or listen on 127.0.0.1)"
+        )

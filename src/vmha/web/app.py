@@ -1,7 +1,7 @@
 """The dashboard as an application: which address shows what."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,14 +12,18 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from vmha.model.web import WebSettings
 from vmha.operator.client import OperatorClient
 from vmha.operator.errors import UnknownName
 from vmha.web import dashboard, details, pages, what_if
+from vmha.web.actions import Actions
 from vmha.web.feed import Feed
 from vmha.web.guards import Guards
-from vmha.web.html import Html, path
+from vmha.web.html import Html, el, mark, path
+from vmha.web.logins import Logins
 from vmha.web.parts import Parts
 from vmha.web.stream import Streams, View
+from vmha.web.users import Users
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,8 +38,8 @@ class Limits:
 class Dashboard:
     """One cluster's pages."""
 
-    def __init__(self, client: OperatorClient, feed: Feed, limits: Limits) -> None:
-        self._client, self._feed, self._limits = client, feed, limits
+    def __init__(self, client: OperatorClient, feed: Feed, limits: Limits, logins: Logins) -> None:
+        self._client, self._feed, self._limits, self._logins = client, feed, limits, logins
         self._streams = Streams(feed, most=limits.streams, most_of_one_address=limits.streams_of_one_address)
         self._cluster = client.keys.cluster
 
@@ -53,41 +57,34 @@ class Dashboard:
     async def cluster(self, request: Request) -> Response:
         scene = await self._feed.first(self._limits.first_s)
         if scene is None:
-            return self._silent()
+            return self._silent(request)
         query = _query(request)
-        parts = self._streams.parts(f"cluster {query}", partial(dashboard.parts_of, query=query), scene)
+        parts = self._streams.parts(*self._cluster_view(query), scene)
         stream = f"/stream?{request.url.query}" if query else "/stream"
         body = dashboard.body(parts, query)
-        return self._page(scene.cluster, *body, where="/", stream=stream)
+        return self._page(request, scene.cluster, *body, where="/", stream=stream)
 
     async def cluster_stream(self, request: Request) -> Response:
-        query = _query(request)
-        return self._stream(request, f"cluster {query}", partial(dashboard.parts_of, query=query))
+        return self._stream(request, *self._cluster_view(_query(request)))
 
     async def vm(self, request: Request) -> Response:
-        name = str(request.path_params["name"])
-        return await self._detail(f"vm {name}", partial(details.parts_of_vm, vm=name), details.body_of_vm, name)
+        return await self._detail(request, "vm", details.body_of_vm)
 
     async def node(self, request: Request) -> Response:
-        name = str(request.path_params["name"])
-        view = partial(details.parts_of_node, node=name)
-        return await self._detail(f"node {name}", view, details.body_of_node, name)
+        return await self._detail(request, "node", details.body_of_node)
 
     async def detail_stream(self, request: Request) -> Response:
         kind, name = str(request.path_params["kind"]), str(request.path_params["name"])
-        match kind:
-            case "vm":
-                return self._stream(request, f"vm {name}", partial(details.parts_of_vm, vm=name))
-            case "node":
-                return self._stream(request, f"node {name}", partial(details.parts_of_node, node=name))
-        return self._message("Not here", "There is no such page.", 404)
+        if kind not in ("vm", "node"):
+            return self._message(request, "Not here", "There is no such page.", 404)
+        return self._stream(request, *self._detail_view(kind, name))
 
     async def what_if(self, request: Request) -> Response:
         scene = await self._feed.first(self._limits.first_s)
         if scene is None:
-            return self._silent()
+            return self._silent(request)
         body = await asyncio.to_thread(what_if.body, scene, [one for one in request.query_params.getlist("if") if one])
-        return self._page("What if", *body, where="/what-if")
+        return self._page(request, "What if", *body, where="/what-if")
 
     async def static(self, request: Request) -> Response:
         name = str(request.path_params["name"])
@@ -96,16 +93,30 @@ class Dashboard:
             return Response(status_code=404)
         return Response(pages.static(name), media_type=kind, headers={"cache-control": "no-cache"})
 
-    async def _detail(self, key: str, view: View, body: Callable[[Parts], list[Html]], title: str) -> Response:
+    def _cluster_view(self, query: str) -> tuple[str, View]:
+        verbs = self._can_log_in()
+        return f"cluster {verbs} {query}", partial(dashboard.parts_of, query=query, verbs=verbs)
+
+    def _detail_view(self, kind: str, name: str) -> tuple[str, View]:
+        verbs = self._can_log_in()
+        if kind == "vm":
+            return f"vm {verbs} {name}", partial(details.parts_of_vm, vm=name, verbs=verbs)
+        return f"node {verbs} {name}", partial(details.parts_of_node, node=name, verbs=verbs)
+
+    def _can_log_in(self) -> bool:
+        """Verbs are shown to whoever could log in for them."""
+        return not self._logins.why_not()
+
+    async def _detail(self, request: Request, kind: str, body: Callable[[Parts], list[Html]]) -> Response:
+        name = str(request.path_params["name"])
         scene = await self._feed.first(self._limits.first_s)
         if scene is None:
-            return self._silent()
+            return self._silent(request)
         try:
-            parts = self._streams.parts(key, view, scene)
+            parts = self._streams.parts(*self._detail_view(kind, name), scene)
         except UnknownName as error:
-            return self._message("Not here", f"{error}", 404)
-        kind, _, name = key.partition(" ")
-        return self._page(title, *body(parts), stream=path("stream", kind, name))
+            return self._message(request, "Not here", f"{error}", 404)
+        return self._page(request, name, *body(parts), stream=path("stream", kind, name))
 
     def _stream(self, request: Request, key: str, view: View) -> Response:
         address = request.client.host if request.client else ""
@@ -114,23 +125,35 @@ class Dashboard:
         events = self._streams.events(key, view, address=address, may_go_on=lambda: True)
         return StreamingResponse(events, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
-    def _page(self, title: str, *body: Html, where: str = "", stream: str | None = None, code: int = 200) -> Response:
-        made = pages.page(title, *body, cluster=self._cluster, where=where, stream=stream)
+    def _page(
+        self, request: Request, title: str, *body: Html, where: str = "", stream: str | None = None, code: int = 200
+    ) -> Response:
+        said: list[Html] = []
+        session = self._logins.session_of(request)
+        if session and session.said:
+            said = [el("p", mark("ok"), session.said, class_="banner ok", role="status")]
+            session.said = ""
+        who = self._logins.who(request)
+        made = pages.page(title, *said, *body, cluster=self._cluster, where=where, stream=stream, who=who)
         return HTMLResponse(made, code)
 
-    def _silent(self) -> Response:
+    def _silent(self, request: Request) -> Response:
         why = self._feed.lost or "it has not been read yet"
-        return self._message("The cluster does not answer", f"{why}. Load this page again.", 503)
+        return self._message(request, "The cluster does not answer", f"{why}. Load this page again.", 503)
 
-    def _message(self, title: str, said: str, code: int) -> Response:
-        return HTMLResponse(pages.message(title, said, cluster=self._cluster), code)
+    def _message(self, request: Request, title: str, said: str, code: int) -> Response:
+        head = el("header", el("h1", title), el("p", said), class_="headline bad")
+        return self._page(request, title, head, code=code)
 
 
 def application(
-    client: OperatorClient, *, names: Iterable[str] = (), over_tls: bool = False, limits: Limits | None = None
+    client: OperatorClient, settings: WebSettings | None = None, *, limits: Limits | None = None
 ) -> Starlette:
-    """The application, with the tasks that read the cluster for it. ``names``: what it answers to beside addresses."""
+    """The application, with the tasks that read the cluster for it."""
+    settings = settings or WebSettings()
     feed = Feed(client)
+    is_secure = settings.over_tls or settings.https_in_front
+    logins = Logins(Users(settings.users), client.clock, is_secure=is_secure, why_not=settings.why_no_login)
 
     @asynccontextmanager
     async def living(_: Starlette) -> AsyncGenerator[None, None]:
@@ -141,8 +164,8 @@ def application(
             reading.cancel()
             await asyncio.wait([reading])
 
-    guards = Middleware(Guards, names=tuple(names), over_tls=over_tls)
-    routes = Dashboard(client, feed, limits or Limits()).routes()
+    guards = Middleware(Guards, names=settings.names, over_tls=is_secure)
+    routes = Dashboard(client, feed, limits or Limits(), logins).routes() + Actions(client, logins).routes()
     app = Starlette(routes=routes, lifespan=living, middleware=[guards])
     app.router.redirect_slashes = False
     return app

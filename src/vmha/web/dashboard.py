@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from vmha.operator.overview import NodeLine, Overview
 from vmha.operator.survival import in_one_line
 from vmha.policy.explain import VmSummary
+from vmha.web.buttons import buttons
 from vmha.web.feed import Scene
 from vmha.web.html import Html, ago, el, link, mark, since, slug
 from vmha.web.parts import Parts, bar, journal, moving, node_link, stale, vm_link, vm_row
 from vmha.web.tones import RANK, headline, node_tone, troubles, vm_tone
+from vmha.web.verbs import offered_for_cluster
 
 MOST_ROWS = 300
 """Of vms, the worst first. More of them nobody reads: they are looked for by name."""
@@ -16,12 +18,13 @@ MOST_TROUBLES = 12
 MOST_ENTRIES = 40
 
 
-def parts_of(scene: Scene, query: str = "") -> Parts:
-    """Everything that changes on it."""
+def parts_of(scene: Scene, query: str = "", *, verbs: bool = False) -> Parts:
+    """Everything that changes on it. ``verbs``: also the ways to what can be done."""
     shown, parts = scene.shown, Parts()
     parts.put("stale", stale(scene))
     parts.put("headline", _headline(scene))
     parts.put("attention", _attention(shown))
+    parts.put("actions", buttons(offered_for_cluster(scene.snapshot) if verbs else []))
     moves = moving(scene)
     parts.put_list("moves", moves)
     parts.put("moving-title", el("h2", "Moving now", id="moving-title", hidden=not moves))
@@ -71,6 +74,7 @@ def body(parts: Parts, query: str = "") -> list[Html]:
             aria_labelledby="journal-title",
             class_="wide",
         ),
+        parts.html["actions"],
     ]
 
 

@@ -9,21 +9,24 @@ from vmha.operator.why import Why, why
 from vmha.operator.why import sentences as vm_sentences
 from vmha.policy.explain import VmSummary
 from vmha.policy.story import Chapter, tell
+from vmha.web.buttons import buttons
 from vmha.web.feed import JOURNAL_KEPT, Scene
 from vmha.web.html import Html, clock, el, mark, name, since, slug
 from vmha.web.parts import Parts, journal, moving, stale, vm_row, vm_state, vm_where
 from vmha.web.tones import node_tone, vm_tone
+from vmha.web.verbs import offered_for_node, offered_for_vm
 
 MOST_ENTRIES = 100
 MOST_CHAPTERS = 50
 
 
-def parts_of_vm(scene: Scene, vm: str) -> Parts:
+def parts_of_vm(scene: Scene, vm: str, *, verbs: bool = False) -> Parts:
     """Raises: UnknownName."""
     told = why(scene.snapshot, vm, wall=scene.wall)
     parts = Parts()
     parts.put("stale", stale(scene))
     parts.put("headline", _vm_headline(told.summary))
+    parts.put("actions", buttons(offered_for_vm(scene.snapshot, vm) if verbs else [], vm))
     parts.put_list("moves", moving(scene, only=vm))
     parts.put("why", _vm_why(told))
     parts.put_list("story", _story(scene, VmName(vm)))
@@ -34,6 +37,7 @@ def body_of_vm(parts: Parts) -> list[Html]:
     return [
         parts.html["stale"],
         parts.html["headline"],
+        parts.html["actions"],
         el("ul", parts.inside("moves"), id="moves", class_="moves"),
         el("section", el("h2", "Why"), parts.html["why"]),
         el(
@@ -45,13 +49,14 @@ def body_of_vm(parts: Parts) -> list[Html]:
     ]
 
 
-def parts_of_node(scene: Scene, node: str) -> Parts:
+def parts_of_node(scene: Scene, node: str, *, verbs: bool = False) -> Parts:
     """Raises: UnknownName."""
     told = why_node(scene.snapshot, node, wall=scene.wall)
     line = next(line for line in scene.shown.nodes if line.name == told.name)
     parts = Parts()
     parts.put("stale", stale(scene))
     parts.put("headline", _node_headline(line))
+    parts.put("actions", buttons(offered_for_node(scene.snapshot, node) if verbs else [], node))
     first, *rest = node_sentences(told, wall=scene.wall)
     parts.put("why", el("div", el("p", first, class_="first"), [el("p", one) for one in rest], id="why", class_="why"))
     vms = [vm for vm in scene.shown.vms if node in (vm.node, vm.target)]
@@ -66,6 +71,7 @@ def body_of_node(parts: Parts) -> list[Html]:
     return [
         parts.html["stale"],
         parts.html["headline"],
+        parts.html["actions"],
         el("section", el("h2", "Why"), parts.html["why"]),
         el("section", el("h2", "Its vms"), el("div", table, class_="scroll")),
         el("section", el("h2", "What happened"), el("ol", parts.inside("journal"), id="journal", class_="journal")),

@@ -62,11 +62,6 @@ def page(
     return Html("<!doctype html>" + el("html", head, frame, lang="en"))
 
 
-def message(title: str, said: str, *, cluster: str) -> Html:
-    """A page with one thing to say."""
-    return page(title, el("header", el("h1", title), el("p", said), class_="headline bad"), cluster=cluster)
-
-
 def static(name: str) -> bytes:
     return files("vmha.web").joinpath("static", name).read_bytes()
 

@@ -26,7 +26,7 @@ async def serve(client: OperatorClient, settings: WebSettings) -> None:
         Rejected: the address can not be listened on, or the certificate can not be read.
     """
     names = {*settings.names, "localhost", socket.gethostname(), socket.getfqdn(), settings.host}
-    app = application(client, names=names, over_tls=settings.over_tls)
+    app = application(client, settings.model_copy(update={"names": tuple(names)}))
     config = uvicorn.Config(
         app,
         log_config=None,

@@ -2,14 +2,17 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from tests.unit.operator.cluster import Cluster
+from vmha.model.web import WebSettings
 from vmha.web.app import application
 
+NO_USERS = Path("/nonexistent/users.json")
 BASE = "http://127.0.0.1:9780"
 
 
@@ -29,9 +32,11 @@ async def browser(cluster: Cluster) -> AsyncGenerator[httpx.AsyncClient, None]:
 
 
 @asynccontextmanager
-async def browsing(cluster: Cluster, **given: Any) -> AsyncGenerator[httpx.AsyncClient, None]:
+async def browsing(
+    cluster: Cluster, settings: WebSettings | None = None, **given: Any
+) -> AsyncGenerator[httpx.AsyncClient, None]:
     """A browser of a dashboard of its own; ``given`` goes to the application."""
-    app = application(cluster.client, names=("vmha.example",), **given)
+    app = application(cluster.client, settings or WebSettings(names=("vmha.example",), users=NO_USERS), **given)
     transport = httpx.ASGITransport(app=app)
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url=BASE) as client:
         yield client

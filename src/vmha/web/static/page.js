@@ -139,6 +139,7 @@ if (field) {
     find(field);
   });
 }
+for (const one of document.querySelectorAll("select[data-submit]")) one.addEventListener("change", () => one.form.submit());
 tell_times();
 setInterval(tell_times, 1000);
 if (document.body.dataset.stream) listen(document.body.dataset.stream);
