@@ -42,7 +42,10 @@ def parse_by_vmha(words: list[str]) -> None:
         context = command.make_context(name, words, parent=context)
         if not hasattr(command, "resolve_command"):
             return
-        name, command, words = command.resolve_command(context, [*context._protected_args, *context.args])
+        rest = [*context._protected_args, *context.args]
+        if not rest and command.invoke_without_command:
+            return  # a verb by itself, which has others below it
+        name, command, words = command.resolve_command(context, rest)
 
 
 def parse(command: str) -> None:

@@ -129,7 +129,9 @@ class Feed:
                 await self._make(self._snapshot)
             calm = self._scene is None or not (self._scene.shown.warnings or self._scene.lost)
             try:
-                await asyncio.wait_for(self._news.wait(), CALM_S if calm else WORDS_AGE_S)
+                # Not wait_for: Python 3.11's forgets that it was cancelled when there is news at that very moment.
+                async with asyncio.timeout(CALM_S if calm else WORDS_AGE_S):
+                    await self._news.wait()
             except TimeoutError:
                 continue
             self._news.clear()

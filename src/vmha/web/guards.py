@@ -9,9 +9,12 @@ browser as ours. So a Host header has to be an address, a name of this machine, 
 import ipaddress
 from collections.abc import Iterable
 
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.get_logger(__name__)
 
 MOST_BODY_BYTES = 8 * 1024
 MOST_PATH_BYTES = 1024
@@ -72,8 +75,12 @@ class Guards:
                 raise TooLarge
             return message
 
+        has_begun = False
+
         async def send_guarded(message: Message) -> None:
+            nonlocal has_begun
             if message["type"] == "http.response.start":
+                has_begun = True
                 headers = MutableHeaders(scope=message)
                 for name, value in self._headers.items():
                     headers.setdefault(name, value)
@@ -84,6 +91,11 @@ class Guards:
             await (refusal or self._app)(scope, receive_little, send_guarded)
         except TooLarge:
             await PlainTextResponse("too large\n", 413)(scope, receive, send_guarded)
+        except Exception:
+            log.exception("an answer failed", path=scope["path"])
+            if has_begun:
+                raise
+            await PlainTextResponse("this failed; the log of vmha web says more\n", 500)(scope, receive, send_guarded)
 
     def _refusal(self, scope: Scope) -> PlainTextResponse | None:
         headers = Headers(scope=scope)
