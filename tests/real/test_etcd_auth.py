@@ -12,9 +12,10 @@ from tests.support.etcd import RealEtcd
 from tests.support.members import real_cluster
 from tests.support.until import until
 from vmha.model.ids import Revision
-from vmha.store.channels import Login, TlsFiles
+from vmha.store.channels import Login
 from vmha.store.etcd import EtcdStore
 from vmha.store.port import Denied, Put
+from vmha.store.tls_files import TlsFiles
 
 pytestmark = pytest.mark.real
 

@@ -16,9 +16,9 @@ from tests.support.certificates import Authority
 from tests.support.etcd import RealEtcd, free_ports
 from tests.support.relay import Relay
 from vmha.model.ids import LeaseId, Revision
-from vmha.store.channels import TlsFiles
 from vmha.store.etcd import EtcdStore
 from vmha.store.port import Ambiguous, Batch, Created, Modified, Put, Unavailable
+from vmha.store.tls_files import TlsFiles
 
 pytestmark = pytest.mark.real
 

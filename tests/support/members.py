@@ -81,7 +81,7 @@ class Node:
 
     def start_agent(self) -> None:
         first = int(self.name[1:]) - 1  # n1 begins at the first member, n2 at the second
-        self.store = self.cluster.open_store([relay.endpoint for relay in self.relays], first=first)
+        self.store = self.cluster.open_store([relay.endpoint for relay in self.relays], first=first, who=self.name)
         ports = Ports(
             store=self.store,
             hypervisor=SimulatedHypervisor(self.cluster.fabric, self.name),
@@ -131,9 +131,15 @@ class RealCluster:
     """Nodes, the fabric that their guests run in, and an operator with a cable of his own."""
 
     def __init__(
-        self, etcd: RealEtcd, *, store_options: dict[str, Any] | None = None, secret: bytes | None = None
+        self,
+        etcd: RealEtcd,
+        *,
+        store_options: dict[str, Any] | None = None,
+        secret: bytes | None = None,
+        open_store: Callable[[str, list[str]], EtcdStore] | None = None,
     ) -> None:
-        self.etcd, self._secret = etcd, secret
+        """``open_store``: who (a node, or ``operator``) opens the store, and at which endpoints."""
+        self.etcd, self._secret, self._open_store = etcd, secret, open_store
         self._peer_ports: dict[str, int] = {}
         self.clock = SystemClock()
         self.keys = Keys("t")
@@ -144,7 +150,9 @@ class RealCluster:
         self.store = self.open_store(etcd.endpoints)
         self.operator = OperatorClient(self.store, self.keys, self.clock, author="operator")
 
-    def open_store(self, endpoints: list[str], *, first: int = 0) -> EtcdStore:
+    def open_store(self, endpoints: list[str], *, first: int = 0, who: str = "operator") -> EtcdStore:
+        if self._open_store is not None:
+            return self._open_store(who, endpoints)
         return EtcdStore(endpoints, first=first, **self._store_options)
 
     def open_channel(self, name: str) -> TcpChannel | None:
@@ -306,14 +314,19 @@ def port_of(endpoint: str) -> int:
 
 @asynccontextmanager
 async def real_cluster(
-    etcd: RealEtcd, *, nodes: int = 3, store_options: dict[str, Any] | None = None, secret: bytes | None = None
+    etcd: RealEtcd,
+    *,
+    nodes: int = 3,
+    store_options: dict[str, Any] | None = None,
+    secret: bytes | None = None,
+    open_store: Callable[[str, list[str]], EtcdStore] | None = None,
 ) -> AsyncIterator[RealCluster]:
     """Nodes that have joined, and a leader. At the end nothing may have run twice and no agent may have crashed.
 
     ``secret``: the agents talk to each other, over TCP.
     """
     silence_logs()
-    cluster = RealCluster(etcd, store_options=store_options, secret=secret)
+    cluster = RealCluster(etcd, store_options=store_options, secret=secret, open_store=open_store)
     try:
         await cluster.store.txn([], [Put(cluster.keys.config, encode(CONFIG))])
         for number in range(1, nodes + 1):

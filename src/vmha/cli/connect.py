@@ -81,6 +81,12 @@ def find_place(
     )
 
 
+def find_cluster(given: str | None = None, environ: Mapping[str, str] | None = None) -> str:
+    """The cluster's name alone; what the command line gave counts first. Raises: Rejected."""
+    env = os.environ if environ is None else environ
+    return _checked_cluster(str(given or env.get("VMHA_CLUSTER") or settings_of(env).get("cluster") or DEFAULT_CLUSTER))
+
+
 def settings_of(environ: Mapping[str, str] | None = None) -> Mapping[str, Any]:
     """This node's settings file as it is written; nothing when there is none. Raises: Rejected when it is broken."""
     env = os.environ if environ is None else environ
@@ -112,8 +118,9 @@ async def connected(place: Place) -> AsyncGenerator["OperatorClient", None]:
 
 
 def open_store(place: Place) -> "Store":
-    from vmha.store.channels import TlsFiles, load_login
+    from vmha.store.channels import load_login
     from vmha.store.etcd import EtcdStore
+    from vmha.store.tls_files import TlsFiles
 
     tls = TlsFiles(ca=place.ca, cert=place.cert, key=place.key) if place.ca else None
     return EtcdStore(place.endpoints, tls=tls, login=load_login(place.etcd_user, place.etcd_password_file))

@@ -29,6 +29,13 @@ def place_of(ctx: typer.Context) -> "Place":
     return find_place(endpoints=options.endpoints, cluster=options.cluster)
 
 
+def cluster_of(ctx: typer.Context) -> str:
+    """The cluster's name, where no endpoint is needed."""
+    from vmha.cli.connect import find_cluster
+
+    return find_cluster((ctx.find_object(Options) or Options()).cluster)
+
+
 def do(ctx: typer.Context, work: "Callable[[OperatorClient], Awaitable[T]]") -> T:
     """Do something with the cluster that is meant."""
     from vmha.cli.connect import run

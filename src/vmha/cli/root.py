@@ -33,6 +33,8 @@ _MODULES = {
     "pause": "vmha.cli.pause",
     "resume": "vmha.cli.resume",
     "config": "vmha.cli.config",
+    "cluster": "vmha.cli.cluster",
+    "pki": "vmha.cli.pki",
     "demo": "vmha.cli.demo",
     "lab": "vmha.cli.lab",
     "sim": "vmha.cli.sim",

@@ -34,9 +34,10 @@ from vmha.node.power import FenceAgents
 from vmha.node.settings import NodeSettings, read_settings
 from vmha.node.stalls import Stalls, metered_loop
 from vmha.probing.real import NodeProbes
-from vmha.store.channels import TlsFiles, load_login
+from vmha.store.channels import load_login
 from vmha.store.etcd import EtcdStore
 from vmha.store.metered import Metered
+from vmha.store.tls_files import TlsFiles
 
 log = structlog.get_logger(__name__)
 

@@ -16,6 +16,7 @@ from typing import Final
 from vmha.model.errors import Broken, Rejected
 from vmha.store import wire
 from vmha.store.port import Unavailable
+from vmha.store.tls_files import RenewedFiles, TlsFiles, load_credentials, read_file
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -23,6 +24,7 @@ HAS_LEADER: Final = (("hasleader", "true"),)
 """Metadata of every request: a member without a leader then answers at once, not after 7 s, and ends its watches."""
 
 _DEFAULT_PORT: Final = 2379
+_LAST_WORDS_S: Final = 5.0
 _FORMS: Final = "host:port, http://host:port, https://host:port, unix:/path"
 
 _OPTIONS: Final[tuple[tuple[str, int], ...]] = (
@@ -45,15 +47,6 @@ _OPTIONS: Final[tuple[tuple[str, int], ...]] = (
 )
 
 _HOST_PORT: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]@]+)(?::(?P<port>\d{1,5}))?/?")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TlsFiles:
-    """Files for TLS: the authority that signed the members' certificates, and this client's certificate and key."""
-
-    ca: Path
-    cert: Path | None = None
-    key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,20 +92,6 @@ def parse_endpoint(text: str, *, tls: bool) -> Endpoint:
     return Endpoint(name=address, target=address, secure=tls if not found else scheme == "https")
 
 
-def load_credentials(tls: TlsFiles | None) -> wire.ChannelCredentials:
-    """gRPC's credentials from the files; the system's authorities when there are none.
-
-    Raises:
-        Rejected: a file cannot be read, or one of certificate and key is missing.
-    """
-    if tls is None:
-        return wire.ssl_channel_credentials()
-    if (tls.cert is None) != (tls.key is None):
-        raise Rejected("TLS to etcd has one of certificate and key", accepted="both or none")
-    ca, key, cert = (None if file is None else _read(file) for file in (tls.ca, tls.key, tls.cert))
-    return wire.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
-
-
 def load_login(user: str, password_file: str) -> Login | None:
     """None without a user. The password is the file's first line.
 
@@ -123,15 +102,8 @@ def load_login(user: str, password_file: str) -> Login | None:
         raise Rejected("the login to etcd has one of etcd_user and etcd_password_file", accepted="both or none")
     if not user:
         return None
-    password = _read(Path(password_file), "etcd_password_file").decode(errors="replace").partition("\n")[0]
+    password = read_file(Path(password_file), "etcd_password_file").decode(errors="replace").partition("\n")[0]
     return Login(user=user, password=password)
-
-
-def _read(file: Path, what: str = "the TLS file") -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise Rejected(f"cannot read {what} {file}: {error.strerror}") from error
 
 
 class Member:
@@ -217,13 +189,17 @@ class Ring:
             raise Rejected("no etcd endpoint is given", accepted=f"a list of {_FORMS}")
         parsed = [parse_endpoint(text, tls=tls is not None) for text in endpoints]
         self._endpoints = list({endpoint.target: endpoint for endpoint in parsed}.values())
-        self._credentials = load_credentials(tls) if any(endpoint.secure for endpoint in self._endpoints) else None
+        is_secure = any(endpoint.secure for endpoint in self._endpoints)
+        self._credentials = load_credentials(tls) if is_secure else None
+        self._renewed = RenewedFiles(tls) if tls and is_secure else None
+        self._leaving: set[asyncio.Task[None]] = set()
         self._login = login
         self._members: dict[int, Member] = {}
         self._at = first % len(self._endpoints)
         self._cluster_id = 0
         self._moved = asyncio.Event()
         self.closed = False
+        self.renewed = 0
 
     def __len__(self) -> int:
         return len(self._endpoints)
@@ -251,7 +227,22 @@ class Ring:
         """
         if self.closed:
             raise Unavailable(f"the connection to etcd at {self.names} is closed")
+        self._take_new_files()
         return self._member(self._at)
+
+    def _take_new_files(self) -> None:
+        """With new certificates every channel is opened anew. What is in flight on the old ones has time to end."""
+        if self._renewed is None or (new := self._renewed.look(asyncio.get_running_loop().time())) is None:
+            return
+        self._credentials = new
+        self.renewed += 1
+        for member in self._members.values():
+            task = asyncio.create_task(member.channel.close(_LAST_WORDS_S), name=f"etcd: leave {member.name}")
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+        self._members = {}
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()  # watches go on over the new channels
 
     def every(self) -> list[Member]:
         """All of them, in the order of the endpoints.
@@ -305,3 +296,6 @@ class Ring:
         members, self._members = self._members, {}
         for at in sorted(members):
             await members[at].channel.close()
+        for task in self._leaving:
+            task.cancel()
+        await asyncio.gather(*self._leaving, return_exceptions=True)

@@ -16,10 +16,11 @@ from contextlib import suppress
 from typing import Final
 
 from vmha.model.ids import LeaseId, Revision
+from vmha.model.permissions import PROBE_KEY
 from vmha.model.store_health import StoreHealth
 from vmha.store import wire
 from vmha.store.asking import SHORTEST_ATTEMPT_S, Req, Res, Sending, ask_around
-from vmha.store.channels import Login, Member, Ring, TlsFiles
+from vmha.store.channels import Login, Member, Ring
 from vmha.store.convert import encode_key, key_value, prefix_end, to_compare, to_op
 from vmha.store.health import ask_each, looks_back_to
 from vmha.store.port import (
@@ -36,9 +37,11 @@ from vmha.store.port import (
     Unavailable,
 )
 from vmha.store.renewal import Renewals
+from vmha.store.tls_files import TlsFiles
 from vmha.store.watching import watch
 
 _PAGE: Final = 500
+_PROBE_KEY: Final = encode_key(PROBE_KEY)
 _ALARMS: Final = {1: "NOSPACE", 2: "CORRUPT"}
 
 
@@ -77,6 +80,11 @@ class EtcdStore:
     def endpoint(self) -> str:
         """The member in use."""
         return self._ring.name
+
+    @property
+    def tls_renewals(self) -> int:
+        """How often new TLS files have been taken into use."""
+        return self._ring.renewed
 
     async def get(self, key: str, *, timeout_s: float = 5.0) -> KeyValue | None:
         """The key as the cluster agrees it is now."""
@@ -143,7 +151,7 @@ class EtcdStore:
         )
 
     async def _current_revision(self) -> int:
-        request = wire.RangeRequest(key=b"\0", keys_only=True, limit=1)
+        request = wire.RangeRequest(key=_PROBE_KEY, keys_only=True)
         answer = await self._call(lambda member: member.kv.Range, request, Sending.READ, 2 * self._attempt_s)
         return answer.header.revision
 
@@ -203,7 +211,7 @@ class EtcdStore:
         past = looks_back_to(await self._current_revision())
         if not past:
             return False
-        request = wire.RangeRequest(key=b"\0", keys_only=True, limit=1, revision=past)
+        request = wire.RangeRequest(key=_PROBE_KEY, keys_only=True, revision=past)
         try:
             await self._call(lambda member: member.kv.Range, request, Sending.READ, timeout_s)
         except Compacted:

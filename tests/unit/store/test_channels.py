@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from vmha.model.errors import Rejected
-from vmha.store.channels import Endpoint, Ring, TlsFiles, parse_endpoint
+from vmha.store.channels import Endpoint, Ring, parse_endpoint
 from vmha.store.etcd import EtcdStore
 from vmha.store.port import Unavailable
+from vmha.store.tls_files import TlsFiles
 
 
 @pytest.mark.parametrize(
