@@ -111,7 +111,7 @@ def _print(authority: "Authority", rows: "list[tuple[Issued, int]]", trusted: An
     on = screen()
     lines = [f"cluster {authority.cluster}"]
     lines += [f"trusted: {known.common_name}, for {left} days more" for _, known, left in trusted]
-    cells = []
+    cells: list[list[str | Cell]] = []
     for one, left in rows:
         remark = "expired" if left < 0 else "expires soon" if left < within else ""
         remark = "by the old authority" if not remark and not one.is_current else remark

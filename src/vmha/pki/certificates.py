@@ -122,7 +122,7 @@ def read_certificate(pem: bytes, *, where: str) -> Known:
 
 
 def key_identifier(cert: x509.Certificate) -> bytes:
-    return x509.SubjectKeyIdentifier.from_public_key(cert.public_key()).digest  # type: ignore[arg-type]
+    return x509.SubjectKeyIdentifier.from_public_key(cert.public_key()).digest
 
 
 def _begin(
