@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase
 from vmha.model.settings import Proof
-from vmha.model.vm import Desired
+from vmha.model.vm import Desired, FailoverDomain
 from vmha.policy.decision import NOTHING as DO_NOTHING
 from vmha.policy.drain import largest_first
 from vmha.policy.failover_domain import Score, priorities_of, rank
@@ -185,15 +185,14 @@ class _Asked:
 
     def _find_movers(self) -> dict[NodeName, list[VmView]]:
         """Vms elsewhere that would find a node more preferred once that one is gone."""
-        by_domain: dict[str, list[VmView]] = {}
+        by_domain: dict[str, tuple[FailoverDomain, list[VmView]]] = {}
         for vms in self.on.values():
             for vm in vms:
                 assert vm.spec
                 if (domain := self.ground.domain_of(vm.spec.value)) is not None and domain.ordered:
-                    by_domain.setdefault(domain.name, []).append(vm)
+                    by_domain.setdefault(domain.name, (domain, []))[1].append(vm)
         movers: dict[NodeName, list[VmView]] = {}
-        for name, vms in by_domain.items():
-            domain = self.snapshot.domains[name]
+        for domain, vms in by_domain.values():
             for lost in priorities_of(domain):
                 online = self.ground.eligible - {lost}
                 ranking = rank(domain, online=online, owner=None)
