@@ -4,7 +4,7 @@ import re
 from xml.etree.ElementTree import canonicalize
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vmha.model.domain_xml import (
@@ -184,6 +184,7 @@ def test_element_alone_is_read_as_libvirt_hands_it_out() -> None:
     assert NAMESPACE not in tag_element(tag, qualified=False)
 
 
+@settings(deadline=None)  # what it takes is not what this is about
 @given(
     cluster=st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=20),
     vm=st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), min_size=1, max_size=20),
