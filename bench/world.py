@@ -33,7 +33,8 @@ from vmha.policy.snapshot import NodeView, Snapshot, VmView
 GROUP = 4
 NODE_MIB = 262_144
 VM_MIB = 4096
-WALL = 1.8e9
+WALL = 1.7e9
+"""Of the records: it has been. A leader sets dates right that are yet to come, with a write for each."""
 _CREATED, _MODIFIED = 1000, 2000
 """Revisions: every node has looked for every vm since it was defined, or a cold start would wait for that."""
 
