@@ -10,8 +10,8 @@ from tests.sim.probes import add_running, placement, raw, runs_on
 from tests.sim.test_restored_store import is_held_where_it_runs, ran_twice, settled
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
-from vmha.model.errors import Rejected
-from vmha.model.ids import NodeName
+from vmha.model.errors import Refused, Rejected
+from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase
 from vmha.operator.backup import Restoring, back_up, prepare, read_backup, restore
 from vmha.operator.errors import RefusedByCluster
@@ -122,8 +122,14 @@ def test_planning_a_restore_writes_nothing_and_what_changes_meanwhile_ends_it() 
         await cluster.hands.remove("old")
         await cluster.rest()
         keys = {kv.key for kv in cluster.world.etcd.list(cluster.world.keys.prefix).items}
-        await planned(cluster, backup, force=True)
+        plan = await planned(cluster, backup, force=True)
         assert {kv.key for kv in cluster.world.etcd.list(cluster.world.keys.prefix).items} == keys
+        await cluster.hands.add("old", memory_mib=128, vcpus=1)
+        with pytest.raises(Refused, match=r"changed meanwhile: \d+ of \d+ keys are restored"):
+            await restore(cluster.hands.operator, plan)
+        now = raw(cluster, cluster.world.keys.vm_spec(VmName("old")))
+        assert now
+        assert json.loads(now)["memory_mib"] == 128
 
     in_cluster(scene)
 
