@@ -8,7 +8,7 @@ CHAOS_ARGS ?= --seed 1 --rounds 20
 LIMITS := -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test fmt lint docs lab sim chaos model mutants bench scale compose-test man lock run-ready dev-ready
+.PHONY: help demo check test fmt lint docs lab sim chaos model mutants bench scale compose-test man deb lock run-ready dev-ready
 
 help:
 	@echo 'make demo    a true story on this machine in two minutes: three hosts, one vm, one power cut'
@@ -24,6 +24,7 @@ help:
 	@echo 'make model   every state of small clusters, explored (minutes); make mutants: lives that show a missing check'
 	@echo 'make bench   measure, and print ratios'
 	@echo 'make scale   many agents on one etcd on this machine: what grows, and how far (minutes): SCALE_ARGS="--nodes 48"'
+	@echo 'make deb     build a Debian package for this machine: dist/vmha_*.deb'
 	@echo 'make compose-test   build the container images, and break a cluster made of them (minutes, with a Docker engine)'
 	@echo
 	@echo 'Each installs what it needs first (as root; otherwise it says what is missing).'
@@ -80,6 +81,9 @@ compose-test: dev-ready
 # One page a verb, made from the command line itself: man -l build/man/vmha-vm.1
 man: run-ready
 	@$(PYTHON) scripts/man.py build/man
+
+deb: dev-ready
+	@scripts/deb
 
 # After a change of the dependencies in pyproject.toml: install, test, then write down what passed.
 lock: dev-ready
