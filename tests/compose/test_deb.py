@@ -63,7 +63,8 @@ def test_package_installs_works_upgrades_and_leaves_no_trace(layer: Path) -> Non
         layer,
         """
         dpkg -i /tmp/vmha.deb
-        vmha --version && vmha --help && clustat -h
+        vmha --version && vmha --help
+        clustat -h || test $? = 1
         cd /lib/systemd/system && systemd-analyze verify --recursive-errors=no vmha-agent.service vmha-guard.service
         test "$(systemctl is-enabled vmha-agent)" = disabled
         vmha pki init /tmp/pki && vmha pki issue /tmp/pki node kvm1 --address 10.0.0.1
