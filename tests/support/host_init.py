@@ -46,7 +46,7 @@ def _tmpfs(path: str) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", path], check=True)
 
 
-def _furnish(uuid: str) -> None:
+def furnish(uuid: str) -> None:
     """Private directories wherever libvirt writes, and the user its Debian build insists on."""
     for path in ("/run", "/var/lib", "/var/log", "/var/cache", "/etc/libvirt"):
         _tmpfs(path)
@@ -108,7 +108,7 @@ def _reap() -> None:
 def main(hostname: str, uuid: str) -> None:
     ctypes.CDLL(None).sethostname(hostname.encode(), len(hostname))
     os.environ["PATH"] = PATH
-    _furnish(uuid)
+    furnish(uuid)
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake_write)

@@ -1,0 +1,112 @@
+"""The real agent and guard in the units of ``deploy``, under a real systemd: what confines them is not in their way.
+
+etcd, libvirtd and QEMU are real, too. One host, one story: a guest is started and seen, and ended when etcd goes.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.booted_host import Host, booted
+from tests.support.waiting import look_until
+
+pytestmark = pytest.mark.real
+
+ROOT = Path(__file__).parents[2]
+UUID = "5d0f0a11-8c1e-4a53-9c07-0d2f6a1c0b77"
+SETTINGS = """\
+cluster = "t"
+node = "n1"
+endpoints = ["127.0.0.1:2379"]
+address = "127.0.0.1"
+watchdog = ""
+"""
+GUEST = """\
+<domain type='qemu'>
+  <name>web</name>
+  <memory unit='MiB'>32</memory>
+  <vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='pc'>hvm</type></os>
+  <devices>
+    <emulator>/usr/bin/qemu-system-x86_64</emulator>
+    <controller type='usb' model='none'/>
+    <memballoon model='none'/>
+  </devices>
+</domain>
+"""
+# The checkout may lie in a home, which the units do not see: so it is reached by another way. Whatever is written there
+# belongs to the host's memory.
+FURNISH = f"""\
+cd {ROOT}
+{sys.executable} -c 'from tests.support.host_init import furnish; furnish("{UUID}")'
+ip link set lo up
+"""
+PATIENT = {"within_s": 90.0, "each_s": 0.3}  # each look is a process
+SOURCE = "/opt/vmha/source"
+VENV = Path(sys.prefix)
+PYTHON = f"{SOURCE}/{VENV.relative_to(ROOT)}/bin/python" if VENV.is_relative_to(ROOT) else sys.executable
+PROGRAM = f"""#!/bin/sh
+cd {SOURCE} && export PYTHONPATH={SOURCE}/src PYTHONDONTWRITEBYTECODE=1
+exec >>/run/seen/"$1".log 2>&1
+case "$1" in
+-m) exec {PYTHON} -m vmha.fencing.guard --config /opt/vmha/bin/vmha.toml ;;
+agent) exec {PYTHON} -m vmha agent --config /opt/vmha/bin/vmha.toml ;;
+esac
+"""
+OUTSIDE = {
+    "etcd.service": "[Service]\nExecStart=/usr/bin/etcd --data-dir /run/etcd\n",
+    "libvirtd.service": "[Service]\nExecStart=/usr/sbin/libvirtd --config /etc/libvirt/libvirtd.conf\n",
+    "source.service": "[Unit]\nBefore=vmha-guard.service vmha-agent.service\n"
+    "[Service]\nType=oneshot\nRemainAfterExit=yes\n"
+    f"ExecStart=/bin/sh -c 'mkdir {SOURCE} && mount --bind {ROOT} {SOURCE}'\n",
+}
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    programs = {"vmha": PROGRAM, "python": PROGRAM, "vmha.toml": SETTINGS, "web.xml": GUEST}
+    with booted(tmp_path, programs=programs, outside=OUTSIDE, furnish=FURNISH) as host:
+        try:
+            yield host
+        finally:
+            print(host.seen("agent.log")[-4000:], host.seen("-m.log")[-4000:])
+
+
+def run(host: Host, *words: str) -> str:
+    return host.run("env", "VMHA_CONFIG=/opt/vmha/bin/vmha.toml", sys.executable, "-m", "vmha", *words)
+
+
+def ask(host: Host, *words: str) -> Any:
+    """What is told as JSON; nothing while etcd does not answer yet."""
+    said = run(host, *words, "--json")
+    return json.loads(said) if said else {}
+
+
+def capabilities(host: Host, unit: str) -> int:
+    pid = host.run("systemctl", "show", "--value", "-p", "MainPID", unit)
+    status = host.run("cat", f"/proc/{pid}/status")
+    return int(next(line for line in status.splitlines() if line.startswith("CapBnd")).split()[1], 16)
+
+
+def test_agent_and_guard_do_their_work_confined(host: Host) -> None:
+    def online() -> Any:
+        return [node for node in ask(host, "node", "list") if node["eligible"]]
+
+    def is_qemu(pid: str) -> bool:
+        return "qemu" in host.run("cat", f"/proc/{pid}/comm")
+
+    (node,) = look_until(online, what="it is online", **PATIENT)
+    assert node["armed"] == "guard", "it has armed the guard, whose self-test found that it can kill"
+    assert not capabilities(host, "vmha-agent") & 1 << 25, "the clock is not the agent's to set"
+    assert capabilities(host, "vmha-guard") & 1 << 5, "killing is the guard's"
+    run(host, "vm", "add", "web", "--xml", "/opt/vmha/bin/web.xml", "--start")
+    look_until(lambda: ask(host, "vm", "show", "web").get("state") == "running", what="it runs", **PATIENT)
+    pid = host.run("cat", "/run/libvirt/qemu/web.pid")
+    assert is_qemu(pid)
+    host.run("systemctl", "stop", "etcd")
+    look_until(lambda: not is_qemu(pid), what="the guard ends it", **PATIENT)
+    assert host.is_active("vmha-agent", "vmha-guard", "libvirtd")
