@@ -231,8 +231,7 @@ class Inventory:
 
     def newest_definition(self) -> Revision:
         """A guest of a vm that is defined later may be here, nobody's yet; or of one that was removed, nobody's now."""
-        removed = (one.created for one in self._read_snapshot().removed.values())
-        return max((self._read_indexes().newest_definition(), *removed))
+        return self._read_indexes().newest_definition()
 
     def _by_identity(self) -> dict[str, VmName]:
         known: dict[str, VmName] = dict(identities(self._read_snapshot()))

@@ -163,6 +163,7 @@ class Assembler:
                 self._fenced_at.put(SessionId(session), stored.created if stored else None)
             case ("removed", removal):
                 self._removed.put(removal, stored)
+                self.indexes.remove(removal, stored.created if stored else None)
             case ("leader",):
                 self._leader = stored
             case ("history",):

@@ -19,6 +19,7 @@ class Indexes:
         self.assigned: dict[VmName, Stored[Placement]] = {}
         self._on: dict[NodeName, dict[VmName, VmView]] = {}
         self._defined: dict[VmName, Revision] = {}
+        self._removed: dict[str, Revision] = {}
         self._newest: Revision | None = Revision(0)  # None: to be looked for, the newest has gone
 
     @classmethod
@@ -32,7 +33,7 @@ class Indexes:
         other = Indexes()
         other.assigned, other._defined = dict(self.assigned), dict(self._defined)
         other._on = {node: dict(vms) for node, vms in self._on.items()}
-        other._newest = self._newest
+        other._newest, other._removed = self._newest, dict(self._removed)
         return other
 
     def on(self, node: NodeName) -> Mapping[VmName, VmView]:
@@ -40,10 +41,17 @@ class Indexes:
         return self._on.get(node, _NOTHING)
 
     def newest_definition(self) -> Revision:
-        """When the vm that was defined last was defined; 0: there is none."""
+        """When the vm that was defined or removed last was; 0: there is none."""
         if self._newest is None:
             self._newest = max(self._defined.values(), default=Revision(0))
-        return self._newest
+        return max((self._newest, *self._removed.values()))
+
+    def remove(self, removal: str, created: Revision | None) -> None:
+        """The record of a vm's removal. None: it is gone."""
+        if created is None:
+            self._removed.pop(removal, None)
+        else:
+            self._removed[removal] = created
 
     def change(self, before: VmView | None, now: VmView | None) -> None:
         """One vm is another now. None: it was not there, or is gone."""

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 RELIST_PAUSE_S = 0.2
 READ_AT_ONCE = 64
-"""Documents of a listing that are read before the loop has a turn: some milliseconds."""
+"""Documents that are read before the loop has a turn: some milliseconds."""
 Listener = Callable[[tuple[str, ...]], None]
 
 
@@ -134,9 +134,14 @@ class Mirror:
             await asyncio.gather(watching, distrusted, return_exceptions=True)
 
     async def _watch(self, start_revision: Revision) -> None:
+        taken = 0
         async for batch in self._store.watch(self._keys.prefix, start_revision=start_revision):
             if batch.revision > self.revision:  # one delivered twice would take this reading back
                 self._take(batch.revision, batch.changes)
+                taken += len(batch.changes)
+            if taken >= READ_AT_ONCE:  # hundreds of revisions may come in one piece
+                taken = 0
+                await asyncio.sleep(0)
 
     def _forget(self) -> None:
         """Revisions of another history say nothing: one of them may come again, with another value."""

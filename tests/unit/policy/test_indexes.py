@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.clusters import KEYS, WHY
 from vmha.model.ids import Epoch, LeaseId, NodeName, Revision, SessionId, VmName
 from vmha.model.keys import encode
-from vmha.model.records import Phase, Placement
+from vmha.model.records import Phase, Placement, RemovedVm
 from vmha.model.vm import VmSpec
 from vmha.policy.assemble import Assembler
 from vmha.policy.membership import former_sessions
@@ -19,7 +19,7 @@ UUID = "00000000-0000-4000-8000-000000000001"
 
 a_change = st.tuples(
     st.sampled_from(NAMES),
-    st.sampled_from(["spec", "placement", "no spec", "no placement", "copy"]),
+    st.sampled_from(["spec", "placement", "no spec", "no placement", "removed", "no removed", "copy"]),
     st.sampled_from([*NODES, None]),
     st.sampled_from(list(Phase)),
     st.integers(1, 9),
@@ -29,7 +29,8 @@ a_change = st.tuples(
 def agree(assembler: Assembler) -> None:
     snapshot, kept = assembler.snapshot(Revision(100)), assembler.indexes
     vms = snapshot.vms
-    assert kept.newest_definition() == max((vm.spec.created for vm in vms.values() if vm.spec), default=0)
+    defined = [vm.spec.created for vm in vms.values() if vm.spec]
+    assert kept.newest_definition() == max([*defined, *(one.created for one in snapshot.removed.values())], default=0)
     assert kept.assigned == {
         name: vm.placement for name, vm in vms.items() if vm.placement and vm.placement.value.phase is Phase.ASSIGNED
     }
@@ -56,6 +57,11 @@ def test_indexes_are_what_going_through_all_vms_finds_after_any_changes(
                 session = SessionId(f"s-{number}") if node else None
                 value = encode(replace(placed, vm=name, phase=phase, node=node, session=session))
                 assembler.put(KEYS.placement(name), value, created=created, modified=created, lease=LeaseId(0))
+            case "removed":
+                value = encode(RemovedVm(id="r", vm=name, uuid=UUID, at=0.0))
+                assembler.put(KEYS.removed("r"), value, created=created, modified=created, lease=LeaseId(0))
+            case "no removed":
+                assembler.delete(KEYS.removed("r"))
             case "no spec":
                 assembler.delete(KEYS.vm_spec(name))
             case "no placement":
