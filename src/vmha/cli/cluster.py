@@ -1,20 +1,65 @@
 """``vmha cluster``: setting a cluster up in etcd, and who may do what there."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmha.cli.context import cluster_of
-from vmha.cli.output import show
+from vmha.cli.context import Json, cluster_of, do
+from vmha.cli.exits import ExitCode
+from vmha.cli.output import screen, show, show_json, wrapped
+
+if TYPE_CHECKING:
+    from vmha.operator.client import OperatorClient
+    from vmha.operator.founding import Founded
 
 app = typer.Typer(
-    add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Set a cluster up: its rights in etcd."
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+    help="Set a cluster up in etcd: its settings, who may do what.",
 )
 
 
 @app.callback()
 def _group() -> None:
     """Set a cluster up in etcd."""
+
+
+@app.command()
+def init(
+    ctx: typer.Context,
+    profile: Annotated[str, typer.Option(help="Timing: default or tuned.", metavar="PROFILE")] = "default",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only check etcd.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Check etcd, and write the settings of a new cluster; refused where there are some already.
+
+    What is wrong with etcd keeps it from being done; what could be better is told. All other settings have their
+    defaults, which a document changes (vmha apply). With --dry-run, exit code 1: something was found.
+    """
+    from vmha.model.errors import Rejected
+    from vmha.model.settings import ClusterConfig, Profile
+    from vmha.operator.doctor import as_plain, sentences
+    from vmha.operator.founding import found
+
+    if profile not in list(Profile):
+        raise Rejected(f"--profile: {profile!r}", accepted=", ".join(Profile))
+    config = ClusterConfig(profile=Profile(profile))
+
+    async def work(client: "OperatorClient") -> "Founded":
+        return await found(client, config, only_look=dry_run)
+
+    founded = do(ctx, work)
+    if as_json:
+        show_json({"is_written": founded.is_written, "findings": as_plain(founded.findings)})
+    else:
+        on = screen()
+        if founded.findings or dry_run:
+            show([piece for line in sentences(founded.findings) for piece in wrapped(line, on)])
+        if founded.is_written:
+            show(f"cluster {cluster_of(ctx)} is set up with profile {profile}; next, on each host: vmha node join")
+    if dry_run and founded.findings:
+        raise typer.Exit(ExitCode.FAILED)
 
 
 @app.command()

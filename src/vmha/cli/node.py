@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vmha.cli import node_drain
+from vmha.cli import node_drain, node_join
 from vmha.cli.context import Json, NodeArgument, Timeout, Wait, do
 from vmha.cli.output import screen, show, show_json, table, when
 
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.command()(node_drain.drain)
 app.command()(node_drain.undrain)
+app.command()(node_join.join)
 
 
 @app.command("list")

@@ -5,8 +5,9 @@ Everything that concerns the whole cluster lives in etcd (``vmha config``), so t
 
 import socket
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -80,7 +81,12 @@ def read_settings(path: Path) -> NodeSettings:
         raise Rejected(f"{path}: no such file") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise Rejected(f"{path}: {error}") from error
+    return check_settings(raw, where=str(path))
+
+
+def check_settings(raw: Mapping[str, Any], *, where: str) -> NodeSettings:
+    """Raises ``Rejected`` as ``read_settings`` does."""
     try:
         return NodeSettings.model_validate(raw)
     except ValidationError as error:
-        raise in_words(error, where=str(path)) from error
+        raise in_words(error, where=where) from error

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -180,3 +181,33 @@ def _pair(cert: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> Pair:
         cert=cert.public_bytes(serialization.Encoding.PEM),
         key=key.private_bytes(serialization.Encoding.PEM, form, plain),
     )
+
+
+def check_pair(pair: Pair, ca: bytes, *, now: datetime, where: str) -> Known:
+    """What the certificate says, if it is good now, its key fits it, and one of these authorities has signed it.
+
+    Raises:
+        Rejected: it is not so.
+    """
+    known = read_certificate(pair.cert, where=where)
+    cert = x509.load_pem_x509_certificate(pair.cert)
+    try:
+        key = serialization.load_pem_private_key(pair.key, password=None)
+        authorities = x509.load_pem_x509_certificates(ca)
+    except (ValueError, TypeError) as error:
+        raise Rejected(f"{where}: the key, or the authority, is none: {error}", accepted="PEM, no password") from error
+    if key.public_key() != cert.public_key():
+        raise Rejected(f"{where}: the key is not the certificate's", accepted="both of one vmha pki issue")
+    if not cert.not_valid_before_utc <= now <= cert.not_valid_after_utc:
+        raise Rejected(f"{where}: good until {known.expires:%Y-%m-%d %H:%M}", accepted="a certificate that is good now")
+    if not any(_has_signed(authority, cert) for authority in authorities):
+        raise Rejected(f"{where}: not signed by an authority of its ca.pem", accepted="a chain of one link")
+    return known
+
+
+def _has_signed(authority: x509.Certificate, cert: x509.Certificate) -> bool:
+    try:
+        cert.verify_directly_issued_by(authority)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True

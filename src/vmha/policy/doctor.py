@@ -10,6 +10,7 @@ from enum import StrEnum
 from vmha.model.checkup import CheckupAnswer
 from vmha.model.ids import NodeName
 from vmha.model.records import ArmedLevel
+from vmha.model.settings import ClusterConfig
 from vmha.model.store_health import LONG_HISTORY, StoreHealth
 from vmha.policy.membership import Condition, Verdict
 from vmha.policy.snapshot import Snapshot
@@ -128,7 +129,11 @@ def _found(kind: str, text: str, *about: str, remedy: str = "") -> Finding:
 
 
 def _store(facts: Facts) -> Iterator[Finding]:
-    store, config = facts.store, facts.snapshot.config
+    return examine_store(facts.store, facts.snapshot.config)
+
+
+def examine_store(store: StoreHealth, config: ClusterConfig) -> Iterator[Finding]:
+    """What etcd says of itself, for a cluster of these settings."""
     for member in store.members:
         if member.trouble:
             yield _found("etcd-member-down", f"etcd at {member.endpoint}: {member.trouble}", member.endpoint)

@@ -1,0 +1,110 @@
+"""A cluster is set up and a host joins it, at a real etcd with certificates and roles."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.said import Said, Vmha
+from tests.support.secured import CLUSTER, Secured, secured
+from vmha.cli.exits import ExitCode
+from vmha.cli.main import run
+from vmha.model.ids import NodeName, SessionId
+from vmha.model.keys import Keys, encode
+from vmha.model.records import ArmedLevel, BeatRecord
+from vmha.store.port import Put
+
+pytestmark = pytest.mark.real
+
+KEYS = Keys(CLUSTER)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    with secured(tmp_path_factory.mktemp("joining"), "n1", "n2") as running:
+        yield running
+
+
+@pytest.fixture
+def vmha(site: Secured, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Vmha:
+    """As alice, the operator."""
+    alice = site.files("operator-alice")
+    monkeypatch.setenv("VMHA_ENDPOINTS", ",".join(site.etcd.endpoints))
+    monkeypatch.setenv("VMHA_CLUSTER", CLUSTER)
+    for variable, path in (("VMHA_CA", alice.ca), ("VMHA_CERT", alice.cert), ("VMHA_KEY", alice.key)):
+        monkeypatch.setenv(variable, str(path))
+
+    def call(*words: str | Path) -> Said:
+        code = run([str(word) for word in words])
+        said = capfd.readouterr()
+        return Said(code, said.out, said.err)
+
+    return call
+
+
+def files(place: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+def test_a_cluster_is_set_up_and_a_host_joins_it(
+    site: Secured, vmha: Vmha, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority, etc = site.authority.folder, tmp_path / "etc"
+
+    def join(node: str, *more: str | Path) -> Said:
+        options = ["--address", "127.0.0.1", "--certificates", authority, "--libvirt-uri", "test:///default"]
+        return vmha(
+            "node", "join", node, *options, "--watchdog", "", "--config", etc / "vmha.toml", "--no-start", *more
+        )
+
+    said = vmha("cluster", "init", "--profile", "tuned")
+    assert said.code == 0, said.err
+    assert "is set up with profile tuned" in said.out
+    assert "etcd-open" not in said.out, "roles keep the operator to this cluster"
+    assert "etcd-members" in said.out, "it is told what could be better"
+    assert vmha("cluster", "init").code == ExitCode.REFUSED
+    assert vmha("config", "show", "--json").json["profile"] == "tuned"
+
+    stranger = join("n3")
+    assert stranger.code == ExitCode.BAD_INPUT
+    assert "vmha cluster roles" in stranger.err
+    assert not etc.exists(), "nothing is written for a host that etcd does not let in"
+    assert "would be written" in join("n1", "--dry-run").out
+    assert not etc.exists()
+
+    joined = join("n1")
+    assert joined.code == 0, joined.err
+    assert "libvirt answers" in joined.out
+    assert set(files(etc)) == {"vmha.toml", "tls/ca.pem", "tls/cert.pem", "tls/key.pem"}
+    before = files(etc)
+    assert join("n1").code == 0
+    assert files(etc) == before
+    for variable in ("VMHA_CA", "VMHA_CERT", "VMHA_KEY", "VMHA_ENDPOINTS", "VMHA_CLUSTER"):
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("VMHA_CONFIG", str(etc / "vmha.toml"))
+    assert vmha("status").code == 0, "with nothing but what joining has written"
+
+
+def test_the_name_of_another_machine_is_not_taken(site: Secured, vmha: Vmha, tmp_path: Path) -> None:
+    beat = BeatRecord(
+        session=SessionId("n2-1"),
+        boot_id="b",
+        host="another machine",
+        count=1,
+        armed=ArmedLevel.GUARD,
+        hold_s=4.0,
+        dead_after_s=5.0,
+    )
+
+    async def put() -> None:
+        store = site.open("node-n2")
+        await store.txn([], [Put(KEYS.beat(NodeName("n2")), encode(beat))])
+        await store.close()
+
+    asyncio.run(put())
+    config = tmp_path / "etc/vmha.toml"
+    said = vmha("node", "join", "n2", "--certificates", site.folder / "node-n2", "--config", config, "--no-start")
+    assert said.code == ExitCode.FAILED
+    assert "is another machine" in said.err
+    assert not config.parent.exists()
