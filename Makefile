@@ -8,7 +8,7 @@ CHAOS_ARGS ?= --seed 1 --rounds 20
 LIMITS := -o faulthandler_timeout=300 -o faulthandler_exit_on_timeout=true --durations=15
 
 .DEFAULT_GOAL := help
-.PHONY: help demo check test fmt lint docs lab sim chaos model mutants bench scale compose-test man deb lock run-ready dev-ready
+.PHONY: help demo check test fmt lint docs lab sim chaos model mutants bench scale compose-test man deb sbom audit lock run-ready dev-ready
 
 help:
 	@echo 'make demo    a true story on this machine in two minutes: three hosts, one vm, one power cut'
@@ -24,6 +24,7 @@ help:
 	@echo 'make model   every state of small clusters, explored (minutes); make mutants: lives that show a missing check'
 	@echo 'make bench   measure, and print ratios'
 	@echo 'make scale   many agents on one etcd on this machine: what grows, and how far (minutes): SCALE_ARGS="--nodes 48"'
+	@echo 'make sbom    what vmha is made of (CycloneDX); make audit: whether a vulnerability is known of any of it'
 	@echo 'make deb     build a Debian package for this machine: dist/vmha_*.deb'
 	@echo 'make compose-test   build the container images, and break a cluster made of them (minutes, with a Docker engine)'
 	@echo
@@ -84,6 +85,13 @@ man: run-ready
 
 deb: dev-ready
 	@scripts/deb
+
+# What vmha is made of, as CycloneDX; and whether a vulnerability is known of any of it (needs the network).
+sbom: dev-ready
+	@mkdir -p dist && $(PYTHON) scripts/sbom.py > dist/vmha.cdx.json && echo dist/vmha.cdx.json
+
+audit: dev-ready
+	@$(PYTHON) scripts/audit.py
 
 # After a change of the dependencies in pyproject.toml: install, test, then write down what passed.
 lock: dev-ready

@@ -1,4 +1,4 @@
-"""A cluster is set up and a host joins it, at a real etcd with certificates and roles."""
+"""A cluster is set up and a host joins it, at a real etcd with certificates and roles, and with a real libvirtd."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.libvirt import LibvirtHost
 from tests.support.said import Said, Vmha
 from tests.support.secured import CLUSTER, Secured, secured
 from vmha.cli.exits import ExitCode
@@ -24,6 +25,16 @@ KEYS = Keys(CLUSTER)
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     with secured(tmp_path_factory.mktemp("joining"), "n1", "n2") as running:
         yield running
+
+
+@pytest.fixture
+def host() -> Iterator[LibvirtHost]:
+    host = LibvirtHost("n1", "10.0.0.1", "5d0f0a11-8c1e-4a53-9c07-0d2f6a1c0b77")
+    try:
+        host.start_libvirtd()
+        yield host
+    finally:
+        host.close()
 
 
 @pytest.fixture
@@ -48,12 +59,12 @@ def files(place: Path) -> dict[str, bytes]:
 
 
 def test_a_cluster_is_set_up_and_a_host_joins_it(
-    site: Secured, vmha: Vmha, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Secured, host: LibvirtHost, vmha: Vmha, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     authority, etc = site.authority.folder, tmp_path / "etc"
 
     def join(node: str, *more: str | Path) -> Said:
-        options = ["--address", "127.0.0.1", "--certificates", authority, "--libvirt-uri", "test:///default"]
+        options = ["--address", "127.0.0.1", "--certificates", authority, "--libvirt-uri", host.uri]
         return vmha(
             "node", "join", node, *options, "--watchdog", "", "--config", etc / "vmha.toml", "--no-start", *more
         )
@@ -71,7 +82,9 @@ def test_a_cluster_is_set_up_and_a_host_joins_it(
     assert "vmha cluster roles" in stranger.err
     assert not etc.exists(), "nothing is written for a host that etcd does not let in"
     assert "would be written" in join("n1", "--dry-run").out
-    assert not etc.exists()
+    deaf = join("n1", "--libvirt-uri", "qemu+unix:///system?socket=/nowhere")
+    assert (deaf.code, "start libvirtd" in deaf.err) == (ExitCode.FAILED, True)
+    assert not etc.exists(), "nor for one whose libvirt does not answer"
 
     joined = join("n1")
     assert joined.code == 0, joined.err

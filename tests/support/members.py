@@ -14,7 +14,7 @@ from typing import Any
 from tests.support.etcd import RealEtcd, free_ports
 from tests.support.relay import Loss, Relay
 from tests.support.until import until
-from vmha.fencing.power import Halt, PowerOff
+from vmha.fencing.power import Halt, PowerOff, PowerSwitch
 from vmha.fencing.simulated import SimulatedGuard
 from vmha.hypervisor.fabric import SimulatedFabric
 from vmha.hypervisor.fabric_state import Deed
@@ -86,7 +86,7 @@ class Node:
             store=self.store,
             hypervisor=SimulatedHypervisor(self.cluster.fabric, self.name),
             guard=self.guard,
-            power=_NoPower(),
+            power=self.cluster.power,
             gate=self.gate,
             clock=self.clock,
             peers=self.cluster.open_channel(self.name),
@@ -137,8 +137,10 @@ class RealCluster:
         store_options: dict[str, Any] | None = None,
         secret: bytes | None = None,
         open_store: Callable[[str, list[str]], EtcdStore] | None = None,
+        power: PowerSwitch | None = None,
     ) -> None:
         """``open_store``: who (a node, or ``operator``) opens the store, and at which endpoints."""
+        self.power = power or _NoPower()
         self.etcd, self._secret, self._open_store = etcd, secret, open_store
         self._peer_ports: dict[str, int] = {}
         self.clock = SystemClock()
@@ -320,13 +322,14 @@ async def real_cluster(
     store_options: dict[str, Any] | None = None,
     secret: bytes | None = None,
     open_store: Callable[[str, list[str]], EtcdStore] | None = None,
+    power: PowerSwitch | None = None,
 ) -> AsyncIterator[RealCluster]:
     """Nodes that have joined, and a leader. At the end nothing may have run twice and no agent may have crashed.
 
     ``secret``: the agents talk to each other, over TCP.
     """
     silence_logs()
-    cluster = RealCluster(etcd, store_options=store_options, secret=secret, open_store=open_store)
+    cluster = RealCluster(etcd, store_options=store_options, secret=secret, open_store=open_store, power=power)
     try:
         await cluster.store.txn([], [Put(cluster.keys.config, encode(CONFIG))])
         for number in range(1, nodes + 1):

@@ -38,6 +38,7 @@ def list_nodes(ctx: typer.Context, as_json: Json = False) -> None:
 @app.command("show")
 def show_node(ctx: typer.Context, name: NodeArgument, as_json: Json = False) -> None:
     """Show one node: its state, what the operator says about it, and its vms."""
+    from vmha.operator.dump import without_secrets
     from vmha.operator.nodes import find_node
     from vmha.operator.overview import overview, plain_vm
 
@@ -48,7 +49,7 @@ def show_node(ctx: typer.Context, name: NodeArgument, as_json: Json = False) -> 
         line = asdict(next(node for node in shown.nodes if node.name == name))
         vms = [plain_vm(vm) for vm in shown.vms if name in (vm.node, vm.target)]
         spec = view.spec.value.model_dump(mode="json") if view.spec else None
-        return {**line, "vms": vms, "spec": spec}
+        return {**line, "vms": vms, "spec": without_secrets(spec)}
 
     found = do(ctx, work)
     if as_json:

@@ -38,6 +38,8 @@ def what_is_wrong(found: Any, *, keys: Sequence[str] = ()) -> str:
         keys: the keys that the mapping around it may have, when they are known.
     """
     message, value = str(found["msg"]), short(found.get("input"))
+    if "options" in found["loc"]:  # of a fence agent: passwords are among them
+        value = "a value"
     match found["type"]:
         case "extra_forbidden":
             near = difflib.get_close_matches(str(found["loc"][-1]), keys, n=1)

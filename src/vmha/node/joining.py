@@ -168,8 +168,9 @@ def _issue(authority: Authority, settings: NodeSettings, *, now: datetime, only_
     if authority.cluster != settings.cluster:
         raise Rejected(f"--certificates: an authority of cluster {authority.cluster}", accepted=settings.cluster)
     addresses = tuple(dict.fromkeys(each for each in (settings.address, settings.migration_address) if each))
+    last_day = max(known.expires for _, known in authority.trusted())  # none is good for longer than its authority
     for one in authority.issued():
-        is_good = one.is_current and one.known.expires - now > RENEWED_BEFORE
+        is_good = one.is_current and (one.known.expires - now > RENEWED_BEFORE or one.known.expires >= last_day > now)
         if (
             (one.kind, one.name) == (Kind.NODE, settings.node)
             and is_good

@@ -20,6 +20,7 @@ from vmha.operator.client import OperatorClient, Reading
 from vmha.operator.definition import FOLLOWS, Definition, define, describe, removal, uuid_moves, uuids_in_use
 from vmha.operator.document import Loaded
 from vmha.operator.domains import accepted_nodes
+from vmha.operator.dump import without_secrets
 from vmha.operator.relations import specs_of, wrong_needs
 from vmha.operator.rules import settled, wrong_rules
 from vmha.operator.services import wrong_services
@@ -320,7 +321,7 @@ class _Planner:
         claims: tuple[Op, ...] = (),
     ) -> None:
         told = new.model_dump(mode="json", exclude_defaults=old is None, exclude={"name"})
-        fields = tuple(_differences(old.model_dump(mode="json") if old else {}, told))
+        fields = tuple(map(_told, _differences(old.model_dump(mode="json") if old else {}, told)))
         if old == new:
             self._plan.changes.append(ObjectChange(kind=kind, name=name, action="unchanged"))
             return
@@ -335,6 +336,11 @@ class _Planner:
     def _write(self, op: Op, claims: tuple[Op, ...], needs: tuple[Compare, ...] = ()) -> None:
         compares = (*needs, *map(self._reading.unchanged_by, (op, *claims)))
         self._plan.writes.append(_Write(op=op, compares=compares, claims=claims))
+
+
+def _told(change: FieldChange) -> FieldChange:
+    """Changes are shown, and land in other programs' logs."""
+    return FieldChange(field=change.field, old=without_secrets(change.old), new=without_secrets(change.new))
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> Iterator[FieldChange]:

@@ -94,6 +94,16 @@ def test_an_authority_issues_what_is_missing_and_hands_out_again_what_is_good(
     assert authority.issued() != (first,), "it would have expired within a month"
 
 
+def test_an_authority_that_ends_soon_does_not_issue_again_what_could_not_be_good_for_longer(
+    config: Path, tmp_path: Path
+) -> None:
+    short = Authority.create(tmp_path / "short", cluster="prod", now=NOW, days=20)
+    joined(config, certificates=short.folder)
+    before = contents(config.parent)
+    joined(config, certificates=short.folder)
+    assert contents(config.parent) == before
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
