@@ -1,7 +1,7 @@
 """Prints what vmha is made of, as a CycloneDX 1.5 document: each package of requirements.lock, as it is installed here.
 
-Standard library only, and no network: versions come from the lock, licences and descriptions from what is installed (of
-what is not, the version alone). ``scripts/sbom.py [--dev]``: without --dev, what runs on a host; with it, all of the lock.
+No network: versions come from the lock, licences and descriptions from what is installed (of what is not, the version
+alone). ``scripts/sbom.py [--dev]``: without --dev, what runs on a host; with it, all of the lock.
 """
 
 import json
