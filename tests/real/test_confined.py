@@ -1,6 +1,7 @@
 """The real agent and guard in the units of ``deploy``, under a real systemd: what confines them is not in their way.
 
-etcd, libvirtd and QEMU are real, too. One host, one story: a guest is started and seen, and ended when etcd goes.
+etcd, libvirtd and QEMU are real, too. One host, one story: it joins by one command, which starts the units; a guest is
+started and seen, and ended when etcd goes.
 """
 
 import json
@@ -18,13 +19,7 @@ pytestmark = pytest.mark.real
 
 ROOT = Path(__file__).parents[2]
 UUID = "5d0f0a11-8c1e-4a53-9c07-0d2f6a1c0b77"
-SETTINGS = """\
-cluster = "t"
-node = "n1"
-endpoints = ["127.0.0.1:2379"]
-address = "127.0.0.1"
-watchdog = ""
-"""
+CONFIG = "/opt/vmha/etc/vmha.toml"
 GUEST = """\
 <domain type='qemu'>
   <name>web</name>
@@ -39,11 +34,12 @@ GUEST = """\
 </domain>
 """
 # The checkout may lie in a home, which the units do not see: so it is reached by another way. Whatever is written there
-# belongs to the host's memory.
+# belongs to the host's memory, the marks of units that are enabled too.
 FURNISH = f"""\
 cd {ROOT}
 {sys.executable} -c 'from tests.support.host_init import furnish; furnish("{UUID}")'
 ip link set lo up
+mount -t tmpfs tmpfs /etc/systemd/system
 """
 PATIENT = {"within_s": 90.0, "each_s": 0.3}  # each look is a process
 SOURCE = "/opt/vmha/source"
@@ -53,8 +49,8 @@ PROGRAM = f"""#!/bin/sh
 cd {SOURCE} && export PYTHONPATH={SOURCE}/src PYTHONDONTWRITEBYTECODE=1
 exec >>/run/seen/"$1".log 2>&1
 case "$1" in
--m) exec {PYTHON} -m vmha.fencing.guard --config /opt/vmha/bin/vmha.toml ;;
-agent) exec {PYTHON} -m vmha agent --config /opt/vmha/bin/vmha.toml ;;
+-m) exec {PYTHON} -m vmha.fencing.guard --config {CONFIG} ;;
+agent) exec {PYTHON} -m vmha agent --config {CONFIG} ;;
 esac
 """
 OUTSIDE = {
@@ -68,8 +64,8 @@ OUTSIDE = {
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
-    programs = {"vmha": PROGRAM, "python": PROGRAM, "vmha.toml": SETTINGS, "web.xml": GUEST}
-    with booted(tmp_path, programs=programs, outside=OUTSIDE, furnish=FURNISH) as host:
+    programs = {"vmha": PROGRAM, "python": PROGRAM, "web.xml": GUEST}
+    with booted(tmp_path, programs=programs, outside=OUTSIDE, furnish=FURNISH, has_joined=False) as host:
         try:
             yield host
         finally:
@@ -77,7 +73,8 @@ def host(tmp_path: Path) -> Iterator[Host]:
 
 
 def run(host: Host, *words: str) -> str:
-    return host.run("env", "VMHA_CONFIG=/opt/vmha/bin/vmha.toml", sys.executable, "-m", "vmha", *words)
+    settings = [] if "--endpoints" in words else [f"VMHA_CONFIG={CONFIG}"]
+    return host.run("env", *settings, sys.executable, "-m", "vmha", *words)
 
 
 def ask(host: Host, *words: str) -> Any:
@@ -99,6 +96,15 @@ def test_agent_and_guard_do_their_work_confined(host: Host) -> None:
     def is_qemu(pid: str) -> bool:
         return "qemu" in host.run("cat", f"/proc/{pid}/comm")
 
+    site = ("--endpoints", "127.0.0.1:2379", "--cluster", "t")
+    look_until(lambda: host.is_active("etcd", "libvirtd", "source"), what="the host has booted")
+    look_until(lambda: "is set up" in run(host, "cluster", "init", *site), what="the cluster is set up", **PATIENT)
+    assert not host.is_active("vmha-agent")
+    said = run(host, "node", "join", "n1", *site, "--address", "127.0.0.1", "--watchdog", "", "--config", CONFIG)
+    assert "n1 is a node of cluster t" in said, said
+    assert "node-without-watchdog" in said, "it is told what the doctor finds of it"
+    at_boot = host.run("ls", "/etc/systemd/system/multi-user.target.wants").split()
+    assert at_boot == ["vmha-agent.service", "vmha-guard.service"]
     (node,) = look_until(online, what="it is online", **PATIENT)
     assert node["armed"] == "guard", "it has armed the guard, whose self-test found that it can kill"
     assert not capabilities(host, "vmha-agent") & 1 << 25, "the clock is not the agent's to set"

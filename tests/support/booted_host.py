@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.support.waiting import look_until
 
+OURS = ("vmha-guard.service", "vmha-agent.service")
 UNITS = Path(__file__).parents[2] / "deploy/systemd"
 TARGETS = {
     f"{name}.target": "[Unit]\nDefaultDependencies=no\n"
@@ -54,19 +55,23 @@ class Host:
 
 @contextmanager
 def booted(
-    folder: Path, *, programs: Mapping[str, str], outside: Mapping[str, str], furnish: str = FURNISH
+    folder: Path,
+    *,
+    programs: Mapping[str, str],
+    outside: Mapping[str, str],
+    furnish: str = FURNISH,
+    has_joined: bool = True,
 ) -> Iterator[Host]:
     """Args:
     folder: For what is copied into the host.
     programs: What lies in /opt/vmha/bin.
     outside: Units beside ours; those of ``outside`` are wanted.
     furnish: Shell commands that mount /run, and whatever else.
+    has_joined: Guard and agent are started at boot.
     """
     shutil.copytree(UNITS, folder / "units")
-    wanted = " ".join(name for name in outside if name.endswith(".service"))
-    test_target = (
-        f"[Unit]\nDefaultDependencies=no\nAllowIsolate=yes\nWants=vmha-guard.service vmha-agent.service {wanted}\n"
-    )
+    wanted = " ".join([name for name in outside if name.endswith(".service")] + list(OURS if has_joined else ()))
+    test_target = f"[Unit]\nDefaultDependencies=no\nAllowIsolate=yes\nWants={wanted}\n"
     for name, text in {**TARGETS, **outside, "test.target": test_target}.items():
         (folder / "units" / name).write_text(text)
     (folder / "programs").mkdir()

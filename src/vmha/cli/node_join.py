@@ -128,9 +128,11 @@ def _diagnose(ctx: typer.Context, node: str, config: Path) -> None:
 
     from vmha.cli.context import do
     from vmha.operator.doctor import diagnose, sentences
+    from vmha.policy.doctor import Severity
 
     os.environ["VMHA_CONFIG"] = str(config)  # asked as this node
     about = tuple(one for one in do(ctx, diagnose) if node in one.about)
     if about:
         show([piece for line in sentences(about) for piece in wrapped(line, screen())])
+    if any(one.severity is Severity.ERROR for one in about):
         raise typer.Exit(ExitCode.FAILED)
