@@ -116,6 +116,8 @@ class Account:
         )
 
     def _why_not_eligible(self, session: Session) -> str:
+        if why := self._keeper.why_too_old():
+            return f"has an agent that is too old: {why}"
         if session.armed is ArmedLevel.NONE:
             return "has no guard armed"
         if self._inventory.trouble:
@@ -136,6 +138,8 @@ class Account:
         session = self._keeper.current
         if session is None or session.over.is_set() or not self._inventory.is_published(session):
             return
+        if self._keeper.why_too_old():
+            return  # what those sessions held may be among what this agent can not read
         node = self._keeper.node
         for former in former_sessions(self._read_snapshot(), node, session.id, vms=self._read_indexes().on(node)):
             if await self._is_departures_told(former, session):

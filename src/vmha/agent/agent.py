@@ -256,7 +256,7 @@ class Agent:
                 case ("vms", vm, part):
                     vms.add(VmName(vm))
                     self._gate_lists.is_stale |= part == "spec"
-                case ("history",) | ("pause",):
+                case ("history",) | ("pause",) | ("schema",):
                     self.session_changed()  # what was published may be gone from the store; what waited may begin
                 case ("checkups", checkup):
                     self._checkups.heard(checkup)
@@ -314,6 +314,8 @@ class Agent:
                     await asyncio.sleep(0)  # the sweep comes by all vms of the cluster
 
     def _begin(self, vm: VmName, tasks: asyncio.TaskGroup) -> None:
+        if self._keeper.why_too_old():
+            return  # the guests go on under the session, and wait for an agent that reads what is said of them
         snapshot = self._mirror.snapshot()
         view = snapshot.vms.get(vm)
         if self.inventory.reading is not None:

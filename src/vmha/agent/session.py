@@ -20,17 +20,17 @@ from typing import Protocol
 
 import structlog
 
-from vmha import __version__
 from vmha.agent.guard_watch import watch_guard
 from vmha.agent.outlive import NoPeers, Outliving, outlive
 from vmha.agent.rejoin import Rejoin, is_of_the_past, is_ours, read_beat
 from vmha.agent.session_state import BeatCount, Session, beat_timeout_s, guarded_only, taken_up
 from vmha.fencing.port import Guard, GuardRefused, GuardStatus, GuardUnavailable, SessionExpired, State
 from vmha.model.clock import Clock
-from vmha.model.errors import VmhaError
+from vmha.model.errors import Rejected, VmhaError
 from vmha.model.ids import NodeName, Revision, SessionId
 from vmha.model.keys import Keys, encode
 from vmha.model.records import ArmedLevel, BeatRecord, FenceRecord, SessionRecord
+from vmha.model.schema import FIRST, Software
 from vmha.model.settings import ClusterConfig, Proof, Timing
 from vmha.policy.failsafe import LATE_BEATS
 from vmha.store.journal import Journal
@@ -74,7 +74,10 @@ class SessionKeeper:
         on_went_back: Callable[[], None] = lambda: None,
         peers: Outliving | None = None,
         on_bridged: Callable[[float], None] = lambda _: None,
+        software: Software | None = None,
+        read_schema: Callable[[], int] = lambda: FIRST,
     ) -> None:
+        self._software, self._read_schema = software or Software(), read_schema
         self._peers, self._on_bridged = peers or NoPeers(), on_bridged
         self._store, self._keys, self._clock, self._guard = store, keys, clock, guard
         self._identity, self._read_config = identity, read_config
@@ -91,6 +94,10 @@ class SessionKeeper:
     @property
     def node(self) -> NodeName:
         return self._identity.node
+
+    def why_too_old(self) -> str:
+        """Why this agent does nothing but keep the session that it has; '': it acts (policy/schema.py)."""
+        return self._software.why_too_old(self._read_schema())
 
     def store_live_s(self) -> float:
         """For how long our own beats have been committing without a gap; 0 without a session."""
@@ -137,10 +144,16 @@ class SessionKeeper:
         return self._clock.now() < kill_at - min(MAY_START_RESERVE_S, session.timing.hold_s / 8)
 
     async def run(self) -> None:
-        """One session after another, until ``leave``. Cancelling leaves the session to the next process."""
+        """One session after another, until ``leave``. Cancelling leaves the session to the next process.
+
+        Raises:
+            TooOld: there is no session to keep, and this agent must not begin one.
+        """
         while True:
             try:
                 session = await self._open()
+            except TooOld:
+                raise
             except VmhaError as error:
                 log.warning("no session yet", why=str(error))
                 await asyncio.sleep(RETRY_S)
@@ -200,6 +213,8 @@ class SessionKeeper:
             await self._take_up_in_the_past(unknown, known)
             return unknown
         await self._be_clean(status)
+        if why := self.why_too_old():
+            raise TooOld(why)
         if not self._is_at_rest():
             raise NotYetError("a start of the former session is still under way")
         if known is not None:
@@ -447,9 +462,10 @@ class SessionKeeper:
             node=self.node,
             session=session.id,
             since=self._clock.wall(),
-            version=__version__,
+            version=self._software.version,
             address=self._identity.address,
             pid=os.getpid(),
+            reads=self._software.reads,
         )
         result = await self._store.txn(
             [Created(self._keys.beat(self.node), session.beat_created)],
@@ -470,3 +486,7 @@ class SessionKeeper:
 
 class NotYetError(VmhaError):
     """A session can not begin yet; try again shortly."""
+
+
+class TooOld(Rejected):
+    """The cluster is at a schema that this agent does not read, and nothing on this node depends on it."""

@@ -15,6 +15,7 @@ from vmha.model.errors import Refused, VmhaError
 from vmha.model.ids import NodeName, Revision, Term, VmName
 from vmha.model.keys import Keys, encode
 from vmha.model.records import FenceAttempt, FenceRecord, FenceStage, Outcome, Progress, Reason
+from vmha.model.schema import ClusterSchema
 from vmha.model.settings import Proof
 from vmha.policy.causes import of_request
 from vmha.policy.snapshot import Snapshot
@@ -28,6 +29,7 @@ from vmha.policy.steps import (
     ForgetRequest,
     GiveBackStorage,
     PlacementStep,
+    RaiseSchema,
     RememberRemoved,
     SettleDesired,
     SettleHistory,
@@ -194,6 +196,10 @@ class Executor:
             case SettleHistory():
                 entry = self._journal.entry("history-settled", step.text)
                 return [], [Put(self._keys.history, encode(step.record)), entry]
+            case RaiseSchema():
+                raised = ClusterSchema(version=step.version, by=self._node, at=self._clock.wall())
+                entry = self._journal.entry("schema-raised", step.text)
+                return [Modified(self._keys.schema, step.expected)], [Put(self._keys.schema, encode(raised)), entry]
             case WriteHold():
                 return self._hold(step)
             case AnswerRequest():

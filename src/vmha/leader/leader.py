@@ -72,6 +72,7 @@ class Leader:
         store_live_s: Callable[[], float],
         peers_say: Callable[[], PeersSay] = PeersSay,
         may_decide: Callable[[], bool] = lambda: True,
+        may_lead: Callable[[], bool] = lambda: True,
         think: Callable[[Snapshot, Moment, dict[NodeName, Verdict]], Plan] | None = None,
         threads: bool = True,
     ) -> None:
@@ -79,7 +80,7 @@ class Leader:
         self._node = node
         self._read_session, self._store_live_s = read_session, store_live_s
         self._peers_say = peers_say
-        self._may_decide = may_decide
+        self._may_decide, self._may_lead = may_decide, may_lead
         self._planner = Planner()
         self._think, self._threads = think or self._planner.plan, threads
         self._prefix = keys.prefix
@@ -142,6 +143,10 @@ class Leader:
         if session is None or lease is None or session.over.is_set():
             return None
         leader = self._mirror.snapshot().leader
+        if not self._may_lead():
+            if leader is not None and leader.value.session == session.id:  # the process before this one was younger
+                await self._store.txn([Created(self._keys.leader, leader.created)], [Delete(self._keys.leader)])
+            return None
         if leader is not None:
             self._vacant_since = None
             if leader.value.session == session.id:
@@ -193,6 +198,7 @@ class Leader:
         leader = self._mirror.snapshot().leader
         return (
             session is not None
+            and self._may_lead()
             and not session.over.is_set()
             and leader is not None
             and leader.created == Revision(term)

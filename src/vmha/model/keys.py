@@ -2,6 +2,7 @@
 
 /vmha/<cluster>/config                     ClusterConfig      operator
                 leader                     LeaderRecord       the elected agent, on its lease
+                schema                     ClusterSchema      leader, once all members read it
                 history                    HistoryRecord      an agent that finds the store restored; the leader
                 pause                      Hold               operator; the leader counts and ends it
                 survival                   SurvivalRecord     leader
@@ -57,6 +58,7 @@ from vmha.model.records import (
     UuidClaim,
 )
 from vmha.model.rules import Rule
+from vmha.model.schema import NEWEST, UPGRADES, ClusterSchema, upgraded, version_of
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
 from vmha.model.survival import SurvivalRecord
@@ -82,6 +84,10 @@ class Keys:
     @property
     def leader(self) -> str:
         return f"{self.prefix}leader"
+
+    @property
+    def schema(self) -> str:
+        return f"{self.prefix}schema"
 
     @property
     def history(self) -> str:
@@ -162,6 +168,7 @@ class Keys:
 KEY_TYPES: tuple[tuple[tuple[str, ...], type], ...] = (
     (("config",), ClusterConfig),
     (("leader",), LeaderRecord),
+    (("schema",), ClusterSchema),
     (("history",), HistoryRecord),
     (("pause",), Hold),
     (("survival",), SurvivalRecord),
@@ -221,13 +228,47 @@ def encode(record: Any) -> bytes:
 @lru_cache(maxsize=512)
 def _read(kind: Any, value: bytes) -> Any:
     """Records are frozen, and the same bytes are often read again: by a claim, after a listing, by another mirror."""
+    if kind not in UPGRADES:
+        try:
+            return _of_our_time(_adapter(kind).validate_json(value))
+        except ValidationError as error:
+            if any(one["type"] == "json_invalid" for one in error.errors(include_url=False, include_input=False)):
+                raise
+    return _read_document(kind, value)
+
+
+def _read_document(kind: Any, value: bytes) -> Any:
+    """One that is not simply of today's shape: of a version before, of one after, or with fields that are not known."""
     try:
-        return _adapter(kind).validate_json(value)
+        document = json.loads(value)
+    except (ValueError, RecursionError):
+        return _adapter(kind).validate_json(value)  # says what is wrong with it
+    _refuse_later(version_of(document))
+    document = upgraded(kind, document)
+    try:
+        return _of_our_time(_adapter(kind).validate_json(json.dumps(document)))
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         if any(one["type"] != "extra_forbidden" for one in found):
             raise
-        return _adapter(kind).validate_python(_without(json.loads(value), [one["loc"] for one in found]))
+        return _of_our_time(_adapter(kind).validate_python(_without(document, [one["loc"] for one in found])))
+
+
+def _of_our_time(record: Any) -> Any:
+    """A record says by itself of which schema it is; a document of people's would have shown a key it does not know."""
+    found = getattr(record, "schema", NEWEST)
+    if isinstance(found, int):  # of documents it is a method of pydantic's
+        _refuse_later(found)
+    return record
+
+
+def _refuse_later(version: int) -> None:
+    if version > NEWEST:
+        raise _Later(f"schema: {version} is of a later version of vmha; this one reads up to {NEWEST}")
+
+
+class _Later(Exception):
+    """The document is of a schema that this software does not read."""
 
 
 def _without(value: Any, places: list[tuple[int | str, ...]]) -> Any:
@@ -241,13 +282,15 @@ def _without(value: Any, places: list[tuple[int | str, ...]]) -> Any:
 
 
 def decode(kind: type[T], value: bytes, *, where: str) -> T:
-    """Reads a stored value. Fields of a later version are passed over: agents of two versions share a cluster.
+    """Reads a stored value, of any version up to ours. Fields that are not known are passed over (model/schema.py).
 
     Raises:
-        Rejected: naming the key and the field when the value is not what the key holds.
+        Rejected: naming the key and the field when the value is not what the key holds, or of a later version.
     """
     try:
         record = cast(T, _read(cast(Any, kind), value))
+    except _Later as error:
+        raise Rejected(f"{where}: {error}") from error
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in found["loc"])

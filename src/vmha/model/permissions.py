@@ -122,7 +122,7 @@ def _leading(keys: Keys, nodes: Iterable[NodeName]) -> frozenset[Grant]:
         keys.journal(""),
     )
     of_nodes = [key for node in nodes for key in (keys.session(node), keys.beat(node), keys.fence_attempt(node))]
-    return _writing((keys.leader, keys.history, keys.pause, *of_nodes), below)
+    return _writing((keys.leader, keys.schema, keys.survival, keys.history, keys.pause, *of_nodes), below)
 
 
 def _running(keys: Keys, node: NodeName) -> frozenset[Grant]:

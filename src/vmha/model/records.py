@@ -48,6 +48,7 @@ class SessionRecord:
     version: str
     address: str
     pid: int = 0
+    reads: int = 1  # the newest schema of a cluster that this agent reads (model/schema.py)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from vmha.model.document import Document
 from vmha.model.hooks import Hook
+from vmha.model.schema import FIRST, NEWEST
 
 DRIFT_S = 0.5
 """Reserve for two clocks that run apart while a margin is counted, and for the scheduling of the counting processes."""
@@ -204,7 +205,7 @@ class HostShutdown(Document):
 class ClusterConfig(Document):
     """``config``: what the operator decides for the whole cluster."""
 
-    schema_version: int = Field(default=1, alias="schema")
+    schema_version: int = Field(default=1, alias="schema", ge=FIRST, le=NEWEST)
     profile: Profile = Profile.DEFAULT
     timing: Timing | None = Field(default=None, description="Replaces the profile's values as a whole.")
     fencing: Fencing = Fencing()

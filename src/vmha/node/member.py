@@ -24,6 +24,7 @@ from vmha.model.clock import Clock
 from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName
 from vmha.model.keys import Keys
+from vmha.model.schema import Software
 from vmha.peers.heartbeat import Heartbeat
 from vmha.peers.port import Channel
 from vmha.policy.failsafe import Promiser
@@ -63,6 +64,7 @@ class Member:
         migration_uri: str,
         migration_address: str,
         threads: bool = True,
+        software: Software | None = None,
     ) -> None:
         self.node: NodeName = identity.node
         self._ports = ports
@@ -86,6 +88,8 @@ class Member:
             on_bridged=self._bridged,
             read_listed_at=lambda: self.mirror.listed_at,
             on_went_back=self.mirror.distrust,
+            software=software,
+            read_schema=lambda: self.mirror.schema,
         )
         self.agent = Agent(
             store=ports.store,
@@ -112,6 +116,7 @@ class Member:
             store_live_s=self.keeper.store_live_s,
             peers_say=self.heartbeat.say if self.heartbeat else PeersSay,
             may_decide=self.keeper.has_confirmed,
+            may_lead=lambda: not self.keeper.why_too_old(),
             threads=threads,
         )
 
@@ -182,7 +187,7 @@ class Member:
                     tasks.create_task(self._ports.peers.run(self.failsafe.answer), name="peers")
                     tasks.create_task(self.heartbeat.run(), name="heartbeat")
         except* Rejected as group:
-            raise group.exceptions[0] from None  # no binding to libvirt: one line for whoever started the agent
+            raise _first(group) from None  # no binding to libvirt, say: one line for whoever started the agent
         finally:
             await self._ports.hypervisor.close()
 
@@ -207,3 +212,11 @@ class Member:
         left = await self.agent.leave(migrate_s=wanted.migrate_s, stop_s=wanted.stop_s)
         await self.leader.resign()
         return left
+
+
+def _first(group: BaseExceptionGroup[Rejected]) -> BaseException:
+    """Of the errors in a group of groups."""
+    found: BaseException = group
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found

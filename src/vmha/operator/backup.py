@@ -14,6 +14,7 @@ from vmha.model.errors import Refused, Rejected
 from vmha.model.ids import NodeName, VmName
 from vmha.model.keys import decode, encode, find_type, split_key
 from vmha.model.records import HistoryRecord, Placement
+from vmha.model.schema import ClusterSchema
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import VmSpec
 from vmha.operator.apply import MOST_BYTES, MOST_OPS
@@ -61,7 +62,7 @@ def _is_readable(value: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restoring:
-    """What a restore would do. ``kept``: placements that exist, and stay as they are."""
+    """What a restore would do. ``kept``: placements that exist, and the schema that the cluster is at: they stay."""
 
     created: tuple[str, ...]
     changed: tuple[str, ...]
@@ -107,6 +108,7 @@ async def prepare(client: OperatorClient, backup: dict[str, Any], *, file: str, 
             f"stop them, or restore beside them with --force (placements that exist stay as they are)"
         )
     values = dict(_values(client, backup, file))
+    _refuse_later_schema(client, values, file)
     _refuse_taken_uuids(values, snapshot)
     wall = client.clock.wall()
     listing = await client.store.list(client.keys.prefix, without=client.keys.journal(""))
@@ -117,7 +119,7 @@ async def prepare(client: OperatorClient, backup: dict[str, Any], *, file: str, 
     puts: list[Put] = []
     for key, record in values.items():
         name = key.removeprefix(client.keys.prefix)
-        if isinstance(record, Placement) and key in held:
+        if isinstance(record, Placement | ClusterSchema) and key in held:
             kept.append(name)
             continue
         value = encode(of_the_past(record, wall) if isinstance(record, Placement) else record)
@@ -191,6 +193,12 @@ def _values(client: OperatorClient, backup: dict[str, Any], file: str) -> Iterat
             raise Rejected(f"{file}: keys: {name!r} is none that a backup holds")
         value = json.dumps(backup["keys"][name]).encode()
         yield client.keys.prefix + name, decode(kind, value, where=f"{file}: {name}")
+
+
+def _refuse_later_schema(client: OperatorClient, values: dict[str, Any], file: str) -> None:
+    record = values.get(client.keys.schema)
+    if isinstance(record, ClusterSchema) and (why := client.software.why_too_old(record.version)):
+        raise Rejected(f"{file}: is of a later schema: {why}")
 
 
 def _refuse_taken_uuids(values: dict[str, Any], snapshot: Snapshot) -> None:

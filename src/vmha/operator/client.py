@@ -16,6 +16,8 @@ from vmha.model.errors import Refused, VmhaError
 from vmha.model.ids import LeaseId, RequestId, Revision
 from vmha.model.keys import Keys, decode
 from vmha.model.records import JournalEntry
+from vmha.model.schema import ClusterSchema, Software
+from vmha.operator.errors import RefusedByCluster
 from vmha.policy.assemble import Assembler
 from vmha.policy.snapshot import Snapshot
 from vmha.store.port import Ambiguous, Batch, Compacted, Compare, KeyValue, Modified, Op, Put, Settled, Store
@@ -68,6 +70,7 @@ class OperatorClient:
         *,
         author: str = "an operator",
         new_id: Callable[[], str] | None = None,
+        software: Software | None = None,
     ) -> None:
         """Args:
         store: The cluster's store. It stays the caller's to close.
@@ -75,11 +78,13 @@ class OperatorClient:
         clock: Dates what is written.
         author: Who asks, for people to read.
         new_id: Source of request ids; drawn at random when not given.
+        software: What it runs from; this vmha when not given.
         """
         self.store = store
         self.keys = keys
         self.clock = clock
         self.author = author
+        self.software = software or Software()
         self._new_id = new_id or (lambda: secrets.token_hex(4))
         self._assembler = Assembler(keys)
         self._held: dict[str, KeyValue] = {}  # what the assembler has been given
@@ -135,9 +140,18 @@ class OperatorClient:
 
         Returns:
             Whether it is done; False: something compared has changed.
+
+        Raises:
+            RefusedByCluster: this vmha is too old for the cluster: what it does not know would be lost.
         """
+        found = await self.store.get(self.keys.schema)
+        if found is not None:
+            cluster = decode(ClusterSchema, found.value, where=found.key).version
+            if why := self.software.why_too_old(cluster):
+                raise RefusedByCluster(f"nothing is written: {why}")
+        as_it_is = Modified(self.keys.schema, found.mod_revision if found else Revision(0))
         try:
-            result = await self.store.txn(compares, ops)
+            result = await self.store.txn([as_it_is, *compares], ops)
         except Ambiguous:
             if await self._is_done(ops):
                 return True

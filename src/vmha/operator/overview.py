@@ -19,6 +19,8 @@ from vmha.policy.membership import Condition, Verdict, is_mass_loss, judge, mome
 from vmha.policy.placement import Field, survey
 from vmha.policy.proofs import in_full
 from vmha.policy.restored import in_words, not_heard_of
+from vmha.policy.schema import SchemaStanding, standing
+from vmha.policy.schema import in_words as schema_in_words
 from vmha.policy.snapshot import NodeView, Snapshot, VmView
 from vmha.policy.survival import Survival, survival
 
@@ -55,6 +57,7 @@ class NodeLine:
     migration_address: str
     hypervisor: str
     version: str
+    reads: int  # the newest schema of a cluster that its agent reads; 0: not known
     maintenance: bool
     maintenance_why: str
     since: float
@@ -72,6 +75,7 @@ class Overview:
     warnings: tuple[str, ...]
     verdicts: dict[NodeName, Verdict] = field(default_factory=dict)
     pause: Hold | None = None
+    schema: SchemaStanding | None = None
     survival: Survival | None = None  # of the loss of any one node; None: not asked for
 
     def count(self) -> Counter[VmState]:
@@ -107,6 +111,7 @@ def overview(
         warnings=(*map(_of_etcd, alarms), *warnings),
         verdicts=verdicts,
         pause=snapshot.pause.value if snapshot.pause else None,
+        schema=standing(snapshot),
         survival=survival(snapshot, moment, verdicts=verdicts) if asks_survival else None,
     )
 
@@ -118,10 +123,20 @@ def as_plain(shown: Overview) -> dict[str, Any]:
         "revision": shown.revision,
         "leader": asdict(shown.leader) if shown.leader else None,
         "pause": asdict(shown.pause) if shown.pause else None,
+        "schema": _plain_schema(shown.schema) if shown.schema else None,
         "loss_of_any_one_node": told_survival.as_plain(shown.survival) if shown.survival else None,
         "nodes": [asdict(node) for node in shown.nodes],
         "vms": [plain_vm(vm) for vm in shown.vms],
         "warnings": list(shown.warnings),
+    }
+
+
+def _plain_schema(found: SchemaStanding) -> dict[str, Any]:
+    return {
+        "version": found.version,
+        "next": found.next,
+        "waits_for": [{"node": node, "why": why} for node, why in found.waits_for],
+        "too_old": [node for node, _ in found.too_old],
     }
 
 
@@ -164,6 +179,7 @@ def _node_line(view: NodeView, verdict: Verdict, ground: Field, wall: float) -> 
         migration_address=(spec.migration_address if spec else None) or (status.migration_address if status else ""),
         hypervisor=status.hypervisor if status else "",
         version=session.version if session else "",
+        reads=session.reads if session else 0,
         maintenance=bool(spec and spec.maintenance),
         maintenance_why=spec.maintenance_why if spec else "",
         since=session.since if session else 0.0,
@@ -204,6 +220,7 @@ def _warnings(
             f"{in_words(record)}; nothing is started, moved or recovered until every node has said what runs on it "
             f"({', '.join(not_heard_of(snapshot)) or 'all have; a moment more'})"
         )
+    said += schema_in_words(standing(snapshot))
     if snapshot.leader is None:
         said.append("there is no leader: nothing is started, moved or recovered until one is elected")
     if braked:

@@ -26,6 +26,7 @@ from vmha.model.records import (
     Stored,
 )
 from vmha.model.rules import Rule
+from vmha.model.schema import FIRST, ClusterSchema
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
 from vmha.model.survival import SurvivalRecord
@@ -47,6 +48,7 @@ class Assembler:
         self._prefix = keys.prefix
         self._config = ClusterConfig()
         self._leader: Stored[LeaderRecord] | None = None
+        self._schema: Stored[ClusterSchema] | None = None
         self._history: Stored[HistoryRecord] | None = None
         self._pause: Stored[Hold] | None = None
         self._survival: Stored[SurvivalRecord] | None = None
@@ -103,6 +105,7 @@ class Assembler:
             revision=revision,
             config=self._config,
             leader=self._leader,
+            schema_record=self._schema,
             history=self._history,
             pause=self._pause,
             survival=self._survival,
@@ -123,6 +126,10 @@ class Assembler:
     @property
     def config(self) -> ClusterConfig:
         return self._config
+
+    @property
+    def schema(self) -> int:
+        return self._schema.value.version if self._schema else FIRST
 
     @property
     def history(self) -> HistoryRecord | None:
@@ -166,6 +173,8 @@ class Assembler:
                 self.indexes.remove(removal, stored.created if stored else None)
             case ("leader",):
                 self._leader = stored
+            case ("schema",):
+                self._schema = stored
             case ("history",):
                 self._history = stored
             case ("config",):

@@ -17,6 +17,7 @@ from vmha.policy.transitions import release
 
 KEPT = (
     ("config",),
+    ("schema",),
     ("pause",),
     ("domains", "*"),
     ("nodes", "*", "spec"),

@@ -11,6 +11,7 @@ from vmha.model.records import (
     RunEnd,
     SeenState,
 )
+from vmha.model.schema import ClusterSchema
 from vmha.policy import transitions
 from vmha.policy.snapshot import Snapshot, VmView
 from vmha.policy.steps import (
@@ -23,6 +24,7 @@ from vmha.policy.steps import (
     ForgetRequest,
     GiveBackStorage,
     PlacementStep,
+    RaiseSchema,
     RememberRemoved,
     SettleDesired,
     SettleHistory,
@@ -59,6 +61,9 @@ def carry_out(snapshot: Snapshot, step: Step, *, wall: float) -> Snapshot:
             return replace(snapshot, nodes=with_(snapshot.nodes, step.node, replace(view, fencing=None)))
         case SettleHistory():
             return replace(snapshot, history=stored(step.record, snapshot))
+        case RaiseSchema():
+            record = ClusterSchema(version=step.version, by=NodeName(""), at=wall)
+            return replace(snapshot, schema_record=stored(record, snapshot))
         case AnswerRequest():
             answered = with_(snapshot.outcomes, step.outcome.request, step.outcome)
             return replace(snapshot, outcomes=answered)

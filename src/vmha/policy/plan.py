@@ -30,6 +30,7 @@ from vmha.policy.removed import tidy_removed
 from vmha.policy.requests import decide_request, open_requests, tidy
 from vmha.policy.restored import hold_back
 from vmha.policy.room_for_all import look_at_all
+from vmha.policy.schema import raise_schema
 from vmha.policy.snapshot import Moment, Snapshot, VmView
 from vmha.policy.steps import Change, EvictSession, Plan, Step, Waiting
 from vmha.policy.transitions import by_our_clock
@@ -65,7 +66,12 @@ def plan(
 
     hold_steps, hold_wake = end_holds(snapshot, moment)
 
-    steps: list[Step] = [*fence_steps, *tidy(ground, moment, census), *tidy_removed(snapshot)]
+    steps: list[Step] = [
+        *fence_steps,
+        *tidy(ground, moment, census),
+        *tidy_removed(snapshot),
+        *raise_schema(snapshot, moment.observer),
+    ]
     waiting: list[Waiting] = [Waiting(vm=VmName(""), text=off.text)] if (off := pause_of(snapshot)) else []
     wakes = [wake for wake in (fence_wake, hold_wake) if wake is not None]
     evicted = {step.session for step in fence_steps if isinstance(step, EvictSession)}

@@ -22,6 +22,7 @@ from vmha.model.records import (
     Stored,
 )
 from vmha.model.rules import Rule
+from vmha.model.schema import FIRST, ClusterSchema
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
 from vmha.model.survival import SurvivalRecord
@@ -81,6 +82,7 @@ class Snapshot:
     revision: Revision
     config: ClusterConfig = field(default_factory=ClusterConfig)
     leader: Stored[LeaderRecord] | None = None
+    schema_record: Stored[ClusterSchema] | None = None
     history: Stored[HistoryRecord] | None = None
     pause: Stored[Hold] | None = None
     survival: Stored[SurvivalRecord] | None = None
@@ -96,6 +98,11 @@ class Snapshot:
     fenced_at: Mapping[SessionId, Revision] = field(default_factory=dict)
     removed: Mapping[str, Stored[RemovedVm]] = field(default_factory=dict)
     problems: Mapping[str, str] = field(default_factory=dict)  # keys whose value could not be read, with the reason
+
+    @property
+    def schema(self) -> int:
+        """The version that the cluster is at: what belongs to a later one must not be written yet."""
+        return self.schema_record.value.version if self.schema_record else FIRST
 
     @property
     def unsettled(self) -> HistoryRecord | None:

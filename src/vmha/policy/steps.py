@@ -117,6 +117,15 @@ class SettleHistory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RaiseSchema:
+    """All members read ``version``: from now on documents may be of it."""
+
+    version: int
+    expected: Revision
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WriteHold:
     """The freeze of ``vm`` (None: the pause) as it is by now; ``hold`` None: it is over, and ``text`` says why."""
 
@@ -166,6 +175,7 @@ Step = (
     | GiveBackStorage
     | SettleDesired
     | SettleHistory
+    | RaiseSchema
     | WriteHold
     | AnswerRequest
     | ForgetRequest

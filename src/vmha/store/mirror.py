@@ -67,6 +67,11 @@ class Mirror:
         return self._assembler.config
 
     @property
+    def schema(self) -> int:
+        """The version that the cluster is at, at the newest revision seen."""
+        return self._assembler.schema
+
+    @property
     def indexes(self) -> Indexes:
         """Of the vms at the newest revision seen."""
         return self._assembler.indexes
