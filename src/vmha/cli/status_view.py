@@ -64,6 +64,7 @@ def _survival(shown: "Overview", on: Screen) -> list[str]:
 
 
 def node_table(nodes: "tuple[NodeLine, ...]", on: Screen) -> list[str]:
+    versions = {node.version for node in nodes if node.version}
     rows = [
         (
             node.name,
@@ -73,11 +74,16 @@ def node_table(nodes: "tuple[NodeLine, ...]", on: Screen) -> list[str]:
             _of(node.memory_used_mib, node.memory_for_vms_mib),
             _of(node.vcpus_used, node.vcpus_for_vms),
             node.address or "-",
-            "; ".join(said for said in (node.why_not, node.fencing, *node.notes) if said),
+            "; ".join(said for said in (_version(node, versions), node.why_not, node.fencing, *node.notes) if said),
         )
         for node in nodes
     ]
     return table(("NODE", "CONDITION", "FENCE", "VMS", "MEMORY MIB", "VCPUS", "ADDRESS", "REMARK"), rows, on)
+
+
+def _version(node: "NodeLine", versions: set[str]) -> str:
+    """Worth a remark while an upgrade is under way."""
+    return f"vmha {node.version}" if node.version and len(versions) > 1 else ""
 
 
 def _of(used: int, most: int) -> str:

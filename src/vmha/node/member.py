@@ -186,8 +186,11 @@ class Member:
                 if self._ports.peers and self.failsafe and self.heartbeat:
                     tasks.create_task(self._ports.peers.run(self.failsafe.answer), name="peers")
                     tasks.create_task(self.heartbeat.run(), name="heartbeat")
-        except* Rejected as group:
-            raise _first(group) from None  # no binding to libvirt, say: one line for whoever started the agent
+        except ExceptionGroup as group:
+            rejected, rest = group.split(Rejected)
+            if rejected is None or rest is not None:
+                raise
+            raise _first(rejected) from None  # no binding to libvirt, say: one line for whoever started the agent
         finally:
             await self._ports.hypervisor.close()
 
@@ -214,9 +217,9 @@ class Member:
         return left
 
 
-def _first(group: BaseExceptionGroup[Rejected]) -> BaseException:
+def _first(group: ExceptionGroup[Rejected]) -> Exception:
     """Of the errors in a group of groups."""
-    found: BaseException = group
-    while isinstance(found, BaseExceptionGroup):
+    found: Exception = group
+    while isinstance(found, ExceptionGroup):
         found = found.exceptions[0]
     return found

@@ -10,11 +10,13 @@ import itertools
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vmha.agent.session import TooOld
 from vmha.fencing.port import Guard
 from vmha.fencing.simulated import SimulatedGuard
 from vmha.hypervisor.simulated import SimulatedHypervisor
 from vmha.hypervisor.simulated_files import SimulatedFiles
 from vmha.model.ids import NodeName, SessionId
+from vmha.model.schema import Software
 from vmha.node.member import Member, Ports
 from vmha.probing.simulated import SimulatedProbes
 from vmha.sim.gate import SimGate
@@ -58,6 +60,8 @@ class SimHost:
         self.gate = SimGate(lambda: self.guard is not None and self.guard.has_expired)
         self.clock = HostClock(world.clock)
         self.is_guard_away = False
+        self.software: Software | None = None  # of the next agent; None: of today
+        self.refused: list[str] = []  # what agents said that did not start
         self._hypervisor: SimulatedHypervisor | None = None
         self._nobody = contextvars.Context()  # of no process: goes on whatever becomes of the one that began it
         self.agent_process, self.guard_process = Process(), Process()
@@ -236,6 +240,8 @@ class SimHost:
         while True:
             try:
                 await self._run_member()
+            except TooOld as error:
+                self.refused.append(str(error))
             except Exception as error:
                 self.world.crashes.append(f"{self.world.clock.now():.3f} agent of {self.name}: {error!r}")
             await asyncio.sleep(AGENT_RESTART_S)
@@ -250,6 +256,7 @@ class SimHost:
             migration_uri="qemu+tcp://{address}/system",
             migration_address=self.name,
             threads=False,
+            software=self.software,
         )
         await self.member.run()
 
