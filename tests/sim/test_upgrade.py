@@ -168,7 +168,7 @@ def test_command_line_too_old_writes_nothing() -> None:
         await populate(cluster)
         await upgraded(cluster, *NODES)
         cluster.hands.operator.software = OLD
-        with pytest.raises(RefusedByCluster, match="nothing is written: vmha 0.1.0 reads schema 1"):
+        with pytest.raises(RefusedByCluster, match=r"nothing is written: vmha 0\.1\.0 reads schema 1"):
             await cluster.hands.freeze("web")
         assert "web" not in cluster.observer.snapshot.frozen
         cluster.hands.operator.software = NEW

@@ -176,6 +176,14 @@ class Book:
             self.put(KEYS.node_status(node), NodeStatus(node=node, session=known, **fields))
         return self
 
+    def session(self, name: str, **fields: Any) -> "Book":
+        """The session that ``node`` has begun, with other fields."""
+        key = KEYS.session(NodeName(name))
+        view = self.snapshot().nodes[NodeName(name)]
+        assert view.session
+        self.put(key, replace(view.session.value, **fields))
+        return self
+
     def offline(self, name: str) -> "Book":
         """Known, and without a session."""
         self.put(KEYS.node_spec(NodeName(name)), NodeSpec(name=name))

@@ -244,7 +244,10 @@ def _read_document(kind: Any, value: bytes) -> Any:
     except (ValueError, RecursionError):
         return _adapter(kind).validate_json(value)  # says what is wrong with it
     _refuse_later(version_of(document))
-    document = upgraded(kind, document)
+    try:
+        document = upgraded(kind, document)
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise _NotReadError(f"schema: {version_of(document)} is not what stands there: {error!r}") from error
     try:
         return _of_our_time(_adapter(kind).validate_json(json.dumps(document)))
     except ValidationError as error:
@@ -264,11 +267,11 @@ def _of_our_time(record: Any) -> Any:
 
 def _refuse_later(version: int) -> None:
     if version > NEWEST:
-        raise _Later(f"schema: {version} is of a later version of vmha; this one reads up to {NEWEST}")
+        raise _NotReadError(f"schema: {version} is of a later version of vmha; this one reads up to {NEWEST}")
 
 
-class _Later(Exception):
-    """The document is of a schema that this software does not read."""
+class _NotReadError(Exception):
+    """The document is of a schema that this software does not read, or not of the one that it says."""
 
 
 def _without(value: Any, places: list[tuple[int | str, ...]]) -> Any:
@@ -289,7 +292,7 @@ def decode(kind: type[T], value: bytes, *, where: str) -> T:
     """
     try:
         record = cast(T, _read(cast(Any, kind), value))
-    except _Later as error:
+    except _NotReadError as error:
         raise Rejected(f"{where}: {error}") from error
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)[0]

@@ -66,7 +66,8 @@ def upgraded(kind: type, document: Any) -> Any:
     """A stored document in the shape that this software has for it. ``schema`` stays as whoever wrote it said."""
     if not isinstance(document, dict):
         return document
+    stored = version_of(document)
     for version, step in sorted(UPGRADES.get(kind, {}).items()):
-        if version_of(document) < version:
-            document = {**step(document), "schema": document["schema"]} if "schema" in document else step(document)
+        if stored < version:
+            document = step(document)
     return document

@@ -70,7 +70,7 @@ def plan(
         *fence_steps,
         *tidy(ground, moment, census),
         *tidy_removed(snapshot),
-        *raise_schema(snapshot, moment.observer),
+        *raise_schema(snapshot),
     ]
     waiting: list[Waiting] = [Waiting(vm=VmName(""), text=off.text)] if (off := pause_of(snapshot)) else []
     wakes = [wake for wake in (fence_wake, hold_wake) if wake is not None]

@@ -44,9 +44,10 @@ def standing(snapshot: Snapshot) -> SchemaStanding:
     return SchemaStanding(version=version, next=newest, waits_for=waits if newest > version else (), too_old=too_old)
 
 
-def raise_schema(snapshot: Snapshot, leader: NodeName | None) -> list[RaiseSchema]:
+def raise_schema(snapshot: Snapshot) -> list[RaiseSchema]:
     """To what all members read, the leader among them, if that is later than what the cluster is at."""
-    own = _software(snapshot.nodes[leader]) if leader is not None and leader in snapshot.nodes else None
+    leader = snapshot.nodes.get(snapshot.leader.value.node) if snapshot.leader else None
+    own = _software(leader) if leader else None
     if own is None or own.reads <= snapshot.schema or snapshot.is_unreadable("schema"):
         return []  # the others need not be asked, plan after plan
     reads = [each.reads if each else 0 for _, each in _members(snapshot)]

@@ -54,6 +54,8 @@ class Life:
     def populate(self) -> None:
         book, draw = self.book, self.draw
         book.configure(SETTINGS.model_copy(update={"preempt": draw(st.booleans())}))
+        for node in NODES:
+            book.session(node, reads=draw(st.sampled_from([1, 1, 2, 3])))
         for name in ("d1", "d2"):
             members = draw(st.permutations(NODES))[: draw(st.integers(1, 3))]
             flags = {flag: draw(st.booleans()) for flag in ("ordered", "restricted", "nofailback")}
