@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.lab.another_version import FIELD, AnotherVersion
 from tests.lab.cluster import Cluster, running_cluster
 from tests.lab.conftest import wait_until
 from vmha.lab.layout import STORAGE_PORT
@@ -395,3 +396,31 @@ def test_service_moves_live_as_a_whole_and_is_recovered_as_a_whole(cluster: Clus
     finally:
         cluster.vmha("service", "remove", "shop", code=None)
         cluster.remove("db")
+
+
+def test_agents_replaced_one_by_one_by_another_version_move_no_guest_and_going_back_is_refused(cluster: Cluster):
+    other, hosts = AnotherVersion(cluster=cluster), ("h1", "h2", "h3")
+    other.prepare(*hosts)
+    pids, epoch, placed = cluster.qemu_pids("h1"), cluster.vm("web")["epoch"], other.record("vms/web/placement")
+    try:
+        for host in ("h2", "h3", "h1"):
+            assert cluster.status()["schema"]["version"] == 1
+            other.install(host)
+        wait_until("the schema is raised", lambda: cluster.status()["schema"]["version"] == 2)
+        cluster.await_all_online()
+        cluster.await_ticks("web", more=20)
+        assert other.record("nodes/h2/status")[FIELD] == "yes"
+        assert "nothing is written" in cluster.vmha("vm", "freeze", "web", code=None)  # this command line is of before
+        other.uninstall("h1")  # where the guest is
+        wait_until("h1 says that it is too old", lambda: cluster.status()["schema"]["too_old"] == ["h1"])
+        cluster.await_ticks("web", more=60)  # for longer than a host without a session keeps its guests
+        other.install("h1")
+        cluster.await_all_online()
+        assert (cluster.qemu_pids("h1"), cluster.vm("web")["epoch"]) == (pids, epoch)
+        assert other.record("vms/web/placement") == placed
+        assert cluster.lab.verdict("web")["boots"] == 1
+    finally:
+        for host in hosts:
+            other.uninstall(host)
+        other.forget_schema()
+        cluster.await_all_online()

@@ -57,7 +57,7 @@ class NodeLine:
     migration_address: str
     hypervisor: str
     version: str
-    reads: int  # the newest schema of a cluster that its agent reads; 0: not known
+    reads: int = 0  # the newest schema of a cluster that its agent reads; 0: not known
     maintenance: bool
     maintenance_why: str
     since: float
