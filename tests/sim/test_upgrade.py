@@ -6,11 +6,14 @@ import pytest
 
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
+from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName, VmName
 from vmha.model.schema import Software
 from vmha.operator import nodes
+from vmha.operator.backup import back_up, prepare, restore
 from vmha.operator.errors import RefusedByCluster
 from vmha.operator.overview import as_plain, overview
+from vmha.store.port import Delete
 
 OLD, NEW = Software(version="0.1.0", reads=1), Software(version="0.2.0", reads=2)
 NODES, VMS = ("n1", "n2", "n3"), ("web", "db", "mail")
@@ -36,6 +39,12 @@ def software_of(cluster: Cluster, node: str) -> tuple[str, int] | None:
 
 def schema(cluster: Cluster) -> int:
     return cluster.observer.snapshot.schema
+
+
+def leads(cluster: Cluster) -> str:
+    leader = cluster.observer.snapshot.leader
+    assert leader
+    return leader.value.node
 
 
 def lives(cluster: Cluster) -> tuple[dict[str, tuple[list[str], int, int]], int]:
@@ -116,24 +125,23 @@ def test_agent_too_old_keeps_its_session_and_guests_and_does_nothing_else() -> N
         await populate(cluster)
         await upgraded(cluster, *NODES)
         before = lives(cluster)
-        web = cluster.where("web")[0]
-        session = cluster.observer.snapshot.nodes[NodeName(web)].session_id
-        replace_agent(cluster, web, OLD)
-        await until(lambda: software_of(cluster, web) == (OLD.version, OLD.reads))
+        node = leads(cluster)
+        vm = next(vm for vm in VMS if cluster.where(vm) == [node])
+        session = cluster.observer.snapshot.nodes[NodeName(node)].session_id
+        replace_agent(cluster, node, OLD)
+        await until(lambda: software_of(cluster, node) == (OLD.version, OLD.reads))
         await cluster.rest()
         assert lives(cluster) == before
-        assert cluster.observer.snapshot.nodes[NodeName(web)].session_id == session
+        assert cluster.observer.snapshot.nodes[NodeName(node)].session_id == session
         said = status(cluster)
-        assert said["schema"]["too_old"] == [web]
-        assert any(web in line and "install the version" in line for line in said["warnings"])
-        leader = cluster.observer.snapshot.leader
-        assert leader
-        assert leader.value.node != web
-        cluster.hands.crash("web")  # what ends there is not started there by this agent
+        assert said["schema"]["too_old"] == [node]
+        assert any(node in line and "install the version" in line for line in said["warnings"])
+        assert leads(cluster) != node
+        cluster.hands.crash(vm)
         await cluster.rest()
-        assert cluster.where("web") == []
-        replace_agent(cluster, web, NEW)
-        await until(lambda: cluster.where("web") != [])
+        assert cluster.where(vm) == []  # what ends there is not started by this agent
+        replace_agent(cluster, node, NEW)
+        await until(lambda: cluster.where(vm) != [])
         await cluster.rest()
         assert schema(cluster) == 2
         assert cluster.violations() == []
@@ -174,5 +182,25 @@ def test_command_line_too_old_writes_nothing() -> None:
         cluster.hands.operator.software = NEW
         await cluster.hands.freeze("web")
         await until(lambda: "web" in cluster.observer.snapshot.frozen)
+
+    in_cluster(scene)
+
+
+def test_backup_of_a_later_schema_is_restored_only_by_who_reads_it() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await populate(cluster)
+        await upgraded(cluster, *NODES)
+        operator = cluster.hands.operator
+        backup = await back_up(operator)
+        operator.software = OLD
+        with pytest.raises(Rejected, match=r"backup\.json: is of a later schema: vmha 0\.1\.0 reads schema 1"):
+            await prepare(operator, backup, file="backup.json", force=True)
+        operator.software = NEW
+        await cluster.world.operator_store.txn([], [Delete(cluster.world.keys.schema)])
+        for node in NODES:
+            cluster.hands.host(node).power_off()
+        await until(lambda: schema(cluster) == 1)
+        await restore(operator, await prepare(operator, backup, file="backup.json", force=True))
+        await until(lambda: schema(cluster) == 2)
 
     in_cluster(scene)
