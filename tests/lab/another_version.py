@@ -50,15 +50,23 @@ class AnotherVersion:
 
     def install(self, host: str) -> None:
         self.cluster.lab.sh(host, f"mount --bind {_INSIDE} {SOURCE}")
-        self._restart(host, VERSION)
+        self._restart(host)
+        self._await(host, VERSION)
 
     def uninstall(self, host: str) -> None:
-        self.cluster.lab.sh(host, f"while mountpoint -q {SOURCE}; do umount -l {SOURCE}; done")
-        self._restart(host, vmha.__version__)
+        """Back to this version. The host has a session, or its agent would not come back."""
+        self._unbind(host)
+        self._restart(host)
+        self._await(host, vmha.__version__)
 
-    def forget_schema(self) -> None:
-        """No verb does that: the cluster is to be as it was for those who come after."""
+    def forget(self, *hosts: str) -> None:
+        """As it was, for those who come after. No verb takes a schema back: no agent that reads it is left here."""
+        for host in hosts:
+            self._unbind(host)
+            self._restart(host)
         self.cluster.lab.sh("h1", "etcdctl del /vmha/lab/schema")
+        for host in hosts:
+            self._await(host, vmha.__version__)
 
     def record(self, key: str) -> dict[str, object]:
         found: dict[str, object] = json.loads(
@@ -66,13 +74,18 @@ class AnotherVersion:
         )
         return found
 
-    def _restart(self, host: str, version: str) -> None:
-        old = self.cluster.lab.sh(host, "pgrep -f 'vmha agent'").split()[0]
-        self.cluster.lab.sh(host, f"kill -TERM {old}")
+    def _unbind(self, host: str) -> None:
+        self.cluster.lab.sh(host, f"while mountpoint -q {SOURCE}; do umount -l {SOURCE}; done")
+
+    def _restart(self, host: str) -> None:
+        """Gone at once, whatever it was doing; the host's init starts the next one."""
+        self.cluster.lab.sh(host, "pkill -KILL -f 'vmha agent'", code=None)
+
+    def _await(self, host: str, version: str) -> None:
+        """It keeps a session, and says so."""
 
         def has_joined() -> bool:
-            node = next(node for node in self.cluster.status()["nodes"] if node["name"] == host)
-            pids = self.cluster.lab.sh(host, "pgrep -f 'vmha agent'", code=None).split()
-            return node["version"] == version and bool(pids) and old not in pids
+            status = self.cluster.status()
+            return next(node for node in status["nodes"] if node["name"] == host)["version"] == version
 
         wait_until(f"an agent of vmha {version} runs on {host}", has_joined)
