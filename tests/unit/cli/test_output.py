@@ -1,6 +1,7 @@
 """Tables that fit, and status as people see it."""
 
 import io
+from dataclasses import replace
 
 import pytest
 
@@ -83,6 +84,16 @@ def test_piped_status_has_one_line_a_vm_and_no_colour() -> None:
     lines = render(SHOWN, PIPED)
     assert [line for line in lines if line.startswith("web ")] == [f"web  running  h2    12     {LONG}"]
     assert not any("\x1b" in line for line in lines)
+
+
+def test_versions_of_agents_are_shown_as_long_as_they_differ() -> None:
+    def remarks(*versions: str) -> list[str]:
+        nodes = tuple(node(f"h{number}", version=version) for number, version in enumerate(versions, start=1))
+        lines = render(replace(SHOWN, nodes=nodes), PIPED)
+        return [line.rpartition("192.168.100.101")[2].strip() for line in lines if "192.168.100.101" in line]
+
+    assert remarks("0.1.0", "0.2.0", "") == ["vmha 0.1.0", "vmha 0.2.0", ""]
+    assert remarks("0.2.0", "0.2.0", "") == ["", "", ""]
 
 
 def test_colour_does_not_move_columns() -> None:
