@@ -20,7 +20,7 @@ NAMES = {
     "answers": ("n1",),
 }
 ROUNDS = 25
-OF_THE_WHOLE = ("config", "leader", "history", "pause", "nodes")
+OF_THE_WHOLE = ("schema", "config", "leader", "history", "pause", "nodes")
 """What concerns everybody: put back before the others are looked at, as an operator would."""
 
 
