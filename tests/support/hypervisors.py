@@ -10,6 +10,7 @@ from typing import Protocol
 
 from tests.support.libvirt import LibvirtHost, LibvirtHosts
 from tests.support.waiting import eventually
+from vmha.hypervisor import fabric_frozen
 from vmha.hypervisor.fabric import SimulatedFabric
 from vmha.hypervisor.fabric_state import Defined, Timing
 from vmha.hypervisor.files import HostFiles, LocalFiles
@@ -90,6 +91,11 @@ class HypervisorWorld(Protocol):
 
     async def crash(self, name: str) -> None:
         """Kill its QEMU on host one."""
+
+    async def freeze(self, name: str) -> None:
+        """Its QEMU on host one gets no processor time (SIGSTOP)."""
+
+    async def thaw(self, name: str) -> None: ...
 
     async def cut(self) -> None: ...
 
@@ -204,6 +210,12 @@ class RealWorld:
     async def crash(self, name: str) -> None:
         self.hosts.one.signal_qemu(name, signal.SIGKILL)
 
+    async def freeze(self, name: str) -> None:
+        self.hosts.one.signal_qemu(name, signal.SIGSTOP)
+
+    async def thaw(self, name: str) -> None:
+        self.hosts.one.signal_qemu(name, signal.SIGCONT)
+
     async def cut(self) -> None:
         self.hosts.cut()
 
@@ -307,6 +319,12 @@ class SimulatedWorld:
 
     async def crash(self, name: str) -> None:
         self.fabric.crash(name, host="one")
+
+    async def freeze(self, name: str) -> None:
+        fabric_frozen.freeze(self.fabric, name, "one")
+
+    async def thaw(self, name: str) -> None:
+        fabric_frozen.thaw(self.fabric, name, "one")
 
     async def cut(self) -> None:
         self._is_cut = True

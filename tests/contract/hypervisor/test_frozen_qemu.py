@@ -1,0 +1,51 @@
+"""A QEMU that gets no processor time (SIGSTOP), of both adapters: looks like one that runs, and answers nothing."""
+
+import asyncio
+
+import pytest
+
+from tests.support.hypervisors import HypervisorWorld, guest_xml
+from tests.support.waiting import find, see, see_gone
+from vmha.hypervisor.port import DomainState, MigrationFailed
+
+
+async def test_frozen_qemu_is_shown_as_before_and_does_what_it_was_asked_when_it_goes_on(
+    world: HypervisorWorld,
+) -> None:
+    await world.one.start(guest_xml("web"))
+    await world.freeze("web")
+    asked = asyncio.create_task(world.one.suspend("web"))
+    done, _ = await asyncio.wait([asked], timeout=0.5)
+    assert not done
+    here = await find(world.one, "web")
+    assert here is not None
+    assert here.state is DomainState.RUNNING
+    await world.thaw("web")
+    await asked
+    await see(world.one, "web", DomainState.PAUSED)
+
+
+async def test_migration_of_a_frozen_qemu_stands_until_it_goes_on(world: HypervisorWorld) -> None:
+    await world.one.start(guest_xml("web"))
+    migrating = asyncio.create_task(world.one.migrate(world.order("web", epoch=2, slow=True)))
+    await see(world.two, "web", DomainState.INCOMING)
+    await world.freeze("web")
+    called_off = asyncio.create_task(world.one.abort_migration("web"))
+    done, _ = await asyncio.wait([migrating, called_off], timeout=1.5)
+    assert migrating not in done
+    there = await find(world.two, "web")
+    assert there is not None
+    assert there.state is DomainState.INCOMING
+    await world.thaw("web")
+    await called_off
+    with pytest.raises(MigrationFailed):
+        await migrating
+    await see(world.one, "web", DomainState.RUNNING)
+    await see_gone(world.two, "web")
+
+
+async def test_frozen_qemu_is_ended_by_force(world: HypervisorWorld) -> None:
+    await world.one.start(guest_xml("web"))
+    await world.freeze("web")
+    await world.one.destroy("web")
+    await see_gone(world.one, "web")
