@@ -15,6 +15,7 @@ from tests.sim.probes import add_running, answered, placement, restart_agent, se
 from tests.sim.test_migration_faults import BUDGET_S, FAULTS, LASTS_S, SOURCE, TARGET, on_leg, one_instance, under_way
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
+from vmha.hypervisor import fabric_frozen
 from vmha.hypervisor.fabric_state import Deed, Leg
 from vmha.hypervisor.port import DomainState
 from vmha.model.errors import Rejected
@@ -313,6 +314,39 @@ def test_half_whose_source_lost_its_power_does_not_wait_for_memory_for_ever() ->
         cluster.hands.host(SOURCE).power_off()
         await one_whole_instance(cluster)
         assert "its memory was lost: a migration by post-copy broke" in told(cluster)
+
+    in_cluster(scene)
+
+
+@pytest.mark.parametrize("side", [SOURCE, TARGET])
+def test_half_whose_qemu_stands_still_for_good_costs_both_and_it_boots_anew(side: str) -> None:
+    """Nothing breaks then, and nothing is fetched: QEMU and libvirt would wait for ever."""
+
+    async def scene(cluster: Cluster) -> None:
+        await moving(cluster)
+        await see_at_once(lambda: on_leg(cluster, Leg.PULLING) or None, timeout_s=20.0)
+        before = placement(cluster, "web")
+        fabric_frozen.freeze(cluster.world.fabric, "web", side)
+        await one_whole_instance(cluster)
+        held = placement(cluster, "web")
+        assert before is not None
+        assert held is not None
+        assert held.epoch > before.epoch + 1
+        assert "its memory was lost: a migration by post-copy broke" in told(cluster)
+
+    in_cluster(scene)
+
+
+@pytest.mark.parametrize("side", [SOURCE, TARGET])
+def test_qemu_that_stands_still_at_the_switch_past_every_deadline_leaves_one_whole_instance(side: str) -> None:
+    async def scene(cluster: Cluster) -> None:
+        await moving(cluster)
+        await see_at_once(lambda: INSTANTS["on record"](cluster) or None, timeout_s=20.0)
+        fabric_frozen.freeze(cluster.world.fabric, "web", side)
+        await asyncio.sleep(BOTH_HALVES_BUDGET_S)
+        fabric_frozen.thaw(cluster.world.fabric, "web", side)
+        await one_whole_instance(cluster)
+        assert never_resumed_at_its_source(cluster)
 
     in_cluster(scene)
 

@@ -9,6 +9,7 @@ QEMU 7.2:
 * a QEMU that dies breaks it in two: neither side has all of the memory. Its peer is told so at once, or, when the whole
   host went without a word, after the keepalive (a source) or **never** (a target: it waits for memory for ever);
 * a connection that is lost while both QEMUs live breaks it in two as well, and can be taken up again on demand;
+* a QEMU that stands still, of either side, breaks nothing: nothing is fetched until it goes on;
 * the source never runs again by itself, whatever happens;
 * what it took is not to be had at the target; the source's libvirtd says it in the end.
 """
@@ -16,6 +17,7 @@ QEMU 7.2:
 from typing import TYPE_CHECKING
 
 from vmha.hypervisor.answers import fail, succeed
+from vmha.hypervisor.fabric_frozen import waits_for
 from vmha.hypervisor.fabric_state import Guest, Host, Leg, Migration
 from vmha.hypervisor.lifecycle import Lifecycle, Stopped, Suspended
 from vmha.hypervisor.port import DomainState, MigrationFailed
@@ -54,9 +56,14 @@ class Pull:
         migration.leg, migration.left_s = Leg.PULLING, left_s
         fabric.stand(source, DomainState.OUTGOING, "postcopy")
         fabric.emit(source, Lifecycle.SUSPENDED, Suspended.POSTCOPY)
-        fabric.run(target, "postcopy")
-        fabric.emit(target, Lifecycle.RESUMED, RESUMED_POSTCOPY)
+        if not waits_for(target, self._run_target):
+            self._run_target()
         self._tick()
+
+    def _run_target(self) -> None:
+        """It has all that it needs for that, whatever has become of the source meanwhile."""
+        self._fabric.run(self._target, "postcopy")
+        self._fabric.emit(self._target, Lifecycle.RESUMED, RESUMED_POSTCOPY)
 
     def give_up(self, message: str) -> None:
         """The source's libvirtd does; the QEMUs may go on."""
@@ -133,6 +140,9 @@ class Pull:
         fabric, migration = self._fabric, self._migration
         if migration.leg is not Leg.PULLING:
             return
+        if migration.source.is_frozen or self._target.is_frozen:
+            fabric.later(migration.source.host, TICK_S, self._tick)
+            return
         if self._is_connected():
             migration.left_s -= TICK_S
             migration.stalled_s = 0.0
@@ -181,6 +191,8 @@ class Pull:
 
     def _break_target(self) -> None:
         fabric, target = self._fabric, self._target
+        if waits_for(target, self._break_target):
+            return
         if fabric.is_alive(target) and target.reason == "postcopy":
             target.state, target.reason = DomainState.CRASHED, "postcopy_failed"
             fabric.emit(target, Lifecycle.RESUMED, RESUMED_POSTCOPY_FAILED)

@@ -278,7 +278,9 @@ class SimulatedHypervisor:
         guest = await self._find(name)
         if guest.migration is None or guest.migration.source is not guest:
             raise MigrationFailed(f"{name} is not being migrated")
-        course.Course(self._fabric, guest.migration).start_post_copy(guest.migration.duration_s / 2)
+        under_way = course.Course(self._fabric, guest.migration)
+        left_s = guest.migration.duration_s / 2
+        await self._ask_qemu(guest, lambda _: under_way.start_post_copy(left_s))
 
     async def migration_progress(self, name: str) -> MigrationProgress | None:
         await self._answer()
@@ -353,7 +355,7 @@ class SimulatedHypervisor:
         def do() -> None:
             try:
                 ask(guest)
-            except Refused as error:
+            except (Refused, MigrationFailed) as error:
                 fail(done, error)
             else:
                 succeed(done, None)
