@@ -130,7 +130,7 @@ def _draw_steps(dice: random.Random, cluster: Schedule, options: Options) -> Ite
     chosen = selected(options.faults)
     faults = [fault for fault in chosen if fault.weight] or list(chosen)
     variants = _variants(chosen)
-    extra = random.Random(f"variants {cluster.seed}")  # dice of its own, as above
+    extra = {do: random.Random(f"{dice_of} {cluster.seed}") for do, (dice_of, _) in _VARIANTS.items()}
     temper = {fault.kind: dice.choice((0.3, 1.0, 1.0, 2.5)) for fault in faults}
     weights = [(fault.weight or 1.0) * (1.0 if fault.is_mild else temper[fault.kind]) for fault in faults]
     if not faults:
@@ -140,14 +140,26 @@ def _draw_steps(dice: random.Random, cluster: Schedule, options: Options) -> Ite
         at += pause
         step = _draw_step(dice, cluster, dice.choices(faults, weights)[0], at)
         if others := variants.get(step.do):
-            step = step.model_copy(update={"do": extra.choice((step.do, *others))})
+            own = extra[step.do]
+            other = own.choice((None, *others))
+            if other is not None:
+                for_s = step.for_s or _draw_duration(own, cluster, other)
+                step = step.model_copy(update={"do": other.name, "for_s": for_s})
         yield step
 
 
-def _variants(chosen: Sequence[Fault]) -> dict[str, tuple[str, ...]]:
-    """Faults that come in several kinds, which strike as often as one: who refuses may do so in several ways."""
-    drawn = tuple(fault.name for fault in chosen if fault.name in ("switch-babbles", "switch-missing"))
-    return {"switch-refuses": drawn} if drawn else {}
+_VARIANTS = {
+    "switch-refuses": ("variants", ("switch-babbles", "switch-missing")),
+    "qemu-dies": ("qemu-dies", ("qemu-freezes",)),
+}
+"""Faults that come in several kinds, which strike as often as one: who refuses may do so in several ways. Each with
+dice of its own, as above.
+"""
+
+
+def _variants(chosen: Sequence[Fault]) -> dict[str, tuple[Fault, ...]]:
+    found = {do: tuple(fault for fault in chosen if fault.name in names) for do, (_, names) in _VARIANTS.items()}
+    return {do: others for do, others in found.items() if others}
 
 
 def _pauses(dice: random.Random, steps: int, timing: Timing) -> Iterator[float]:
@@ -173,7 +185,6 @@ def _pauses(dice: random.Random, steps: int, timing: Timing) -> Iterator[float]:
 def _draw_step(dice: random.Random, cluster: Schedule, fault: Fault, at: float) -> Step:
     nodes = [node.name for node in cluster.nodes]
     vms = [vm.name for vm in cluster.vms if fault.fits(vm)]
-    scale = cluster.timing.dead_after_s / PROFILES[Profile.TUNED].dead_after_s
     takes = fault.takes
     return Step(
         at=round(at, 4),
@@ -181,9 +192,16 @@ def _draw_step(dice: random.Random, cluster: Schedule, fault: Fault, at: float) 
         node=dice.choice(nodes) if Takes.NODE in takes else "",
         vm=dice.choice(vms) if Takes.VM in takes and vms else "",
         to=dice.choice(nodes) if Takes.TO in takes else "",
-        for_s=round(_log_uniform(dice, *fault.for_s) * (scale if fault.scales else 1.0), 3) if fault.for_s else 0.0,
+        for_s=_draw_duration(dice, cluster, fault),
         number=_draw_number(dice, fault),
     )
+
+
+def _draw_duration(dice: random.Random, cluster: Schedule, fault: Fault) -> float:
+    if fault.for_s is None:
+        return 0.0
+    scale = cluster.timing.dead_after_s / PROFILES[Profile.TUNED].dead_after_s
+    return round(_log_uniform(dice, *fault.for_s) * (scale if fault.scales else 1.0), 3)
 
 
 def _draw_number(dice: random.Random, fault: Fault) -> float:

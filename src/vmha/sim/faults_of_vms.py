@@ -1,5 +1,6 @@
 """Faults of guests and migrations, what hands do on hosts, and what operators ask for."""
 
+from vmha.hypervisor import fabric_frozen
 from vmha.hypervisor.port import DomainState
 from vmha.model.holds import PauseMode
 from vmha.model.restart import RestartKind
@@ -97,6 +98,16 @@ def _qemu_dies(stage: Stage, step: Step) -> str | None:
     if stage.find_guest(step.vm) is None:
         return _NOT_THERE
     stage.hands.crash(step.vm)
+    return None
+
+
+def _qemu_freezes(stage: Stage, step: Step) -> str | None:
+    guest = stage.find_guest(step.vm)
+    if guest is None:
+        return _NOT_THERE
+    fabric, host = stage.world.fabric, guest.host.name
+    stage.hold(f"QEMU of {step.vm} on {host}", step.for_s, lambda: fabric_frozen.thaw(fabric, step.vm, host))
+    fabric_frozen.freeze(fabric, step.vm, host)
     return None
 
 
@@ -273,6 +284,15 @@ OF_VMS: tuple[Fault, ...] = (
         takes=_VM,
         do=_qemu_dies,
         about="SIGKILL to a vm's QEMU, at both ends of a migration",
+    ),
+    Fault(
+        name="qemu-freezes",
+        kind="guest",
+        weight=0.0,
+        takes=_VM,
+        for_s=(0.2, 12),
+        do=_qemu_freezes,
+        about="a vm's QEMU stands still (SIGSTOP) for a while, its host is well; drawn as qemu-dies",
     ),
     Fault(
         name="guest-powers-off",

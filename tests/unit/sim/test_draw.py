@@ -1,0 +1,27 @@
+"""What a seed draws: a kind of fault more changes the steps that are of it, and none else."""
+
+import pytest
+
+from vmha.sim.draw import Options, draw
+
+
+@pytest.mark.parametrize(
+    ("common", "variant"),
+    [("qemu-dies", "qemu-freezes"), ("switch-refuses", "switch-babbles")],
+)
+def test_fault_that_comes_in_several_kinds_leaves_all_else_of_a_life_as_it_was(common: str, variant: str) -> None:
+    kinds = ("switch-babbles", "switch-missing") if common == "switch-refuses" else (variant,)
+    drawn = []
+    for seed in range(1, 6):
+        with_it = draw(seed, Options(steps=200))
+        without = draw(seed, Options(steps=200, faults=",".join(f"-{kind}" for kind in kinds)))
+        assert with_it.with_steps(()) == without.with_steps(())
+        for one, other in zip(with_it.steps, without.steps, strict=True):
+            if one.do in kinds:
+                assert other.do == common
+                assert (one.at, one.vm, one.node) == (other.at, other.vm, other.node)
+                drawn.append(one)
+            else:
+                assert one == other
+    assert variant in {step.do for step in drawn}
+    assert all(step.for_s > 0 for step in drawn)
