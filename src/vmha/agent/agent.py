@@ -31,11 +31,8 @@ from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
 from vmha.model.ids import VmName
 from vmha.model.keys import Keys, decode, split_key
-from vmha.model.records import (
-    Observation,
-    Phase,
-    SeenState,
-)
+from vmha.model.records import Observation, Phase, Placement, SeenState, Stored
+from vmha.policy.causes import of_state
 from vmha.policy.health import Consequence
 from vmha.policy.reconcile import Action, needs_fresh_reading
 from vmha.policy.snapshot import Snapshot, VmView
@@ -44,6 +41,7 @@ from vmha.probing.port import Probes
 from vmha.store.journal import Journal
 from vmha.store.mirror import Mirror
 from vmha.store.port import Created, LeaseGone, Store
+from vmha.tracing.operation import operation
 
 log = structlog.get_logger(__name__)
 
@@ -336,6 +334,12 @@ class Agent:
         snapshot = self._mirror.snapshot()
         view = snapshot.vms.get(vm)
         read = view.placement if view else None
+        with operation(str(action), of_state(read.value if read else None), vm=vm, node=self._keeper.node):
+            await self._carry_out_now(vm, action, snapshot, view, read)
+
+    async def _carry_out_now(
+        self, vm: VmName, action: Action, snapshot: Snapshot, view: VmView | None, read: Stored[Placement] | None
+    ) -> None:
         try:
             if needs_fresh_reading(action):
                 read = await self._claims.read(vm)

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from vmha.agent.session import SessionKeeper
 from vmha.model.errors import Refused
 from vmha.model.ids import NodeName, Revision, VmName
@@ -14,6 +16,9 @@ from vmha.policy.hands_off import hands_off
 from vmha.policy.snapshot import Snapshot
 from vmha.store.journal import Journal
 from vmha.store.port import Ambiguous, Compare, Created, Delete, LeaseGone, Modified, Op, Put, Store
+from vmha.tracing.operation import operation
+
+log = structlog.get_logger(__name__)
 
 
 class Lost(Refused):
@@ -111,18 +116,20 @@ class Claims:
         ops: list[Op] = [Put(key, encode(new)), entry]
         if gone_here:
             ops.append(Delete(self.keys.observation(self.keeper.node, new.vm)))
-        try:
-            result = await self.store.txn(compares, ops)
-        except LeaseGone:
-            self.journal.forget_lease()
-            raise
-        except Ambiguous:
-            now = await self.read(new.vm)
-            if now is not None and now.value == new:
-                return now  # it had been committed
-            raise
-        if not result.succeeded:
-            raise Lost(f"the placement of {new.vm} changed meanwhile")
+        with operation(kind, cause, vm=new.vm, node=new.node):
+            try:
+                result = await self.store.txn(compares, ops)
+            except LeaseGone:
+                self.journal.forget_lease()
+                raise
+            except Ambiguous:
+                now = await self.read(new.vm)
+                if now is not None and now.value == new:
+                    return now  # it had been committed
+                raise
+            if not result.succeeded:
+                raise Lost(f"the placement of {new.vm} changed meanwhile")
+            log.info("written", kind=kind, vm=new.vm, epoch=new.epoch, text=text)
         if gone_here:
             self.forget(new.vm)
         return Stored(new, read.created, result.revision)

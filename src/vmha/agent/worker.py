@@ -50,6 +50,7 @@ from vmha.policy.reconcile import Action
 from vmha.policy.saved_state import is_to_be_saved
 from vmha.policy.snapshot import Snapshot
 from vmha.store.port import Compare
+from vmha.tracing.operation import part
 
 log = structlog.get_logger(__name__)
 
@@ -211,7 +212,8 @@ class Worker:
             self.health.started[held.value.vm] = held.value.epoch
             self.gate.grant(spec.uuid, epoch=held.value.epoch, session=session)
             try:
-                return await coming
+                with part("hypervisor"):
+                    return await coming
             except HypervisorUnavailable:
                 self.gate.withdraw(spec.uuid)  # before the wait: a start that was still queued is refused from now on
                 await self._wait_out(held.value.vm)
@@ -417,7 +419,8 @@ class Worker:
             if runs_at_once(placement, spec) and placement.target:
                 alive = see_alive(self.claims, self.clock, placement.vm, placement.target)
                 await self.watch.before(placement, alive)
-            await self.watch.beside(placement, self.post_copy.send(placement, spec.migration, order))
+            with part("hypervisor"):
+                await self.watch.beside(placement, self.post_copy.send(placement, spec.migration, order))
         except (MigrationFailed, HypervisorUnavailable, DomainMissing) as error:
             self.migrations_tried[placement.vm] = (try_of(placement), str(error))
             log.warning("migration failed", vm=placement.vm, target=placement.target, why=str(error))

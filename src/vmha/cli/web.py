@@ -30,14 +30,18 @@ def web(
     import gc
     from importlib.util import find_spec
 
+    from vmha.cli.connect import settings_of
     from vmha.model.errors import Rejected
 
     if not (find_spec("starlette") and find_spec("uvicorn")):
         raise Rejected("vmha web needs Starlette and uvicorn", accepted="pip install 'vmha[web]'")
+    from vmha.node.logs import set_up_logging
     from vmha.web.serve import serve
 
     gc.set_threshold(700, 10, 10)  # the interpreter's own: this one stays for months, unlike other verbs
     settings = settings_of_web(listen)
+    written = settings_of()
+    set_up_logging(str(written.get("log_level", "info")), str(written.get("log_format", "json")))
 
     async def work(client: "OperatorClient") -> None:
         address = f"[{settings.host}]" if ":" in settings.host else settings.host

@@ -19,6 +19,7 @@ from vmha.model.schema import ClusterSchema
 from vmha.model.settings import Proof
 from vmha.policy.causes import of_request
 from vmha.policy.snapshot import Snapshot
+from vmha.policy.step_names import about, cause_of, name_of
 from vmha.policy.steps import (
     AnswerRequest,
     Change,
@@ -39,6 +40,7 @@ from vmha.policy.steps import (
 from vmha.policy.survival_news import News
 from vmha.store.journal import Journal
 from vmha.store.port import Compare, Created, Delete, Exists, LeaseGone, Modified, Op, Put, Store, TxnResult
+from vmha.tracing.operation import operation
 
 log = structlog.get_logger(__name__)
 
@@ -72,12 +74,13 @@ class Executor:
         async def some() -> Revision:
             highest = Revision(0)
             for step in left:  # whoever is free takes the next: a task for each of thousands would be a stall
-                try:
-                    highest = max(highest, await self.write(step, snapshot))
-                except Deposed:
-                    raise
-                except VmhaError as error:
-                    log.warning("step not written", step=type(step).__name__, why=str(error))
+                with operation(name_of(step), cause_of(step), **about(step)):
+                    try:
+                        highest = max(highest, await self.write(step, snapshot))
+                    except Deposed:
+                        raise
+                    except VmhaError as error:
+                        log.warning("step not written", step=name_of(step), **about(step), why=str(error))
             return highest
 
         return max(await asyncio.gather(*(some() for _ in range(min(AT_ONCE, len(steps))))))
@@ -89,9 +92,10 @@ class Executor:
             return Revision(0)
         result = await self._commit([self._office, self._history(snapshot), *compares], ops)
         if result.succeeded:
+            log.info("step written", step=name_of(step), **about(step))
             return result.revision
         self._check_office(result)
-        log.info("step lost its compare", step=type(step).__name__)
+        log.info("step lost its compare", step=name_of(step), **about(step))
         return Revision(0)
 
     async def _commit(self, compares: Sequence[Compare], ops: Sequence[Op]) -> TxnResult:

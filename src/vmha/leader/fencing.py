@@ -26,6 +26,7 @@ from vmha.model.records import FenceAttempt, FenceStage
 from vmha.policy.membership import devices_of, former_sessions
 from vmha.policy.snapshot import NodeView, Snapshot
 from vmha.policy.steps import EvictSession, FenceNode, GiveBackStorage
+from vmha.tracing.operation import operation
 
 log = structlog.get_logger(__name__)
 
@@ -55,9 +56,8 @@ class PowerCuts:
     def begin(self, step: FenceNode, snapshot: Snapshot, executor: Executor) -> None:
         if step.session in self._cuts:
             return
-        log.warning("cutting power", node=step.node, why=step.reason.text)
         self.begun += 1
-        task = asyncio.create_task(self._cut(step, snapshot, executor), name=f"fence-{step.node}")
+        task = asyncio.create_task(self._cut_told(step, snapshot, executor), name=f"fence-{step.node}")
         self._cuts[step.session] = _Cut(step, task)
         task.add_done_callback(lambda _: self._ended(step.session))
 
@@ -73,8 +73,8 @@ class PowerCuts:
                 continue
             if not cut.task.cancel() or view is None or view.beat is None:
                 continue  # evicted: the proof is on record
-            log.warning("fencing is called off: the node beats again", node=cut.step.node)
-            with suppress(VmhaError):
+            with suppress(VmhaError), operation("fencing called off", cut.step.reason.cause, node=cut.step.node):
+                log.warning("fencing is called off: the node beats again", node=cut.step.node)
                 await executor.call_off(cut.step, f"{cut.step.node} beats again: its fencing is called off")
 
     def end(self) -> None:
@@ -83,6 +83,11 @@ class PowerCuts:
             task.cancel()
         self._cuts.clear()
         self._gifts.clear()
+
+    async def _cut_told(self, step: FenceNode, snapshot: Snapshot, executor: Executor) -> None:
+        with operation("cut power", step.reason.cause, node=step.node):
+            log.warning("cutting power", node=step.node, why=step.reason.text)
+            await self._cut(step, snapshot, executor)
 
     async def _cut(self, step: FenceNode, snapshot: Snapshot, executor: Executor) -> None:
         view = snapshot.nodes[step.node]

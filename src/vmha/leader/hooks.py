@@ -32,6 +32,7 @@ from vmha.model.records import HookState, JournalEntry
 from vmha.model.settings import ClusterConfig
 from vmha.store.journal import Journal
 from vmha.store.port import Created, KeyValue, LeaseGone, Put, Store
+from vmha.tracing.operation import operation
 
 log = structlog.get_logger(__name__)
 
@@ -174,16 +175,18 @@ class Hooks:
                 last_at=self._clock.wall(),
             )
             await self._write(term, line)
-            await self._tell_trouble(line, done=done, said=said, tries=tries)
+            with operation("hook", entry.cause):
+                await self._tell_trouble(line, done=done, said=said, tries=tries)
 
     async def _try_until_given_up(self, hook: Hook, entry: JournalEntry) -> tuple[bool, str, int]:
         body = event_document(self._keys.cluster, entry)
         give_up_at, rest_s, tries = self._clock.now() + hook.give_up_s, FIRST_REST_S, 0
         while True:
             tries += 1
-            async with self._slots:
-                answer = await self._delivery.deliver(hook, body)
-            log.info("hook told", hook=hook.name, id=entry.id, done=answer.is_done, tries=tries)
+            with operation("hook", entry.cause, vm=entry.vm, node=entry.node):
+                async with self._slots:
+                    answer = await self._delivery.deliver(hook, body)
+                log.info("hook told", hook=hook.name, id=entry.id, done=answer.is_done, tries=tries)
             left = give_up_at - self._clock.now()
             if answer.is_done or answer.is_final or entry.kind == TEST or left <= 0:
                 return answer.is_done, answer.said, tries

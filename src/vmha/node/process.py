@@ -3,11 +3,9 @@
 import asyncio
 import contextlib
 import fcntl
-import logging
 import os
 import signal
 import socket
-import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,6 +26,7 @@ from vmha.model.ids import NodeName, SessionId
 from vmha.model.keys import Keys
 from vmha.node.garbage import spare_the_long_lived
 from vmha.node.leaving import AGENT_LOCK, Left, tell
+from vmha.node.logs import set_up_logging
 from vmha.node.member import Member, Ports
 from vmha.node.peers import open_channel
 from vmha.node.power import FenceAgents
@@ -72,7 +71,7 @@ def run(config_path: Path) -> None:
     (node/leaving.py).
     """
     settings = read_settings(config_path)
-    set_up_logging(settings.log_level)
+    set_up_logging(settings.log_level, settings.log_format)
     with only_agent(settings.run_dir):
         spare_the_long_lived(SystemClock())
         stalls = Stalls()
@@ -204,19 +203,3 @@ def _own_address(endpoints: tuple[str, ...]) -> str:
             probe.connect((host.strip("[]"), int(port)))
             return str(probe.getsockname()[0])
     return socket.gethostname()
-
-
-def set_up_logging(level: str) -> None:
-    """One JSON object a line on stderr, for journald and for people with jq."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )

@@ -67,6 +67,9 @@ class NodeSettings(Document):
     )
     web: WebSettings | None = Field(default=None, description="The dashboard's, of ``vmha web`` on this node.")
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
+    log_format: Annotated[str, Field(pattern="^(json|logfmt)$")] = Field(
+        default="json", description="A line of the log: an object, or name=value."
+    )
 
     @property
     def guard_socket(self) -> Path:
