@@ -7,13 +7,15 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TextIO
 
 _CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36", "dim": "2", "bold": "1"}
-_LEAST_LAST_COLUMN = 24
+_BESIDE = 30
+"""A last column with less room than this is hard to read, in lines of two or three words."""
+_BELOW = "    "
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,49 +54,76 @@ class Cell:
     colour: str = ""
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[str | Cell]], on: Screen) -> list[str]:
+def table(
+    headers: Sequence[str], rows: Sequence[Sequence[str | Cell]], on: Screen, *, numbers: Collection[str] = ()
+) -> list[str]:
     """Columns as wide as they need to be; the last one takes what is left and goes on below itself.
 
-    When even that is too wide, the widest of the other columns are cut with an ellipsis.
+    Where too little is left for it, what does not fit beside its row stands below it, over the whole width. When even
+    that is too wide, the widest of the other columns are cut with an ellipsis. ``numbers``: columns whose ends are put
+    below each other, on a screen.
     """
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
     widths = [
         max(len(header), *(len(row[i].text) for row in cells)) if cells else len(header)
         for i, header in enumerate(headers)
     ]
+    right = frozenset(i for i, header in enumerate(headers) if header in numbers and on.width is not None)
     last = len(headers) - 1
+    is_beside = True
     if on.width is not None:
         gaps = 2 * last
-        need = min(widths[last], max(_LEAST_LAST_COLUMN, len(headers[last])))
+        is_beside = on.width - sum(widths[:last]) - gaps >= min(widths[last], _BESIDE)
+        need = min(widths[last], _BESIDE) if is_beside else len(headers[last])
         while sum(widths[:last]) + gaps + need > on.width:
             widest = max(range(last), key=lambda i: widths[i])
             if widths[widest] <= max(8, len(headers[widest])):
                 break
             widths[widest] -= 1
         widths[last] = max(need, on.width - sum(widths[:last]) - gaps)
-    lines = [on.paint(_join([Cell(header) for header in headers], widths, Screen(False, None)), "bold")]
+    lines = [on.paint(_join([Cell(header) for header in headers], widths, Screen(False, None), right), "bold")]
+    beside = Screen(False, widths[last] if on.width is not None else None)
     for row in cells:
         *front, end = row
-        pieces = wrapped(end.text, Screen(False, widths[last] if on.width is not None else None))
-        lines.append(_join([*front, Cell(pieces[0], end.colour)], widths, on))
+        if not is_beside and len(end.text) > widths[last]:
+            lines.append(_join([*front, Cell("")], widths, on, right))
+            lines += [on.paint(line, end.colour) for line in wrapped(_BELOW + end.text, on, hang=_BELOW)]
+            continue
+        pieces = wrapped(end.text, beside)
+        lines.append(_join([*front, Cell(pieces[0], end.colour)], widths, on, right))
         indent = " " * (sum(widths[:last]) + 2 * last)
         lines += [indent + on.paint(piece, end.colour) for piece in pieces[1:]]
     return lines
 
 
-def wrapped(text: str, on: Screen) -> list[str]:
-    """Text in lines that fit; at least one."""
+def wrapped(text: str, on: Screen, *, hang: str = "") -> list[str]:
+    """Text in lines that fit; at least one. ``hang``: what each but the first begins with."""
     if on.width is None:
         return [text]
-    return textwrap.wrap(text, on.width, break_on_hyphens=False) or [""]
+    return textwrap.wrap(text, on.width, break_on_hyphens=False, subsequent_indent=hang) or [""]
 
 
-def _join(cells: Sequence[Cell], widths: Sequence[int], on: Screen) -> str:
+def packed(parts: Sequence[str], on: Screen) -> list[str]:
+    """Parts of a sentence, as many a line as fit."""
+    lines: list[str] = []
+    for part in parts:
+        longer = f"{lines[-1]}; {part}" if lines else part
+        if not lines or (on.width is not None and len(longer) > on.width - 1):
+            if lines:
+                lines[-1] += ";"
+            lines.append(part)
+        else:
+            lines[-1] = longer
+    return [line for long in lines for line in wrapped(long, on)]
+
+
+def _join(cells: Sequence[Cell], widths: Sequence[int], on: Screen, right: Collection[int]) -> str:
     parts = []
     for i, (cell, width) in enumerate(zip(cells, widths, strict=True)):
         is_last = i == len(cells) - 1
         text = cell.text if is_last or len(cell.text) <= width else cell.text[: width - 1] + "…"
-        parts.append(on.paint(text, cell.colour) + ("" if is_last else " " * (width - len(text))))
+        shown, space = on.paint(text, cell.colour), "" if is_last else " " * (width - len(text))
+        parts.append(space + shown if i in right else shown + space)
     return "  ".join(parts).rstrip()
 
 

@@ -6,7 +6,7 @@ Imports no command-line library: ``vmha status`` runs without one (see ``main``)
 import asyncio
 from typing import TYPE_CHECKING
 
-from vmha.cli.output import Cell, Screen, ago, screen, show, show_json, table, when, wrapped
+from vmha.cli.output import Cell, Screen, ago, packed, screen, show, show_json, table, when, wrapped
 
 if TYPE_CHECKING:
     from vmha.cli.connect import Place
@@ -38,11 +38,12 @@ async def look(client: "OperatorClient") -> "Overview":
 
 def render(shown: "Overview", on: Screen, *, wall: float | None = None) -> list[str]:
     """The human form. ``wall`` (seconds since 1970) dates the leader; without it the age is left out."""
-    lines = [on.paint(line, "bold") for line in wrapped(_header(shown, wall), on)]
+    lines = [on.paint(line, "bold") for line in packed(_header(shown, wall), on)]
     if shown.pause is not None:
         lines += [on.paint(line, "yellow") for line in wrapped(_paused(shown.pause), on)]
     lines += _survival(shown, on)
-    lines += [on.paint(line, "red") for warning in shown.warnings for line in wrapped(f"! {warning}", on)]
+    for warning in shown.warnings:
+        lines += [on.paint(line, "red") for line in wrapped(f"! {warning}", on, hang="  ")]
     if shown.nodes:
         lines += ["", *node_table(shown.nodes, on)]
     if shown.vms:
@@ -64,6 +65,8 @@ def _survival(shown: "Overview", on: Screen) -> list[str]:
 
 
 def node_table(nodes: "tuple[NodeLine, ...]", on: Screen) -> list[str]:
+    """On a screen a note that several nodes have is said once, below; in a pipe each line says all of its node."""
+    shared = _shared_notes(nodes) if on.width is not None else {}
     versions = {node.version for node in nodes if node.version}
     rows = [
         (
@@ -74,11 +77,35 @@ def node_table(nodes: "tuple[NodeLine, ...]", on: Screen) -> list[str]:
             _of(node.memory_used_mib, node.memory_for_vms_mib),
             _of(node.vcpus_used, node.vcpus_for_vms),
             node.address or "-",
-            "; ".join(said for said in (_version(node, versions), node.why_not, node.fencing, *node.notes) if said),
+            "; ".join(
+                said
+                for said in (_version(node, versions), node.why_not, node.fencing, *node.notes)
+                if said and said not in shared
+            ),
         )
         for node in nodes
     ]
-    return table(("NODE", "CONDITION", "FENCE", "VMS", "MEMORY MIB", "VCPUS", "ADDRESS", "REMARK"), rows, on)
+    headers = ("NODE", "CONDITION", "FENCE", "VMS", "MEMORY MIB", "VCPUS", "ADDRESS", "REMARK")
+    lines = table(headers, rows, on, numbers=("VMS", "MEMORY MIB", "VCPUS"))
+    for note, whose in shared.items():
+        lines += [on.paint(line, "yellow") for line in wrapped(f"{whose}: {note}", on, hang="  ")]
+    return lines
+
+
+def _shared_notes(nodes: "tuple[NodeLine, ...]") -> dict[str, str]:
+    """Note, and whose it is."""
+    whose: dict[str, list[str]] = {}
+    for node in nodes:
+        for note in node.notes:
+            whose.setdefault(note, []).append(node.name)
+    return {note: _names(names, len(nodes)) for note, names in whose.items() if len(names) > 1}
+
+
+def _names(names: list[str], of: int) -> str:
+    if len(names) == of:
+        return "every node"
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def _version(node: "NodeLine", versions: set[str]) -> str:
@@ -101,7 +128,7 @@ def vm_table(vms: "tuple[VmSummary, ...]", on: Screen) -> list[str]:
         )
         for vm in vms
     ]
-    return table(("VM", "STATE", "NODE", "EPOCH", "REASON"), rows, on)
+    return table(("VM", "STATE", "NODE", "EPOCH", "REASON"), rows, on, numbers=("EPOCH",))
 
 
 _NODE_COLOURS = {"online": "green", "joining": "yellow", "maintenance": "yellow", "leaving": "yellow"}
@@ -140,11 +167,11 @@ def _where(vm: "VmSummary") -> str:
     return vm.node or "-"
 
 
-def _header(shown: "Overview", wall: float | None) -> str:
+def _header(shown: "Overview", wall: float | None) -> list[str]:
     leader = "no leader"
     if shown.leader:
         since = f" for {ago(wall - shown.leader.since)}" if wall else ""
         leader = f"leader {shown.leader.node}{since}"
     online = sum(node.condition == "online" for node in shown.nodes)
     states = ", ".join(f"{number} {state}" for state, number in sorted(shown.count().items())) or "none"
-    return f"cluster {shown.cluster}: {leader}; nodes: {online} of {len(shown.nodes)} online; vms: {states}"
+    return [f"cluster {shown.cluster}: {leader}", f"nodes: {online} of {len(shown.nodes)} online", f"vms: {states}"]

@@ -1,16 +1,18 @@
-"""``vmha status --watch``: the screen redrawn at every change."""
+"""``vmha status --watch``: the screen redrawn at every change, in place; what was on it comes back at the end."""
 
 import asyncio
 import json
+import signal
 import sys
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import TYPE_CHECKING
 
 from vmha.cli.connect import run, unreachable
-from vmha.cli.output import screen
+from vmha.cli.in_place import InPlace, may_draw_in_place
+from vmha.cli.output import Screen, screen, wrapped
 from vmha.cli.status_view import render
 from vmha.model.errors import Retryable
-from vmha.operator.overview import as_plain, overview
+from vmha.operator.overview import Overview, as_plain, overview
 from vmha.policy.snapshot import Snapshot
 
 if TYPE_CHECKING:
@@ -24,8 +26,11 @@ REDRAW_S = 0.2
 def watch_status(place: "Place", *, as_json: bool) -> None:
     """Draws the newest snapshot; while it is being drawn, older ones are passed over."""
 
+    in_place = InPlace() if may_draw_in_place() and not as_json else None
+
     async def follow(client: "OperatorClient") -> None:
-        newest: list[Snapshot | str] = []
+        newest: list[Snapshot] = []
+        trouble: list[str] = []
         news = asyncio.Event()
 
         async def collect() -> None:
@@ -33,10 +38,10 @@ def watch_status(place: "Place", *, as_json: bool) -> None:
                 try:
                     async with aclosing(client.snapshots()) as snapshots:
                         async for snapshot in snapshots:
-                            newest[:] = [snapshot]
+                            newest[:], trouble[:] = [snapshot], []
                             news.set()
                 except Retryable as error:
-                    newest[:] = [str(unreachable(place, error))]
+                    trouble[:] = [str(unreachable(place, error))]
                     news.set()
                     await asyncio.sleep(error.retry_after_s)
 
@@ -44,26 +49,33 @@ def watch_status(place: "Place", *, as_json: bool) -> None:
             while True:
                 await news.wait()
                 news.clear()
-                last, wall = newest[0], client.clock.wall()
-                if isinstance(last, str):
-                    print(f"vmha: {last}", file=sys.stderr, flush=True)
+                if in_place:
+                    on, wall = screen(), client.clock.wall()
+                    lines = render(_overview(client, newest[0]), on, wall=wall) if newest else []
+                    in_place.draw([*_told(trouble, on), *lines])
+                elif trouble:
+                    print(f"vmha: {trouble[0]}", file=sys.stderr, flush=True)
+                elif as_json:
+                    print(json.dumps(as_plain(_overview(client, newest[0]))), flush=True)
                 else:
-                    shown = overview(last, cluster=client.keys.cluster, wall=wall, asks_survival=True)
-                    if as_json:
-                        print(json.dumps(as_plain(shown)), flush=True)
-                    else:
-                        _redraw(render(shown, screen(), wall=wall))
+                    shown = render(_overview(client, newest[0]), screen(), wall=client.clock.wall())
+                    print("\n".join(shown), end="\n\n", flush=True)
                 await asyncio.sleep(REDRAW_S)
 
+        if in_place:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, news.set)
         async with asyncio.TaskGroup() as group:
             group.create_task(collect(), name="collect snapshots")
             group.create_task(draw(), name="draw")
 
-    run(place, follow)
+    with in_place or nullcontext():
+        run(place, follow)
 
 
-def _redraw(lines: list[str]) -> None:
-    if sys.stdout.isatty():
-        print("\x1b[H\x1b[J" + "\n".join(lines), flush=True)
-    else:
-        print("\n".join(lines), end="\n\n", flush=True)
+def _overview(client: "OperatorClient", snapshot: Snapshot) -> Overview:
+    return overview(snapshot, cluster=client.keys.cluster, wall=client.clock.wall(), asks_survival=True)
+
+
+def _told(trouble: list[str], on: Screen) -> list[str]:
+    """What is below it is from before."""
+    return [on.paint(line, "red") for said in trouble for line in wrapped(f"! {said}", on, hang="  ")]
