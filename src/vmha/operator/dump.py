@@ -6,14 +6,13 @@ harmless ones, and passwords in vms' XML.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vmha import __version__
 from vmha.operator.client import OperatorClient
+from vmha.operator.redaction import REDACTED, Redactor, secrets_of
 from vmha.store.port import KeyValue
-
-REDACTED = "(taken out)"
 
 HARMLESS_OPTIONS = frozenset(
     {"ip", "ipaddr", "ipport", "plug", "port", "method", "lanplus", "ssl", "ssl_insecure", "cipher"}
@@ -23,13 +22,24 @@ HARMLESS_OPTIONS = frozenset(
 _IN_XML = re.compile(r"""(\b(?:passwd|password)\s*=\s*)(?:'[^']*'|"[^"]*")""")
 
 
-async def dump(client: OperatorClient) -> dict[str, Any]:
-    """All keys below the cluster's prefix at one revision, the journal included.
+async def dump(
+    client: OperatorClient, *, host: Mapping[str, Any] | None = None, secrets: Iterable[str] = ()
+) -> dict[str, Any]:
+    """All keys below the cluster's prefix at one revision, the journal included; and what is said of this ``host``.
+
+    ``secrets``: values that are to be taken out of what the host and the journal say, besides the store's own.
 
     Raises:
         Unavailable: the store does not answer.
     """
     listing = await client.store.list(client.keys.prefix)
+    journal = client.keys.journal("")
+    records = (kv.value for kv in listing.items if not kv.key.startswith(journal))
+    redactor = Redactor([*secrets, *(secret for value in records for secret in secrets_of(_plain(value)))])
+    keys = _keys(listing.items, client.keys.prefix)
+    for key, about in keys.items():
+        if (client.keys.prefix + key).startswith(journal):
+            about["value"] = redactor.clean_all(about["value"])
     return {
         "vmha": __version__,
         "cluster": client.keys.cluster,
@@ -37,8 +47,16 @@ async def dump(client: OperatorClient) -> dict[str, Any]:
         "by": client.author,
         "revision": listing.revision,
         "alarms": list(await client.alarms()),
-        "keys": _keys(listing.items, client.keys.prefix),
+        "keys": keys,
+        **({"host": redactor.clean_all(dict(host))} if host is not None else {}),
     }
+
+
+def _plain(value: bytes) -> Any:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _keys(items: Iterable[KeyValue], prefix: str) -> dict[str, Any]:
