@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import structlog
 
+from vmha.leader import traces
 from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
 from vmha.model.ids import NodeName, Revision, Term, VmName
@@ -93,6 +94,7 @@ class Executor:
         result = await self._commit([self._office, self._history(snapshot), *compares], ops)
         if result.succeeded:
             log.info("step written", step=name_of(step), **about(step))
+            traces.written(step, snapshot, self._clock.wall())
             return result.revision
         self._check_office(result)
         log.info("step lost its compare", step=name_of(step), **about(step))

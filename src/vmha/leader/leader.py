@@ -15,6 +15,7 @@ from typing import Protocol
 import structlog
 
 from vmha.fencing.power import PowerSwitch
+from vmha.leader import traces
 from vmha.leader.ages import Ages
 from vmha.leader.executor import Deposed, Executor
 from vmha.leader.fencing import PowerCuts
@@ -242,7 +243,8 @@ class Leader:
         await self.cuts.look(snapshot, executor)
         began = self._clock.now()
         made = await self._plan(snapshot, moment, verdicts)
-        self.plan_took.note(self._clock.now() - began)
+        self.plan_took.note(took_s := self._clock.now() - began)
+        traces.planned(made, took_s)
         if made.braked and self._braked_since is None:
             self._braked_since = moment.now
             log.warning("most nodes fell silent at once: waiting for the network before anything is recovered")

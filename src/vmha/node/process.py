@@ -32,6 +32,7 @@ from vmha.node.peers import open_channel
 from vmha.node.power import FenceAgents
 from vmha.node.settings import NodeSettings, read_settings
 from vmha.node.stalls import Stalls, metered_loop
+from vmha.node.traces import traces
 from vmha.probing.real import NodeProbes
 from vmha.store.channels import load_login
 from vmha.store.etcd import EtcdStore
@@ -72,7 +73,7 @@ def run(config_path: Path) -> None:
     """
     settings = read_settings(config_path)
     set_up_logging(settings.log_level, settings.log_format)
-    with only_agent(settings.run_dir):
+    with only_agent(settings.run_dir), traces(settings, SystemClock()):
         spare_the_long_lived(SystemClock())
         stalls = Stalls()
         with asyncio.Runner(loop_factory=lambda: metered_loop(stalls, SystemClock())) as runner:

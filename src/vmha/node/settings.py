@@ -70,6 +70,9 @@ class NodeSettings(Document):
     log_format: Annotated[str, Field(pattern="^(json|logfmt)$")] = Field(
         default="json", description="A line of the log: an object, or name=value."
     )
+    traces_to: Annotated[str, Field(pattern=r"^(https?://[^\s/@]+(/\S*)?)?$")] = Field(
+        default="", description="A collector for OpenTelemetry (OTLP over HTTP), with its path; empty: no traces."
+    )
 
     @property
     def guard_socket(self) -> Path:

@@ -31,6 +31,10 @@ def trace_with(tracer: Tracer | None) -> None:
     _tracer = tracer
 
 
+def is_traced() -> bool:
+    return _tracer is not None
+
+
 @contextmanager
 def operation(name: str, cause: str, **about: str | None) -> Iterator[None]:
     """``cause`` empty: that of the operation around it, if there is one. ``about``: the vm, the node."""
