@@ -1,13 +1,16 @@
 """Traces: all that follows from one cause is one of them, put together from what each agent sends."""
 
+import gzip
 import queue
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -131,6 +134,40 @@ def test_collector_that_is_not_there_holds_nobody_up_and_ends_nothing() -> None:
     finally:
         trace_with(None)
         tracer.close()
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Takes OTLP over HTTP, as any collector does."""
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        took = ExportTraceServiceRequest.FromString(
+            gzip.decompress(body) if self.headers.get("content-encoding") else body
+        )
+        self.server.took.put((self.path, took))  # type: ignore[attr-defined]
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_collector_gets_what_an_agent_did_under_the_trace_of_its_cause() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as server:
+        server.took = queue.Queue()  # type: ignore[attr-defined]
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/v1/traces"
+        tracer = tracer_to(address, cluster="c", node="n1", clock=SystemClock())
+        with tracer.span("start", "request-1", {"vm": "web"}):
+            pass
+        tracer.close()
+        path, took = server.took.get(timeout=30.0)  # type: ignore[attr-defined]
+        server.shutdown()
+    assert path == "/v1/traces"
+    (whole,) = took.resource_spans
+    (span,) = whole.scope_spans[0].spans
+    assert (span.name, span.trace_id.hex()) == ("start", f"{trace_id('c', 'request-1', ''):032x}")
+    assert "n1" in {one.value.string_value for one in whole.resource.attributes}
 
 
 class Hanging(SpanExporter):

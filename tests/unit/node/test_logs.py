@@ -3,8 +3,12 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from vmha.model.errors import Rejected
+from vmha.node.settings import read_settings
 
 WRITES = """
 import structlog
@@ -52,6 +56,21 @@ def test_each_line_is_one_object_and_has_the_cause_of_its_operation_and_of_no_ot
         "why": 'it said "no", twice',
     }
     assert "disk full" in lines[3]["exception"]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('log_format = "yaml"', "log_format"),
+        ('traces_to = "collector:4318"', "traces_to"),
+        ('traces_to = "http://me:secret@collector:4318/v1/traces"', "traces_to"),
+    ],
+)
+def test_setting_that_is_wrong_is_named(line: str, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "vmha.toml"
+    file.write_text(f'node = "h1"\nendpoints = ["127.0.0.1:2379"]\n{line}\n')
+    with pytest.raises(Rejected, match=said):
+        read_settings(file)
 
 
 @pytest.mark.parametrize(
