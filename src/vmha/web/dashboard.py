@@ -8,7 +8,7 @@ from vmha.policy.explain import VmSummary
 from vmha.web.buttons import buttons
 from vmha.web.feed import Scene
 from vmha.web.html import Html, ago, el, link, mark, since, slug
-from vmha.web.parts import Parts, bar, journal, moving, node_link, stale, vm_link, vm_row
+from vmha.web.parts import Parts, bar, journal, moving, node_link, stale, table, vm_link, vm_row
 from vmha.web.tones import RANK, headline, node_tone, troubles, vm_tone
 from vmha.web.verbs import offered_for_cluster
 
@@ -16,6 +16,7 @@ MOST_ROWS = 300
 """Of vms, the worst first. More of them nobody reads: they are looked for by name."""
 MOST_TROUBLES = 12
 MOST_ENTRIES = 40
+SHOWN_IN_GIB_MIB = 10240
 
 
 def parts_of(scene: Scene, query: str = "", *, verbs: bool = False) -> Parts:
@@ -56,13 +57,18 @@ def body(parts: Parts, query: str = "") -> list[Html]:
         el(
             "section",
             el("h2", "Nodes", id="nodes-title"),
-            _table("nodes", ("Node", "Condition", "Fencing", "Session", "Vms", "Memory", "Vcpus", "Remark"), parts),
+            table(
+                ("Node", "Condition", "Fencing", "Session", "Vms", "Memory", "Vcpus", "Remark"),
+                parts.inside("nodes"),
+                id="nodes",
+                class_="nodes",
+            ),
             aria_labelledby="nodes-title",
         ),
         el(
             "section",
             el("div", el("h2", "Virtual machines", id="vms-title"), form, class_="row"),
-            _table("vms", ("Vm", "State", "Where", "Since", "Why"), parts),
+            table(("Vm", "State", "Where", "Since", "Why"), parts.inside("vms"), id="vms", class_="vms"),
             parts.html["vms-note"],
             aria_labelledby="vms-title",
         ),
@@ -76,11 +82,6 @@ def body(parts: Parts, query: str = "") -> list[Html]:
         ),
         parts.html["actions"],
     ]
-
-
-def _table(id: str, heads: tuple[str, ...], parts: Parts) -> Html:
-    head = el("thead", el("tr", [el("th", one, scope="col") for one in heads]))
-    return el("div", el("table", head, el("tbody", parts.inside(id), id=id), class_=id), class_="scroll")
 
 
 def _headline(scene: Scene) -> Html:
@@ -138,20 +139,35 @@ def _node_row(node: NodeLine, shown: Overview) -> Html:
         el("td", node.armed.value, class_="armed", data_label="fencing"),
         el("td", since(node.since) or "none", class_="since", data_label="session"),
         el("td", node.vms, class_="count", data_label="vms"),
-        el("td", _load(node.memory_used_mib, node.memory_for_vms_mib, "MiB"), class_="load", data_label="memory"),
-        el("td", _load(node.vcpus_used, node.vcpus_for_vms or node.vcpus, ""), class_="load", data_label="vcpus"),
+        el("td", _memory(node), class_="load", data_label="memory"),
+        el("td", _vcpus(node), class_="load", data_label="vcpus"),
         el("td", remark, class_="why"),
         id=slug("node", node.name),
         class_=node_tone(node),
     )
 
 
-def _load(used: int, most: int, unit: str) -> list[Html | str]:
-    said = f"{used} of {most} {unit}".rstrip() if most else f"{used} {unit}".rstrip()
+def _memory(node: NodeLine) -> list[Html | str]:
+    """In GiB where a node has many of them: one looks for the difference, not for digits."""
+    used, most = node.memory_used_mib, node.memory_for_vms_mib
+    said = f"{used} of {most} MiB" if most else f"{used} MiB"
+    if most >= SHOWN_IN_GIB_MIB:
+        said = f"{used / 1024:.3g} of {most / 1024:.3g} GiB"
+    return _load(said, used, most)
+
+
+def _vcpus(node: NodeLine) -> list[Html | str]:
+    """Where no more than so many are given out, too many are a fault; else they are only shared."""
+    used, most = node.vcpus_used, node.vcpus_for_vms or node.vcpus
+    return _load(f"{used} of {most}" if most else f"{used}", used, most, is_limit=bool(node.vcpus_for_vms))
+
+
+def _load(said: str, used: int, most: int, *, is_limit: bool = True) -> list[Html | str]:
     if not most:
-        return [said]
+        return [el("span", said)]
     share = used / most
-    return [el("span", said), bar(share, said, "bad" if share > 1 else "warn" if share > 0.9 else "plain")]
+    tone = "bad" if share > 1 else "warn" if share > 0.9 else "plain"
+    return [el("span", said), bar(share, said, tone if is_limit else "plain")]
 
 
 def _matching(shown: Overview, query: str) -> Iterator[VmSummary]:

@@ -1,5 +1,7 @@
 """The page of one vm or one node: why it is what it is, and what happened to it."""
 
+from urllib.parse import urlencode
+
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import JournalEntry
 from vmha.operator.node_why import sentences as node_sentences
@@ -11,13 +13,14 @@ from vmha.policy.explain import VmSummary
 from vmha.policy.story import Chapter, tell
 from vmha.web.buttons import buttons
 from vmha.web.feed import JOURNAL_KEPT, Scene
-from vmha.web.html import Html, clock, el, mark, name, since, slug
-from vmha.web.parts import Parts, journal, moving, stale, vm_row, vm_state, vm_where
+from vmha.web.html import Html, clock, el, link, mark, name, since, slug
+from vmha.web.parts import Parts, journal, moving, stale, table, vm_row, vm_state, vm_where
 from vmha.web.tones import node_tone, vm_tone
 from vmha.web.verbs import offered_for_node, offered_for_vm
 
 MOST_ENTRIES = 100
 MOST_CHAPTERS = 50
+STORY_NOTE = f"As far as the newest {JOURNAL_KEPT} entries of the journal know; all of it: vmha vm story."
 
 
 def parts_of_vm(scene: Scene, vm: str, *, verbs: bool = False) -> Parts:
@@ -44,7 +47,7 @@ def body_of_vm(parts: Parts) -> list[Html]:
             "section",
             el("h2", "Its story"),
             el("ol", parts.inside("story"), id="story", class_="journal"),
-            el("p", f"As far as the newest {JOURNAL_KEPT} entries of the journal know; all of it: vmha vm story."),
+            el("p", STORY_NOTE, class_="quiet"),
         ),
     ]
 
@@ -66,14 +69,13 @@ def parts_of_node(scene: Scene, node: str, *, verbs: bool = False) -> Parts:
 
 
 def body_of_node(parts: Parts) -> list[Html]:
-    heads = el("thead", el("tr", [el("th", one, scope="col") for one in ("Vm", "State", "Where", "Since", "Why")]))
-    table = el("table", heads, el("tbody", parts.inside("vms"), id="vms"), class_="vms")
+    heads = ("Vm", "State", "Where", "Since", "Why")
     return [
         parts.html["stale"],
         parts.html["headline"],
         parts.html["actions"],
         el("section", el("h2", "Why"), parts.html["why"]),
-        el("section", el("h2", "Its vms"), el("div", table, class_="scroll")),
+        el("section", el("h2", "Its vms"), table(heads, parts.inside("vms"), id="vms", class_="vms")),
         el("section", el("h2", "What happened"), el("ol", parts.inside("journal"), id="journal", class_="journal")),
     ]
 
@@ -93,10 +95,12 @@ def _vm_headline(vm: VmSummary) -> Html:
 
 def _node_headline(line: NodeLine) -> Html:
     tone = node_tone(line)
+    what_if = f"/what-if?{urlencode({'if': f'node {line.name} lost'}, errors='replace')}"
     return el(
         "header",
         el("h1", mark(tone), name(line.name)),
         el("p", el("b", line.condition.value), f" · fencing: {line.armed} · ", since(line.since, words="session for")),
+        el("p", link(what_if, "What if it were lost?")),
         id="headline",
         class_=f"headline {tone}",
         data_title=f"{'(!) ' if tone == 'bad' else ''}{line.name} is {line.condition}",

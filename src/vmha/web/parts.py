@@ -4,6 +4,7 @@ A page is first sent whole, made of these; afterwards its stream sends the parts
 a part says its id in its outermost element, and depends on the scene alone.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -134,13 +135,42 @@ def bar(share: float, label: str, tone: str) -> Html:
     )
 
 
+def table(heads: Sequence[str], rows: Sequence[Html], *, class_: str, id: str | None = None) -> Html:
+    head = el("thead", el("tr", [el("th", one, scope="col") for one in heads]))
+    return el("div", el("table", head, el("tbody", rows, id=id), class_=class_), class_="scroll")
+
+
 def journal(entries: Sequence[JournalEntry], most: int) -> list[tuple[str, Html]]:
     """Newest first."""
     return [(slug("j", entry.id), _entry(entry)) for entry in entries[:most]]
 
 
 def _entry(entry: JournalEntry) -> Html:
-    about = [vm_link(entry.vm), " "] if entry.vm else []
-    about += [node_link(entry.node), " "] if entry.node else []
-    said = [clock(entry.at), " ", el("code", entry.kind), " ", about, entry.text]
-    return el("li", said, id=slug("j", entry.id), title=f"told by {entry.by}")
+    said = with_links(entry.text, entry.vm, entry.node)
+    return el(
+        "li",
+        clock(entry.at),
+        " ",
+        el("code", entry.kind),
+        " ",
+        el("span", said, class_="said"),
+        id=slug("j", entry.id),
+        title=f"told by {entry.by}",
+    )
+
+
+def with_links(said: str, vm: str | None, node: str | None) -> list[Html | str]:
+    """The words with the names in them leading to their pages; a name that is not in them stands before them."""
+    found: list[Html | str] = [said]
+    before: list[Html | str] = []
+    for one, made in ((vm, vm_link), (node, node_link)):
+        if not one:
+            continue
+        word = re.compile(rf"(?<![\w.-]){re.escape(one)}(?![\w-]|\.\w)")
+        for at, piece in enumerate(found):
+            if not isinstance(piece, Html) and (there := word.search(piece)):
+                found[at : at + 1] = [piece[: there.start()], made(one), piece[there.end() :]]
+                break
+        else:
+            before += [made(one), " "]
+    return before + found

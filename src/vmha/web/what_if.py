@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 
 from vmha.model.errors import Rejected
-from vmha.operator.forecast import ANY_NODE_LOST, Told, is_all_well, sentences, tell
+from vmha.operator.forecast import ANY_NODE_LOST, Told, is_all_well, tell
 from vmha.web.feed import Scene
-from vmha.web.html import Html, el, mark
+from vmha.web.foreseen import gap_of, moves_of
+from vmha.web.html import Html, el, mark, slug
+from vmha.web.parts import node_link, table, vm_link
 
 MOST_SUPPOSED = 8
 LONGEST = 200
+MOST_OFFERED = 50
 
 
 def supposed_of(given: Sequence[str]) -> list[str]:
@@ -41,27 +44,60 @@ def _form(scene: Scene, supposed: Sequence[str]) -> Html:
     choices += [f"node {node.name} {what}" for what in ("lost", "drained") for node in scene.shown.nodes]
     chosen = set(supposed)
     options = [el("option", one, value=one, selected=one in chosen) for one in choices]
-    other = next((one for one in supposed if one not in choices), "")
-    words = el("input", name="if", value=other, maxlength=LONGEST, placeholder="vm web stopped", autocomplete="off")
+    others = [one for one in supposed if one not in choices] or [one for one in supposed if one in choices][1:]
+    words = el("input", name="if", value=" ".join(others[:1]), maxlength=LONGEST, autocomplete="off", list="supposed")
     return el(
         "form",
         el("label", "Suppose ", el("select", el("option", "nothing: as it is now", value=""), options, name="if")),
         el("label", "and ", words),
-        el("button", "Tell"),
+        el("datalist", [el("option", value=one) for one in _examples(scene)], id="supposed"),
+        el("button", "Tell", class_="primary"),
         method="get",
         action="/what-if",
         class_="what-if",
     )
 
 
+def _examples(scene: Scene) -> list[str]:
+    """What may be supposed besides: the first vms and all nodes, for the field to offer."""
+    vms = [f"vm {vm.name} {what}" for vm in scene.shown.vms[:MOST_OFFERED] for what in ("running", "stopped")]
+    return vms + [f"node {node.name} undrained" for node in scene.shown.nodes if node.maintenance]
+
+
 def _answer(told: Told) -> Html:
     well = is_all_well(told)
     title = "Every vm that is wanted running would run" if well else "Not every vm would run"
-    lines = [el("li", line) for line in sentences(told)]
     return el(
         "section",
-        el("h2", mark("ok" if well else "bad"), title),
-        el("ul", lines, class_="answer"),
+        el("h2", mark("ok" if well else "bad"), title, class_=f"verdict {'ok' if well else 'bad'}"),
+        el("p", gap_of(told.forecast), class_="quiet"),
+        moves_of(told.forecast),
+        _losses(told) if told.any_lost is not None else Html(),
         aria_live="polite",
         id="answer",
     )
+
+
+def _losses(told: Told) -> Html:
+    """For each node, what its loss would bring on top."""
+    before = {one.vm for one in told.forecast.down}
+    rows = []
+    for node, found in sorted((told.any_lost or {}).items()):
+        more = [one for one in found.down if one.vm not in before]
+        tone, words = ("bad", "not survived") if more else ("ok", "survived")
+        said = [el("div", vm_link(one.vm), f" would not come back: {one.text}") for one in more]
+        if found.interrupted:
+            said.append(el("div", f"Booted anew elsewhere: {', '.join(found.interrupted)}"))
+        rows.append(
+            el(
+                "tr",
+                el("th", node_link(node), scope="row"),
+                el("td", mark(tone), el("b", words), class_="state"),
+                el("td", said or "No vm would be touched.", class_="why"),
+                id=slug("loss", node),
+                class_=tone,
+            )
+        )
+    if not rows:
+        return el("p", "No node is there that could be lost.")
+    return table(("If it were lost", "The cluster", "Its vms"), rows, class_="losses")
