@@ -62,6 +62,13 @@ def test_systemd_has_nothing_to_say_against_the_units(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+def test_the_dashboards_unit_is_open_to_little(tmp_path: Path) -> None:
+    """What systemd makes of it, of 10.0: below 2.0 is its word for a service that is well shut in."""
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=19", str(UNITS / "vmha-web.service")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_agent_takes_leave_when_the_host_stops_and_before_anything_that_it_needs_does(host: Host) -> None:
     host.run("systemctl", "restart", "vmha-agent")
     assert host.seen("leave").split() == ["running", *["active"] * len(OTHERS)], "a restart is no shutdown"

@@ -47,10 +47,21 @@ def test_a_node_that_is_stopped_is_given_the_time_to_leave() -> None:
         assert seconds(agent["stop_grace_period"]) > patience > wanted.migrate_s + wanted.stop_s
 
 
-def test_no_container_is_privileged_and_nothing_is_published() -> None:
-    for service in (*CLUSTER["services"].values(), *HOST["services"].values()):
+def test_no_container_is_privileged_and_only_the_dashboard_is_published_to_this_machine() -> None:
+    for name, service in (*CLUSTER["services"].items(), *HOST["services"].items()):
         assert not service.get("privileged")
-        assert not service.get("ports")
+        published = ["127.0.0.1:${VMHA_WEB_PORT:-9780}:9780"] if name == "web" else None
+        assert service.get("ports") == published
+
+
+def test_dashboard_is_there_when_it_is_asked_for_and_may_do_nothing_on_its_machine() -> None:
+    web = CLUSTER["services"]["web"]
+    assert web["profiles"] == ["web"]
+    assert (web["user"], web["cap_drop"], web["read_only"]) == ("65534:65534", ["ALL"], True)
+    assert web["security_opt"] == ["no-new-privileges:true"]
+    assert not web.get("volumes")
+    assert web["environment"]["VMHA_ENDPOINTS"].split(",") == [f"{member}:2379" for member in MEMBERS]
+    assert "[web]" in (ROOT / "agents/container/Dockerfile").read_text()
 
 
 def test_a_guard_in_a_container_of_its_own_holds_a_watchdog_and_keeps_its_deadline_on_the_host() -> None:

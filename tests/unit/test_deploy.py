@@ -11,6 +11,7 @@ import typer
 from vmha.cli.root import app
 from vmha.fencing.guard import read_settings as read_guard_settings
 from vmha.model.settings import HostShutdown
+from vmha.model.web import WebSettings
 from vmha.node.settings import NodeSettings, read_settings
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
@@ -51,13 +52,28 @@ def test_the_agents_unit_takes_leave_when_the_host_stops_and_is_given_the_time_f
     assert int(service["TimeoutStopSec"].removesuffix("s")) > 180 > wanted.migrate_s + wanted.stop_s
 
 
-@pytest.mark.parametrize("name", sorted(UNITS))
+@pytest.mark.parametrize("name", ["vmha-agent", "vmha-guard"])
 def test_a_unit_comes_back_and_keeps_what_it_had_in_run(name: str) -> None:
     service = unit(name)
     assert service["Restart"] == "always"
     assert service["RuntimeDirectory"] == read_settings(SAMPLE).run_dir.name
     assert service["RuntimeDirectoryPreserve"] == "yes"
     assert "StartLimitIntervalSec=0" in UNITS[name].read_text()
+
+
+def test_the_dashboards_unit_comes_back_and_is_nobody_who_could_harm_a_guest() -> None:
+    service = unit("vmha-web")
+    assert service["Restart"] == "always"
+    assert "StartLimitIntervalSec=0" in UNITS["vmha-web"].read_text()
+    verb = service["ExecStart"].split()[1]
+    assert typer.main.get_command(app).get_command(None, verb)  # type: ignore[arg-type, attr-defined]
+    assert service["User"] == "vmha-web"
+    assert f"u {service['User']} " in (DEPLOY / "systemd/vmha-web.sysusers").read_text()
+    assert (service["CapabilityBoundingSet"], service["AmbientCapabilities"]) == ("", "")
+    assert (service["NoNewPrivileges"], service["ProtectSystem"]) == ("yes", "strict")
+    assert int(service["Nice"]) > int(unit("vmha-agent")["Nice"])
+    assert WebSettings().users.parent == Path("/etc/vmha/web")
+    assert "/etc/vmha" not in service["InaccessiblePaths"]
 
 
 def test_the_guards_unit_leaves_it_what_it_needs_to_kill_for_good() -> None:

@@ -160,6 +160,9 @@ def _write(path: Path, users: Mapping[str, PasswordHash]) -> None:
         descriptor, made = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # of mode 0600
         try:
             with os.fdopen(descriptor, "w") as stream:
+                if os.geteuid() == 0:  # the folder's owner is who is to read it: a dashboard that is not root
+                    folder = path.parent.stat()
+                    os.fchown(descriptor, folder.st_uid, folder.st_gid)
                 json.dump({"schema": 1, "users": said}, stream, indent=1)
                 stream.write("\n")
                 stream.flush()

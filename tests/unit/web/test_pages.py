@@ -132,7 +132,7 @@ async def test_what_if_tells_the_leaders_plan_and_changes_nothing(cluster: Clust
     before = cluster.contents()
     said = words(await page(cluster, "/what-if?if=node+h1+lost"))
     assert "Every vm that is wanted running would run" in said
-    assert "web would be recovered from h1 on h2" in said
+    assert "web recovered, booting anew h1 → h2" in said
     said = words(await page(cluster, "/what-if?if=node+h1+lost&if=node+h2+drained"))
     assert "Not every vm would run" in said
     assert cluster.contents() == before
