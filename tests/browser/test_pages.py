@@ -163,7 +163,7 @@ def test_pictures_for_the_documentation(browser: Browser, dashboard: Served) -> 
         with tab(browser, dashboard.base, scheme=scheme, width=size[0], height=size[1]) as opened:
             opened.go(where, live=not where.startswith("/what-if"))
             expect(opened.page.locator(seen).first).to_be_visible()
-            opened.picture(name)
+            opened.picture(name, whole=size is not PHONE)
 
     dashboard.do(recorded)
     dashboard.do(under_way)

@@ -29,7 +29,6 @@ def test_migration_by_the_page_is_read_confirmed_and_on_record(browser: Browser,
         opened.go("/vm/web")
         page.click("#do-migrate")
         expect(page.locator("h1")).to_have_text("Log in")
-        opened.picture("dashboard-log-in", whole=False)
         log_in(page)
         expect(page.locator("h1")).to_have_text("Migrate web?")
         page.select_option("[name=to]", "kvm4")

@@ -1,6 +1,7 @@
 """Who is let in, for how long, and how often somebody may try."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,16 @@ def test_after_log_in_one_stays_here(said: str, to: str) -> None:
 
 
 # -- the file of users ------------------------------------------------------------------------------------------------
+
+
+def test_file_of_users_belongs_to_whoever_its_folder_does(tmp_path: Path) -> None:
+    """A dashboard that is not root reads what root has written."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    owner = (12345, 12346) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+    os.chown(folder, *owner)
+    found = users_in(folder).path.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (*owner, 0o600)
 
 
 def test_file_of_users_is_for_its_owner_alone_and_holds_no_password(tmp_path: Path) -> None:

@@ -93,6 +93,29 @@ async def test_journal_is_shown_newest_first(cluster: Cluster) -> None:
     assert said.index("the second") < said.index("the first")
 
 
+async def test_names_in_the_journal_lead_to_their_pages_and_are_said_once(cluster: Cluster) -> None:
+    cluster.tell("1", "web runs on h2; web-2 does not", vm="web")
+    cluster.tell("2", "it is <b>bold</b>", vm="web")
+    html = await page(cluster)
+    said = words(html)
+    assert "web runs on h2; web-2 does not" in said
+    assert "web web runs" not in said
+    assert html.count('href="/vm/web"') == 2
+    assert "web it is &lt;b&gt;bold&lt;/b&gt;" in said, "a name that is not in the words stands before them"
+
+
+async def test_memory_of_a_large_node_is_told_in_gib_and_shared_vcpus_are_no_fault(cluster: Cluster) -> None:
+    cluster.join("h3", memory_mib=65536)
+    for number in range(5):
+        xml = xml_of(f"vm{number}", memory_mib=1024).replace("</memory>", "</memory><vcpu>2</vcpu>")
+        await vms.add_vm(cluster.client, f"vm{number}", xml, start=True)
+        cluster.run(f"vm{number}", "h3")
+    html = await page(cluster)
+    assert "5 of 64 GiB" in row(html, "node-h3")
+    assert "10 of 4" in row(html, "node-h3")
+    assert 'class="bar bad"' not in html
+
+
 async def test_empty_cluster_says_what_to_do(cluster: Cluster) -> None:
     assert "No vm yet: vmha vm add NAME --xml FILE" in words(await page(cluster))
 
@@ -133,6 +156,9 @@ async def test_what_if_tells_the_leaders_plan_and_changes_nothing(cluster: Clust
     said = words(await page(cluster, "/what-if?if=node+h1+lost"))
     assert "Every vm that is wanted running would run" in said
     assert "web recovered, booting anew h1 → h2" in said
+    said = words(await page(cluster, "/what-if?if=any+node+lost"))
+    assert "h1 survived Booted anew elsewhere: web" in said
+    assert "h2 survived No vm would be touched." in said
     said = words(await page(cluster, "/what-if?if=node+h1+lost&if=node+h2+drained"))
     assert "Not every vm would run" in said
     assert cluster.contents() == before
