@@ -34,7 +34,7 @@ leave)
 *) exec sleep 1000 ;;
 esac
 """
-EXPOSURE = {"vmha-agent": 4.6, "vmha-guard": 2.3}
+EXPOSURE = {"vmha-agent": 4.6, "vmha-guard": 2.3, "vmha-web": 1.3}
 """What ``systemd-analyze security`` of systemd 252 may say at most: 0 can do nothing, 10 is root as it is."""
 
 
@@ -60,13 +60,6 @@ def test_systemd_has_nothing_to_say_against_the_units(tmp_path: Path) -> None:
     command = ["systemd-analyze", "verify", "--recursive-errors=no", *map(str, tmp_path.glob("*.service"))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
-
-
-def test_the_dashboards_unit_is_open_to_little(tmp_path: Path) -> None:
-    """What systemd makes of it, of 10.0: below 2.0 is its word for a service that is well shut in."""
-    command = ["systemd-analyze", "security", "--offline=true", "--threshold=19", str(UNITS / "vmha-web.service")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_agent_takes_leave_when_the_host_stops_and_before_anything_that_it_needs_does(host: Host) -> None:
