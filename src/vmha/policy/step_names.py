@@ -13,6 +13,7 @@ from vmha.policy.steps import (
     ForgetRequest,
     GiveBackStorage,
     PlacementStep,
+    RaiseSchema,
     RememberRemoved,
     SettleDesired,
     SettleHistory,
@@ -34,7 +35,15 @@ def cause_of(step: Step) -> CauseId:
             return of_request(step.outcome.request)
         case ForgetRequest():
             return of_request(step.request)
-        case GiveBackStorage() | SettleHistory() | WriteHold() | ForgetProof() | RememberRemoved() | ForgetRemoved():
+        case (
+            GiveBackStorage()
+            | SettleHistory()
+            | RaiseSchema()
+            | WriteHold()
+            | ForgetProof()
+            | RememberRemoved()
+            | ForgetRemoved()
+        ):
             return CauseId("")
         case _:
             assert_never(step)
@@ -51,7 +60,7 @@ def about(step: Step) -> dict[str, str]:
             return {"vm": step.record.vm}
         case FenceNode() | EvictSession() | GiveBackStorage():
             return {"node": step.node}
-        case AnswerRequest() | ForgetRequest() | SettleHistory() | ForgetProof() | ForgetRemoved():
+        case AnswerRequest() | ForgetRequest() | SettleHistory() | RaiseSchema() | ForgetProof() | ForgetRemoved():
             return {}
         case _:
             assert_never(step)
