@@ -66,7 +66,8 @@ def test_package_installs_works_upgrades_and_leaves_no_trace(layer: Path) -> Non
         vmha --version && vmha --help
         clustat -h || test $? = 1
         cd /lib/systemd/system && systemd-analyze verify --recursive-errors=no vmha-agent.service vmha-guard.service
-        test "$(systemctl is-enabled vmha-agent)" = disabled
+        test "$(systemctl is-enabled vmha-agent)" = disabled && test "$(systemctl is-enabled vmha-web)" = disabled
+        systemd-sysusers --dry-run vmha-web.conf
         vmha pki init /tmp/pki && vmha pki issue /tmp/pki node kvm1 --address 10.0.0.1
         /usr/lib/vmha/bin/python -c 'import libvirt, vmha.node.process'
         install -m 600 /dev/null /etc/vmha/vmha.toml
