@@ -23,6 +23,7 @@ from vmha.store.port import Created, Exists, Modified
 
 from .mutant import Change, Mutant, without
 from .of_decisions import OF_DECISIONS
+from .of_post_copy import OF_POST_COPY
 
 
 def _claims_without(kept: Callable[[Any, Any], bool]) -> Callable[[], tuple[Change, ...]]:
@@ -247,6 +248,7 @@ MUTANTS = (
         changes=_any_status_counts,
     ),
     *OF_DECISIONS,
+    *OF_POST_COPY,
 )
 
 BY_NAME = {one.name: one for one in MUTANTS}
