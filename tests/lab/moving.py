@@ -98,3 +98,8 @@ class Moving:
 
     def boots(self) -> int:
         return int(self.cluster.lab.verdict("web")["boots"])
+
+    def given_up(self, host: str) -> int:
+        """How often its QEMU has ended itself there, because it found itself in a state that must not be."""
+        found = self.sh(host, "grep -c '^qemu-system.* Assertion .* failed' /var/log/libvirt/qemu/web.log", None)
+        return int(found) if found.isdigit() else 0

@@ -62,9 +62,11 @@ def test_source_libvirtd_killed_in_mid_copy_leaves_the_guest_running_at_home(mov
 
 @pytest.mark.parametrize("host", ["h1", "h2"])
 def test_libvirtd_frozen_in_mid_copy_at_either_end_leaves_one_instance(moving: Moving, host: str):
-    """Until its node has noticed: calls to it hang. Then it goes on with whatever it was asked."""
+    """Until its node has noticed: calls to it hang. Then it goes on with whatever it was asked. A QEMU 7.2 whose
+    migration is broken off as it switches may end itself over the state of its disks: that alone costs it a boot.
+    """
     moving.settle(bandwidth_mib_s=1)
-    boots = moving.boots()
+    boots, given_up = moving.boots(), moving.given_up("h1")
     moving.begin()
     pid = moving.sh(host, "pidof libvirtd")
     moving.sh(host, f"kill -STOP {pid}")
@@ -74,7 +76,9 @@ def test_libvirtd_frozen_in_mid_copy_at_either_end_leaves_one_instance(moving: M
     finally:
         moving.sh(host, f"kill -CONT {pid}")
     moving.await_peace()
-    assert moving.boots() == boots, moving.cluster.vmha("events", "--vm", "web")
+    crashed, told = moving.given_up("h1") - given_up, moving.cluster.vmha("events", "--vm", "web")
+    assert moving.boots() == boots + crashed, told
+    assert not crashed or "its QEMU died" in told
 
 
 def test_source_agent_killed_in_mid_copy_costs_the_guest_nothing(moving: Moving):
