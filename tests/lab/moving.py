@@ -99,7 +99,7 @@ class Moving:
     def boots(self) -> int:
         return int(self.cluster.lab.verdict("web")["boots"])
 
-    def given_up(self, host: str) -> int:
-        """How often its QEMU has ended itself there, because it found itself in a state that must not be."""
-        found = self.sh(host, "grep -c '^qemu-system.* Assertion .* failed' /var/log/libvirt/qemu/web.log", None)
+    def crashes(self, host: str) -> int:
+        """How often its QEMU has died there without having been told to, by libvirt's log."""
+        found = self.sh(host, "grep -c 'shutting down, reason=crashed' /var/log/libvirt/qemu/web.log", None)
         return int(found) if found.isdigit() else 0

@@ -66,7 +66,7 @@ def test_libvirtd_frozen_in_mid_copy_at_either_end_leaves_one_instance(moving: M
     migration is broken off as it switches may end itself over the state of its disks: that alone costs it a boot.
     """
     moving.settle(bandwidth_mib_s=1)
-    boots, given_up = moving.boots(), moving.given_up("h1")
+    boots, crashes = moving.boots(), moving.crashes("h1")
     moving.begin()
     pid = moving.sh(host, "pidof libvirtd")
     moving.sh(host, f"kill -STOP {pid}")
@@ -76,7 +76,7 @@ def test_libvirtd_frozen_in_mid_copy_at_either_end_leaves_one_instance(moving: M
     finally:
         moving.sh(host, f"kill -CONT {pid}")
     moving.await_peace()
-    crashed, told = moving.given_up("h1") - given_up, moving.cluster.vmha("events", "--vm", "web")
+    crashed, told = moving.crashes("h1") - crashes, moving.cluster.vmha("events", "--vm", "web")
     assert moving.boots() == boots + crashed, told
     assert not crashed or "its QEMU died" in told
 
