@@ -1,6 +1,7 @@
 """Traces: all that follows from one cause is one of them, put together from what each agent sends."""
 
 import gzip
+import json
 import queue
 import subprocess
 import sys
@@ -125,15 +126,30 @@ def test_migration_that_was_asked_for_is_one_trace_from_request_to_arrival() -> 
     in_cluster(scene)
 
 
-def test_collector_that_is_not_there_holds_nobody_up_and_ends_nothing() -> None:
-    tracer = tracer_to("http://127.0.0.1:9/v1/traces", cluster="c", node="n1", clock=SystemClock())
-    trace_with(tracer)
-    try:
-        with operation("start", "request-1"):
-            pass
-    finally:
-        trace_with(None)
-        tracer.close()
+WITHOUT_A_COLLECTOR = """
+import threading
+from vmha.model.clock import SystemClock
+from vmha.node.logs import set_up_logging
+from vmha.tracing.operation import operation, trace_with
+from vmha.tracing.otel import tracer_to
+set_up_logging("info")
+tracer = tracer_to("http://127.0.0.1:9/v1/traces", cluster="c", node="n1", clock=SystemClock())
+trace_with(tracer)
+with operation("start", "request-1"):
+    print("done")
+tracer.close()
+for thread in threading.enumerate():
+    if thread.name.startswith("traces"):
+        thread.join()
+"""
+
+
+def test_collector_that_is_not_there_ends_nothing_and_is_told_once_in_the_form_of_the_log() -> None:
+    program = [sys.executable, "-c", WITHOUT_A_COLLECTOR]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=240, check=True)
+    assert done.stdout == "done\n"
+    (line,) = done.stderr.splitlines()
+    assert json.loads(line)["event"] == "traces not sent"
 
 
 class Collector(BaseHTTPRequestHandler):

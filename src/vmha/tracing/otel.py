@@ -8,12 +8,14 @@ The only module that imports OpenTelemetry, which comes with the extra ``otel``.
 """
 
 import hashlib
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 
+import structlog
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -25,8 +27,11 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from vmha import __version__
 from vmha.model.clock import Clock
 
+log = structlog.get_logger(__name__)
+
 SEND_TIMEOUT_S = 5.0
 CLOSE_S = 0.5
+TELL_AGAIN_S = 300.0
 _AGAIN_AND_AGAIN = ("drain-", "failback-", "rebalance-", "service-", "room-for-")
 
 _spanned: ContextVar[str] = ContextVar("vmha_spanned_cause", default="")
@@ -98,10 +103,26 @@ class OtelTracer:
 
 def tracer_to(address: str, *, cluster: str, node: str, clock: Clock) -> OtelTracer:
     """``address``: of a collector, for OTLP over HTTP."""
+    sdk = logging.getLogger("opentelemetry")
+    sdk.handlers, sdk.propagate = [_Trouble(clock)], False
     sender = BatchSpanProcessor(
         OTLPSpanExporter(endpoint=address, timeout=SEND_TIMEOUT_S), export_timeout_millis=SEND_TIMEOUT_S * 1000
     )
     return OtelTracer(sender, cluster=cluster, node=node, clock=clock)
+
+
+class _Trouble(logging.Handler):
+    """What the sender complains of, as a line of our log, and not each time it tries."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(logging.WARNING)
+        self._clock, self._told_at = clock, -TELL_AGAIN_S
+
+    def emit(self, record: logging.LogRecord) -> None:
+        now = self._clock.now()
+        if now - self._told_at >= TELL_AGAIN_S:
+            self._told_at = now
+            log.warning("traces not sent", why=record.getMessage())
 
 
 def _attributes(cause: str, about: dict[str, str]) -> dict[str, str]:
