@@ -8,6 +8,7 @@ from typing import Any
 import structlog
 from structlog.typing import EventDict
 
+from tests.sim.test_post_copy import moving
 from tests.support.worlds import Cluster, in_cluster
 from vmha.sim.quiet import silence_logs
 
@@ -83,5 +84,16 @@ def test_crash_begins_a_cause_of_its_own() -> None:
         written = [(line["kind"], line["cause"]) for line in lines if line["event"] == "written"]
         assert ("stopped", "crashed-web-1") in written
         assert ("claimed", "crashed-web-1") in written
+
+    in_cluster(scene)
+
+
+def test_what_a_migration_took_is_in_the_journal_under_the_cause_that_began_it() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await moving(cluster)
+        await cluster.rest()
+        entries, _ = await cluster.hands.operator.journal()
+        (cause,) = {entry.cause for entry in entries if entry.kind == "migrate"}
+        assert {entry.cause for entry in entries if entry.kind in ("handed-over", "migrated")} == {cause}
 
     in_cluster(scene)

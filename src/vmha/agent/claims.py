@@ -7,7 +7,7 @@ import structlog
 
 from vmha.agent.session import SessionKeeper
 from vmha.model.errors import Refused
-from vmha.model.ids import NodeName, Revision, VmName
+from vmha.model.ids import CauseId, NodeName, Revision, VmName
 from vmha.model.keys import Keys, decode, encode
 from vmha.model.records import Placement, Reason, Stored
 from vmha.model.vm import VmSpec
@@ -16,7 +16,7 @@ from vmha.policy.hands_off import hands_off
 from vmha.policy.snapshot import Snapshot
 from vmha.store.journal import Journal
 from vmha.store.port import Ambiguous, Compare, Created, Delete, LeaseGone, Modified, Op, Put, Store
-from vmha.tracing.operation import operation
+from vmha.tracing.operation import cause_now, operation
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +50,7 @@ class Claims:
         return Stored(decode(Placement, kv.value, where=kv.key), kv.create_revision, kv.mod_revision, kv.lease)
 
     async def tell(self, kind: str, text: str, vm: VmName | None = None) -> None:
-        """Into the journal, as this node's word, before something is done about it.
+        """Into the journal, as this node's word, before something is done about it; with the cause of what is done.
 
         Raises:
             Lost: this node has no session, so that it has no word.
@@ -59,7 +59,7 @@ class Claims:
         if session is None or session.over.is_set():
             raise Lost("this node has no session")
         await self.journal.refresh()
-        entry = self.journal.entry(kind, text, vm=vm, node=self.keeper.node)
+        entry = self.journal.entry(kind, text, vm=vm, node=self.keeper.node, cause=CauseId(cause_now()))
         try:
             result = await self.store.txn([Created(self.keys.beat(self.keeper.node), session.beat_created)], [entry])
         except LeaseGone:

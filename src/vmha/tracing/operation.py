@@ -31,6 +31,11 @@ def trace_with(tracer: Tracer | None) -> None:
     _tracer = tracer
 
 
+def cause_now() -> str:
+    """Of the operation around it; empty outside of one."""
+    return _cause.get()
+
+
 def is_traced() -> bool:
     return _tracer is not None
 
