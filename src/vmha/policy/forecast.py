@@ -130,7 +130,9 @@ def _down(snapshot: Snapshot, waiting: Iterable[Waiting]) -> list[Waiting]:
     for name, vm in sorted(snapshot.vms.items()):
         if vm.spec is None or vm.spec.value.desired is not Desired.RUNNING:
             continue
-        if vm.placement is None or vm.placement.value.phase is not Phase.HELD or _is_lost(vm, snapshot):
+        # One that is being migrated as this is read runs on at its source, however that migration ends.
+        has_guest = vm.placement is not None and vm.placement.value.phase in (Phase.HELD, Phase.MIGRATING)
+        if not has_guest or _is_lost(vm, snapshot):
             reason = vm.placement.value.reason.text if vm.placement else "it is not placed"
             down.append(said.get(name) or Waiting(vm=name, text=reason))
     return down

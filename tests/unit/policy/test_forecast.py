@@ -103,3 +103,11 @@ def test_nothing_is_foreseen_on_what_was_foreseen() -> None:
         found = foreseen(book, *supposed)
         assert found.ends
         assert foresee(found.then, book.moment()).moves == ()
+
+
+def test_a_vm_that_is_being_migrated_is_not_down_unless_its_source_is_lost_for_good() -> None:
+    book = cluster("n1", "n2").placed("web", "n1", phase=Phase.MIGRATING, target=N2).vm("web")
+    assert foreseen(book).down == ()
+    assert foreseen(book, NodeLost(node=N2)).down == ()
+    assert ways(foreseen(book, NodeLost(node=N1))) == [("web", "recover", "n1", "n2")]
+    assert [one.vm for one in foreseen(book, NodeLost(node=N1), NodeLost(node=N2)).down] == ["web"]
