@@ -15,7 +15,7 @@ from vmha.model.web import WebSettings
 from vmha.web.app import application
 from vmha.web.serve import listen
 
-PATIENCE_S = 15.0
+PATIENCE_S = 90.0
 T = TypeVar("T")
 
 

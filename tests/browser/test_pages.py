@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 from tests.browser.checks import faults
 from tests.browser.scenes import NODES, bad_day, good_day, recorded, under_way
 from tests.browser.served import Served, served
-from tests.support.browsers import tab
+from tests.support.browsers import PATIENCE_MS, tab
 from tests.unit.operator.cluster import Cluster
 
 WIDE, PHONE = (1280, 800), (390, 844)
@@ -91,6 +91,7 @@ def test_change_comes_by_itself_and_the_focus_stays(browser: Browser, dashboard:
 
 def test_page_whose_server_has_gone_says_that_it_is_old(browser: Browser, users: Path) -> None:
     context = browser.new_context()
+    context.set_default_timeout(PATIENCE_MS)
     try:
         page = context.new_page()
         with served(good_day, users) as found:

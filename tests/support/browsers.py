@@ -11,13 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 PICTURES = os.environ.get("VMHA_PICTURES", "")
 """A folder: the pictures of the documentation are taken into it. '': none are."""
 FLAGS = ("--no-sandbox", "--disable-dev-shm-usage", "--force-color-profile=srgb", "--hide-scrollbars")
 """Tests run as root, whom Chromium refuses its sandbox."""
-PATIENCE_MS = 15_000
+PATIENCE_MS = 90_000
+"""Most of these tests run when nothing else wants the processor: a deadline is for what never comes."""
+expect.set_options(timeout=PATIENCE_MS)
 
 
 @contextmanager
@@ -25,7 +27,7 @@ def chromium() -> Iterator[Browser]:
     program = shutil.which("chromium")
     assert program, "no chromium: scripts/bootstrap dev"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=program, args=list(FLAGS), timeout=2 * PATIENCE_MS)
         try:
             yield browser
         finally:
