@@ -82,13 +82,13 @@ def test_libvirtd_frozen_in_mid_copy_at_either_end_leaves_one_instance(moving: M
 
 
 def test_source_agent_killed_in_mid_copy_costs_the_guest_nothing(moving: Moving):
-    """libvirt goes on peer to peer; the next agent attends to what it finds."""
+    """libvirt goes on peer to peer; the next agent attends to what it finds. QEMU 7.2 may cost a boot, as above."""
     moving.settle(bandwidth_mib_s=1)
-    boots = moving.boots()
+    boots, crashes = moving.boots(), moving.crashes("h1")
     moving.begin()
     moving.restart_agent("h1")
     assert moving.await_peace() in ("h1", "h2")
-    assert moving.boots() == boots
+    assert moving.boots() == boots + moving.crashes("h1") - crashes, moving.cluster.vmha("events", "--vm", "web")
 
 
 def test_target_qemu_killed_in_mid_copy_of_a_paused_guest_lets_it_go_on_at_home(moving: Moving):
