@@ -9,6 +9,7 @@ import pytest
 from tests.unit.operator.cluster import Cluster
 from tests.unit.web.operators import PASSWORD, fields_of, log_in, operator, stranger, users_in
 from tests.unit.web.test_pages import add, words
+from vmha.model.clock import SystemClock
 from vmha.model.errors import Rejected
 from vmha.model.web import WebSettings
 from vmha.operator.errors import UnknownName
@@ -68,7 +69,15 @@ async def test_log_in_needs_the_word_that_only_our_page_knows(cluster: Cluster, 
         assert (await browser.post("/login", data=fields)).status_code == 303
 
 
+class StandingClock(SystemClock):
+    """However long a password takes to check."""
+
+    def now(self) -> float:
+        return 1000.0
+
+
 async def test_who_fails_too_often_has_to_wait_and_is_told_how_long(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.client.clock = StandingClock()
     async with stranger(cluster, users_in(tmp_path)) as browser:
         for _ in range(FREE):
             assert (await log_in(browser, password="wrong password")).status_code == 403
