@@ -465,7 +465,7 @@ class Worker:
         vm = read.value.vm
         await self.hypervisor.abort_migration(vm)
         here = (await self.inventory.refresh()).local(vm)
-        if here is None or here.migrating or here.state in (SeenState.OUTGOING, SeenState.INCOMING):
+        if here is None or here.migrating or here.state is SeenState.OUTGOING:
             raise Lost("it is still on its way, or stands as the migration left it")
         _, why = self.migrations_tried.get(vm, (None, "the migration did not happen"))
         if read.value.cancel is not None:

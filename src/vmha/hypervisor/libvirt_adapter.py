@@ -356,8 +356,8 @@ class LibvirtHypervisor:
         self._leaving.add(order.name)
         try:
             await migration.carry_out(self._link.channels, order)
-        except BaseException:
-            self._perhaps_leaving.add(order.name)  # it goes on without us, or without a connection: its job says so
+        except asyncio.CancelledError:
+            self._perhaps_leaving.add(order.name)  # it goes on without us
             raise
         finally:
             self._leaving.discard(order.name)

@@ -357,8 +357,6 @@ def _migrating(
     match local.state:
         case SeenState.CRASHED:
             return Action.CLEAR
-        case SeenState.INCOMING if attempt.migration_tried or is_cancelled:
-            return Action.WAIT  # it stands for a migration, and nobody has said yet whether that is over
         case SeenState.OUTGOING | SeenState.PAUSED if _was_left_standing(local, attempt):
             # Stands still at the end of a migration whose outcome libvirt could not tell. With our hand-over the
             # target has not been resumed by anybody. With libvirt's own switch it may run there, or have run there and

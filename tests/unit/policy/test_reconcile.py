@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from vmha.model.ids import Epoch, NodeName, RequestId, SessionId, VmName
+from vmha.model.ids import Epoch, NodeName, SessionId, VmName
 from vmha.model.records import Observation, Phase, Placement, Reason, SeenState
 from vmha.model.vm import OnDuplicate
 from vmha.policy.reconcile import NOT_LET_GO_ON, Action, Attempt, Local, needs_fresh_reading, reconcile
@@ -279,14 +279,6 @@ def test_guest_that_is_gone_during_its_migration(left: bool, target: SeenState |
 def test_migration_is_tried_once_and_then_the_guest_stays(state: SeenState) -> None:
     assert decide(placement(Phase.MIGRATING), local(state)) is Action.MIGRATE
     assert decide(placement(Phase.MIGRATING), local(state), attempt=Attempt(migration_tried=True)) is Action.KEEP
-
-
-def test_guest_that_stands_for_a_migration_of_which_nobody_knows_whether_it_is_over_is_not_kept() -> None:
-    """libvirt has not answered what its job is: where it is to go on is not decided by that."""
-    here = local(S.INCOMING)
-    assert decide(placement(Phase.MIGRATING), here, attempt=Attempt(migration_tried=True)) is Action.WAIT
-    called_off = replace(placement(Phase.MIGRATING), cancel=RequestId("c"))
-    assert decide(called_off, here) is Action.WAIT
 
 
 @pytest.mark.parametrize(
