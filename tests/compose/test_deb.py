@@ -21,8 +21,8 @@ NOT_OURS = ("var/lib/dpkg/", "var/log/", "var/cache/", "tmp/", "run/", "root/", 
 
 @pytest.fixture(scope="module")
 def package() -> Path:
-    said = run("make", "deb")
-    return ROOT / said.strip().splitlines()[-1].removeprefix("deb: ")
+    said = [line for line in run("make", "deb").splitlines() if line.startswith("deb: ")]
+    return ROOT / said[-1].removeprefix("deb: ")
 
 
 @pytest.fixture

@@ -46,6 +46,18 @@ async def fenced(cluster: RealCluster) -> set[str]:
     return set(map(str, (await cluster.operator.read(timeout_s=10.0)).fenced))
 
 
+async def beat_again(cluster: RealCluster, *names: str) -> None:
+    """Each has committed one more beat: the next fault is one by itself, however long this one was."""
+    shown = (await cluster.operator.read(timeout_s=10.0)).nodes
+    before = {name: beat.modified for name in names if (beat := shown[NodeName(name)].beat)}
+
+    async def all_have() -> bool:
+        nodes = (await cluster.operator.read(timeout_s=10.0)).nodes
+        return all((beat := nodes[NodeName(name)].beat) and beat.modified > was for name, was in before.items())
+
+    await until(all_have, what=f"{names} beat again", timeout_s=20.0)
+
+
 async def test_etcd_leader_paused_for_longer_than_the_leases_fences_nobody_and_ends_no_guest(
     cluster: RealCluster,
 ) -> None:
@@ -85,6 +97,7 @@ async def test_lease_extended_by_an_etcd_leader_change_ends_nothing_and_revives_
         await asyncio.sleep(TIMING.lease_ttl_s / 2)
         cluster.etcd.launch(leader)
         cluster.etcd.wait_healthy(leader)
+        await beat_again(cluster, "n2", "n3")
     shown = (await cluster.operator.read(timeout_s=10.0)).nodes[NodeName("n1")]
     assert shown.session, "by now its lease would have run out"
     await until(lambda: cluster.where("web") not in ([], ["n1"]), what="web runs elsewhere", timeout_s=30.0)
