@@ -23,7 +23,7 @@ help:
 	@echo 'make chaos   break a cluster of real hosts, round after round: $(CHAOS_ARGS)'
 	@echo 'make model   every state of small clusters, explored (minutes); make mutants: lives that show a missing check'
 	@echo 'make bench   measure, and print ratios'
-	@echo 'make scale   many agents on one etcd on this machine: what grows, and how far (minutes): SCALE_ARGS="--nodes 48"'
+	@echo 'make scale   10,000 vms on 500 nodes, one leader, one etcd: what grows, and how far (minutes); SCALE_ARGS="--agents real"'
 	@echo 'make sbom    what vmha is made of (CycloneDX); make audit: whether a vulnerability is known of any of it'
 	@echo 'make deb     build a Debian package for this machine: dist/vmha_*.deb'
 	@echo 'make compose-test   build the container images, and break a cluster made of them (minutes, with a Docker engine)'

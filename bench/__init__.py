@@ -16,11 +16,21 @@ Nothing is asserted: a target that is missed is shown as missed, and the exit co
     world.py      a large cluster as records
     status.py     ``vmha status`` of a small and a large cluster
     planner.py    one plan for a large cluster
+    placement.py  how good placements are (small_world.py, instances.py), against the optimum (optimum.py), what
+                  moves could reach (reach.py), and other planners (pacemaker.py, ganeti.py, run by child.py)
 
-Apart from them, ``python -m bench.scale`` (``make scale``): many agents on one etcd.
+Apart from them, ``python -m bench.scale`` (``make scale``): a large cluster on one etcd.
 
-    scale.py          its phases and its table
-    scale_cluster.py  the cluster as the measure drives it
-    scale_hosts.py    one process of simulated hosts
+    scale.py          what may be asked for, and in which order it is measured
+    scale_run.py      its phases, and what each has cost
+    scale_result.py   what was found, and its table
+    scale_cluster.py  the cluster as the measure drives it; of two kinds:
+    scale_played.py   one leader, and agents that are played
+    scale_real.py     every agent is the product
+    scale_company.py  orders to a process of simulated hosts
+    scale_hosts.py    that process
     scale_watch.py    the cluster as its store tells of it
+    scale_stalls.py   what stood in the way of the leader's loop
+    scale_fill.py     the records of a large cluster, for a leader to find
+    scale_reading.py  how a leader begins there (``python -m bench.scale_reading``)
 """

@@ -27,7 +27,7 @@ from vmha.model.ids import NodeName, VmName
 from vmha.model.keys import Keys
 from vmha.model.records import Phase, SeenState
 from vmha.operator.client import OperatorClient
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot
 from vmha.store.etcd import EtcdStore
 
 T = TypeVar("T")

@@ -11,25 +11,27 @@ import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tests.support.members import Identity
 
+from bench.scale_stalls import LONG_S, Stacks, WatchedSelector
 from vmha.fencing.power import Halt, PowerOff
 from vmha.fencing.simulated import SimulatedGuard
-from vmha.hypervisor.fabric import SimulatedFabric
-from vmha.hypervisor.simulated import SimulatedHypervisor
-from vmha.hypervisor.simulated_files import SimulatedFiles
+from vmha.hypervisor.twin.fabric import SimulatedFabric
+from vmha.hypervisor.twin.simulated import SimulatedHypervisor
+from vmha.hypervisor.twin.simulated_files import SimulatedFiles
 from vmha.model.clock import SystemClock
 from vmha.model.ids import NodeName
 from vmha.model.keys import Keys
 from vmha.model.vm import FenceDeviceSpec
-from vmha.node.garbage import spare_the_long_lived
 from vmha.node.member import Member, Ports
-from vmha.node.stalls import Stalls, metered_loop
-from vmha.sim.gate import SimGate
+from vmha.node.responsive import responsive
+from vmha.node.stalls import Stalls
 from vmha.sim.quiet import silence_logs
+from vmha.sim.world.gate import SimGate
 from vmha.store.etcd import EtcdStore
 
 BETWEEN_STARTS_S = 0.02
@@ -71,6 +73,8 @@ class Hosts:
     keys: Keys
     switches: Switches
     stalls: Stalls
+    turns: Stalls
+    stacks: Stacks | None
     clock: SystemClock = field(default_factory=SystemClock)
     crashes: list[str] = field(default_factory=list)
     hosts: dict[str, Host] = field(default_factory=dict)
@@ -140,6 +144,9 @@ class Hosts:
             "cpu_s": used.ru_utime + used.ru_stime,
             "peak_mib": used.ru_maxrss / 1024,
             "stall_s": self.stalls.take(),
+            "long_turns": self.stalls.turns.count - dict(self.stalls.turns.cumulative())[LONG_S],
+            "turn_cpu_s": self.turns.take(),
+            "stood_in": self.stacks.take() if self.stacks else [],
         }
 
     async def close(self) -> None:
@@ -165,9 +172,17 @@ class Hosts:
                 raise ValueError(f"do: {unknown}: nobody knows how (accepted: start, lose, look, history)")
 
 
-async def serve(endpoints: list[str], cluster: str, folder: str, *, stalls: Stalls) -> None:
+async def serve(
+    endpoints: list[str],
+    cluster: str,
+    folder: str,
+    *,
+    stalls: Stalls,
+    turns: Stalls,
+    stacks: Stacks | None,
+) -> None:
     silence_logs()
-    hosts = Hosts(endpoints, Keys(cluster), Switches(Path(folder)), stalls)
+    hosts = Hosts(endpoints, Keys(cluster), Switches(Path(folder)), stalls, turns, stacks)
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -177,7 +192,9 @@ async def serve(endpoints: list[str], cluster: str, folder: str, *, stalls: Stal
 
 
 if __name__ == "__main__":
-    spare_the_long_lived(SystemClock())
-    stood = Stalls()
-    with asyncio.Runner(loop_factory=lambda: metered_loop(stood, SystemClock())) as runner:
-        runner.run(serve(**json.loads(sys.argv[1]), stalls=stood))
+    what, stood = json.loads(sys.argv[1]), Stalls()
+    recorder = Stacks(SystemClock()) if what.pop("stacks") else None
+    worked = Stalls()
+    watched = partial(WatchedSelector, turns=worked, stacks=recorder)
+    with responsive(stood, SystemClock(), selector=watched) as runner:
+        runner.run(serve(**what, stalls=stood, turns=worked, stacks=recorder))

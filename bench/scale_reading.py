@@ -12,61 +12,28 @@ import json
 import os
 import resource
 import sys
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tests.support.etcd import RealEtcd
 from tests.support.members import Identity
 
 from bench.measure import progress
+from bench.scale_cluster import KEYS, write
+from bench.scale_fill import LEAD, filling
 from bench.scale_hosts import Switches
-from bench.world import node_name, node_records, records
+from bench.scale_played import Players
+from bench.scale_stalls import LONG_S
 from vmha.fencing.simulated import SimulatedGuard
-from vmha.hypervisor.fabric import SimulatedFabric
-from vmha.hypervisor.simulated import SimulatedHypervisor
+from vmha.hypervisor.twin.fabric import SimulatedFabric
+from vmha.hypervisor.twin.simulated import SimulatedHypervisor
 from vmha.model.clock import SystemClock
-from vmha.model.ids import NodeName, Revision
-from vmha.model.keys import Keys, encode
-from vmha.model.records import LeaderRecord, NodeStatus, Observation, Placement
-from vmha.model.vm import NodeSpec
-from vmha.node.garbage import spare_the_long_lived
 from vmha.node.member import Member, Ports
-from vmha.node.stalls import Stalls, metered_loop
-from vmha.sim.gate import SimGate
+from vmha.node.responsive import responsive
+from vmha.node.stalls import Stalls
 from vmha.sim.quiet import silence_logs
+from vmha.sim.world.gate import SimGate
 from vmha.store.etcd import EtcdStore
-from vmha.store.port import Op, Put
-
-KEYS = Keys("scale")
-LEAD = NodeName("lead")
-AT_ONCE = 100
-BEAT_S = 2.0
-LATER = Revision(1 << 40)
-"""Every node has looked for every vm: a cold start would wait for that."""
-
-
-async def fill(store: EtcdStore, vms: int, nodes: int, *, is_cold: bool) -> None:
-    ops: list[Op] = [Put(KEYS.node_spec(LEAD), encode(NodeSpec(name=LEAD)))]
-    for key, record in records(vms, nodes, KEYS):
-        if isinstance(record, LeaderRecord) or (is_cold and isinstance(record, Placement | Observation)):
-            continue
-        written = replace(record, looked_for=LATER) if isinstance(record, NodeStatus) else record
-        ops.append(Put(key, encode(written)))
-    for start in range(0, len(ops), AT_ONCE):
-        await store.txn([], ops[start : start + AT_ONCE], timeout_s=60.0)
-
-
-async def beat_for_all(store: EtcdStore, nodes: int) -> None:
-    count = 7
-    while True:
-        count += 1
-        for start in range(0, nodes, AT_ONCE):
-            ops: list[Op] = []
-            for number in range(start, min(nodes, start + AT_ONCE)):
-                _, _, beat, _ = node_records(node_name(number))
-                ops.append(Put(KEYS.beat(node_name(number)), encode(replace(beat, count=count))))
-            await store.txn([], ops, timeout_s=10.0, idempotent=True)
-        await asyncio.sleep(BEAT_S)
 
 
 async def lead(endpoints: list[str], folder: str, watch_s: float, stalls: Stalls) -> dict[str, Any]:
@@ -81,7 +48,7 @@ async def lead(endpoints: list[str], folder: str, watch_s: float, stalls: Stalls
         store=store,
         hypervisor=SimulatedHypervisor(fabric, LEAD),
         guard=guard,
-        power=Switches(folder),  # type: ignore[arg-type]  # nothing is cut
+        power=Switches(Path(folder)),  # nothing is cut
         gate=SimGate(),
         clock=clock,
     )
@@ -105,7 +72,7 @@ async def lead(endpoints: list[str], folder: str, watch_s: float, stalls: Stalls
         "stall_reading_s": round(max(stall_before, reading), 3),
         "leads_s": round(leads_s, 2),
         "stall_leading_s": round(stalls.take(), 3),
-        "turns_over_50_ms": stalls.turns.count - dict(stalls.turns.cumulative())[0.05],
+        "turns_over_50_ms": stalls.turns.count - dict(stalls.turns.cumulative())[LONG_S],
         "beats": member.keeper.beats.committed,
         "beats_failed": member.keeper.beats.failed,
         "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
@@ -122,8 +89,8 @@ async def measure(asked: argparse.Namespace) -> dict[str, Any]:
     with RealEtcd() as etcd:
         store = EtcdStore(etcd.endpoints)
         progress(f"writing {asked.vms} vms and {asked.nodes} nodes")
-        await fill(store, asked.vms, asked.nodes, is_cold=asked.cold)
-        beating = asyncio.create_task(beat_for_all(store, asked.nodes), name="beats")
+        await write(store, filling(asked.vms, asked.nodes, is_cold=asked.cold, lead_runs_vms=True))
+        beating = asyncio.create_task(Players(store, asked.nodes).beat(), name="beats")
         what = json.dumps({"endpoints": etcd.endpoints, "folder": "/nowhere", "watch_s": asked.watch})
         child = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bench.scale_reading", "--lead", what, stdout=asyncio.subprocess.PIPE
@@ -145,9 +112,8 @@ def main() -> int:
     parser.add_argument("--lead", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.lead:
-        spare_the_long_lived(SystemClock())
         stalls = Stalls()
-        with asyncio.Runner(loop_factory=lambda: metered_loop(stalls, SystemClock())) as runner:
+        with responsive(stalls, SystemClock()) as runner:
             print(json.dumps(runner.run(lead(**json.loads(asked.lead), stalls=stalls))))
         return 0
     print(json.dumps(asyncio.run(measure(asked)), indent=1))

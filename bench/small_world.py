@@ -8,14 +8,14 @@ from bench.world import WALL, node_name, snapshot_of
 from vmha.model.ids import NodeName
 from vmha.model.records import Phase, Stored
 from vmha.model.rules import Rule
-from vmha.model.settings import Capacity, ClusterConfig, Startup
+from vmha.model.settings import Capacity, ClusterConfig, MakeRoom, Startup
 from vmha.model.vm import FailoverDomain, FailoverDomainMember, VmSpec
-from vmha.policy.carried_out import carry_out
 from vmha.policy.plan import plan
-from vmha.policy.snapshot import Moment, NodeView, Snapshot, VmView
-from vmha.policy.steps import Change, PlacementStep
+from vmha.policy.state.carried_out import carry_out
+from vmha.policy.state.snapshot import Moment, NodeView, Snapshot, VmView
+from vmha.policy.state.steps import Change, PlacementStep
 
-ROUNDS = 8
+ROUNDS = 16
 """Plans one after the other: what a migration makes room for starts by the next one. More means that it never rests."""
 MIB = 1024
 T = TypeVar("T")
@@ -23,16 +23,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """``nodes``: of each vm the number of its node, or None."""
+    """``nodes``: of each vm the number of its node, or None. ``moves``: migrations on the way there."""
 
     nodes: tuple[int | None, ...]
+    moves: int
 
     @property
     def placed(self) -> int:
         return sum(node is not None for node in self.nodes)
-
-    def moves(self, instance: Instance) -> int:
-        return sum(instance.stands(vm) and node != instance.vms[vm].home for vm, node in enumerate(self.nodes))
 
     def fullest(self, instance: Instance) -> float:
         """Memory share of the fullest node."""
@@ -43,18 +41,23 @@ class Made:
         return max(used / node.gib for used, node in zip(taken, instance.nodes, strict=True))
 
 
-def planned(instance: Instance) -> Made:
+def planned(instance: Instance, *, may_move: bool = True) -> Made:
+    """``may_move``: vms that run make room where one fits nowhere."""
     snapshot = small_snapshot(instance)
+    if not may_move:
+        snapshot = replace(snapshot, config=snapshot.config.model_copy(update={"make_room": MakeRoom.OFF}))
+    moves = 0
     for _ in range(ROUNDS):
         made = plan(snapshot, Moment(now=1000.0, wall=WALL))
         if all(isinstance(step, PlacementStep) and step.change is Change.NOTE for step in made.steps):
             break
         for step in made.steps:
             snapshot = carry_out(snapshot, step, wall=WALL)
+            moves += isinstance(step, PlacementStep) and step.change is Change.MIGRATE
     else:
         raise RuntimeError(f"the planner does not come to rest in {ROUNDS} plans")
     numbers = {node_name(number): number for number in range(len(instance.nodes)) if number != instance.lost}
-    return Made(tuple(numbers.get(node) if node else None for node in map(_node_of, snapshot.vms.values())))
+    return Made(tuple(numbers.get(node) if node else None for node in map(_node_of, snapshot.vms.values())), moves)
 
 
 def _node_of(vm: VmView) -> NodeName | None:

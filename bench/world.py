@@ -27,8 +27,8 @@ from vmha.model.records import (
 )
 from vmha.model.settings import ClusterConfig, Proof
 from vmha.model.vm import Desired, FailoverDomain, FailoverDomainMember, NodeSpec, VmSpec
-from vmha.policy.placement import NAMED_AT_MOST
-from vmha.policy.snapshot import NodeView, Snapshot, VmView
+from vmha.policy.placing.placement import NAMED_AT_MOST
+from vmha.policy.state.snapshot import NodeView, Snapshot, VmView
 
 GROUP = 4
 NODE_MIB = 262_144

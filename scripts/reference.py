@@ -18,7 +18,7 @@ from typing import Any, get_args
 import typer
 from pydantic import BaseModel, TypeAdapter
 
-from vmha.cli.exits import ExitCode
+from vmha.cli.exits import MEANINGS, ExitCode
 from vmha.model import keys, records, settings, vm
 from vmha.node.metric_names import SECTIONS
 from vmha.node.settings import NodeSettings
@@ -292,6 +292,27 @@ def _words(node: Any, source: str) -> str:
     return f"\n## {node.name}\n\n{theory}{chr(10) * 2 if theory else ''}| | |\n|---|---|\n" + "\n".join(rows) + "\n"
 
 
+# -- exit codes -------------------------------------------------------------------------------------------------------
+
+EXIT_CODES_HEAD = f"""\
+# Exit codes
+
+{MADE.format(source="`vmha.cli.exits`")} Stable: a script may rely on them.
+
+| code | meaning |
+|---|---|
+"""
+EXIT_CODES_END = """
+Errors are on standard error, one line each, and begin with `vmha:`. Where the verb or an option can not be read at all,
+the line begins with `Error:`, below how the verb is used.
+"""
+
+
+def render_exit_codes() -> str:
+    rows = [f"| {int(code)} | {meaning} |\n" for code, meaning in MEANINGS.items()]
+    return "".join([EXIT_CODES_HEAD, *rows, EXIT_CODES_END])
+
+
 # -- metrics ----------------------------------------------------------------------------------------------------------
 
 METRICS_HEAD = f"""\
@@ -318,9 +339,63 @@ def render_metrics() -> str:
     return "".join(parts)
 
 
+# -- the API ----------------------------------------------------------------------------------------------------------
+
+API_HEAD = f"""\
+# The API
+
+{MADE.format(source="`vmha.web.openapi`")} The cluster for programs, over HTTP, where
+[the dashboard](../howto/dashboard.md) is: what its pages show, and what they do. The whole description, with the
+shape of each answer, is an OpenAPI 3.1 document: `GET /api/v1/openapi.json`.
+
+```console
+# vmha web token add ci --role operator --for 30d > ci.token
+```
+
+<!-- not run: programs ask in tests/unit/web/test_api.py -->
+```console
+$ curl -H "Authorization: Bearer $(cat ci.token)" http://127.0.0.1:9780/api/v1/vms/web
+```
+
+* **Who asks** is known by a token: a `reader` sees everything, an `operator` may also do something. Reading needs
+  none where `public` is true. A token ends by itself; `vmha web token revoke NAME` ends it at once. It is printed
+  once, and kept as a hash. Over a network tokens, like passwords, are taken over HTTPS only.
+* **Errors** are problem documents (`application/problem+json`, RFC 9457): `title`, `status`, `detail`, and
+  `errors`, each with `field`, `value` and what would be `accepted`.
+* **Doing something** takes two requests. The first, to `.../plan`, tells what would happen by the leader's own
+  plan, its risks, and `seen`, a digest of it. The second repeats the fields with that `seen`; if the plan is
+  another one by then nothing is done, and the answer (409) has it in `now`. Who asked is on record as `NAME
+  (token)`.
+* Readings are as old as the pages, a tenth of a second. When the store does not answer they are refused (503): what
+  was is never given for what is.
+* The paths stay as they are within `v1`; answers may get more fields.
+"""
+
+
+def render_api() -> str:
+    from vmha.web.openapi import description
+
+    parts = [API_HEAD, "\n| | | asked with |\n|---|---|---|\n"]
+    for path, methods in description()["paths"].items():
+        for method, one in methods.items():
+            asked = ", ".join(f"`{each['name']}`" for each in one["parameters"] if each["in"] == "query")
+            parts.append(f"| `{method.upper()} {path}` | {_cell(one['summary'])} | {asked} |\n")
+    for name in ("Asked", "Confirmed"):
+        parts.append(_api_body(name, description()["components"]["schemas"][name]))
+    return "".join(parts)
+
+
+def _api_body(name: str, schema: dict[str, Any]) -> str:
+    where = {"Asked": "A plan of a verb", "Confirmed": "A verb"}[name]
+    rows = [f"| `{field}` | {_cell(one.get('description', ''))} |\n" for field, one in schema["properties"].items()]
+    return f"\n## {where}: the fields of its body\n\n| | |\n|---|---|\n{''.join(rows)}"
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "api.md": render_api,
     "keys.md": render_keys,
     "commands.md": render_commands,
+    "exit-codes.md": render_exit_codes,
     "settings.md": render_settings,
     "states.md": render_states,
     "metrics.md": render_metrics,

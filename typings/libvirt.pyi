@@ -23,6 +23,7 @@ VIR_DOMAIN_JOB_UNBOUNDED: int
 VIR_DOMAIN_METADATA_ELEMENT: int
 VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN: int
 VIR_DOMAIN_STATS_STATE: int
+VIR_DOMAIN_STATS_VCPU: int
 VIR_DOMAIN_SAVE_IMAGE_XML_SECURE: int
 VIR_DOMAIN_SAVE_RUNNING: int
 VIR_DOMAIN_XML_INACTIVE: int
@@ -84,6 +85,9 @@ class virConnect:
     def domainEventRegisterAny(
         self, dom: virDomain | None, eventID: int, cb: Callable[..., None], opaque: object
     ) -> int: ...
+    def domainListGetStats(
+        self, doms: list[virDomain], stats: int = ..., flags: int = ...
+    ) -> list[tuple[virDomain, dict[str, Any]]]: ...
     def getAllDomainStats(self, stats: int = ..., flags: int = ...) -> list[tuple[virDomain, dict[str, Any]]]: ...
     def getCapabilities(self) -> str: ...
     def getDomainCapabilities(

@@ -1,6 +1,12 @@
 """What anybody may ask of a page, whoever he is: looked for in the page itself, as the browser has laid it out."""
 
+from importlib.resources import files
+from typing import Any
+
 from playwright.sync_api import Page
+
+_AXE = files("axe_playwright_python").joinpath("axe.min.js").read_text()
+_STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 _FAULTS = r"""
 () => {
@@ -82,3 +88,10 @@ def faults(page: Page) -> list[str]:
     """In words; none: it is as it should be."""
     found: list[str] = page.evaluate(_FAULTS)
     return found
+
+
+def axe_faults(page: Page) -> list[str]:
+    """What axe-core has against it: roles, names, order, contrast, by the standards for who does not see or point."""
+    page.evaluate(_AXE)
+    said: dict[str, Any] = page.evaluate("(tags) => axe.run(document, {runOnly: tags})", _STANDARDS)
+    return [f"{one['id']}: {each['html'][:120]}" for one in said["violations"] for each in one["nodes"]]

@@ -1,7 +1,4 @@
-"""The pages as Chromium lays them out and keeps them up to date.
-
-With ``VMHA_PICTURES=docs/images`` the pictures of the documentation are taken here.
-"""
+"""The pages as Chromium lays them out and keeps them up to date."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +6,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.browser.checks import faults
+from tests.browser.checks import axe_faults, faults
 from tests.browser.scenes import NODES, bad_day, good_day, recorded, under_way
 from tests.browser.served import Served, served
 from tests.support.browsers import PATIENCE_MS, tab
@@ -52,7 +49,7 @@ def test_every_page_can_be_read_by_everybody(
         found = {}
         for name, where in PAGES.items():
             opened.go(where, live=name not in STILL)
-            found[name] = faults(opened.page)
+            found[name] = faults(opened.page) + axe_faults(opened.page)
         assert found == {name: [] for name in PAGES}
 
 
@@ -69,6 +66,7 @@ def test_checks_find_what_they_look_for(browser: Browser, busy: Served) -> None:
         said = " ".join(faults(opened.page))
         for words in ("wider", "no label", "says nothing", "without words", "not one h1", "two are #main", "contrast"):
             assert words in said
+        assert "link-name" in " ".join(axe_faults(opened.page))
 
 
 def test_change_comes_by_itself_and_the_focus_stays(browser: Browser, dashboard: Served) -> None:
@@ -142,6 +140,19 @@ def test_nothing_moves_for_who_does_not_want_it(browser: Browser, busy: Served) 
         assert opened.page.evaluate("document.getAnimations().length") == 0
 
 
+@pytest.mark.parametrize("size", [WIDE, PHONE], ids=["wide", "phone"])
+def test_page_without_a_script_fits_and_speaks_of_no_keys(
+    browser: Browser, busy: Served, size: tuple[int, int]
+) -> None:
+    """Scripts of the page are held back, not those that look at it."""
+    with tab(browser, busy.base, width=size[0], height=size[1]) as opened:
+        opened.page.route("**/page.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
+        for where in ("/", "/node/kvm2", "/vm/web"):
+            opened.go(where, live=False)
+            assert faults(opened.page) == []
+            expect(opened.page.locator(".keys")).to_be_hidden()
+
+
 def test_page_reads_without_a_script(browser: Browser, busy: Served) -> None:
     with tab(browser, busy.base, java_script_enabled=False) as opened:
         opened.go("/", live=False)
@@ -157,19 +168,3 @@ def test_what_if_is_a_click_away_from_a_node(browser: Browser, dashboard: Served
         opened.page.click("text=What if it were lost?")
         expect(opened.page.locator("#answer")).to_contain_text("Every vm that is wanted running would run")
         expect(opened.page.locator("#would-db")).to_contain_text("kvm2 → kvm1")
-
-
-def test_pictures_for_the_documentation(browser: Browser, dashboard: Served) -> None:
-    def picture(name: str, where: str, scheme: str, size: tuple[int, int], seen: str) -> None:
-        with tab(browser, dashboard.base, scheme=scheme, width=size[0], height=size[1]) as opened:
-            opened.go(where, live=not where.startswith("/what-if"))
-            expect(opened.page.locator(seen).first).to_be_visible()
-            opened.picture(name, whole=size is not PHONE)
-
-    dashboard.do(recorded)
-    dashboard.do(under_way)
-    picture("dashboard-light", "/", "light", WIDE, "#move-web")
-    picture("dashboard-dark", "/", "dark", WIDE, "#move-web")
-    picture("dashboard-what-if", "/what-if?if=node+kvm2+lost", "light", (1024, 560), "#answer")
-    dashboard.do(bad_day)
-    picture("dashboard-phone", "/", "light", PHONE, "#headline.bad")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.checks import faults
+from tests.browser.checks import axe_faults, faults
 from tests.browser.scenes import freeze_ldap
 from tests.browser.served import Served
 from tests.support.browsers import tab
@@ -33,8 +33,7 @@ def test_migration_by_the_page_is_read_confirmed_and_on_record(browser: Browser,
         expect(page.locator("h1")).to_have_text("Migrate web?")
         page.select_option("[name=to]", "kvm4")
         expect(page.locator("#plan")).to_contain_text("web would be migrated from kvm1 to kvm4")
-        assert faults(page) == []
-        opened.picture("dashboard-confirmation", whole=False)
+        assert faults(page) + axe_faults(page) == []
         assert dashboard.do(requests) == []
         page.click("#confirm")
         expect(page.locator("main")).to_contain_text("asked for. Here is what becomes of it.")
@@ -64,7 +63,7 @@ def test_drain_that_can_not_empty_its_node_wants_to_be_confirmed_twice(browser: 
         opened.go("/login?next=/do/drain%3Fon%3Dkvm2", live=False)
         log_in(page)
         expect(page.locator("#risks")).to_contain_text("ldap can not leave")
-        assert faults(page) == []
+        assert faults(page) + axe_faults(page) == []
         page.fill("[name=reason]", "new memory")
         page.click("#confirm")
         expect(page.locator("h1")).to_have_text("Drain kvm2?")

@@ -5,8 +5,11 @@ Run by ``make compose-test``, which brings the engine and builds the images.
 
 import os
 import signal
+import socket
 from collections.abc import Iterator
+from typing import Any
 
+import httpx
 import pytest
 
 from .project import Project, docker, run, wait_until
@@ -19,7 +22,8 @@ TUNED = "config: {profile: tuned}\n"
 
 @pytest.fixture(scope="module")
 def project() -> Iterator[Project]:
-    project = Project(name=f"vmha-test-{os.getpid()}")
+    profile = {"COMPOSE_PROFILES": "web", "VMHA_WEB_PORT": str(free_port())}
+    project = Project(name=f"vmha-test-{os.getpid()}", environment=profile)
     try:
         project.compose("up", "-d", "--no-build")
         wait_until("every node may receive vms", lambda: online(project, NODES) == set(NODES))
@@ -32,6 +36,12 @@ def project() -> Iterator[Project]:
         project.compose("down", "--volumes", "--timeout", "1", code=None)
         left = docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={project.name}")
         assert left == ""
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
 def online(project: Project, ask: tuple[str, ...]) -> set[str]:
@@ -65,6 +75,29 @@ def test_status_shows_three_nodes_that_a_guard_watches_over(project: Project) ->
     nodes = project.status("agent-1")["nodes"]
     assert {node["name"]: node["armed"] for node in nodes} == dict.fromkeys(NODES, "guard")
     assert "3 of 3 online" in project.compose("exec", "-T", "agent-1", "vmha", "status")
+
+
+def test_dashboard_of_the_profile_web_answers_this_machine_and_lets_nobody_do_anything(project: Project) -> None:
+    base = f"http://127.0.0.1:{project.environment['VMHA_WEB_PORT']}"
+
+    def told() -> Any:
+        try:
+            answer = httpx.get(f"{base}/api/v1/status", timeout=10.0)
+        except httpx.TransportError:
+            return None  # it is on its way
+        return answer.json() if answer.status_code == 200 else None
+
+    status = wait_until("the dashboard answers", told)
+    assert {node["name"] for node in status["nodes"]} == set(NODES)
+    assert [vm["name"] for vm in status["vms"]] == ["web"]
+    page = httpx.get(f"{base}/vm/web", timeout=10.0)
+    assert page.status_code == 200
+    assert "/do/" not in page.text
+    assert "in clear text" in httpx.get(f"{base}/login", timeout=10.0).text
+    assert httpx.post(f"{base}/api/v1/verbs/stop/plan", json={"on": "web"}, timeout=10.0).status_code == 401
+    first = dict(line.split(":\t", 1) for line in project.inside("web", "cat", "/proc/1/status").splitlines())
+    assert first["Uid"].split()[:2] == ["65534", "65534"]
+    assert int(first["CapBnd"], 16) == 0
 
 
 def test_vm_moves_live_from_one_container_to_another(project: Project) -> None:

@@ -4,58 +4,32 @@ The copy is this host's own root with a layer above it that takes what is writte
 layer shows what the package has left. Here, beside the compose tests, because it is heavy; it needs no Docker engine.
 """
 
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.compose.project import ROOT, run
+from tests.compose.conftest import on_the_copy
 
 pytestmark = pytest.mark.compose
 
 NOT_OURS = ("var/lib/dpkg/", "var/log/", "var/cache/", "tmp/", "run/", "root/", "dev/")
 """What dpkg itself, or a shell, may leave."""
-
-
-@pytest.fixture(scope="module")
-def package() -> Path:
-    said = [line for line in run("make", "deb").splitlines() if line.startswith("deb: ")]
-    return ROOT / said[-1].removeprefix("deb: ")
-
-
-@pytest.fixture
-def layer(package: Path) -> Iterator[Path]:
-    # On a file system of its own in memory: an overlay can not be the upper layer of another one.
-    place = Path("/dev/shm") / f"vmha-deb-test-{package.stat().st_ino}"
-    for name in ("upper", "work", "merged"):
-        (place / name).mkdir(parents=True)
-    shutil.copy(package, place / "vmha.deb")
-    yield place
-    shutil.rmtree(place)
-
-
-def on_the_copy(layer: Path, script: str) -> str:
-    """What the script printed, run as root of the copy. ``/tmp/vmha.deb`` is the package."""
-    inside = f"""set -e
-mount -t overlay overlay -o lowerdir=/,upperdir={layer}/upper,workdir={layer}/work {layer}/merged
-cd {layer}/merged
-mount -t proc proc proc && mount --bind /dev dev && mount -t tmpfs tmpfs run && mount -t tmpfs tmpfs tmp
-cp {layer}/vmha.deb tmp/vmha.deb
-exec chroot . sh -ec "$1"
-"""
-    command = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", inside, "sh", script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
-    return done.stdout + done.stderr
+OF_USERS = ("passwd", "group", "shadow", "gshadow", "subuid", "subgid")
+"""Files of /etc that a user comes and goes with: each may have a copy of what it was before, beside it."""
 
 
 def left(layer: Path) -> list[str]:
     """Files that are new or gone in the copy."""
     upper = layer / "upper"
     names = [str(path.relative_to(upper)) for path in upper.rglob("*") if not path.is_dir()]
-    return [name for name in names if not name.startswith(NOT_OURS) and "/__pycache__/" not in f"/{name}"]
+    ours = [name for name in names if not name.startswith(NOT_OURS) and "/__pycache__/" not in f"/{name}"]
+    ours = [name for name in ours if name not in ("etc/.pwd.lock", *(f"etc/{one}-" for one in OF_USERS))]
+    return [name for name in ours if not is_as_it_was(upper / name, Path("/") / name)]
+
+
+def is_as_it_was(now: Path, before: Path) -> bool:
+    """Written, and again what it was: those in which users stand."""
+    return now.name in OF_USERS and now.is_file() and before.is_file() and now.read_bytes() == before.read_bytes()
 
 
 def test_package_installs_works_upgrades_and_leaves_no_trace(layer: Path) -> None:
@@ -67,7 +41,13 @@ def test_package_installs_works_upgrades_and_leaves_no_trace(layer: Path) -> Non
         clustat -h || test $? = 1
         cd /lib/systemd/system && systemd-analyze verify --recursive-errors=no vmha-agent.service vmha-guard.service
         test "$(systemctl is-enabled vmha-agent)" = disabled && test "$(systemctl is-enabled vmha-web)" = disabled
-        systemd-sysusers --dry-run vmha-web.conf
+        test "$(stat -c '%U %G %a' /etc/vmha/web)" = 'vmha-web vmha-web 700'
+        echo 'correct horse battery' | vmha web user add alice
+        test "$(stat -c '%U %a' /etc/vmha/web/users.json)" = 'vmha-web 600'
+        printf '[web]\\nusers = "/etc/vmha/web/others.json"\\n' >/etc/vmha/web/vmha.toml
+        vmha web user list
+        rm /etc/vmha/web/vmha.toml
+        setpriv --reuid vmha-web --regid vmha-web --clear-groups vmha web user list
         vmha pki init /tmp/pki && vmha pki issue /tmp/pki node kvm1 --address 10.0.0.1
         /usr/lib/vmha/bin/python -c 'import libvirt, vmha.node.process'
         install -m 600 /dev/null /etc/vmha/vmha.toml
@@ -76,9 +56,13 @@ def test_package_installs_works_upgrades_and_leaves_no_trace(layer: Path) -> Non
         test -e /etc/vmha/vmha.toml
         /etc/libvirt/hooks/qemu.d/vmha web start begin - </dev/null && echo the gate is open
         dpkg -P vmha
+        getent passwd vmha-web || echo the user is gone
         """,
     )
     assert "Usage: vmha" in said
+    assert "alice  operator" in said
+    assert "nobody may log in (/etc/vmha/web/others.json)" in said, "settings of its own count first"
+    assert "the user is gone" in said
     assert "the gate is open" in said
     assert left(layer) == []
 

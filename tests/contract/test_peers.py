@@ -1,12 +1,14 @@
-"""What both channels between agents promise: real ones over TCP on loopback, and the simulated ones."""
+"""What all channels between agents promise: real ones over TCP on loopback, also by TLS, and the simulated ones."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
+from tests.support.peers_certificates import PeersCertificates
 from vmha.model.clock import SystemClock
 from vmha.model.ids import NodeName, SessionId
 from vmha.peers.port import AgentSilent, Answer, AskPromise, Channel, Peer, Ping, Pong, Request, Word
@@ -48,8 +50,9 @@ class Agents:
         return Peer(node=node, address=self.channels[node].address)
 
 
-@pytest_asyncio.fixture(params=["simulated", "tcp"])
-async def agents(request: pytest.FixtureRequest) -> AsyncIterator[Agents]:
+@pytest_asyncio.fixture(params=["simulated", "tcp", "tls"])
+async def agents(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Agents]:
+    certificates = PeersCertificates(tmp_path, "c") if request.param == "tls" else None
     hub = PeersHub(can_reach=lambda source, target: True, is_frozen=lambda node: False)
     ports: dict[NodeName, int] = {}  # a restarted agent listens where it did before
 
@@ -59,7 +62,10 @@ async def agents(request: pytest.FixtureRequest) -> AsyncIterator[Agents]:
         before = both.channels.get(node)
         ports[node] = int(before.address.rpartition(":")[2]) if before else 0
         listen = ("127.0.0.1", ports[node])
-        return TcpChannel(node=node, cluster="c", secret=SECRET, listen=listen, address="", clock=SystemClock())
+        tls = certificates.of(node) if certificates else None
+        return TcpChannel(
+            node=node, cluster="c", secret=SECRET, listen=listen, address="", clock=SystemClock(), tls=tls
+        )
 
     both = Agents(make=make)
     for node in (A, B):

@@ -1,10 +1,13 @@
 """Another version of vmha on hosts of the lab: its source, patched, bound over the one that the agent starts from.
 
-It says that it is 0.2.0 and reads schema 2, and it writes a field into two records that this version does not know.
+It says that it is 0.2.0 and reads schema 2, and it writes a field into two records that this version does not know. A
+field of a vm's definition has another name in it, ``NEW_NAME`` for ``OLD_NAME``, as of schema 2: what stands there from
+before is read through a function, and written anew under the new name alone.
 """
 
 import json
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +18,20 @@ from vmha.lab.layout import LabDir
 
 VERSION, SCHEMA, FIELD = "0.2.0", 2, "of_another_version"
 
+OLD_NAME, NEW_NAME = "restart_window_s", "restart_within_s"
+
 SOURCE = Path(vmha.__file__).resolve().parent
 _INSIDE = "/var/lib/another-version"
+
+_UPGRADE = f"""
+
+def _of_schema_2(old: dict[str, object]) -> dict[str, object]:
+    new = {{name: value for name, value in old.items() if name != "{OLD_NAME}"}}
+    return {{"{NEW_NAME}": old["{OLD_NAME}"], **new}} if "{OLD_NAME}" in old else new
+
+
+UPGRADES[VmSpec] = {{2: _of_schema_2}}
+"""
 
 _PATCHES = {
     "__init__.py": ((f'__version__ = "{vmha.__version__}"', f'__version__ = "{VERSION}"'),),
@@ -25,7 +40,18 @@ _PATCHES = {
         ("    left_overs: tuple[LeftOver", f'    {FIELD}: str = "yes"\n    left_overs: tuple[LeftOver'),
         ("    saved: SavedImage | None", f'    {FIELD}: str = "yes"\n    saved: SavedImage | None'),
     ),
+    "model/vm.py": (
+        (
+            "\nfrom vmha.model.settings import",
+            "\nfrom vmha.model.schema import UPGRADES\nfrom vmha.model.settings import",
+        ),
+        (f"    {OLD_NAME}: ", f"    {NEW_NAME}: "),
+    ),
+    "policy/deciding/decide.py": ((f"spec.{OLD_NAME}", f"spec.{NEW_NAME}"),),
+    "operator/rgmanager/vms.py": ((f'"{OLD_NAME}"', f'"{NEW_NAME}"'),),
 }
+_OF_VERBS = (f"{OLD_NAME}={OLD_NAME}", f"{NEW_NAME}={OLD_NAME}")
+"""In cli/vm.py, where an option becomes a field: twice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +69,11 @@ class AnotherVersion:
                 assert text.count(old) == 1, (name, old)
                 text = text.replace(old, new)
             (made / name).write_text(text)
+        with (made / "model/vm.py").open("a") as file:
+            file.write(_UPGRADE)
+        verbs = (made / "cli/vm.py").read_text()
+        assert verbs.count(_OF_VERBS[0]) == 2, OLD_NAME
+        (made / "cli/vm.py").write_text(verbs.replace(*_OF_VERBS))
         for host in hosts:
             shutil.copytree(made, LabDir(lab).node(host) / _INSIDE[1:])
 
@@ -65,6 +96,11 @@ class AnotherVersion:
         self.cluster.lab.sh("h1", "etcdctl del /vmha/lab/schema")
         for host in hosts:
             self._await(host, vmha.__version__)
+
+    def vmha(self, host: str, *words: str) -> str:
+        """One verb of whatever version the host has."""
+        line = " ".join(("env -u VMHA_LAB", sys.executable, "-m vmha", *words))
+        return self.cluster.lab.sh(host, line)
 
     def record(self, key: str) -> dict[str, object]:
         found: dict[str, object] = json.loads(

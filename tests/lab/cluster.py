@@ -1,15 +1,17 @@
 """A lab with agents, driven by the command line as its operator would; the witness guests' disks judge."""
 
 import json
+import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.lab.conftest import LabRun, make_directory, wait_until
+from tests.support import command_line
 
 VMHA = (sys.executable, "-m", "vmha")
 TIMEOUT_S = 120.0
@@ -27,17 +29,10 @@ class Cluster:
 
     def vmha(self, *arguments: str, code: int | None = 0) -> str:
         """One verb of the product, from outside the hosts; returns what it printed on both streams."""
-        done = subprocess.run(
-            [*VMHA, *arguments],
-            env=self.lab.environment | {"VMHA_LAB": str(self.lab.path), "NO_COLOR": "1"},
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-        said = done.stdout + done.stderr
-        assert code is None or done.returncode == code, f"{arguments}: exit code {done.returncode}\n{said}"
-        return said
+        environment = self.lab.environment | {"VMHA_LAB": str(self.lab.path), "NO_COLOR": "1"}
+        ended, out, err = command_line.call(command_line.VMHA, arguments, environment=environment, timeout_s=TIMEOUT_S)
+        assert code is None or ended == code, f"{arguments}: exit code {ended}\n{out}{err}"
+        return out + err
 
     def status(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.vmha("status", "--json"))
@@ -87,6 +82,18 @@ class Cluster:
 
     def qemu_pids(self, host: str) -> list[str]:
         return self.lab.sh(host, "pidof qemu-system-x86_64", code=None).split()
+
+
+def processes_of(cluster: Cluster, host: str, is_wanted: Callable[[str], bool]) -> list[int]:
+    """As this machine counts them: those of the host whose command line is wanted."""
+    namespace = cluster.lab.sh(host, "readlink /proc/self/ns/pid")
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):  # it ended while we looked
+            if entry.name.isdecimal() and os.readlink(entry / "ns/pid") == namespace:
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                found += [int(entry.name)] if is_wanted(command) else []
+    return found
 
 
 def running_cluster(*arguments: str) -> Iterator[Cluster]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import command_line
 from tests.support.waiting import look_until
 from vmha.lab import client
 from vmha.lab.events import follow
@@ -24,7 +25,7 @@ TIMEOUT_S = 90.0
 
 def wait_until(what: str, look: Callable[[], Any], timeout_s: float = 30.0) -> Any:
     """Look again and again until ``look`` returns something true; returns that."""
-    return look_until(look, what=what, within_s=timeout_s, each_s=0.05)
+    return look_until(look, what=what, within_s=timeout_s, each_s=0.1)
 
 
 @dataclass(kw_only=True)
@@ -38,16 +39,19 @@ class LabRun:
 
     def run(self, *arguments: str, code: int | None = 0) -> str:
         """Run one verb; returns what it printed. ``code`` is the exit code it must end with (None: any)."""
-        done = subprocess.run(
-            [*self.prefix, *self.command, *arguments],
-            env=self.environment | {"VMHA_LAB": str(self.path)},
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-            check=False,
-        )
-        assert code is None or done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return done.stdout + done.stderr
+        environment = self.environment | {"VMHA_LAB": str(self.path)}
+        if self.prefix or self.command is not COMMAND:
+            command = [*self.prefix, *self.command, *arguments]
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+            )
+            ended, out, err = done.returncode, done.stdout, done.stderr
+        else:
+            ended, out, err = command_line.call(
+                command_line.VMHA_LAB, arguments, environment=environment, timeout_s=TIMEOUT_S
+            )
+        assert code is None or ended == code, f"{arguments}: {ended}\n{out}{err}"
+        return out + err
 
     def up(self, *arguments: str) -> str:
         return self.run("up", "--no-agents", *arguments)

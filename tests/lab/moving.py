@@ -5,6 +5,18 @@ from tests.lab.conftest import wait_until
 
 ADDRESSES = {"h1": "10.97.0.1", "h2": "10.97.0.2", "h3": "10.97.0.3"}
 
+_PAYLOAD = "/usr/lib/x86_64-linux-gnu/libcrypto.so.3"
+_LOADER = f"""<qemu:commandline>
+    <qemu:arg value='-device'/><qemu:arg value='loader,file={_PAYLOAD},addr=0x400000,force-raw=on'/>
+  </qemu:commandline>
+</domain>"""
+
+
+def with_payload(xml: str) -> str:
+    """Some MiB more in its memory, so that its migration at 1 MiB/s takes some seconds."""
+    named = xml.replace("<domain ", "<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0' ", 1)
+    return named.replace("</domain>", _LOADER)
+
 
 def document(
     xml: str,

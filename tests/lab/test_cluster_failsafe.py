@@ -30,6 +30,8 @@ def test_guests_outlive_etcd_and_a_power_cut_is_recovered_when_it_is_back(cluste
     began = float(clock.sh("h1", "cut -d' ' -f1 /proc/uptime"))
     while float(clock.sh("h1", "cut -d' ' -f1 /proc/uptime")) < began + 4 * HOLD_S:
         cluster.await_ticks("web", more=20)
+    told = cluster.lab.sh("h1", "curl -sf --max-time 10 http://127.0.0.1:9590/metrics")
+    assert "\nvmha_store_answers 0" in told
     assert cluster.qemu_pids("h1") == pid
     cluster.lab.run("start", "etcd-1")
     cluster.await_all_online()

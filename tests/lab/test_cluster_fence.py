@@ -5,9 +5,13 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
+from tests.lab.bmc import ON_H2, give_password, serve_bmc
 from tests.lab.cluster import Cluster, running_cluster
 from tests.lab.conftest import wait_until
+from tests.support.doc_story import ROOT, code_blocks, play
 from vmha.lab.chaos.strikes import find_etcd_leader
+from vmha.lab.client import ask
+from vmha.lab.layout import LabDir
 
 pytestmark = pytest.mark.lab
 
@@ -43,6 +47,31 @@ def test_host_cut_off_is_powered_off_before_its_vm_runs_elsewhere(cluster: Clust
     cluster.await_running(web, on="h2")
     assert cluster.lab.node("h1")["power"] == "off"
     cluster.await_ticks(web)
+
+
+def test_page_on_ipmi_goes_as_it_says_and_the_board_cuts_the_power(cluster: Cluster, web: str):
+    """The boards of h1 and h2 are in h3, on their own; their chassis is the lab's power switch."""
+    before = cluster.vmha("export")
+    page = (ROOT / "docs/howto/fencing-with-ipmi.md").read_text()
+    for number, host in enumerate(("h1", "h2"), 1):
+        port = serve_bmc(cluster.lab, host, on="h3")
+        page = page.replace(f"ip: 10.0.0.1{number},", f'ip: 10.97.0.3, ipport: "{port}",').replace(f"kvm{number}", host)
+        by_hand = f"{ON_H2} fence_ipmilan --ip=10.97.0.3 --ipport={port}"
+        page = page.replace(f"fence_ipmilan --ip=10.0.0.1{number}", by_hand)
+    cluster.file("fence.yaml", code_blocks(page, "yaml")[0])
+    for host in ("h1", "h2", "h3"):
+        give_password(cluster, host)
+    told = play(page, environment={"VMHA_LAB": str(cluster.lab.path)}, directory=cluster.lab.path.parent)
+    for line, _ in told:
+        if line == "vmha apply fence.yaml":
+            break
+    cluster.lab.run("cut", "h1")
+    cluster.await_running(web, on="h2")
+    assert cluster.lab.node("h1")["power"] == "off"
+    assert "power_off_confirmed" in cluster.vm(web)["reason"]
+    assert [line for line, _ in told] == ["vmha events", "vmha node why h1"]
+    cluster.await_ticks(web)
+    cluster.vmha("apply", str(cluster.file("before.yaml", before)), "--yes")
 
 
 def test_libvirts_own_switch_hands_over_too_where_it_is_asked_for(cluster: Cluster, web: str):
@@ -110,6 +139,23 @@ def etcd_leader(cluster: Cluster) -> str:
 
     found: str = wait_until("etcd has a leader", find)
     return found
+
+
+def test_most_hosts_cut_off_at_once_keep_their_power_and_a_persons_word_recovers_what_they_held(
+    cluster: Cluster, web: str
+):
+    """Both have fence agents that would work, and etcd is elsewhere: it looks like the network, and is waited for."""
+    for host in ("h1", "h2"):  # at once: two commands would begin seconds apart on a busy machine
+        ask(LabDir(cluster.lab.path), "cut", node=host, link="lan")
+    wait_until("it is told", lambda: "most nodes fell silent at once" in cluster.vmha("status"))
+    wait_until("its own guard has ended the guest", lambda: not cluster.qemu_pids("h1"))
+    assert [cluster.lab.node(host)["power"] for host in ("h1", "h2")] == ["on", "on"]
+    assert cluster.qemu_pids("h3") == []
+    cluster.vmha("node", "confirm-off", "h1", "--yes")
+    cluster.await_running(web, on="h3")
+    assert "operator_confirmed" in cluster.vm(web)["reason"]
+    assert [cluster.lab.node(host)["power"] for host in ("h1", "h2")] == ["on", "on"]
+    cluster.await_ticks(web)
 
 
 def test_operators_word_recovers_what_no_other_proof_covers(cluster: Cluster, web: str):

@@ -92,6 +92,6 @@ def test_a_guest_lives_through_a_short_cut_of_its_storage(lab: LabRun) -> None:
 
 def test_an_unknown_guest_is_named_with_the_near_ones(lab: LabRun) -> None:
     add_witness(LabDir(lab.path), "database")
-    assert "did you mean database?" in lab.run("verdict", "databse", code=2)
+    assert "did you mean database?" in lab.run("verdict", "databse", code=4)
     assert "database" in lab.run("vm", "list").split()
     assert "has not ticked" in lab.run("verdict", "database")

@@ -4,6 +4,7 @@ The guest carries a payload, so that its migration at 1 MiB/s takes some seconds
 and the storage server give the verdict.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,17 +14,12 @@ import pytest
 
 from tests.lab.cluster import Cluster, running_cluster
 from tests.lab.conftest import wait_until
-from tests.lab.moving import ADDRESSES, Moving
+from tests.lab.moving import ADDRESSES, Moving, with_payload
 from vmha.lab.guests import add_witness
 from vmha.lab.layout import LabDir
 
 pytestmark = [pytest.mark.lab, pytest.mark.beside]
 
-PAYLOAD = "/usr/lib/x86_64-linux-gnu/libcrypto.so.3"
-LOADER = f"""<qemu:commandline>
-    <qemu:arg value='-device'/><qemu:arg value='loader,file={PAYLOAD},addr=0x400000,force-raw=on'/>
-  </qemu:commandline>
-</domain>"""
 DEAF_PORT = "16510"
 LOG = "/var/log/vmha/agent.log"
 
@@ -35,9 +31,7 @@ def shared_cluster() -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def web_xml(shared_cluster: Cluster) -> str:
-    xml = add_witness(LabDir(shared_cluster.lab.path), "web").xml
-    named = xml.replace("<domain ", "<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0' ", 1)
-    return named.replace("</domain>", LOADER)
+    return with_payload(add_witness(LabDir(shared_cluster.lab.path), "web").xml)
 
 
 @pytest.fixture
@@ -89,6 +83,40 @@ def test_source_agent_killed_in_mid_copy_costs_the_guest_nothing(moving: Moving)
     moving.restart_agent("h1")
     assert moving.await_peace() in ("h1", "h2")
     assert moving.boots() == boots + moving.crashes("h1") - crashes, moving.cluster.vmha("events", "--vm", "web")
+
+
+@contextmanager
+def agent_frozen(moving: Moving, host: str) -> Iterator[None]:
+    pid = moving.agent_pid(host)
+    moving.sh(host, f"kill -STOP {pid}")
+    try:
+        yield
+    finally:
+        moving.sh(host, f"kill -CONT {pid}")
+
+
+def test_source_agent_frozen_in_mid_copy_hands_over_what_has_left_when_it_goes_on(moving: Moving):
+    moving.settle(bandwidth_mib_s=2, profile="default")  # it holds longer than this takes
+    boots, crashes = moving.boots(), moving.crashes("h1")
+    moving.begin()
+    with agent_frozen(moving, "h1"):
+        wait_until("it has left", lambda: not moving.sh("h1", "virsh domstate web 2>/dev/null", None))
+        assert moving.sh("h2", "virsh domstate web 2>/dev/null", None) in ("paused", "")
+    where, crashed = moving.await_peace(), moving.crashes("h1") - crashes
+    assert (where, moving.boots()) == ("h2", boots + crashed), moving.cluster.vmha("events", "--vm", "web")
+
+
+def test_source_agent_frozen_in_mid_copy_past_its_deadline_leaves_one_instance(moving: Moving):
+    """Its guard ends what is left there; the vm runs again before it goes on, and is left alone when it does."""
+    moving.settle(bandwidth_mib_s=1)
+    moving.begin()
+    with agent_frozen(moving, "h1"):
+        wait_until("it is given up", lambda: moving.cluster.conditions()["h1"] == "offline", 60.0)
+        assert moving.await_peace() != "h1"
+        boots = moving.boots()
+    moving.cluster.await_all_online()
+    moving.await_peace()
+    assert moving.boots() == boots
 
 
 def test_target_qemu_killed_in_mid_copy_of_a_paused_guest_lets_it_go_on_at_home(moving: Moving):
@@ -272,6 +300,14 @@ def without_disk(xml: str) -> str:
     return re.sub(r"<disk .*?</disk>", "", xml, flags=re.DOTALL)
 
 
+def verified(moving: Moving, *, code: int) -> tuple[str, list[str]]:
+    """What ``vmha verify``, which asks every host's libvirt, says of web, and where it was found."""
+    said = json.loads(moving.cluster.vmha("verify", "--json", code=code))
+    assert (said["proven"], said["asked"], said["silent"]) == (code == 0, list(ADDRESSES), {}), said
+    (web,) = [one for one in said["vms"] if one["vm"] == "web"]
+    return web["verdict"], web["places"]
+
+
 @pytest.mark.parametrize("policy", ["pause", "destroy", "alarm"])
 def test_second_copy_that_runs_past_an_open_gate_is_alarmed_and_treated_as_the_vm_says(moving: Moving, policy: str):
     moving.settle(on_duplicate=policy, open_gate="h2")
@@ -287,6 +323,8 @@ def test_second_copy_that_runs_past_an_open_gate_is_alarmed_and_treated_as_the_v
         warned = {"pause": "a second copy of vm web stands on h2", "destroy": "", "alarm": "vm web RUNS TWICE"}[policy]
         wait_until("the status says so", lambda: warned in "\n".join(moving.cluster.status()["warnings"]))
         assert "a second copy runs here" in moving.sh("h2", "cat /var/log/vmha/agent.log")
+        if policy != "destroy":
+            assert verified(moving, code=1) == ("twice", ["h1", "h2"]), "as each host's own libvirt says"
         if policy == "pause":
             moving.cluster.vmha("vm", "stop", "web")
             wait_until("the copy is ended with the vm", lambda: moving.sh("h2", "virsh list --name", None) == "")
@@ -294,6 +332,7 @@ def test_second_copy_that_runs_past_an_open_gate_is_alarmed_and_treated_as_the_v
     finally:
         moving.sh("h2", "virsh destroy web", None)
     assert moving.await_peace() == "h1"
+    assert verified(moving, code=0) == ("once", ["h1"])
 
 
 def test_locks_and_leases_of_a_definition_come_through_to_qemu(moving: Moving):
@@ -429,5 +468,14 @@ def test_network_cut_after_the_switch_of_a_post_copy_ends_both_halves_and_boots_
     moving.await_peace()
     moving.cluster.lab.run("heal", "h1")
     moving.cluster.await_all_online()
+    moving.await_peace()
+    assert LOST_BY_POST_COPY in moving.cluster.vmha("events", "--vm", "web")
+
+
+def test_target_qemu_frozen_for_good_after_the_switch_of_a_post_copy_is_ended_and_it_boots_anew(moving: Moving):
+    """Its half has run on and answers nobody; the source's has what it lacks, and must not go on with it."""
+    boots = switched(moving)
+    moving.sh("h2", f"kill -STOP {QEMU}")
+    wait_until("it has booted anew", lambda: moving.boots() == boots + 1, 120.0)
     moving.await_peace()
     assert LOST_BY_POST_COPY in moving.cluster.vmha("events", "--vm", "web")

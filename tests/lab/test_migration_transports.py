@@ -3,16 +3,20 @@
 Every test ends with the witness's verdict.
 """
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from tests.lab.cluster import Cluster, running_cluster
-from tests.lab.transports import Equipment
+from tests.lab.transports import ADDRESSES, Equipment
+from vmha.pki.authority import Step
 
 pytestmark = [pytest.mark.lab, pytest.mark.beside]
 
 ETCD_SECONDS = 60
+DISKLESS = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>
+<os><type arch='x86_64' machine='pc'>hvm</type></os></domain>"""
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +95,44 @@ def test_way_that_is_barred_is_told_with_its_remedy(equipment: Equipment, cluste
     assert all(entry["text"] for entry in cluster.journal("web") if entry["kind"] == "migration-failed")
 
 
+def test_authority_is_changed_while_guests_run_and_no_libvirtd_is_restarted(
+    equipment: Equipment, cluster: Cluster
+) -> None:
+    """Between two steps a host that has its new files migrates to one that has not, and back."""
+    cluster.vmha("vm", "edit", "web", "--transport", "tls", "--not-tunnelled")
+    before = cluster.lab.verdict("web")["migrations_survived"]
+    old_certificate = (equipment.etc("h1") / "pki/libvirt/clientcert.pem").read_text()
+    old_key = (equipment.etc("h1") / "pki/libvirt/private/clientkey.pem").read_text()
+    old_ca = (equipment.etc("h1") / "pki/CA/cacert.pem").read_text()
+    equipment.rotate(Step.BEGIN)
+    for host in ADDRESSES:
+        equipment.hand_out(host)
+        equipment.tell_libvirtd(host)
+    equipment.rotate(Step.SWITCH)
+    home, to = cluster.vm("web")["node"], elsewhere(cluster)
+    equipment.issue(home)
+    equipment.hand_out(home)
+    equipment.tell_libvirtd(home)
+    for target in (to, home):
+        cluster.vmha("vm", "migrate", "web", "--to", target)
+    for host in ADDRESSES:
+        equipment.issue(host)
+    equipment.rotate(Step.FINISH)
+    for host in ADDRESSES:
+        equipment.hand_out(host)
+        equipment.tell_libvirtd(host)
+    cluster.vmha("vm", "migrate", "web", "--to", to)
+    assert cluster.lab.verdict("web")["migrations_survived"] == before + 3
+    # What the old authority has signed opens nothing any more.
+    outsider = cluster.lab.path / to / "etc/outsider"
+    outsider.mkdir()
+    for name, text in (("cacert", old_ca), ("clientcert", old_certificate), ("clientkey", old_key)):
+        (outsider / f"{name}.pem").write_text(text)
+    asked = f"virsh -c 'qemu+tls://{ADDRESSES[home]}/system?pkipath=/etc/outsider&no_verify=1' list"
+    assert "Unable to read TLS confirmation" in cluster.lab.sh(to, f"{asked} 2>&1", code=1)
+    cluster.lab.sh(to, f"virsh -c 'qemu+tls://{ADDRESSES[home]}/system' list")
+
+
 def test_sshd_that_takes_the_connection_and_says_nothing_holds_nothing_up(cluster: Cluster) -> None:
     to = elsewhere(cluster)
     cluster.vmha("vm", "edit", "web", "--transport", "ssh", "--not-tunnelled")
@@ -101,3 +143,61 @@ def test_sshd_that_takes_the_connection_and_says_nothing_holds_nothing_up(cluste
         cluster.lab.sh(to, "kill -CONT $(cat /run/sshd.pid)")
     cluster.vmha("vm", "migrate", "web", "--to", to)
     assert cluster.vm("web")["node"] == to
+
+
+def test_doctor_finds_each_kind_of_barred_way_before_anybody_migrates(equipment: Equipment, cluster: Cluster) -> None:
+    """All of them at once: what is wrong between one pair of hosts is told of that pair alone."""
+
+    def errors(code: int | None = None) -> dict[str, dict[tuple[str, ...], str]]:
+        found: dict[str, dict[tuple[str, ...], str]] = {}
+        for one in json.loads(cluster.vmha("doctor", "--json", "--timeout", "40", code=code)):
+            if one["severity"] == "error":
+                found.setdefault(one["kind"], {})[tuple(one["about"])] = f"{one['text']} -> {one['remedy']}"
+        return found
+
+    cluster.vmha("vm", "edit", "web", "--transport", "tcp", "--not-tunnelled")
+    for name, transport in (("shell", "ssh"), ("secret", "tls")):
+        xml = cluster.file(f"{name}.xml", DISKLESS.format(name=name))
+        cluster.vmha("vm", "add", name, "--xml", str(xml), "--transport", transport)
+    try:
+        assert errors() == {}
+        qemu_old, libvirt_old = equipment.expired_certificate("h3"), equipment.expired_certificate("h1")
+        known = (equipment.etc("h1") / "ssh/known_hosts").read_text()
+        astray = known.replace(known.splitlines()[2], f"{ADDRESSES['h3']} {equipment.another_host_key()}".strip())
+        with (
+            equipment.ports_shut("h2", "49152:49215"),
+            equipment.instead_of("h1", "ssh/known_hosts", astray),
+            equipment.instead_of("h2", "ssh/authorized_keys", ""),
+            equipment.instead_of("h2", "pki/CA/cacert.pem", equipment.other_authority()),
+            equipment.instead_of("h3", "pki/qemu/server-cert.pem", qemu_old[0]),
+            equipment.instead_of("h3", "pki/qemu/server-key.pem", qemu_old[1]),
+            equipment.instead_of("h1", "pki/libvirt/clientcert.pem", libvirt_old[0]),
+            equipment.instead_of("h1", "pki/libvirt/private/clientkey.pem", libvirt_old[1]),
+        ):
+            found = errors(code=1)
+        ways = found.pop("way-barred")
+        assert {about[:2]: about[2:] for about in ways if "shell" in about} == {
+            ("h1", "h2"): ("shell",),
+            ("h1", "h3"): ("shell",),
+            ("h3", "h2"): ("shell",),
+        }
+        assert "put it into the target's authorized_keys" in ways["h3", "h2", "shell"]
+        assert "ssh-keygen -R 10.97.0.3" in ways["h1", "h3", "shell"]
+        assert {about[:2] for about in ways if "secret" in about} == {
+            ("h1", "h2"),
+            ("h1", "h3"),
+            ("h2", "h1"),
+            ("h2", "h3"),
+        }
+        assert "certificates of one authority" in ways["h2", "h1", "secret"]
+        assert "has ended" in ways["h1", "h3", "secret"]
+        shut = found.pop("ports-shut")
+        assert shut.keys() == {("h1", "h2"), ("h3", "h2")}
+        assert all("49152 to 49215" in text for text in shut.values())
+        distrust = found.pop("qemu-distrusts")
+        assert distrust.keys() == {("h1", "h3"), ("h2", "h3")}
+        assert all("certificate has expired" in text for text in distrust.values())
+        assert found == {}
+    finally:
+        for name in ("shell", "secret"):
+            cluster.vmha("vm", "remove", name)

@@ -8,11 +8,16 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from tests.lab.cluster import Cluster
 from tests.lab.conftest import wait_until
 from tests.support.certificates import Authority
+from tests.support.secured import now
+from vmha.pki.authority import CERT, KEY, Kind, Step
+from vmha.pki.authority import Authority as Pki
+from vmha.pki.libvirt_layout import RELOAD, lay_out
 
 ADDRESSES = {"h1": "10.97.0.1", "h2": "10.97.0.2", "h3": "10.97.0.3"}
 TLS_PORT = 16514
@@ -40,12 +45,11 @@ class Equipment:
 
     def install(self) -> None:
         self._made.mkdir()
-        authority = Authority(self._made / "ca")
+        self.pki = Pki.create(self._made / "pki", cluster="lab", now=now(), days=2)
         known = ""
         for host, address in ADDRESSES.items():
-            etc = self.etc(host)
-            crt, key = authority.issue(host, usage="serverAuth,clientAuth", at=f"IP:{address},DNS:{host}")
-            _lay_out_certificates(etc / "pki", authority.ca, crt, key)
+            self.issue(host)
+            self.hand_out(host)
             self._make_key(f"host-{host}")
             self._make_key(f"root-{host}")
             known += f"{address} {self._public(f'host-{host}')}"
@@ -64,6 +68,22 @@ class Equipment:
             self.cluster.lab.sh(host, "sed -i 's/^listen_tls = 0/listen_tls = 1/' /etc/libvirt/libvirtd.conf")
             self.restart_libvirtd(host)
 
+    def issue(self, host: str) -> None:
+        self.pki.issue(Kind.NODE, host, (ADDRESSES[host],), now=now(), days=2)
+
+    def rotate(self, step: Step) -> None:
+        self.pki.rotate(step, now=now(), days=2)
+
+    def hand_out(self, host: str) -> None:
+        """What was issued for it, to where libvirt and QEMU look."""
+        issued = self.pki.folder / f"issued/node-{host}"
+        lay_out(issued, root=self.cluster.lab.path / host, group=None, now=now())
+
+    def tell_libvirtd(self, host: str) -> None:
+        """To read its certificates again. It is the same process before and after."""
+        same = 'test "$before" = "$(pidof libvirtd)"'
+        self.cluster.lab.sh(host, f"before=$(pidof libvirtd) && {RELOAD} && {same}")
+
     @contextmanager
     def instead_of(self, host: str, name: str, text: str) -> Iterator[None]:
         """Another content of a file below the host's /etc."""
@@ -78,6 +98,29 @@ class Equipment:
     def other_authority(self) -> str:
         """The certificate of an authority that has signed nothing here."""
         return Authority(self._made / "other").ca.read_text()
+
+    def expired_certificate(self, host: str) -> tuple[str, str]:
+        """With its key: of the right authority, for this host, until yesterday."""
+        long_ago = now() - timedelta(days=10)
+        old = self.pki.issue(Kind.NODE, f"{host}-old", (ADDRESSES[host],), now=long_ago, days=9).folder
+        pair = (old / CERT).read_text(), (old / KEY).read_text()
+        self.pki.forget(Kind.NODE, f"{host}-old")
+        return pair
+
+    def another_host_key(self) -> str:
+        """A public key that no host here has."""
+        self._make_key("nobody")
+        return self._public("nobody")
+
+    @contextmanager
+    def ports_shut(self, host: str, ports: str) -> Iterator[None]:
+        """A firewall that drops what comes to these of the host's ports."""
+        rule = f"INPUT -p tcp --dport {ports} -j DROP"
+        self.cluster.lab.sh(host, f"iptables -A {rule}")
+        try:
+            yield
+        finally:
+            self.cluster.lab.sh(host, f"iptables -D {rule}")
 
     def etc(self, host: str) -> Path:
         return self.cluster.lab.path / host / "etc"
@@ -96,22 +139,3 @@ class Equipment:
 
     def _public(self, name: str) -> str:
         return (self._made / f"{name}.pub").read_text()
-
-
-def _lay_out_certificates(pki: Path, ca: Path, crt: Path, key: Path) -> None:
-    """Where libvirtd and QEMU look for them when nobody tells them otherwise."""
-    layout = {
-        "CA/cacert.pem": ca,
-        "libvirt/servercert.pem": crt,
-        "libvirt/clientcert.pem": crt,
-        "libvirt/private/serverkey.pem": key,
-        "libvirt/private/clientkey.pem": key,
-        "qemu/ca-cert.pem": ca,
-        "qemu/server-cert.pem": crt,
-        "qemu/client-cert.pem": crt,
-        "qemu/server-key.pem": key,
-        "qemu/client-key.pem": key,
-    }
-    for name, source in layout.items():
-        (pki / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, pki / name)

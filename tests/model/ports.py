@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from vmha.fencing.power import PowerOff
 from vmha.hypervisor.port import DomainState, DomainView, Ending, HostCapacity, Tag
 from vmha.model.ids import LeaseId, NodeName
-from vmha.policy.indexes import Indexes
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.indexes import Indexes
+from vmha.policy.state.snapshot import Snapshot
 from vmha.store.port import Lease, Op, Store
 
 from .values import NOW, UUID, VM
@@ -134,6 +134,8 @@ class AskedGuard:
 class AskedHypervisor:
     """``tag``: the epoch of the guest that runs here; None: none does."""
 
+    ways: Any = None  # nobody checks up
+
     async def inventory(self) -> Any:
         return await Ask("inventory")
 
@@ -154,7 +156,7 @@ class AskedHypervisor:
     def find_ending(self, name: str) -> Ending | None:
         return Ending.CRASHED
 
-    async def recall_migration(self, name: str) -> float | None:
+    async def recall_migration(self, name: str) -> str | None:
         return None  # nothing is migrated in these clusters
 
 
@@ -164,7 +166,7 @@ class AskedGate:
     def __init__(self) -> None:
         self.granted: tuple[int, str] | None = None
 
-    def list_managed(self, cluster: str, identities: Any) -> None: ...
+    async def list_managed(self, cluster: str, identities: Any) -> None: ...
 
     def grant(self, uuid: str, *, epoch: int, session: str) -> None:
         self.granted = (epoch, session)

@@ -21,11 +21,11 @@ from vmha.model.errors import VmhaError
 from vmha.model.ids import LeaseId, Revision, SessionId, Term
 from vmha.model.keys import encode
 from vmha.model.records import Stored
-from vmha.policy.assemble import Assembler
+from vmha.policy.at_node.reconcile import Action
 from vmha.policy.plan import plan
-from vmha.policy.reconcile import Action
-from vmha.policy.snapshot import Moment, Snapshot
-from vmha.policy.steps import Change, EvictSession, PlacementStep
+from vmha.policy.state.assemble import Assembler
+from vmha.policy.state.snapshot import Moment, Snapshot
+from vmha.policy.state.steps import Change, EvictSession, PlacementStep
 from vmha.store.journal import Journal
 from vmha.store.port import TxnResult
 

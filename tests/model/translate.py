@@ -248,7 +248,7 @@ def transaction(label: str, ask: Ask) -> Txn:
             case Exists():
                 compares.append(("exists", key, 0))
             case _:
-                raise NotImplementedError(f"no transaction of the protocol compares so: {compare}")
+                raise AssertionError(f"no transaction of the protocol compares so: {compare}")
     ops = []
     for op in ask.args[1]:
         key = op.key.removeprefix(PREFIX)

@@ -25,13 +25,14 @@ _TWO, _EVICTED, _SUPERSEDED = "never-two", "evicted-guests-do-not-run", "superse
 _FENCING, _FAILSAFE = "tests.sim.test_fencing", "tests.sim.test_failsafe"
 _HARD, _RESTORED = "tests.sim.test_hard_cases", "tests.sim.test_restored_store"
 _MIGRATION = "tests.sim.test_migration_faults"
+_FULL, _BOTH_ENDS = "no-node-is-given-more-than-it-has", "tests.sim.test_room_at_both_ends"
 _OWN = "tests.mutation.histories"
 _QUEUED = f"{_HARD}:test_start_still_queued_when_its_agent_is_killed_is_given_to_nobody_else_before_it_is_certain"
 
 SHOWN = {
     "guard-never-ends-guests": Shown(law=_EVICTED, found="seed 10, work"),
     "takeover-before-the-hold-ends": Shown(law=_EVICTED, found="seed 3, switch"),
-    "suspicion-taken-for-proof": Shown(law=_EVICTED, found="seed 3, switch"),
+    "suspicion-taken-for-proof": Shown(law=_EVICTED, found="seed 14, hosts"),
     "recovery-without-proof": Shown(law="a-claim-leaves-only-by-proof", found="seed 3, switch"),
     "claim-without-compare-of-the-placement": Shown(law="a-new-holder-has-a-new-epoch", found="seed 28, work"),
     "step-without-compare-of-the-leader-key": Shown(law="only-the-leader-leads", found="seed 12, all"),
@@ -79,6 +80,10 @@ SHOWN = {
         history="tests.sim.test_leaving"
         ":test_guest_that_arrives_outside_after_its_node_was_cut_off_runs_there_and_nowhere_else",
     ),
+    "gate-of-a-node-without-a-session-open": Shown(
+        law=_EVICTED,
+        history="tests.sim.test_leaving:test_guest_is_not_let_in_by_a_member_that_has_booted_and_has_no_session_yet",
+    ),
     "promise-without-counting-anew": Shown(
         law=_EVICTED,
         history=f"{_FAILSAFE}:test_ten_minutes_without_etcd_end_no_guest_and_move_none_and_then_all_goes_on",
@@ -90,6 +95,12 @@ SHOWN = {
     "listing-decided-on-unconfirmed": Shown(
         law=_TWO,
         history=f"{_RESTORED}:test_backup_made_while_a_vm_was_assigned_lets_its_node_start_no_second_one",
+    ),
+    "incoming-takes-no-room": Shown(
+        law=_FULL, history=f"{_BOTH_ENDS}:test_room_that_a_vm_is_on_its_way_to_is_given_to_nobody_else"
+    ),
+    "outgoing-takes-no-room": Shown(
+        law=_FULL, history=f"{_BOTH_ENDS}:test_room_that_a_vm_leaves_is_given_to_another_only_when_it_is_gone"
     ),
     "unknown-taken-for-absent": Shown(
         law=_TWO, history=f"{_OWN}:vm_run_by_hand_is_added_while_nobody_can_look_where_it_runs"

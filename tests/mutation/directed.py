@@ -10,8 +10,9 @@ from contextlib import contextmanager, nullcontext
 from typing import Any
 from unittest.mock import patch
 
-from vmha.sim.invariants import check_safety
-from vmha.sim.world import World
+from vmha.sim.judge.invariants import check_safety
+from vmha.sim.judge.of_relations import check_relations
+from vmha.sim.world.world import World
 
 from .mutants import BY_NAME
 
@@ -43,5 +44,8 @@ def laws_broken(name: str, history: Callable[[], object]) -> frozenset[str]:
             history()
         except (AssertionError, TimeoutError):
             assert name, "a directed test fails without any mutant"
-    found = [check_safety(world.fabric.history, world.record.catch_up().lines) for world in worlds]
-    return frozenset(violation.law for violations in found for violation in violations)
+    found = []
+    for world in worlds:
+        lines = world.record.catch_up().lines
+        found += [*check_safety(world.fabric.history, lines), *check_relations(lines)]
+    return frozenset(violation.law for violation in found)

@@ -1,10 +1,8 @@
 """Histories that only a missing check makes bad, and that neither a schedule nor another directed test can say."""
 
-import asyncio
-
 from tests.support.worlds import Cluster, in_cluster
 from vmha.model.vm import FailoverDomain, FailoverDomainMember
-from vmha.sim.hands import domain_xml
+from vmha.sim.world.hands import domain_xml
 
 
 def vm_run_by_hand_is_added_while_nobody_can_look_where_it_runs() -> None:
@@ -17,7 +15,7 @@ def vm_run_by_hand_is_added_while_nobody_can_look_where_it_runs() -> None:
         await cluster.rest()
         cluster.world.fabric.stop_libvirtd("n3")
         await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True, failover_domain="home")
-        await asyncio.sleep(12.0)
+        await cluster.rest()  # at which nothing of it is placed yet
         cluster.world.fabric.start_libvirtd("n3")
         await cluster.rest()
 

@@ -16,14 +16,17 @@ from vmha.leader.executor import Executor
 from vmha.model.ids import Revision
 from vmha.model.records import FenceRecord
 from vmha.model.settings import Proof, Timing
-from vmha.policy import decide, membership, plan
-from vmha.policy.snapshot import NodeView
-from vmha.sim import gate as sim_gate
+from vmha.policy import plan
+from vmha.policy.deciding import decide
+from vmha.policy.members import membership
+from vmha.policy.state.snapshot import NodeView
+from vmha.sim.world import gate as sim_gate
 from vmha.store.port import Created, Exists, Modified
 
 from .mutant import Change, Mutant, without
 from .of_decisions import OF_DECISIONS
 from .of_post_copy import OF_POST_COPY
+from .of_room import OF_ROOM
 
 
 def _claims_without(kept: Callable[[Any, Any], bool]) -> Callable[[], tuple[Change, ...]]:
@@ -64,6 +67,11 @@ def _evict_careless() -> tuple[Change, ...]:
 def _no_office() -> tuple[Change, ...]:
     nothing = property(lambda self: Created(self._keys.prefix + "nothing", Revision(0)))
     return ((Executor, "_office", nothing),)
+
+
+def _judge_without_a_session(operation: Any, asked: Any, known: Any, now: float) -> str:
+    armed = known if known.armed_session or known.has_expired else known._replace(armed_session="any", kill_at=now + 1)
+    return gate.judge(operation, asked, armed, now)
 
 
 def _counts_from_the_answer() -> tuple[Change, ...]:
@@ -127,7 +135,7 @@ def _never_too_late() -> tuple[Change, ...]:
 
 
 def _releases_without_looking() -> tuple[Change, ...]:
-    from vmha.policy import reconcile
+    from vmha.policy.at_node import reconcile
 
     original = reconcile._held
 
@@ -218,6 +226,11 @@ MUTANTS = (
         changes=lambda: ((SessionKeeper, "may_start", lambda self: self.current is not None),),
     ),
     Mutant(
+        name="gate-of-a-node-without-a-session-open",
+        removed="a guest that a hand sends is let in only where a session has begun",
+        changes=lambda: ((sim_gate, "judge", _judge_without_a_session),),
+    ),
+    Mutant(
         name="start-gate-open",
         removed="libvirt's start gate judges the epoch and the deadline",
         changes=lambda: ((gate, "judge", lambda *given: ""), (sim_gate, "judge", lambda *given: "")),
@@ -249,6 +262,7 @@ MUTANTS = (
     ),
     *OF_DECISIONS,
     *OF_POST_COPY,
+    *OF_ROOM,
 )
 
 BY_NAME = {one.name: one for one in MUTANTS}

@@ -20,9 +20,13 @@ from vmha.agent.worker import Worker
 from vmha.fencing.port import State
 from vmha.leader.fencing import PowerCuts
 from vmha.model.records import ArmedLevel, Phase, SeenState
-from vmha.policy import decide, membership, plan, reconcile, transitions
-from vmha.policy.failsafe import refuse_promise
-from vmha.policy.snapshot import Snapshot
+from vmha.policy import plan
+from vmha.policy.at_node import reconcile
+from vmha.policy.deciding import decide
+from vmha.policy.members import membership
+from vmha.policy.members.failsafe import refuse_promise
+from vmha.policy.state import transitions
+from vmha.policy.state.snapshot import Snapshot
 from vmha.store.mirror import Mirror
 
 from .mutant import Change, Mutant, without

@@ -6,7 +6,7 @@ from typing import Any
 
 from vmha.agent import post_copy
 from vmha.agent.inventory import Reading
-from vmha.policy import transitions
+from vmha.policy.state import transitions
 
 from .mutant import Change, Mutant
 

@@ -15,9 +15,8 @@ from typing import Any
 import pytest
 
 from tests.support.etcd import RealEtcd, free_ports
-from tests.support.said import Said, Vmha
+from tests.support.said import Said, Vmha, command_line
 from vmha.cli.exits import ExitCode
-from vmha.cli.main import run
 from vmha.model.ids import NodeName
 from vmha.model.keys import Keys, encode
 from vmha.model.records import JournalEntry
@@ -47,12 +46,7 @@ def vmha(
     monkeypatch.setenv("VMHA_ENDPOINTS", etcd.endpoints[0])
     monkeypatch.setenv("VMHA_CLUSTER", request.node.name.replace("[", "-").replace("]", "")[:60])
 
-    def call(*args: str | Path) -> Said:
-        code = run([str(arg) for arg in args])
-        said = capfd.readouterr()
-        return Said(code, said.out, said.err)
-
-    return call
+    return command_line(capfd)
 
 
 @pytest.fixture
@@ -125,6 +119,7 @@ def test_waiting_in_vain_times_out_and_what_was_asked_for_stands(vmha: Vmha, web
         ("vm", "restart", "wbe"),
         ("vm", "migrate", "wbe", "--to", "node1"),
         ("events", "--vm", "wbe"),
+        ("events", "--node", "nod1"),
         ("node", "show", "nod1"),
         ("node", "drain", "nod1"),
         ("node", "undrain", "nod1"),

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.etcd import RealEtcd
-from tests.support.said import Said, Vmha
+from tests.support.said import Said, Vmha, command_line
 from vmha.cli.exits import ExitCode
-from vmha.cli.main import run
 from vmha.model.ids import NodeName, SessionId
 from vmha.model.keys import Keys, encode
 from vmha.model.records import SessionRecord
@@ -58,9 +57,7 @@ def vmhas(
     def at(etcd: RealEtcd) -> Vmha:
         def call(*args: str | Path) -> Said:
             monkeypatch.setenv("VMHA_ENDPOINTS", etcd.endpoints[0])
-            code = run([str(arg) for arg in args])
-            said = capfd.readouterr()
-            return Said(code, said.out, said.err)
+            return command_line(capfd)(*args)
 
         return call
 

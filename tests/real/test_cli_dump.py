@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.etcd import RealEtcd
-from tests.support.said import Said
+from tests.support.said import Said, command_line
 from vmha.cli.exits import ExitCode
-from vmha.cli.main import run
 
 pytestmark = pytest.mark.real
 
@@ -50,12 +49,7 @@ def vmha(
     (tmp_path / "bin/journalctl").chmod(0o755)
     monkeypatch.setenv("VMHA_CONFIG", str(tmp_path / "vmha.toml"))
     monkeypatch.setenv("PATH", f"{tmp_path}/bin:{os.environ['PATH']}")
-
-    def call(*args: str | Path) -> Said:
-        code = run([str(arg) for arg in args])
-        said = capfd.readouterr()
-        return Said(code, said.out, said.err)
-
+    call = command_line(capfd)
     (tmp_path / "cluster.yaml").write_text(DOCUMENT)
     assert call("apply", tmp_path / "cluster.yaml").code == 0
     return call

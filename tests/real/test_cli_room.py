@@ -1,6 +1,7 @@
 """The command line about room, against a real etcd that holds the records of a cluster: no agent runs."""
 
 import asyncio
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import pytest
 
 from tests.support.clusters import KEYS, Book, cluster
 from tests.support.etcd import RealEtcd
-from tests.support.said import Said, Vmha
-from vmha.cli.exits import ExitCode
-from vmha.cli.main import run
+from tests.support.said import Vmha, command_line
+from tests.support.terminal import terminal
+from vmha.cli.exits import INTERRUPTED, ExitCode
 from vmha.model.ids import Epoch, NodeName
 from vmha.model.records import RunEnd
 from vmha.model.vm import Desired
@@ -32,12 +33,7 @@ def vmha(etcd: RealEtcd, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
     monkeypatch.setenv("VMHA_ENDPOINTS", etcd.endpoints[0])
     monkeypatch.setenv("VMHA_CLUSTER", KEYS.cluster)
 
-    def call(*args: str | Path) -> Said:
-        code = run([str(arg) for arg in args])
-        said = capfd.readouterr()
-        return Said(code, said.out, said.err)
-
-    return call
+    return command_line(capfd)
 
 
 def fill(etcd: RealEtcd, book: Book) -> None:
@@ -123,3 +119,51 @@ def test_rebalance_says_what_would_move_asks_for_it_and_says_when_nothing_would(
     assert [one["vm"] for one in vmha("requests", "--json").json] == ["db"]
     fill(etcd, cluster("n1", "n2", memory_mib=1000).running("web", "n1", memory_mib=500))
     assert vmha("rebalance", "now").out.startswith("no node is so full")
+
+
+def test_plan_with_a_document_tells_what_would_be_started_and_what_would_not_and_writes_nothing(
+    etcd: RealEtcd, vmha: Vmha, tmp_path: Path
+) -> None:
+    fill(etcd, cluster("n1", "n2", memory_mib=1000).running("web", "n1", memory_mib=300))
+    document = tmp_path / "more.yaml"
+    xml = "<domain type='qemu'><name>{}</name><memory unit='MiB'>{}</memory></domain>"
+    more = f'{{name: more, desired: running, xml: "{xml.format("more", 500)}"}}'
+    document.write_text(f"vms: [{more}]\n")
+    told = vmha("plan", "--with", document)
+    assert told.code == 0, told
+    assert "more" in told.out
+    assert "n2" in told.out
+    huge = f'{{name: huge, desired: running, xml: "{xml.format("huge", 2000)}"}}'
+    document.write_text(f"vms: [{more}, {huge}]\n")
+    told = vmha("plan", "--with", document)
+    assert told.code == 1, told
+    assert "huge" in told.out
+    assert vmha("plan", "--with", document, "--if", "node n2 lost", "--json").code == 1
+    document.write_text("vms: [{name: more}]\n")
+    wrong = vmha("plan", "--with", document)
+    assert wrong.code == ExitCode.BAD_INPUT
+    assert f"{document}:1" in wrong.err
+    assert [vm["name"] for vm in vmha("vm", "list", "--json").json] == ["web"]
+
+
+@pytest.mark.parametrize("answer", ["y", "n"])
+def test_ctrl_c_asks_whether_the_drain_is_to_be_called_off_and_does_what_is_answered(
+    etcd: RealEtcd, vmha: Vmha, answer: str
+) -> None:
+    fill(etcd, cluster("n1", "n2").running("web", "n1"))
+    with terminal("node", "drain", "n1", etcd=etcd, cluster=KEYS.cluster, columns=200) as shown:
+        shown.until("1 still on n1: web")
+        shown.process.send_signal(signal.SIGINT)
+        shown.until("n1 is still being drained.")
+        shown.until("Call it off? What has left stays there. [y/N] ")
+        shown.type(f"{answer}\n")
+        code = shown.end()
+    assert "Traceback" not in shown.seen
+    is_off = answer == "y"
+    said = (
+        "bring back what has left with: vmha node undrain n1 --return" if is_off else "It goes on; call it off with: "
+    )
+    assert said in shown.seen
+    assert code == (0 if is_off else INTERRUPTED)
+    assert vmha("node", "list", "--json").json[0]["maintenance"] is not is_off
+    assert vmha("requests", "--json").json == []  # no vm was asked to go anywhere, or to come back

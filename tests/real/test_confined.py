@@ -33,6 +33,7 @@ GUEST = """\
   </devices>
 </domain>
 """
+WEB_ID = 61234
 # The checkout may lie in a home, which the units do not see: so it is reached by another way. Whatever is written there
 # belongs to the host's memory, the marks of units that are enabled too.
 FURNISH = f"""\
@@ -40,6 +41,11 @@ cd {ROOT}
 {sys.executable} -c 'from tests.support.host_init import furnish; furnish("{UUID}")'
 ip link set lo up
 mount -t tmpfs tmpfs /etc/systemd/system
+for one in passwd group; do
+    [ -e /run/$one ] || {{ cp /etc/$one /run && mount --bind /run/$one /etc/$one; }}
+done
+echo 'vmha-web:x:{WEB_ID}:{WEB_ID}::/:/usr/sbin/nologin' >>/run/passwd
+echo 'vmha-web:x:{WEB_ID}:' >>/run/group
 """
 PATIENT = {"within_s": 90.0, "each_s": 0.3}  # each look is a process
 SOURCE = "/opt/vmha/source"
@@ -47,6 +53,7 @@ VENV = Path(sys.prefix)
 PYTHON = f"{SOURCE}/{VENV.relative_to(ROOT)}/bin/python" if VENV.is_relative_to(ROOT) else sys.executable
 PROGRAM = f"""#!/bin/sh
 cd {SOURCE} && export PYTHONPATH={SOURCE}/src PYTHONDONTWRITEBYTECODE=1
+[ "$1" != web ] || VMHA_CONFIG={CONFIG} exec {PYTHON} -m vmha web
 exec >>/run/seen/"$1".log 2>&1
 case "$1" in
 -m) exec {PYTHON} -m vmha.fencing.guard --config {CONFIG} ;;
@@ -100,11 +107,15 @@ def test_agent_and_guard_do_their_work_confined(host: Host) -> None:
     look_until(lambda: host.is_active("etcd", "libvirtd", "source"), what="the host has booted")
     look_until(lambda: "is set up" in run(host, "cluster", "init", *site), what="the cluster is set up", **PATIENT)
     assert not host.is_active("vmha-agent")
-    said = run(host, "node", "join", "n1", *site, "--address", "127.0.0.1", "--watchdog", "", "--config", CONFIG)
-    assert "n1 is a node of cluster t" in said, said
+    said = run(
+        host, "node", "join", "n1", *site, "--address", "127.0.0.1", "--watchdog", "", "--config", CONFIG, "--web"
+    )
+    assert "n1 is a node of cluster t; next: vmha node why n1, vmha status" in said, said
     assert "node-without-watchdog" in said, "it is told what the doctor finds of it"
     at_boot = host.run("ls", "/etc/systemd/system/multi-user.target.wants").split()
-    assert at_boot == ["vmha-agent.service", "vmha-guard.service"]
+    assert at_boot == ["vmha-agent.service", "vmha-guard.service", "vmha-web.service"]
+    ask_page = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9780/api/v1/nodes').status)"
+    look_until(lambda: host.run(sys.executable, "-c", ask_page) == "200", what="its dashboard answers", **PATIENT)
     (node,) = look_until(online, what="it is online", **PATIENT)
     assert node["armed"] == "guard", "it has armed the guard, whose self-test found that it can kill"
     assert not capabilities(host, "vmha-agent") & 1 << 25, "the clock is not the agent's to set"

@@ -133,7 +133,7 @@ async def test_all_members_down_for_a_moment_end_no_guest(cluster: RealCluster) 
     before = sessions(cluster)
     for index in range(3):
         cluster.etcd.kill(index)
-    await asyncio.sleep(0.5)  # much less than hold
+    await cluster.stays(lambda: cluster.where("web") == ["n1"], TIMING.hold_s / 8, "web on n1")
     cluster.etcd.start()
     await cluster.until_online()
     assert sessions(cluster) == before

@@ -11,16 +11,23 @@ import pytest
 from tests.support.members import RealCluster, real_cluster
 from tests.support.secured import CLUSTER, NotingStore, Secured, now, secured
 from tests.support.until import until
+from tests.unit.operator.cluster import xml_of
+from vmha.model.clock import SystemClock
 from vmha.model.ids import NodeName, RequestId, Revision, SessionId, VmName
-from vmha.model.keys import Keys
+from vmha.model.keys import Keys, encode
 from vmha.model.records import Verb
+from vmha.model.schema import ClusterSchema
 from vmha.model.vm import Desired
 from vmha.operator import holds, vms
+from vmha.operator.backup import back_up, prepare
+from vmha.operator.backup import restore as put_back
+from vmha.operator.client import OperatorClient
 from vmha.operator.doctor import diagnose
 from vmha.operator.etcd_roles import removal
 from vmha.operator.nodes import drain, undrain
 from vmha.operator.requests import submit
 from vmha.pki.authority import Kind, Step
+from vmha.policy.telling.doctor import DEFAULT_QUOTA_BYTES
 from vmha.store.port import Created, Delete, Denied, Put, Unavailable
 from vmha.store.tls_files import TlsFiles
 
@@ -66,6 +73,15 @@ MAY_NOT_WRITE = {
         "/vmha/other/config",
         "/elsewhere",
     ],
+    "restore-alice": [
+        KEYS.leader,
+        KEYS.survival,
+        KEYS.outcome(RequestId("1")),
+        KEYS.fencing(SessionId("n1-1")),
+        KEYS.hook("page"),
+        "/vmha/other/config",
+        "/elsewhere",
+    ],
     "node-n1": [
         KEYS.config,
         KEYS.node_spec(N1),
@@ -98,7 +114,9 @@ async def test_nobody_reads_another_clusters_keys_and_an_unknown_name_reads_none
     for who in MAY_NOT_WRITE:
         async with opened(site, who) as store:
             assert (await store.list(KEYS.prefix)).items == ()
-            assert (await store.health()).member_count in (0, 1)
+            health = await store.health()
+            assert health.member_count in (0, 1)
+            assert health.members[0].quota_bytes == DEFAULT_QUOTA_BYTES, "by the same certificate"
             for prefix in ("/vmha/other/", "/"):
                 with pytest.raises(Denied):
                     await store.list(prefix)
@@ -160,7 +178,8 @@ async def test_agent_keeps_its_session_while_the_authority_and_every_certificate
             node = cluster.nodes["n1"]
             session = node.session
             shutil.copytree(site.home("node", "n1"), tmp_path / "kept")
-            site.authority.forget(Kind.READER, "wall")
+            for kind, name in ((Kind.READER, "wall"), (Kind.RESTORE, "alice")):
+                site.authority.forget(kind, name)
             for number, step in enumerate(Step, start=1):
                 site.authority.rotate(step, now=now(), days=30)
                 for kind, name in (("root", "admin"), ("node", "n1"), ("operator", "alice"), ("etcd", "server")):
@@ -217,3 +236,37 @@ async def test_node_whose_rights_were_taken_away_can_not_write_any_more(tmp_path
         async with opened(site, "node-n1") as store:
             with pytest.raises(Denied):
                 await store.txn([], [Delete(KEYS.beat(N2))])
+
+
+async def test_what_browsers_are_shown_opens_nothing_at_etcd(site: Secured) -> None:
+    """Whoever has the dashboard's key for browsers is no client, whatever authority he trusts himself."""
+    browsers = site.give("web", "n1")
+    stolen = TlsFiles(ca=site.ca, cert=browsers.cert, key=browsers.key)
+    store = NotingStore(site.etcd.endpoints, [], tls=stolen)
+    try:
+        with pytest.raises(Unavailable):
+            await store.get(KEYS.config, timeout_s=1.0)
+    finally:
+        await store.close()
+    async with opened(site, "reader-wall") as store:
+        await store.list(KEYS.prefix)  # whom etcd knows it answers
+
+
+async def test_backup_is_put_back_by_the_role_for_that_and_by_no_operator(site: Secured) -> None:
+    """An operator is denied before the first key is written; root's certificate is not wanted for it."""
+    async with opened(site, "root-admin") as root, opened(site, "operator-alice") as store:
+        operator = OperatorClient(store, KEYS, SystemClock(), author="alice")
+        await vms.add_vm(operator, "old", xml_of("old"))
+        await root.txn([], [Put(KEYS.schema, encode(ClusterSchema(version=1, by=N1, at=0.0)))])
+        backup = await back_up(operator)
+        there = [kv.key for kv in (await root.list(KEYS.prefix)).items]
+        await root.txn([], [Delete(key) for key in there])
+        plan = await prepare(operator, backup, file="backup.json")
+        with pytest.raises(Denied):
+            await put_back(operator, plan)
+        assert (await root.list(KEYS.prefix)).items == ()
+        async with opened(site, "restore-alice") as allowed:
+            await put_back(OperatorClient(allowed, KEYS, SystemClock(), author="alice"), plan)
+        restored = {kv.key for kv in (await root.list(KEYS.prefix)).items}
+        assert {KEYS.history, KEYS.schema, KEYS.vm_spec(VmName("old"))} <= restored
+        await root.txn([], [Delete(key) for key in sorted(restored)])

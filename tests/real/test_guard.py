@@ -5,6 +5,7 @@ the last part runs real QEMUs under a real libvirtd.
 """
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ import pytest
 from tests.support.guards import ANSWER_S, CLOCK, S1, S2, TAG, Node
 from tests.support.libvirt import LibvirtHost, missing_tools
 from tests.support.until import until
+from tests.support.waiting import eventually
 from vmha.fencing.guard_client import GuardClient
 from vmha.fencing.port import (
     GuardRefused,
@@ -28,6 +30,8 @@ from vmha.fencing.port import (
     State,
     Verdict,
 )
+from vmha.model.ids import NodeName, SessionId
+from vmha.policy.state.causes import of_loss
 
 pytestmark = pytest.mark.real
 
@@ -58,6 +62,14 @@ async def test_guests_end_before_the_hold_when_no_beat_comes_and_strays_are_left
     assert kill.session == S1
     assert kill.begun_at >= sent_at + 1.0
     assert kill.verified_at is not None
+    said = [json.loads(line) for line in node.log.read_text().splitlines()]
+    told = [(line["event"], line.get("state")) for line in said]
+    assert told[:2] == [("guarding", "idle"), ("state changed", "armed")]
+    killing = told[2:-1]  # nothing is told of it where all are gone as soon as they are struck
+    assert killing in ([], [("state changed", "expired_killing")])
+    assert told[-1] == ("state changed", "expired_clean")
+    assert {line.get("cause") for line in said[2:]} == {of_loss(NodeName("n1"), SessionId(S1))}
+    assert sorted(said[-1]["guests"].split(", ")) == ["db", "two", "web"]
 
 
 async def test_a_guest_without_a_status_file_is_ended_when_the_agent_named_it(node: Node) -> None:
@@ -77,12 +89,15 @@ async def test_beats_keep_guests_running_far_beyond_one_hold(node: Node) -> None
     await node.start_guard()
     first = await node.arm(hold_s=5)
     assert first.deadline is not None
-    while CLOCK.now() < first.deadline + 0.5:
+    beyond_s = first.deadline + 0.5
+
+    async def beat() -> bool:
         status = await node.beat()
-        assert status.state is State.ARMED
-        await asyncio.sleep(0.2)
+        assert (status.state, status.guests) == (State.ARMED, ("web",))
+        return CLOCK.now() > beyond_s
+
+    await eventually(beat, each_s=0.2)
     assert web.runs
-    assert status.guests == ("web",)
 
 
 async def test_a_stopped_guest_ends_too(node: Node) -> None:

@@ -1,6 +1,7 @@
 """The guard under duress: killed, stopped, on a host without memory, processes or disk left."""
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
@@ -9,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.faketime import DAY_S, environment, to_1970
 from tests.support.guards import ANSWER_S, S1, Node
+from tests.support.squeeze import squeezed
 from tests.support.until import until
 from vmha.fencing.port import State
 
@@ -35,7 +38,6 @@ def about(pid: int) -> dict[str, str]:
 async def test_a_guard_that_is_killed_is_missed_at_once_and_one_that_hangs_soon(node: Node) -> None:
     guard = await node.start_guard()
     missed = asyncio.create_task(node.client.gone())
-    await asyncio.sleep(0)
     for _ in range(3):  # it answers pings
         await node.status()
         assert not missed.done()
@@ -79,3 +81,54 @@ async def test_a_guard_out_of_memory_and_of_processes_still_ends_guests_and_veri
     await node.client.expire(S1, cause="evicted", timeout_s=ANSWER_S)
     await until(lambda: web.was_killed, what="the guest is gone")
     assert (await node.reaches(State.EXPIRED_CLEAN)).last_kill is not None
+
+
+def processes_held(pid: int) -> int:
+    """How many processes it holds on to, each by a descriptor."""
+    folder = f"/proc/{pid}/fd"
+    held = 0
+    for name in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            held += os.readlink(f"{folder}/{name}") == "anon_inode:[pidfd]"
+    return held
+
+
+async def test_a_guard_without_a_descriptor_left_ends_guests_and_calls_nothing_gone_that_it_can_not_see(
+    node: Node,
+) -> None:
+    """Not one file of /proc can be opened: what it had seen it ends, and of what came later it knows nothing."""
+    seen = [node.guest(f"web{number}") for number in range(20)]
+    guard = await node.start_guard()
+    await node.arm(hold_s=8, kill_lead_s=1)
+    await until(lambda: processes_held(guard.pid) >= len(seen), what="the guard has seen them")
+    used = max(int(name) for name in os.listdir(f"/proc/{guard.pid}/fd")) + 1
+    _, hard = resource.prlimit(guard.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(guard.pid, resource.RLIMIT_NOFILE, (used, hard))
+    late = node.guest("late")
+    with squeezed(guard.pid, or_stopped=False):
+        await until(lambda: all(guest.was_killed for guest in seen), what="the guests are gone")
+        assert late.runs
+        assert "expired_clean" not in node.log.read_text()
+    resource.prlimit(guard.pid, resource.RLIMIT_NOFILE, (hard, hard))
+    status = await node.reaches(State.EXPIRED_CLEAN)
+    assert late.was_killed
+    assert status.last_kill
+    assert {killed.name for killed in status.last_kill.guests} == {guest.name for guest in (*seen, late)}
+
+
+async def test_a_guard_whose_wall_clock_is_set_by_hours_goes_by_the_other_one(node: Node, tmp_path: Path) -> None:
+    web, clock = node.guest("web"), tmp_path / "clock"
+    clock.write_text("+0\n")
+    await node.start_guard(**environment(clock, at_once=True))
+    await node.arm(hold_s=4)
+    for by in ("+1h", "-1h", to_1970()):
+        clock.write_text(f"{by}\n")
+        for _ in range(3):
+            last = await node.beat()
+            assert last.state is State.ARMED
+    await until(lambda: web.was_killed, what="the guest is gone")
+    kill = (await node.reaches(State.EXPIRED_CLEAN)).last_kill
+    assert kill is not None
+    assert last.kill_at is not None
+    assert kill.begun_at >= last.kill_at
+    assert kill.begun_wall < 10 * DAY_S, "it went by that clock"

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.libvirt import LibvirtHost
-from tests.support.said import Said, Vmha
+from tests.support.said import Said, Vmha, command_line
 from tests.support.secured import CLUSTER, Secured, secured
+from vmha.cli.connect import author
 from vmha.cli.exits import ExitCode
-from vmha.cli.main import run
 from vmha.model.ids import NodeName, SessionId
 from vmha.model.keys import Keys, encode
 from vmha.model.records import ArmedLevel, BeatRecord
@@ -19,6 +19,7 @@ from vmha.store.port import Put
 pytestmark = pytest.mark.real
 
 KEYS = Keys(CLUSTER)
+PEM = ("ca.pem", "cert.pem", "key.pem")
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +47,7 @@ def vmha(site: Secured, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFi
     for variable, path in (("VMHA_CA", alice.ca), ("VMHA_CERT", alice.cert), ("VMHA_KEY", alice.key)):
         monkeypatch.setenv(variable, str(path))
 
-    def call(*words: str | Path) -> Said:
-        code = run([str(word) for word in words])
-        said = capfd.readouterr()
-        return Said(code, said.out, said.err)
-
-    return call
+    return command_line(capfd)
 
 
 def files(place: Path) -> dict[str, bytes]:
@@ -89,14 +85,30 @@ def test_a_cluster_is_set_up_and_a_host_joins_it(
     joined = join("n1")
     assert joined.code == 0, joined.err
     assert "libvirt answers" in joined.out
-    assert set(files(etc)) == {"vmha.toml", "tls/ca.pem", "tls/cert.pem", "tls/key.pem"}
+    assert set(files(etc)) == {"vmha.toml", *(f"tls/{name}" for name in PEM)}
+    told = {entry["kind"]: entry for entry in vmha("events", "--json").json}
+    assert told["founded"]["hand"]["author"] == told["join"]["hand"]["author"] == author()
+    written = "ca.pem, key.pem, cert.pem, vmha.toml"
+    assert told["join"]["node"] == "n1"
+    assert told["join"]["text"].endswith(f"{written} written; its services are not started")
     before = files(etc)
     assert join("n1").code == 0
     assert files(etc) == before
+    (etc / "web").mkdir(mode=0o700)
+    joined = join("n1", "--web", "--web-listen", "0.0.0.0:9780")
+    assert joined.code == 0, joined.err
+    assert "the dashboard speaks to etcd as vmha-t-reader" in joined.out
+    its_own = {f"web/{name}" for name in ("vmha.toml", *PEM, "https-cert.pem", "https-key.pem")}
+    assert set(files(etc)) == {*before, *its_own}
     for variable in ("VMHA_CA", "VMHA_CERT", "VMHA_KEY", "VMHA_ENDPOINTS", "VMHA_CLUSTER"):
         monkeypatch.delenv(variable)
     monkeypatch.setenv("VMHA_CONFIG", str(etc / "vmha.toml"))
     assert vmha("status").code == 0, "with nothing but what joining has written"
+    monkeypatch.setenv("VMHA_CONFIG", str(etc / "web/vmha.toml"))
+    assert vmha("status").code == 0, "the dashboard as well"
+    denied = vmha("pause", "--reason", "to see who may")
+    assert denied.code != 0, "which may only read"
+    assert "permission denied" in denied.err, denied.err
 
 
 def test_the_name_of_another_machine_is_not_taken(site: Secured, vmha: Vmha, tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest_asyncio
 from tests.support.hypervisors import CLUSTER, RealWorld, add_slow_hook, guest_xml, tag
 from tests.support.libvirt import HostError, LibvirtHosts
 from tests.support.waiting import eventually, find, see, see_gone
-from vmha.hypervisor.libvirt_adapter import LibvirtHypervisor
 from vmha.hypervisor.port import DomainState, Ending, HypervisorUnavailable
+from vmha.hypervisor.real.adapter import LibvirtHypervisor
 from vmha.model.clock import SystemClock
 from vmha.model.errors import Refused
 
@@ -40,13 +40,14 @@ async def test_frozen_libvirtd_fails_calls_by_their_deadline_and_never_holds_up_
     world.one.subscribe(lambda event: heard.append(event.kind))
     ticks = 0
 
-    async def tick() -> None:
-        nonlocal ticks
-        while True:
-            await asyncio.sleep(0.01)
-            ticks += 1
+    loop = asyncio.get_running_loop()
 
-    ticking = asyncio.create_task(tick())
+    def tick() -> None:
+        nonlocal ticks, ticking
+        ticks += 1
+        ticking = loop.call_later(0.01, tick)
+
+    ticking = loop.call_later(0.01, tick)
     world.hosts.one.signal_libvirtd(signal.SIGSTOP)
     try:
         calls = [world.one.inventory(), world.one.capacity(), world.one.suspend("web"), world.one.destroy("web")]

@@ -8,6 +8,7 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
+from tests.support.doc_story import ROOT, play
 from tests.support.etcd import RealEtcd
 
 pytestmark = pytest.mark.real
@@ -18,11 +19,16 @@ PROGRAMS = {"vmha": "vmha.cli.main", "clusvcadm": "vmha.cli.clusvcadm", "clustat
 DEADLINE_S = 60.0
 
 
-def test_an_old_cluster_is_imported_applied_and_asked_by_old_scripts(tmp_path: Path) -> None:
-    document = tmp_path / "vmha.yaml"
+def put_definitions(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
     for name in VMS:
         xml = f"<domain type='kvm'>\n  <name>{name}</name>\n  <memory unit='MiB'>64</memory>\n</domain>\n"
-        (tmp_path / f"{name}.xml").write_text(xml)
+        (folder / f"{name}.xml").write_text(xml)
+
+
+def test_an_old_cluster_is_imported_applied_and_asked_by_old_scripts(tmp_path: Path) -> None:
+    document = tmp_path / "vmha.yaml"
+    put_definitions(tmp_path)
     with RealEtcd() as etcd:
         environ = {**os.environ, "VMHA_ENDPOINTS": etcd.endpoints[0], "VMHA_CLUSTER": "vmfarm"}
 
@@ -50,3 +56,13 @@ def test_an_old_cluster_is_imported_applied_and_asked_by_old_scripts(tmp_path: P
         assert call("clusvcadm", "-e", "vm:web1").stdout == "Could not connect to cluster service\n"
         assert call("clustat", "-Q").returncode == 1
         etcd.thaw(0)
+
+
+def test_change_over_goes_as_its_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs/howto/from-rgmanager.md").read_text().replace("/etc/cluster/cluster.conf", str(SAMPLE))
+    put_definitions(tmp_path / "definitions")
+    with RealEtcd() as etcd:
+        environment = {"VMHA_ENDPOINTS": etcd.endpoints[0], "VMHA_CLUSTER": "vmfarm"}
+        played = dict(play(page, environment=environment, directory=tmp_path, in_process=True))
+    assert "12 created" in played["vmha apply vmha.yaml --dry-run"]
+    assert "5 stopped" in played["vmha status"]

@@ -1,10 +1,10 @@
-"""Twenty agents in three processes on one real etcd, with a hundred vms: ``make scale``, small, as a test."""
+"""Twenty real agents in three processes on one real etcd, with a hundred vms: ``make scale``, small, as a test."""
 
 import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-from bench.scale_cluster import LargeCluster, large_cluster
+from bench.scale_real import RealAgents, real_agents
 from bench.scale_watch import ROUTINE
 
 from tests.support.etcd import RealEtcd
@@ -19,17 +19,17 @@ TIMEOUT_S = 60.0
 
 
 @pytest.fixture
-async def cluster() -> AsyncIterator[LargeCluster]:
+async def cluster() -> AsyncIterator[RealAgents]:
     etcd = RealEtcd()
     try:
         await asyncio.to_thread(etcd.start)
-        async with large_cluster(etcd, NODES, 3, TIMING) as running:
+        async with real_agents(etcd, NODES, 3, TIMING) as running:
             yield running
     finally:
         etcd.stop()
 
 
-async def each_in_one_place(cluster: LargeCluster) -> None:
+async def each_in_one_place(cluster: RealAgents) -> None:
     """By the word of the hosts, and by the store's: the same."""
     where = await cluster.where()
     assert {vm: hosts for vm, hosts in where.items() if len(hosts) != 1} == {}
@@ -38,7 +38,7 @@ async def each_in_one_place(cluster: LargeCluster) -> None:
 
 
 async def test_hundred_vms_come_up_once_each_outlive_a_lost_host_and_an_idle_cluster_only_beats(
-    cluster: LargeCluster,
+    cluster: RealAgents,
 ) -> None:
     await cluster.join(timeout_s=TIMEOUT_S)
     await cluster.start_vms(VMS)

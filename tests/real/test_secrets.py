@@ -34,6 +34,7 @@ echo can not log in with: $told
 echo can not log in with: $told >&2
 case "$told" in
 *action=off*) touch {place}/tried; exit 1 ;;
+*action=status*) exit 1 ;;
 esac
 """
 DOCUMENT = """\
@@ -59,7 +60,7 @@ VERBS = [
     "requests --json",
     "config show --json",
     "doctor --timeout 2",
-    "doctor --timeout 2 --json",
+    "doctor --timeout 2 --fence --json",
     "dump",
     "plan",
     "plan --json",
@@ -108,5 +109,6 @@ async def test_a_fence_password_is_in_no_log_journal_answer_argument_or_other_ke
     assert SECOND in keys.pop(spec), "where it belongs"
     assert f"password={SECOND}" in (tmp_path / "input").read_text(), "by standard input"
     assert "can not log in with" in said.out + "".join(keys.values()), "what the program said is told"
+    assert '"fence-login"' in said.out, "by the doctor, too, who has asked it"
     places = {**keys, "output": said.out, "errors": said.err, "argv": (tmp_path / "surroundings").read_text()}
     assert [f"{mark} in {place}" for place, text in places.items() for mark in MARKS if mark in text] == []

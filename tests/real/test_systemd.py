@@ -34,7 +34,7 @@ leave)
 *) exec sleep 1000 ;;
 esac
 """
-EXPOSURE = {"vmha-agent": 4.6, "vmha-guard": 2.3, "vmha-web": 1.3}
+EXPOSURE = {"vmha-agent": 4.7, "vmha-guard": 2.3, "vmha-web": 1.3}
 """What ``systemd-analyze security`` of systemd 252 may say at most: 0 can do nothing, 10 is root as it is."""
 
 

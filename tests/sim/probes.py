@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 
 from tests.support.until import until
 from tests.support.worlds import Cluster
-from vmha.hypervisor.fabric_state import Deed, Fact, Guest, Host
 from vmha.hypervisor.port import Tag
+from vmha.hypervisor.twin.fabric_state import Deed, Fact, Guest, Host
 from vmha.model.ids import NodeName, RequestId, VmName
 from vmha.model.keys import decode, encode
 from vmha.model.records import Outcome, Placement, Progress
 from vmha.model.vm import FailoverDomain, FailoverDomainMember
-from vmha.sim.virtual import VirtualClock
+from vmha.sim.world.virtual import VirtualClock
 from vmha.store.port import Delete, Put
 
 T = TypeVar("T")

@@ -1,6 +1,5 @@
 """A cluster's keys are lost and put back from a backup: definitions and epochs return, and no guest is harmed."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -15,7 +14,7 @@ from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase
 from vmha.operator.backup import Restoring, back_up, prepare, read_backup, restore
 from vmha.operator.errors import RefusedByCluster
-from vmha.policy.backup import EPOCH_GAP
+from vmha.policy.state.backup import EPOCH_GAP
 from vmha.store.memory import Backup
 
 NODES = ("n1", "n2", "n3")
@@ -33,7 +32,6 @@ async def planned(cluster: Cluster, backup: dict[str, Any], *, force: bool = Fal
 
 async def lose_everything(cluster: Cluster) -> None:
     cluster.world.etcd.stop()
-    await asyncio.sleep(0.5)
     revision = cluster.world.etcd.back_up().revision
     cluster.world.restore(Backup(revision, {}, {}))
     cluster.world.etcd.start()

@@ -16,11 +16,15 @@ from vmha.model.records import Observation, Phase, Placement, Reason, SeenState,
 from vmha.model.settings import ClusterConfig, GateMode, Profile
 from vmha.model.vm import AfterShutdown, Desired
 from vmha.operator.requests import submit
-from vmha.policy.reconcile import Action
-from vmha.sim.hands import domain_xml
+from vmha.policy.at_node.reconcile import Action
 from vmha.sim.journal import read_journal
+from vmha.sim.world.hands import domain_xml
 
 WITHOUT_UUID = "<domain type='qemu'><name>web</name><memory unit='MiB'>1024</memory><os><type>hvm</type></os></domain>"
+
+
+async def runs_on(cluster: Cluster, node: str) -> None:
+    await until(lambda: cluster.where("web") == [node], what=f"a hand has started it on {node}")
 
 
 def test_vm_added_as_wanted_running_is_adopted_where_a_hand_had_started_it() -> None:
@@ -28,7 +32,7 @@ def test_vm_added_as_wanted_running_is_adopted_where_a_hand_had_started_it() -> 
 
     async def scene(cluster: Cluster) -> list[str]:
         cluster.hands.virsh_start(domain_xml("web", memory_mib=1024, vcpus=1), "n3")
-        await asyncio.sleep(2.0)
+        await runs_on(cluster, "n3")
         await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True)
         await cluster.rest()
         assert cluster.violations() == []
@@ -37,12 +41,32 @@ def test_vm_added_as_wanted_running_is_adopted_where_a_hand_had_started_it() -> 
     assert in_cluster(scene) == ["n3"]
 
 
+def test_end_of_a_guest_that_is_seen_before_it_is_told_is_put_on_record_as_what_it_was() -> None:
+    async def scene(cluster: Cluster) -> list[str]:
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True)
+        await cluster.rest()
+        (here,) = cluster.where("web")
+        fabric = cluster.world.fabric
+        fabric.timing = replace(fabric.timing, told_s=3.0)
+        cluster.hands.virsh_destroy("web")
+        await cluster.world.hosts[NodeName(here)].member.agent.inventory.refresh()  # type: ignore[union-attr]
+        await asyncio.sleep(20.0)
+        await cluster.rest()
+        assert cluster.violations() == []
+        lines = read_journal(cluster.world.record.catch_up().lines)
+        return [line.text for line in lines if line.kind == "stopped"]
+
+    told = in_cluster(scene)
+    assert len(told) == 1
+    assert "somebody ended it by hand" in told[0]
+
+
 def test_vm_started_by_hand_from_xml_without_a_uuid_is_known_by_its_name() -> None:
     """libvirt draws a new uuid for each start of such XML; the disks are the same."""
 
     async def scene(cluster: Cluster) -> list[str]:
         cluster.world.fabric.virsh_start(WITHOUT_UUID, "n3")
-        await asyncio.sleep(2.0)
+        await runs_on(cluster, "n3")
         await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True)
         await cluster.rest()
         assert cluster.violations() == []
@@ -54,7 +78,7 @@ def test_vm_started_by_hand_from_xml_without_a_uuid_is_known_by_its_name() -> No
 def test_vm_added_without_start_is_found_running_and_wanted_running_from_then_on() -> None:
     async def scene(cluster: Cluster) -> Desired:
         cluster.hands.virsh_start(domain_xml("web", memory_mib=1024, vcpus=1), "n2")
-        await asyncio.sleep(2.0)
+        await runs_on(cluster, "n2")
         await cluster.hands.add("web", memory_mib=1024, vcpus=1)
         await cluster.rest()
         spec = cluster.observer.snapshot.vms["web"].spec  # type: ignore[index]

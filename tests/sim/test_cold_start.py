@@ -5,7 +5,7 @@ import asyncio
 from tests.sim.probes import starts
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
-from vmha.hypervisor.fabric_state import Deed
+from vmha.hypervisor.twin.fabric_state import Deed
 from vmha.model.ids import VmName
 from vmha.model.vm import Desired
 from vmha.operator.overview import overview

@@ -4,13 +4,13 @@ import pytest
 
 from tests.sim.probes import placement
 from tests.support.worlds import Cluster, in_cluster
-from vmha.hypervisor.fabric_state import Defined
-from vmha.hypervisor.simulated_files import SavedMemory
+from vmha.hypervisor.twin.fabric_state import Defined
+from vmha.hypervisor.twin.simulated_files import SavedMemory
 from vmha.model.domain_xml import default_uuid
 from vmha.model.records import Phase, RunEnd
 from vmha.model.vm import Desired
 from vmha.operator import vms
-from vmha.sim.hands import domain_xml
+from vmha.sim.world.hands import domain_xml
 
 FILE = "/gfs/guests/web.xml"
 XML = domain_xml("web", memory_mib=3072, vcpus=1)
@@ -179,7 +179,7 @@ def test_memory_learned_by_the_first_start_keeps_the_vm_off_a_node_that_is_full(
         await vms.set_desired(cluster.hands.operator, "web", Desired.STOPPED)
         await cluster.rest()
         for number, _ in enumerate(("n1", "n2", "n3"), start=1):
-            await cluster.hands.add(f"big{number}", memory_mib=4096, vcpus=1, start=True)
+            await cluster.hands.add(f"big{number}", memory_mib=9000, vcpus=1, start=True)
         await cluster.rest()
         await cluster.hands.start("web")
         await cluster.rest()

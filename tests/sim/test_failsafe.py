@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from tests.sim.probes import add_running, leader_of, raw, restart_agent, runs_on, starts
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
-from vmha.hypervisor.fabric_state import Deed
+from vmha.hypervisor.twin.fabric_state import Deed
 from vmha.model.ids import NodeName, SessionId
 from vmha.model.keys import decode
 from vmha.model.records import BeatRecord

@@ -6,7 +6,7 @@ import pytest
 
 from tests.sim.probes import add_running, leader_of, restart_agent, runs_on
 from tests.support.worlds import Cluster, in_cluster
-from vmha.hypervisor.fabric_state import Deed
+from vmha.hypervisor.twin.fabric_state import Deed
 
 
 async def with_switches(cluster: Cluster, *homes: str) -> None:

@@ -9,13 +9,13 @@ from tests.sim.probes import add_running, placement, raw, runs_on
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.fencing.power import Halt, PowerOff
-from vmha.hypervisor.fabric_state import Deed
+from vmha.hypervisor.twin.fabric_state import Deed
 from vmha.model.ids import NodeName, SessionId
 from vmha.model.keys import decode
 from vmha.model.records import BeatRecord, FenceAttempt, FenceRecord, FenceStage, Phase
 from vmha.model.settings import ClusterConfig, Fencing, Profile, Proof
 from vmha.model.vm import FenceDeviceSpec
-from vmha.sim.world import Switch
+from vmha.sim.world.world import Switch
 from vmha.store.port import Put
 
 N1, N2 = NodeName("n1"), NodeName("n2")

@@ -8,7 +8,7 @@ from tests.support.worlds import Cluster, in_cluster
 from vmha.model.ids import NodeName
 from vmha.model.vm import FailoverDomain, FailoverDomainMember
 from vmha.operator.forecast import tell
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot
 
 VMS = {"big": 9000, "mid": 6000, "web": 2000, "db": 2000, "log": 500, "app": 8000}
 

@@ -2,8 +2,8 @@
 
 from vmha.model.vm import Handover, Migration
 from vmha.sim.chaos import Life, live_through
+from vmha.sim.faults.schedule import NodeDrawn, Schedule, Step, VmDrawn
 from vmha.sim.quiet import silence_logs
-from vmha.sim.schedule import NodeDrawn, Schedule, Step, VmDrawn
 
 TUNED = {
     "beat_s": 0.5,

@@ -90,3 +90,20 @@ def test_one_unreadable_record_is_told_where_it_lies_and_holds_nobody_else_up(ki
         await until(lambda: cluster.where("web") == ["n2"], what="web migrates", timeout_s=30.0)
 
     in_cluster(scene)
+
+
+@pytest.mark.parametrize("key", ["nodes/\udcff/beat", "vms/\udcff/freeze"])
+def test_good_record_under_a_name_that_is_no_text_stops_nobody(key: str) -> None:
+    """A byte that is no UTF-8, in a key where the record itself names nobody: whoever wrote of it could not."""
+
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web")
+        await cluster.hands.freeze("web", for_s=2.0)
+        mirrored = {"beat": "nodes/n1/beat", "freeze": "vms/web/freeze"}[key.rsplit("/", 1)[-1]]
+        await put(cluster, cluster.world.keys.prefix + key, raw(cluster, cluster.world.keys.prefix + mirrored))
+        await asyncio.sleep(30.0)
+        assert cluster.world.crashes == []
+        await cluster.hands.add("db", memory_mib=16, vcpus=1, start=True)
+        await until(lambda: len(cluster.where("db")) == 1, what="another vm starts", timeout_s=30.0)
+
+    in_cluster(scene)

@@ -8,7 +8,7 @@ from tests.support.worlds import Cluster, in_cluster
 from vmha.model.ids import NodeName
 from vmha.model.keys import decode
 from vmha.model.records import ArmedLevel, BeatRecord
-from vmha.policy.membership import Condition, judge
+from vmha.policy.members.membership import Condition, judge
 
 N1 = NodeName("n1")
 AT_ONCE_S = 0.3
@@ -40,6 +40,32 @@ def test_node_whose_guard_is_gone_is_not_eligible_from_that_instant_on_and_promi
         assert cluster.violations() == []
 
     in_cluster(scene)
+
+
+def test_agent_that_has_not_looked_yet_does_not_tell_its_guard_that_nothing_is_there() -> None:
+    """Of a guest whose mark or status file is gone the guard knows by what it was told alone."""
+
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web")
+        host = cluster.hands.host("n1")
+        assert host.guard
+        await until(lambda: bool(told(cluster)), what="the guard to be told")
+        before = told(cluster)
+        host.stop_libvirtd()
+        host.kill_agent()
+        await until(lambda: host.member is not None and host.member.keeper.current is not None, what="another agent")
+        await asyncio.sleep(3.0)
+        assert told(cluster) == before
+        host.start_libvirtd()
+        await cluster.rest()
+        assert (told(cluster), cluster.where("web")) == (before, ["n1"])
+
+    in_cluster(scene)
+
+
+def told(cluster: Cluster) -> frozenset[str]:
+    guard = cluster.hands.host("n1").guard
+    return guard.told if guard else frozenset()
 
 
 def test_guard_that_is_back_makes_its_node_eligible_again_at_once() -> None:

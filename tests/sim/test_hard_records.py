@@ -12,7 +12,7 @@ from vmha.model.domain_xml import tagged
 from vmha.model.ids import NodeName, SessionId, VmName
 from vmha.model.records import Observation, Phase, SeenState
 from vmha.model.vm import Desired, VmSpec
-from vmha.sim.hands import domain_xml
+from vmha.sim.world.hands import domain_xml
 
 OTHER_UUID = "11111111-2222-3333-4444-555555555555"
 

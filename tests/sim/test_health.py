@@ -7,8 +7,8 @@ from vmha.model.health import Probe
 from vmha.model.ids import VmName
 from vmha.model.records import Health, HealthState, Phase, RunEnd
 from vmha.model.relations import Dependency
-from vmha.policy.explain import VmState, summarize
 from vmha.policy.plan import judge_all
+from vmha.policy.telling.explain import VmState, summarize
 
 PROBE = {"interval_s": 1.0, "timeout_s": 0.5, "start_timeout_s": 10.0}
 

@@ -8,6 +8,7 @@ from tests.support.worlds import Cluster, in_cluster
 from vmha.fencing.port import State
 from vmha.model.ids import NodeName
 from vmha.model.settings import AtShutdown, ClusterConfig, HostShutdown, Profile
+from vmha.sim.journal import read_journal
 
 IN_A_HURRY = HostShutdown(migrate_s=5.0, stop_s=10.0)
 
@@ -117,6 +118,19 @@ def test_guard_of_an_empty_host_lets_go_and_that_of_a_full_one_does_not() -> Non
             assert ((await host.guard.status()).state is State.IDLE) is is_empty
 
     in_cluster(scene, watchdog_s=2)
+
+
+def test_host_that_shuts_down_says_in_the_journal_who_has_it_leave() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await configure(cluster)
+        cluster.hands.shutdown("n1")
+        await off(cluster, timeout_s=20.0)
+        told = [line for line in read_journal(cluster.world.record.catch_up().lines) if line.kind == "leave"]
+        assert [(line.node, line.text) for line in told] == [
+            ("n1", "root has it leave the cluster: the host shuts down")
+        ]
+
+    in_cluster(scene)
 
 
 def test_whole_cluster_shuts_down_without_waiting_for_migrations_and_its_vms_run_again_when_it_is_back() -> None:

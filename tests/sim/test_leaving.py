@@ -8,6 +8,7 @@ import pytest
 from tests.sim.probes import add_running, placement
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
+from vmha.model.errors import Refused
 from vmha.model.records import Phase
 from vmha.sim.journal import read_journal
 
@@ -80,6 +81,38 @@ def test_guest_on_its_way_to_a_member_is_recovered_without_a_word_of_an_operator
         await until(lambda: cluster.where("web") == [MEMBER], what="it runs there", timeout_s=60.0)
         await asyncio.sleep(30.0)
         assert cluster.where("web") == [MEMBER]
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def test_guest_is_not_let_in_by_a_member_that_has_booted_and_has_no_session_yet() -> None:
+    """The store is away. Its source can not put on record that it leaves; and once that has booted, and is empty, it is
+    proof enough to start it again, while no guard ends what has come in.
+    """
+
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web", on=(HOME,))
+        home, member = cluster.hands.host(HOME), cluster.hands.host(MEMBER)
+        member.power_off()
+        cluster.world.etcd.stop()
+        member.power_on()
+        await asyncio.sleep(0.5)
+        said = ""
+        try:
+            cluster.hands.virsh_migrate("web", MEMBER)
+        except Refused as error:
+            said = str(error)
+        await asyncio.sleep(1.0)
+        member.cut_from_store()
+        home.power_off()
+        home.power_on()
+        cluster.world.etcd.start()
+        await until(lambda: HOME in cluster.where("web"), what="it runs again", timeout_s=60.0)
+        assert cluster.where("web") == [HOME]
+        assert "this node has no session" in said
+        member.heal()
+        await cluster.rest()
         assert cluster.violations() == []
 
     in_cluster(scene)

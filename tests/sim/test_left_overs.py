@@ -2,7 +2,7 @@
 
 from tests.sim.test_saved_state import told
 from tests.support.worlds import Cluster, in_cluster
-from vmha.hypervisor.fabric_state import Defined
+from vmha.hypervisor.twin.fabric_state import Defined
 from vmha.model.domain_xml import default_uuid
 from vmha.model.ids import NodeName
 from vmha.operator import vms
@@ -10,7 +10,7 @@ from vmha.operator.node_why import sentences as node_sentences
 from vmha.operator.node_why import why_node
 from vmha.operator.overview import overview
 from vmha.operator.why import sentences, why
-from vmha.sim.hands import domain_xml
+from vmha.sim.world.hands import domain_xml
 
 XML = domain_xml("web", memory_mib=1024, vcpus=1)
 LOOKED_S = 40.0

@@ -17,9 +17,9 @@ import pytest
 from tests.sim.probes import add_running, placement, queue_one_start, restart_agent, see_at_once, starts
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
-from vmha.hypervisor import fabric_frozen
-from vmha.hypervisor.fabric_state import Leg, Migration
 from vmha.hypervisor.port import DomainState
+from vmha.hypervisor.twin import fabric_frozen
+from vmha.hypervisor.twin.fabric_state import Leg, Migration
 from vmha.model.ids import LeaseId, NodeName
 from vmha.model.records import Phase
 from vmha.model.vm import Handover, MigrationStyle

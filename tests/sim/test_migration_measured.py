@@ -11,7 +11,7 @@ from vmha.model.records import Verb
 from vmha.model.vm import Handover, MigrationStyle
 from vmha.operator.overview import overview, plain_vm
 from vmha.operator.why import sentences, why
-from vmha.policy.explain import VmSummary
+from vmha.policy.telling.explain import VmSummary
 
 
 async def summary(cluster: Cluster) -> VmSummary:

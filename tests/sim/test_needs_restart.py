@@ -5,10 +5,10 @@ from tests.support.worlds import Cluster, in_cluster
 from vmha.model.ids import VmName
 from vmha.model.restart import RestartKind
 from vmha.operator.vms import edit
-from vmha.policy.explain import VmSummary, summarize
-from vmha.policy.membership import moment_of_one_reading
+from vmha.policy.members.membership import moment_of_one_reading
 from vmha.policy.plan import judge_all
-from vmha.sim.hands import domain_xml
+from vmha.policy.telling.explain import VmSummary, summarize
+from vmha.sim.world.hands import domain_xml
 
 
 async def shown(cluster: Cluster) -> VmSummary:

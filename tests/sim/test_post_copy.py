@@ -15,9 +15,9 @@ from tests.sim.probes import add_running, answered, placement, restart_agent, se
 from tests.sim.test_migration_faults import BUDGET_S, FAULTS, LASTS_S, SOURCE, TARGET, on_leg, one_instance, under_way
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
-from vmha.hypervisor import fabric_frozen
-from vmha.hypervisor.fabric_state import Deed, Leg
 from vmha.hypervisor.port import DomainState
+from vmha.hypervisor.twin import fabric_frozen
+from vmha.hypervisor.twin.fabric_state import Deed, Leg
 from vmha.model.errors import Rejected
 from vmha.model.records import Phase, Progress, Verb
 from vmha.model.vm import Handover, Migration, MigrationStyle

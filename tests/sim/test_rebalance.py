@@ -9,7 +9,7 @@ from vmha.model.settings import Rebalance
 from vmha.operator.rebalance import ask_for, find_shifts
 from vmha.policy.rebalance import RULE
 from vmha.sim.chaos import live
-from vmha.sim.draw import Options, draw
+from vmha.sim.drawing.draw import Options, draw
 from vmha.sim.quiet import silence_logs
 
 NAMES = ("a", "b", "c", "d")

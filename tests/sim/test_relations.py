@@ -4,7 +4,7 @@ from tests.sim.probes import add_running, placement, runs_on
 from tests.sim.test_scenarios import ends_on, moves, played, report
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
-from vmha.hypervisor.fabric_state import Deed
+from vmha.hypervisor.twin.fabric_state import Deed
 from vmha.model.records import Phase
 from vmha.operator import vms
 

@@ -9,7 +9,7 @@ from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.model.records import Phase, Progress
 from vmha.operator.vms import add_vm
-from vmha.sim.hands import domain_xml
+from vmha.sim.world.hands import domain_xml
 
 
 async def remove_and_lose(cluster: Cluster) -> None:

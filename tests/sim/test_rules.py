@@ -8,7 +8,7 @@ from vmha.model.rules import Rule
 from vmha.operator import nodes
 from vmha.operator.overview import overview
 from vmha.operator.rules import remove_rule
-from vmha.sim.draw import Options, draw
+from vmha.sim.drawing.draw import Options, draw
 from vmha.sim.play import play
 from vmha.sim.quiet import silence_logs
 from vmha.sim.scenario_file import load_scenario

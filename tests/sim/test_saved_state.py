@@ -7,7 +7,7 @@ from tests.sim.test_restored_store import restore, settled
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.hypervisor.port import DomainState
-from vmha.hypervisor.simulated_files import SavedMemory
+from vmha.hypervisor.twin.simulated_files import SavedMemory
 from vmha.model.ids import VmName
 from vmha.model.keys import decode
 from vmha.model.records import JournalEntry, Phase, SavedImage

@@ -200,3 +200,13 @@ def test_every_move_names_a_node_of_its_scenario() -> None:
         nodes = {node.name for node in played(file.stem)[0].scenario.nodes}
         for line in report(file.stem).moves.values():
             assert {move.to for move in line} - {None} <= nodes
+
+
+def test_for_a_lost_vm_that_fits_nowhere_one_that_runs_is_moved_and_keeps_running() -> None:
+    assert moves("make-room", "mail")[1:] == [("migrate", "n2"), ("handed over", "n2")]
+    assert moves("make-room", "db")[-1] == ("start", "n3")
+    assert (gaps("make-room", "mail"), gaps("make-room", "web")) == ([], [])
+    texts = [line.text for line in report("make-room").journal]
+    assert "moved to n2 to make room for db on n3" in texts
+    assert "room is made for it on n3: mail moves to n2" in texts
+    assert any(text.endswith("; mail made room for it") for text in texts)

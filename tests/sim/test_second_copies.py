@@ -9,15 +9,15 @@ import pytest
 from tests.sim.probes import add_running, placement, restart_agent
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
-from vmha.hypervisor.fabric_state import Memory
 from vmha.hypervisor.port import DomainState
 from vmha.hypervisor.states import Mark
+from vmha.hypervisor.twin.fabric_state import Memory
 from vmha.model.records import Phase
 from vmha.model.settings import ClusterConfig, GateMode, Profile
 from vmha.model.vm import OnDuplicate
 from vmha.operator.overview import overview
-from vmha.sim.hands import domain_xml
 from vmha.sim.journal import read_journal
+from vmha.sim.world.hands import domain_xml
 
 XML = domain_xml("web", memory_mib=1024, vcpus=1)
 STANDS = ("n2", DomainState.PAUSED)

@@ -8,7 +8,7 @@ from tests.sim.test_rgmanager_commands import Shell
 from tests.sim.test_scenarios import ends_on, moves
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
-from vmha.hypervisor.fabric_state import Deed
+from vmha.hypervisor.twin.fabric_state import Deed
 from vmha.model.ids import NodeName
 from vmha.model.service import Service
 from vmha.model.vm import Desired, Recovery

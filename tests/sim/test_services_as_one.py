@@ -7,7 +7,7 @@ import pytest
 from tests.sim.test_services import VMS, another, boots, deeds, in_shop, where
 from tests.support.until import until
 from tests.support.worlds import Cluster
-from vmha.hypervisor.fabric_state import Deed
+from vmha.hypervisor.twin.fabric_state import Deed
 from vmha.model.ids import NodeName
 from vmha.model.records import Phase
 from vmha.model.restart import RestartKind

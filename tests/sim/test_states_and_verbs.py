@@ -23,7 +23,7 @@ from vmha.model.holds import PauseMode
 from vmha.model.ids import VmName
 from vmha.model.records import Phase, Progress, Request
 from vmha.model.restart import RestartKind
-from vmha.model.settings import ClusterConfig, Fencing, Profile, Proof
+from vmha.model.settings import AtShutdown, ClusterConfig, Fencing, HostShutdown, Profile, Proof
 from vmha.model.vm import Desired
 from vmha.operator.errors import RefusedByCluster, UnknownName
 
@@ -120,6 +120,18 @@ async def _room(cluster: Cluster) -> None:
         await cluster.hands.undrain(node)
 
 
+async def _frozen_with_host(cluster: Cluster) -> None:
+    frozen = HostShutdown(vms=AtShutdown.FREEZE)
+    await cluster.hands.configure(ClusterConfig(profile=Profile.TUNED, on_host_shutdown=frozen))
+    await _running(cluster)
+    await cluster.hands.host("n1").shut_down()
+    await cluster.rest()
+
+
+async def _switched_on(cluster: Cluster) -> None:
+    cluster.hands.host("n1").power_on()
+
+
 async def _lost(cluster: Cluster) -> None:
     fencing = Fencing(accept=(Proof.POWER_OFF_CONFIRMED, Proof.OPERATOR_CONFIRMED))
     await cluster.hands.configure(ClusterConfig(profile=Profile.TUNED, fencing=fencing))
@@ -186,6 +198,7 @@ STATES = {
     "migrating": State(enter=_migrating),
     "stands still": State(enter=_stands, mend=_goes_on),
     "fits nowhere": State(enter=_fits_nowhere, mend=_room),
+    "host is shut down": State(enter=_frozen_with_host, mend=_switched_on),
     "lost, no proof": State(enter=_lost, mend=_found),
     "departed": State(enter=_departed),
     "frozen, running": State(enter=_frozen, mend=_unfreeze),
@@ -239,7 +252,7 @@ VERBS = {
     "stop": Spoken(say=lambda cluster: cluster.hands.stop("web"), is_done=_is_off),
     "disable": Spoken(say=lambda cluster: cluster.hands.disable("web"), is_done=_is_off),
     "restart": Spoken(say=lambda cluster: cluster.hands.restart("web")),
-    "restart --reset": Spoken(say=lambda cluster: cluster.hands.restart("web", RestartKind.RESET)),
+    "restart --kind reset": Spoken(say=lambda cluster: cluster.hands.restart("web", RestartKind.RESET)),
     "migrate": Spoken(say=lambda cluster: cluster.hands.migrate("web", "n3")),
     "migrate --cancel": Spoken(say=lambda cluster: cluster.hands.cancel_migration("web")),
     "relocate": Spoken(say=lambda cluster: cluster.hands.relocate("web", "n3")),

@@ -2,16 +2,21 @@
 
 import asyncio
 
+import pytest
+
 from tests.support.worlds import Cluster, in_cluster
 from vmha.model.records import Phase
-from vmha.model.vm import Desired
+from vmha.model.vm import Desired, ShutdownBy
 from vmha.operator import vms
 
 STOP_S = 20.0
 
 
-async def started_deaf(cluster: Cluster, *, no_kill: bool, stop_timeout_s: float = STOP_S) -> None:
-    await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True, stop_timeout_s=stop_timeout_s, no_kill=no_kill)
+async def started_deaf(
+    cluster: Cluster, *, no_kill: bool, stop_timeout_s: float = STOP_S, by: ShutdownBy = ShutdownBy.ACPI
+) -> None:
+    how = {"stop_timeout_s": stop_timeout_s, "no_kill": no_kill, "shutdown_by": by}
+    await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True, **how)
     await cluster.rest()
     guest = cluster.hands.find_guest("web")
     assert guest is not None
@@ -105,3 +110,57 @@ def test_saving_that_fails_ends_no_guest_that_must_not_be_killed() -> None:
         assert cluster.hands.find_guest("web") is guest
 
     in_cluster(scene)
+
+
+@pytest.mark.parametrize(
+    ("by", "has_agent", "is_obeyed"),
+    [
+        (ShutdownBy.ACPI, True, False),
+        (ShutdownBy.AGENT, True, True),
+        (ShutdownBy.AGENT, False, False),
+        (ShutdownBy.AGENT_THEN_ACPI, True, True),
+        (ShutdownBy.AGENT_THEN_ACPI, False, False),
+    ],
+)
+def test_guest_that_is_deaf_to_its_power_button_is_shut_down_by_its_agent_where_it_has_one(
+    by: ShutdownBy, has_agent: bool, is_obeyed: bool
+) -> None:
+    async def scene(cluster: Cluster) -> float:
+        await started_deaf(cluster, no_kill=False, by=by)
+        if has_agent:
+            cluster.world.fabric.has_agent("web")
+        began = cluster.world.clock.now()
+        await stopped(cluster)
+        assert cluster.where("web") == []
+        return cluster.world.fabric.history[-1].time - began
+
+    assert (in_cluster(scene) < STOP_S) is is_obeyed
+
+
+@pytest.mark.parametrize("is_hung", [False, True])
+def test_guest_whose_agent_ends_nothing_is_asked_by_its_power_button(is_hung: bool) -> None:
+    """It is not there at all; or it is there and hangs, and so does nothing else."""
+
+    async def scene(cluster: Cluster) -> float:
+        await started_deaf(cluster, no_kill=False, stop_timeout_s=60.0, by=ShutdownBy.AGENT_THEN_ACPI)
+        guest = cluster.hands.find_guest("web")
+        assert guest is not None
+        guest.memory.obeys_acpi = True
+        guest.memory.has_agent = guest.memory.is_hung = is_hung
+        began = cluster.world.clock.now()
+        await stopped(cluster)
+        assert cluster.where("web") == []
+        return cluster.world.fabric.history[-1].time - began
+
+    assert in_cluster(scene) < STOP_S
+
+
+def test_that_nobody_hears_it_is_shown_while_it_waits_to_be_ended_by_force() -> None:
+    async def scene(cluster: Cluster) -> str:
+        await started_deaf(cluster, no_kill=False, by=ShutdownBy.AGENT)
+        await vms.set_desired(cluster.hands.operator, "web", Desired.STOPPED)
+        await asyncio.sleep(STOP_S / 2)
+        seen = (await cluster.hands.operator.read()).vms["web"].seen.values()  # type: ignore[index]
+        return "; ".join(one.progress for one in seen)
+
+    assert "its guest agent does not hear that it is to shut down" in in_cluster(scene)

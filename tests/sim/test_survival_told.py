@@ -8,7 +8,7 @@ from tests.support.worlds import Cluster, in_cluster
 from vmha.model.hooks import EVENTS
 from vmha.model.keys import decode
 from vmha.model.records import JournalEntry
-from vmha.policy.survival_news import COSTS, STANDS_S, SURVIVED
+from vmha.policy.telling.survival_news import COSTS, STANDS_S, SURVIVED
 
 LONG_S = 5 * STANDS_S
 

@@ -6,7 +6,7 @@ from tests.sim.test_second_copies import with_a_second_copy
 from tests.support.worlds import Cluster, in_cluster
 from vmha.model.ids import NodeName, VmName
 from vmha.operator.verify import sentences, verify
-from vmha.policy.verify import Verdict, Verified
+from vmha.policy.telling.verify import Verdict, Verified
 
 
 async def look(cluster: Cluster) -> Verified:

@@ -1,10 +1,12 @@
 """Wall clocks that are hours off, or are set while the cluster runs: dates are for people, and decide nothing."""
 
+import asyncio
+
 import pytest
 
-from tests.sim.probes import SkewedClock, add_running, answered, leader_of, outcome, runs_on, starts
+from tests.sim.probes import SkewedClock, add_running, answered, leader_of, outcome, placement, runs_on, starts
 from tests.support.worlds import Cluster, in_cluster
-from vmha.model.records import Progress, Verb
+from vmha.model.records import Phase, Progress, Verb
 from vmha.operator.client import OperatorClient
 from vmha.operator.requests import submit
 
@@ -68,5 +70,30 @@ def test_proof_is_kept_when_the_leaders_wall_clock_is_set_ahead_by_weeks() -> No
             host.clock.jump(30 * 24 * HOUR_S)
         await cluster.rest()
         assert set(cluster.observer.snapshot.fenced) == fenced
+
+    in_cluster(scene)
+
+
+@pytest.mark.parametrize("reboots", [False, True])
+@pytest.mark.parametrize("hours", [-3, 30])
+def test_guest_taken_out_by_hand_unseen_is_missed_by_no_clock_that_was_set(hours: int, reboots: bool) -> None:
+    """The store is away meanwhile. That its host has booted since is no proof that nothing of it runs."""
+
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web", on=("n1",))
+        cluster.world.etcd.stop()
+        cluster.world.hosts["n1"].clock.jump(hours * HOUR_S)
+        cluster.hands.virsh_migrate("web", "outside")
+        await asyncio.sleep(30.0)
+        if reboots:
+            cluster.hands.host("n1").power_off()
+            cluster.hands.host("n1").power_on()
+        cluster.world.etcd.start()
+        await cluster.rest()
+        assert cluster.where("web") == ["outside"]
+        held = placement(cluster, "web")
+        assert held is not None
+        assert held.phase is Phase.DEPARTED
+        assert cluster.violations() == []
 
     in_cluster(scene)

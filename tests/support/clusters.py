@@ -34,12 +34,12 @@ from vmha.model.rules import Rule
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig, Profile, Proof
 from vmha.model.vm import Desired, FailoverDomain, FailoverDomainMember, FenceDeviceSpec, NodeSpec, VmSpec
-from vmha.policy.assemble import Assembler
+from vmha.policy.asked.requests import aging
 from vmha.policy.plan import plan
-from vmha.policy.requests import aging
-from vmha.policy.snapshot import Moment, Snapshot
-from vmha.policy.steps import EvictSession, FenceNode, Plan, Step
-from vmha.sim.record import CommitLine, Written
+from vmha.policy.state.assemble import Assembler
+from vmha.policy.state.snapshot import Moment, Snapshot
+from vmha.policy.state.steps import EvictSession, FenceNode, Plan, Step
+from vmha.sim.world.record import CommitLine, Written
 from vmha.store.journal import Journal
 from vmha.store.port import Compare, Created, Delete, Exists, Modified, Op, Put, Settled
 

@@ -109,13 +109,16 @@ class RealEtcd:
         with (self._folder / f"m{index}.log").open("ab") as log:
             self._processes[index] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
+    def log_of(self, index: int) -> str:
+        """What the member has said since it was first started."""
+        return (self._folder / f"m{index}.log").read_text(errors="replace")
+
     def wait_healthy(self, index: int) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S  # noqa: TID251
         while not self._is_healthy(index):
             process = self._processes[index]
             if process is None or process.poll() is not None or time.monotonic() > deadline:  # noqa: TID251
-                log = (self._folder / f"m{index}.log").read_text(errors="replace")
-                raise RealEtcdError(f"etcd member {index} does not get healthy:\n{log[-2000:]}")
+                raise RealEtcdError(f"etcd member {index} does not get healthy:\n{self.log_of(index)[-2000:]}")
             time.sleep(_POLL_S)
 
     def leader(self) -> int:
@@ -151,6 +154,12 @@ class RealEtcd:
 
     def pid(self, index: int) -> int:
         return self._process(index).pid
+
+    def counts(self, index: int) -> dict[str, float]:
+        """What the member says of itself to Prometheus, by name; nothing of what it tells apart by labels."""
+        answer = _fetch(self._health_ports[index], "GET", "/metrics") or b""
+        lines = (line.split() for line in answer.decode().splitlines() if not line.startswith("#") and "{" not in line)
+        return {name: float(value) for name, value in lines}
 
     def compact(self, revision: int) -> None:
         """Forgets the history before ``revision``."""

@@ -1,5 +1,6 @@
 """A node for tests of the real guard: processes that look like QEMUs, libvirt's files about them, and the guard."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -65,16 +66,17 @@ class Node:
             )
         return guest
 
-    def start_process(self) -> subprocess.Popen[bytes]:
+    def start_process(self, **environment: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "vmha.fencing.guard", "--config", "/dev/null", "--cluster", "c1"]
         command += ["--node", "n1", "--run-dir", str(self.run_dir), "--watchdog", self.watchdog]
         with self.log.open("ab") as log:
-            guard = subprocess.Popen([*command, "--libvirt-run-dir", str(self.libvirt_run_dir)], stderr=log)
+            command += ["--libvirt-run-dir", str(self.libvirt_run_dir)]
+            guard = subprocess.Popen(command, stderr=log, env={**os.environ, **environment})
         self.guards.append(guard)
         return guard
 
-    async def start_guard(self) -> subprocess.Popen[bytes]:
-        guard = self.start_process()
+    async def start_guard(self, **environment: str) -> subprocess.Popen[bytes]:
+        guard = self.start_process(**environment)
         await self.answers(guard)
         return guard
 

@@ -6,19 +6,19 @@ import os
 import signal
 import uuid
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from tests.support.libvirt import LibvirtHost, LibvirtHosts
 from tests.support.waiting import eventually
-from vmha.hypervisor import fabric_frozen
-from vmha.hypervisor.fabric import SimulatedFabric
-from vmha.hypervisor.fabric_state import Defined, Timing
 from vmha.hypervisor.files import HostFiles, LocalFiles
-from vmha.hypervisor.libvirt_adapter import LibvirtHypervisor
 from vmha.hypervisor.port import Hypervisor, HypervisorUnavailable, MigrationOrder, Tag
-from vmha.hypervisor.saving import TORN
-from vmha.hypervisor.simulated import SimulatedHypervisor
-from vmha.hypervisor.simulated_files import SavedMemory, SimulatedFiles
+from vmha.hypervisor.real.adapter import LibvirtHypervisor
+from vmha.hypervisor.saved_file import TORN
+from vmha.hypervisor.twin import fabric_frozen
+from vmha.hypervisor.twin.fabric import SimulatedFabric
+from vmha.hypervisor.twin.fabric_state import Defined, Timing
+from vmha.hypervisor.twin.simulated import SimulatedHypervisor
+from vmha.hypervisor.twin.simulated_files import SavedMemory, SimulatedFiles
 from vmha.model import domain_xml
 from vmha.model.clock import SystemClock
 from vmha.model.domain_xml import parse_domain
@@ -141,8 +141,9 @@ class RealWorld:
         self._make()
 
     def _make(self) -> None:
-        self.one = LibvirtHypervisor(self.hosts.one.uri, cluster=CLUSTER, clock=SystemClock())
-        self.two = LibvirtHypervisor(self.hosts.two.uri, cluster=CLUSTER, clock=SystemClock())
+        how: dict[str, Any] = {"cluster": CLUSTER, "clock": SystemClock(), "ask_every_s": 0.5, "silent_s": 0.5}
+        self.one = LibvirtHypervisor(self.hosts.one.uri, **how)
+        self.two = LibvirtHypervisor(self.hosts.two.uri, **how)
 
     async def prepare(self) -> None:
         await self.one.open()
@@ -266,6 +267,7 @@ class SimulatedWorld:
             refusal_s=0.005,
             save_s=0.02,
             cut_noticed_s=0.1,
+            silent_s=0.1,
         )
         self._is_cut = False
         self.fabric = SimulatedFabric(SystemClock(), timing=timing, reachable=lambda *_: not self._is_cut)

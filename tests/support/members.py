@@ -16,9 +16,9 @@ from tests.support.relay import Loss, Relay
 from tests.support.until import until
 from vmha.fencing.power import Halt, PowerOff, PowerSwitch
 from vmha.fencing.simulated import SimulatedGuard
-from vmha.hypervisor.fabric import SimulatedFabric
-from vmha.hypervisor.fabric_state import Deed
-from vmha.hypervisor.simulated import SimulatedHypervisor
+from vmha.hypervisor.twin.fabric import SimulatedFabric
+from vmha.hypervisor.twin.fabric_state import Deed
+from vmha.hypervisor.twin.simulated import SimulatedHypervisor
 from vmha.model.clock import Clock, SystemClock
 from vmha.model.ids import NodeName, SessionId, VmName
 from vmha.model.keys import Keys, encode
@@ -30,11 +30,11 @@ from vmha.operator import vms
 from vmha.operator.client import OperatorClient
 from vmha.operator.domains import add_domain
 from vmha.peers.tcp import TcpChannel
-from vmha.policy.snapshot import Snapshot
-from vmha.sim.gate import SimGate
-from vmha.sim.hands import domain_xml
-from vmha.sim.invariants import Violation, check_safety
+from vmha.policy.state.snapshot import Snapshot
+from vmha.sim.judge.invariants import Violation, check_safety
 from vmha.sim.quiet import silence_logs
+from vmha.sim.world.gate import SimGate
+from vmha.sim.world.hands import domain_xml
 from vmha.store.etcd import EtcdStore
 from vmha.store.port import Put
 
@@ -80,7 +80,7 @@ class Node:
     _task: asyncio.Task[None] | None = None
 
     def start_agent(self) -> None:
-        first = int(self.name[1:]) - 1  # n1 begins at the first member, n2 at the second
+        first = int(self.name[-1]) - 1  # n1 begins at the first member, n2 at the second
         self.store = self.cluster.open_store([relay.endpoint for relay in self.relays], first=first, who=self.name)
         ports = Ports(
             store=self.store,
@@ -319,6 +319,7 @@ async def real_cluster(
     etcd: RealEtcd,
     *,
     nodes: int = 3,
+    names: Sequence[str] = (),
     store_options: dict[str, Any] | None = None,
     secret: bytes | None = None,
     open_store: Callable[[str, list[str]], EtcdStore] | None = None,
@@ -326,14 +327,14 @@ async def real_cluster(
 ) -> AsyncIterator[RealCluster]:
     """Nodes that have joined, and a leader. At the end nothing may have run twice and no agent may have crashed.
 
-    ``secret``: the agents talk to each other, over TCP.
+    ``names``: the nodes', if they are to have others than n1 and so on. ``secret``: the agents talk to each other, over
+    TCP.
     """
     silence_logs()
     cluster = RealCluster(etcd, store_options=store_options, secret=secret, open_store=open_store, power=power)
     try:
         await cluster.store.txn([], [Put(cluster.keys.config, encode(CONFIG))])
-        for number in range(1, nodes + 1):
-            name = f"n{number}"
+        for name in names or [f"n{number}" for number in range(1, nodes + 1)]:
             await cluster.store.txn([], [Put(cluster.keys.node_spec(NodeName(name)), encode(NodeSpec(name=name)))])
             await cluster.add_node(name)
         await cluster.until_online()

@@ -3,7 +3,12 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+import pytest
+
+from vmha.cli.main import run
 
 
 @dataclass(frozen=True)
@@ -18,3 +23,14 @@ class Said:
 
 
 Vmha = Callable[..., Said]
+
+
+def command_line(capfd: pytest.CaptureFixture[str]) -> Vmha:
+    """Calls it in this process, as the environment says by then."""
+
+    def call(*args: str | Path) -> Said:
+        code = run([str(arg) for arg in args])
+        said = capfd.readouterr()
+        return Said(code, said.out, said.err)
+
+    return call

@@ -106,7 +106,13 @@ class Secured:
 def secured(folder: Path, *nodes: str) -> Iterator[Secured]:
     """Auth is on, and the roles are what the product prints for these nodes."""
     made = Secured(folder)
-    for kind, name in (("root", "admin"), ("operator", "alice"), ("reader", "wall"), *(("node", n) for n in nodes)):
+    for kind, name in (
+        ("root", "admin"),
+        ("operator", "alice"),
+        ("restore", "alice"),
+        ("reader", "wall"),
+        *(("node", n) for n in nodes),
+    ):
         made.give(kind, name)
     with made.etcd:
         made.run("\n".join(commands(Keys(CLUSTER), [NodeName(node) for node in nodes], enable=True)))

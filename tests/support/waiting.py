@@ -15,6 +15,7 @@ _clock = SystemClock()
 
 DEADLINE_S = 30.0
 EACH_S = 0.01
+OF_THE_WAIT, LONGEST_S = 0.2, 0.5
 
 
 async def eventually(look: Callable[[], Awaitable[T]], *, within_s: float = DEADLINE_S, each_s: float = EACH_S) -> T:
@@ -31,11 +32,13 @@ async def eventually(look: Callable[[], Awaitable[T]], *, within_s: float = DEAD
 
 
 def look_until(look: Callable[[], T], *, what: str = "", within_s: float = DEADLINE_S, each_s: float = EACH_S) -> T:
-    """As ``eventually``, where there is no event loop."""
-    end_s = _clock.now() + within_s
+    """As ``eventually``, where there is no event loop. Looks cost programs that are started for them, and there is no
+    second processor to spare: the longer it has been waited, the longer until the next one."""
+    begin_s = _clock.now()
     while not (found := look()):
-        assert _clock.now() < end_s, f"not within {within_s:g} s: {what}; last seen: {found!r}"
-        time.sleep(each_s)
+        waited_s = _clock.now() - begin_s
+        assert waited_s < within_s, f"not within {within_s:g} s: {what}; last seen: {found!r}"
+        time.sleep(min(max(each_s, waited_s * OF_THE_WAIT), LONGEST_S))
     return found
 
 

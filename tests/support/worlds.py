@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from vmha.model.settings import ClusterConfig, Profile
-from vmha.sim.hands import Hands
-from vmha.sim.invariants import Violation, check_safety
-from vmha.sim.invariants_of_relations import check_relations
+from vmha.sim.judge.invariants import Violation, check_safety
+from vmha.sim.judge.of_relations import check_relations
 from vmha.sim.quiet import silence_logs
 from vmha.sim.rest import Observer
-from vmha.sim.virtual import VirtualLoop, run_virtual
-from vmha.sim.world import World
+from vmha.sim.world.hands import Hands
+from vmha.sim.world.virtual import VirtualLoop, run_virtual
+from vmha.sim.world.world import World
 
 T = TypeVar("T")
 

@@ -3,31 +3,45 @@
 Everything is written under the session's own beat, so that a node that was evicted says nothing any more.
 """
 
+import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
 from vmha.agent.inventory import Inventory
+from vmha.agent.lasting import Lasting
 from vmha.agent.session import SessionKeeper
 from vmha.agent.session_state import Session
 from vmha.hypervisor.port import HostCapacity, Hypervisor
+from vmha.model.by_hand import LEAVE
 from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.ids import Revision, SessionId
 from vmha.model.keys import Keys, encode
-from vmha.model.records import ArmedLevel, FenceRecord, LeftOver, NodeStatus, Phase
+from vmha.model.records import ArmedLevel, FenceRecord, Hand, LeftOver, NodeStatus, Phase, Placement
 from vmha.model.settings import Proof
-from vmha.policy import transitions
-from vmha.policy.indexes import Indexes
-from vmha.policy.membership import former_sessions
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.deciding.leaving import TAKEN_FROM, Went, went_as_asked, where_it_went, why_departed
+from vmha.policy.members.membership import former_sessions
+from vmha.policy.state import transitions
+from vmha.policy.state.indexes import Indexes
+from vmha.policy.state.snapshot import Snapshot
 from vmha.store.journal import Journal
 from vmha.store.port import Compare, Created, LeaseGone, Modified, Op, Put, Store
+
+FAILSAFE = "failsafe"
+"""The journal's word for an outage that was lived through."""
+UNSHOWN_S = 30.0
+"""What the target of a migration has not shown for so long, while it said what runs on it, has not come there."""
+UNSAID_S = 60.0
+"""The longest that others that the session held wait for a target that does not say what runs on it."""
 
 _UNKNOWN = HostCapacity(memory_mib=0, vcpus=0, hypervisor="")
 
 
 class Account:
-    """``publish`` and ``answer_for_predecessors`` are asked for often and write only what is new."""
+    """``publish`` and ``answer_for_predecessors`` are asked for often and write only what is new.
+
+    ``has_migrated``: whether this process knows that the migration that a placement asks for was done.
+    """
 
     def __init__(
         self,
@@ -44,42 +58,61 @@ class Account:
         address: str,
         migration_address: str,
         read_left_overs: Callable[[], tuple[LeftOver, ...]] = tuple,
+        has_migrated: Callable[[Placement], bool] = lambda _: False,
     ) -> None:
+        self._has_migrated = has_migrated
         self._store, self._keys, self._clock = store, keys, clock
         self._hypervisor, self._keeper, self._inventory = hypervisor, keeper, inventory
         self._journal, self._read_snapshot, self._read_indexes = journal, read_snapshot, read_indexes
         self._address, self._migration_address = address, migration_address
         self._read_left_overs = read_left_overs
         self._capacity: HostCapacity | None = None
-        self._outage = ""
+        self._unshown = Lasting(clock, UNSHOWN_S, lambda _: None)  # the sweep comes by
+        self._unsaid = Lasting(clock, UNSAID_S, lambda _: None)
+        self._waits_for = ""
+        self._publishing = asyncio.Lock()
+        self._news: list[tuple[str, str, Hand | None]] = []  # kind, text: for the journal, with the next status
         self.status: NodeStatus | None = None
         """What this node has last published of itself."""
         self.is_leaving = self.stops_vms = False
+        self.gate_trouble = ""  # why the start gate does not know what it must
 
     def note_outage(self, silent_s: float) -> None:
         """The store answers again, and the guests here went on meanwhile: that goes into the journal."""
-        self._outage = (
+        text = (
             f"the store did not answer {self._keeper.node} for {silent_s:.0f} s; all its peers promised to take "
             "nothing over, and no guest was ended"
         )
+        self._news = [*(one for one in self._news if one[0] != FAILSAFE), (FAILSAFE, text, None)]
+
+    def leave_is_asked(self, by: Hand | None) -> None:
+        """That goes into the journal with the status that says so. None: nobody said who asks."""
+        who = f"{by.author} has it" if by else "it is to"
+        why = f": {by.why}" if by and by.why else ""
+        self._news.append((LEAVE, f"{who} leave the cluster{why}", by))
 
     async def publish(self) -> None:
+        """One at a time, so that nothing is told twice."""
+        async with self._publishing:
+            await self._publish()
+
+    async def _publish(self) -> None:
         session = self._keeper.current
         if session is None or session.over.is_set():
             return
         await self._learn_capacity()
         status = self._make_status(session)
-        outage = self._outage
-        if status == self.status and not outage:
+        news = list(self._news)
+        if status == self.status and not news:
             return
         ops: list[Op] = [Put(self._keys.node_status(self._keeper.node), encode(status))]
-        if outage:
+        if news:
             await self._journal.refresh()
-            ops.append(self._journal.entry("failsafe", outage, node=self._keeper.node))
+        ops += [self._journal.entry(kind, text, node=self._keeper.node, hand=hand) for kind, text, hand in news]
         beat = Created(self._keys.beat(self._keeper.node), session.beat_created)
         if await self._write([beat], ops):
             self.status = status
-            self._outage = "" if self._outage == outage else self._outage
+            self._news = [one for one in self._news if one not in news]
 
     def look_whether_it_stands(self) -> None:
         """A status whose answer was lost may come to the store late, over a later one: that is written again then."""
@@ -106,7 +139,7 @@ class Account:
             migration_address=self._migration_address,
             leaving=self.is_leaving,
             stops_vms=self.stops_vms,
-            notes=(*(session.guard.notes if session.guard else ()), *self._failsafe_notes()),
+            notes=(*(session.guard.notes if session.guard else ()), *self._other_notes()),
             history=self._inventory.history if is_published else "",
             looked_for=self._inventory.looked_for if is_published else Revision(0),
             memory_mib=capacity.memory_mib,
@@ -126,9 +159,11 @@ class Account:
             return "has not published its inventory yet"
         return ""
 
-    def _failsafe_notes(self) -> tuple[str, ...]:
+    def _other_notes(self) -> tuple[str, ...]:
         why = self._keeper.why_no_failsafe()
-        return (f"no failsafe: {why}",) if why else ()
+        failsafe = f"no failsafe: {why}" if why else ""
+        gate = f"the start gate is not up to date: {self.gate_trouble}" if self.gate_trouble else ""
+        return tuple(filter(None, (failsafe, gate, self._waits_for)))
 
     async def answer_for_predecessors(self) -> None:
         """Claims of this node's former sessions: the inventory of this one says what became of their guests.
@@ -140,10 +175,20 @@ class Account:
             return
         if self._keeper.why_too_old():
             return  # what those sessions held may be among what this agent can not read
-        node = self._keeper.node
+        node, self._waits_for = self._keeper.node, ""
         for former in former_sessions(self._read_snapshot(), node, session.id, vms=self._read_indexes().on(node)):
             if await self._is_departures_told(former, session):
                 await self._release(former, session)
+
+    async def remembers_departures(self) -> bool:
+        """Whether a vm that a session of this node held was taken away by a migration that is not on record."""
+        for name, vm in self._read_snapshot().vms.items():
+            held = vm.placement.value if vm.placement else None
+            if held is None or held.node != self._keeper.node or held.phase not in TAKEN_FROM:
+                continue
+            if transitions.is_its_departure(held, await self._hypervisor.recall_migration(name)):
+                return True
+        return False
 
     async def _is_departures_told(self, former: SessionId, session: Session) -> bool:
         """A guest that a hand took away while no agent was here does not run here, and may run where it was sent to.
@@ -154,17 +199,23 @@ class Account:
         for name, vm in self._read_snapshot().vms.items():
             held = vm.placement
             is_its = held is not None and (held.value.node, held.value.session) == (self._keeper.node, former)
-            if held is None or not is_its or held.value.phase is not Phase.HELD:
+            if held is None or not is_its or held.value.phase not in TAKEN_FROM:
                 continue
             if reading is None or reading.local(name) is not None:
                 continue
-            left_at = await self._hypervisor.recall_migration(name)
-            if left_at is None or left_at < held.value.since:
+            if not transitions.is_its_departure(held.value, await self._hypervisor.recall_migration(name)):
                 continue
-            why = (
-                f"somebody migrated it away from {self._keeper.node} while no agent was there; "
-                "it starts again only when seen, or confirmed gone"
-            )
+            went = self._has_migrated(held.value) or went_as_asked(vm, held.value, self._read_snapshot())
+            where = self._where(held.value, went)
+            if where is Went.AS_ASKED:
+                continue
+            if where is Went.NOT_SAID:
+                self._waits_for = (
+                    f"what {former} held waits until {held.value.target} says whether {name} has come there, "
+                    f"for up to {UNSAID_S:g} s"
+                )
+                return False
+            why = why_departed(held.value, where)
             new = transitions.depart(held.value, why, self._clock.wall())
             await self._journal.refresh()
             entry = self._journal.entry("departed", why, vm=name, node=self._keeper.node, cause=new.reason.cause)
@@ -173,7 +224,20 @@ class Account:
             compares: list[Compare] = [beat, Modified(key, held.modified)]
             if not await self._write(compares, [Put(key, encode(new)), entry]):
                 return False
+            self._where(held.value, True)
         return True
+
+    def _where(self, held: Placement, went: bool | None) -> Went:
+        """What is not known is counted: others that the session held wait meanwhile, and for a target that says
+        nothing, or now and then, they would wait for ever.
+        """
+        is_asked = held.phase is Phase.MIGRATING
+        return where_it_went(
+            held,
+            went,
+            is_unshown=self._unshown.has_lasted(held.vm, is_asked and went is False),
+            is_unsaid=self._unsaid.has_lasted(held.vm, is_asked and not went),
+        )
 
     async def _write(self, compares: list[Compare], ops: list[Op]) -> bool:
         """False: not done. An entry of the journal goes with it, whose lease a restored store may not know."""

@@ -4,11 +4,14 @@ Level, not edge: a change of a key or of a guest only marks a vm as worth a look
 """
 
 import asyncio
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 
 import structlog
 
 from vmha.agent.account import Account
+from vmha.agent.beside import Beside
+from vmha.agent.by_its_name import by_its_name
 from vmha.agent.checkups import Checkups
 from vmha.agent.claims import Claims
 from vmha.agent.definitions import Definitions
@@ -16,7 +19,7 @@ from vmha.agent.gate_lists import GateLists
 from vmha.agent.health import HealthWatch
 from vmha.agent.inventory import Inventory
 from vmha.agent.left_overs import LeftOvers
-from vmha.agent.migration_watch import MigrationWatch
+from vmha.agent.migration_watch import MigrationWatch, try_of
 from vmha.agent.outlook import Outlook
 from vmha.agent.pauses import Pauses
 from vmha.agent.post_copy import PostCopy
@@ -24,7 +27,7 @@ from vmha.agent.saved_states import SavedStates
 from vmha.agent.session import SessionKeeper
 from vmha.agent.troubled import Troubled
 from vmha.agent.worker import Worker
-from vmha.fencing.gate_files import Gate
+from vmha.fencing.gate_files import Gate, GateUnavailable
 from vmha.hypervisor.files import HostFiles
 from vmha.hypervisor.port import Hypervisor
 from vmha.model.clock import Clock
@@ -32,11 +35,11 @@ from vmha.model.errors import Refused, VmhaError
 from vmha.model.ids import VmName
 from vmha.model.keys import Keys, decode, split_key
 from vmha.model.records import Observation, Phase, Placement, SeenState, Stored
-from vmha.policy.causes import of_state
-from vmha.policy.health import Consequence
-from vmha.policy.reconcile import Action, needs_fresh_reading
-from vmha.policy.snapshot import Snapshot, VmView
-from vmha.policy.tracking import find_rightful
+from vmha.policy.at_node.health import Consequence
+from vmha.policy.at_node.reconcile import Action, needs_fresh_reading
+from vmha.policy.at_node.tracking import find_rightful
+from vmha.policy.state.causes import of_state
+from vmha.policy.state.snapshot import Snapshot, VmView
 from vmha.probing.port import Probes
 from vmha.store.journal import Journal
 from vmha.store.mirror import Mirror
@@ -46,10 +49,11 @@ from vmha.tracing.operation import operation
 log = structlog.get_logger(__name__)
 
 RETRY_S = 1.0
+GATE_RETRY_S = 5.0
 SWEEP_S = 10.0
 LEAVE_LOOK_S = 0.1
-LOOKS_AT_ONCE = 100
-"""Vms that are looked at before the loop has a turn: some milliseconds."""
+GLANCES_AT_ONCE, LOOKS_AT_ONCE = 2000, 100
+"""Vms that are glanced at, or looked at, before the loop has a turn: some milliseconds."""
 
 
 class Agent:
@@ -71,6 +75,8 @@ class Agent:
         migration_address: str,
         probes: Probes | None = None,
     ) -> None:
+        names: dict[VmName, str] = {}
+        as_libvirt_says, hypervisor = hypervisor, by_its_name(hypervisor, names)
         self._store, self._keys, self._clock, self._mirror = store, keys, clock, mirror
         self._hypervisor, self._keeper, self._gate = hypervisor, keeper, gate
         self._prefix = keys.prefix
@@ -95,6 +101,7 @@ class Agent:
             read_indexes=lambda: mirror.indexes,
             on_change=self._mark,
             read_health=self._health.health,
+            names=names,
         )
         self._pauses = Pauses(clock, self._mark)
         self._claims.forget = self.inventory.forget
@@ -140,6 +147,17 @@ class Agent:
             read_snapshot=mirror.snapshot,
             on_change=self._wake_now,
         )
+        self._beside = Beside(
+            hypervisor=as_libvirt_says,
+            inventory=self.inventory,
+            claims=self._claims,
+            keeper=keeper,
+            clock=clock,
+            cluster=keys.cluster,
+            read_snapshot=mirror.snapshot,
+            tell=self._tell,
+            look_again=self._mark,
+        )
         self._checkups = Checkups(
             store=store,
             keys=keys,
@@ -164,6 +182,7 @@ class Agent:
             address=address,
             migration_address=migration_address,
             read_left_overs=lambda: self.left_overs.found,
+            has_migrated=lambda placement: self._worker.migrated.get(placement.vm) == try_of(placement),
         )
         self._gate_lists = GateLists(gate=gate, cluster=keys.cluster, node=keeper.node, read_snapshot=mirror.snapshot)
         self._dirty: set[VmName] = set()
@@ -220,9 +239,10 @@ class Agent:
         return False
 
     async def _try_to_leave(self) -> bool:
-        if self._busy or self.inventory.managed_uuids() or self._claimed_here():
+        if self._busy or self.inventory.reading is None or self.inventory.managed_uuids() or self._claimed_here():
             return False
         try:
+            await self.account.publish()  # whose word it is, before the session ends under which that is told
             await self._keeper.leave()
         except VmhaError as error:
             log.warning("not left yet", why=str(error))
@@ -253,7 +273,9 @@ class Agent:
                     vms.add(VmName(vm))
                 case ("vms", vm, part):
                     vms.add(VmName(vm))
-                    self._gate_lists.is_stale |= part == "spec"
+                    if part == "spec":
+                        self._gate_lists.is_stale = True
+                        self._wake.set()
                 case ("history",) | ("pause",) | ("schema",):
                     self.session_changed()  # what was published may be gone from the store; what waited may begin
                 case ("checkups", checkup):
@@ -267,7 +289,8 @@ class Agent:
                     self._gate_lists.is_stale = True
                     self._wake.set()
         if vms:
-            self._mark(vms)
+            if ours := {vm for vm in vms if vm in self._busy or self._outlook.concerns(vm, self._mirror.vm(vm))}:
+                self._mark(ours)
             if self.inventory.newest_definition() > self.inventory.looked_for:
                 self.inventory.look_again()  # it may run here already
 
@@ -293,36 +316,65 @@ class Agent:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            dirty, self._dirty = self._dirty, set()
+            vms = sorted(await self._ours(dirty))  # only then: the sweep comes by all vms of the cluster
             try:
-                self._gate_lists.list_managed()
-                if (session := self._keeper.current) and not session.over.is_set():
-                    self._gate_lists.expect_arrivals(self._dirty, session.id)
+                await self._tell_gate(vms)
                 await self.account.publish()
                 await self.account.answer_for_predecessors()
             except VmhaError as error:
                 log.warning("status not published", why=str(error))
                 self._wake_later(RETRY_S)
-            vms, self._dirty = sorted(self._dirty), set()
             for number, vm in enumerate(vms, start=1):
                 if vm in self._busy:
                     self._watch.look(vm)
                 else:
                     self._begin(vm, tasks)
                 if number % LOOKS_AT_ONCE == 0:
-                    await asyncio.sleep(0)  # the sweep comes by all vms of the cluster
+                    await asyncio.sleep(0)
+
+    async def _ours(self, vms: Collection[VmName]) -> list[VmName]:
+        """Those of them that concern this node."""
+        found = []
+        for number, vm in enumerate(vms, start=1):
+            if vm in self._busy or self._outlook.concerns(vm, self._mirror.vm(vm)):
+                found.append(vm)
+            if number % GLANCES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return found
+
+    async def _tell_gate(self, changed: Iterable[VmName]) -> None:
+        """A disk that is full keeps no claim of a former session waiting: it is told, and tried again."""
+        trouble = ""
+        try:
+            if (session := self._keeper.current) and not session.over.is_set():
+                self._gate_lists.expect_arrivals(changed, session.id)
+            await self._gate_lists.list_managed()
+        except GateUnavailable as error:
+            trouble = str(error)
+            self._wake_later(GATE_RETRY_S)
+        if trouble and trouble != self.account.gate_trouble:
+            log.warning("the start gate is not told", why=trouble)
+        self.account.gate_trouble = trouble
 
     def _begin(self, vm: VmName, tasks: asyncio.TaskGroup) -> None:
         if self._keeper.why_too_old():
             return  # the guests go on under the session, and wait for an agent that reads what is said of them
         snapshot = self._mirror.snapshot()
         view = snapshot.vms.get(vm)
+        if not self._outlook.concerns(vm, view):
+            return
         if self.inventory.reading is not None:
             confirmed = self._keeper.confirmed
             self._health.follow(vm, self.inventory.reading.local(vm), confirmed.id if confirmed else None)
-        action = self._outlook.decide(vm, view, view.placement if view else None, snapshot)
-        if action in (Action.NOTHING, Action.WAIT):
+        if self._beside.is_due(vm):
+            self._set_about(vm, tasks.create_task(self._beside.treat(vm), name=f"beside-{vm}"))
             return
-        task = tasks.create_task(self._carry_out(vm, action), name=f"{action}-{vm}")
+        action = self._outlook.decide(vm, view, view.placement if view else None, snapshot)
+        if action not in (Action.NOTHING, Action.WAIT):
+            self._set_about(vm, tasks.create_task(self._carry_out(vm, action), name=f"{action}-{vm}"))
+
+    def _set_about(self, vm: VmName, task: asyncio.Task[None]) -> None:
         self._busy[vm] = task
         task.add_done_callback(lambda _: self._done(vm))
 

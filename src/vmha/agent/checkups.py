@@ -8,10 +8,12 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
 
 import structlog
 
 from vmha.agent.session import SessionKeeper
+from vmha.agent.trying import Trying
 from vmha.hypervisor.files import FileTrouble, HostFiles
 from vmha.hypervisor.port import DomainState, Hypervisor
 from vmha.model.checkup import Checkup, CheckupAnswer, Kept
@@ -20,16 +22,19 @@ from vmha.model.domain_xml import disk_sources, machine_type
 from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName
 from vmha.model.keys import Keys, decode, encode
-from vmha.model.transport import route
-from vmha.policy.may_run import vms_that_may_run_on
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.placing.may_run import vms_that_may_run_on
+from vmha.policy.state.snapshot import Snapshot
 from vmha.store.port import Created, Exists, KeyValue, Put, Store
 
 log = structlog.get_logger(__name__)
 
-REACH_TIMEOUT_S = 8.0
-AT_ONCE = 8
+DOOR_PATIENCES = 3.0
+"""So many of the asker's patiences a door stays open: first all have to answer, then all knock."""
 DOMAINS_AT_MOST = 1000
+VMS_AT_MOST = 200
+"""A value in etcd has a bound, and nobody reads ten thousand lines."""
+SLICE = 20
+"""So many vms' XML are read in one turn of the event loop: some milliseconds."""
 
 
 class Checkups:
@@ -47,7 +52,8 @@ class Checkups:
     ) -> None:
         self._store, self._keys, self._clock = store, keys, clock
         self._hypervisor, self._files, self._keeper = hypervisor, files, keeper
-        self._migration_uri, self._read_snapshot = migration_uri, read_snapshot
+        self._read_snapshot = read_snapshot
+        self._trying = Trying(hypervisor.ways, migration_uri=migration_uri, read_snapshot=read_snapshot)
         self._asked: asyncio.Queue[str] = asyncio.Queue(maxsize=8)
 
     def heard(self, checkup: str) -> None:
@@ -75,7 +81,8 @@ class Checkups:
             if asked.only_domains:
                 found = replace(answer, domains=await self._list_domains())
             else:
-                found = await (self._compare(asked, answer) if asked.cpus else self._look(answer))
+                again = asked.cpus or asked.doors
+                found = await (self._ask_again(asked, answer) if again else self._look(asked, answer))
         except VmhaError as error:
             found = replace(answer, trouble=str(error))
         except Exception as error:  # XML that nobody foresaw, say: told, and no more than that
@@ -85,60 +92,60 @@ class Checkups:
         key = self._keys.checkup_answer(asked.id, node)
         await self._store.txn([mine, Exists(known.key)], [Put(key, encode(found), known.lease)])
 
+    async def _ask_again(self, asked: Checkup, answer: CheckupAnswer) -> CheckupAnswer:
+        """With what the others have answered."""
+        answer = await self._compare(asked, answer) if asked.cpus else answer
+        return await self._knock(asked, answer) if asked.doors else answer
+
     async def _compare(self, asked: Checkup, answer: CheckupAnswer) -> CheckupAnswer:
         can = {cpu: await self._hypervisor.compare_cpu(cpu) for cpu in sorted(set(asked.cpus.values()))}
         unfit = (name for name, cpu in sorted(asked.cpus.items()) if name != answer.node and not can[cpu])
         return replace(answer, unfit_cpus=tuple(unfit))
 
-    async def _look(self, answer: CheckupAnswer) -> CheckupAnswer:
+    async def _knock(self, asked: Checkup, answer: CheckupAnswer) -> CheckupAnswer:
+        shut, distrusted = await self._trying.knock_at_all(answer.node, asked.doors)
+        return replace(answer, shut=shut, distrusted=distrusted)
+
+    async def _look(self, asked: Checkup, answer: CheckupAnswer) -> CheckupAnswer:
         traits = await self._hypervisor.traits()
-        reached = await self._reach_all(answer.node)
+        door = await self._hypervisor.ways.open_door(for_s=DOOR_PATIENCES * asked.patience_s)
+        ways = await self._trying.reach_all(answer.node)
+        unseen, lacking = await self._look_for_what_vms_need(answer.node, set(traits.machines))
         return replace(
             answer,
             kind=traits.kind,
             arch=traits.arch,
             machines=traits.machines,
             cpu=traits.cpu,
-            reached=tuple(name for name, why in reached.items() if not why),
-            unreached={name: why for name, why in reached.items() if why},
-            unseen=await self._look_for_disks(answer.node),
-            lacking=self._lacking(answer.node, set(traits.machines)),
+            reached=ways.reached,
+            unreached=ways.unreached,
+            barred=ways.barred,
+            door=door,
+            unseen=dict(islice(unseen.items(), VMS_AT_MOST)),
+            lacking=dict(islice(lacking.items(), VMS_AT_MOST)),
+            more=max(0, len(unseen) - VMS_AT_MOST) + max(0, len(lacking) - VMS_AT_MOST),
             domains=await self._list_domains(),
         )
 
-    async def _reach_all(self, me: NodeName) -> dict[NodeName, str]:
-        gate = asyncio.Semaphore(AT_ONCE)
-
-        async def one(address: str) -> str:
-            if not address:
-                return "it says no address to migrate to"
-            to = route(address, node_uri=self._migration_uri, transport=None, is_tunnelled=False)
-            async with gate:
-                return await self._hypervisor.try_reach(to.target_uri, timeout_s=REACH_TIMEOUT_S)
-
-        to: dict[NodeName, str] = {}
-        for name, view in sorted(self._read_snapshot().nodes.items()):
-            if name != me and view.current_status is not None:
-                said = view.spec.value.migration_address if view.spec else None
-                to[name] = said or view.current_status.migration_address
-        answers = await asyncio.gather(*map(one, to.values()))
-        return dict(zip(to, answers, strict=True))
-
-    async def _look_for_disks(self, me: NodeName) -> dict[str, tuple[str, ...]]:
+    async def _look_for_what_vms_need(
+        self, me: NodeName, machines: set[str]
+    ) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
+        """The disks that are not seen here, and the machine types that are not there. In slices: there may be many."""
         seen: dict[str, bool] = {}
         unseen: dict[str, tuple[str, ...]] = {}
-        for vm in vms_that_may_run_on(me, self._read_snapshot()):
+        lacking: dict[str, str] = {}
+        for count, vm in enumerate(vms_that_may_run_on(me, self._read_snapshot())):
+            if count % SLICE == 0:
+                await asyncio.sleep(0)
+            if (machine := machine_type(vm.xml)) and machine not in machines:
+                lacking[vm.name] = machine
             for path in (paths := disk_sources(vm.xml)):
                 if path not in seen:
                     with suppress(FileTrouble):
                         seen[path] = await self._files.is_there(path)
             if missing := tuple(path for path in paths if not seen.get(path, False)):
                 unseen[vm.name] = missing
-        return unseen
-
-    def _lacking(self, me: NodeName, machines: set[str]) -> dict[str, str]:
-        asked = {vm.name: machine_type(vm.xml) for vm in vms_that_may_run_on(me, self._read_snapshot())}
-        return {name: machine for name, machine in asked.items() if machine and machine not in machines}
+        return unseen, lacking
 
     async def _list_domains(self) -> tuple[Kept, ...]:
         marked = {(one.name, one.uuid): one.autostart for one in await self._hypervisor.definitions()}

@@ -11,9 +11,9 @@ from vmha.model.ids import CauseId, NodeName, Revision, VmName
 from vmha.model.keys import Keys, decode, encode
 from vmha.model.records import Placement, Reason, Stored
 from vmha.model.vm import VmSpec
-from vmha.policy.causes import of_state
-from vmha.policy.hands_off import hands_off
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.causes import of_state
+from vmha.policy.state.hands_off import hands_off
+from vmha.policy.state.snapshot import Snapshot
 from vmha.store.journal import Journal
 from vmha.store.port import Ambiguous, Compare, Created, Delete, LeaseGone, Modified, Op, Put, Store
 from vmha.tracing.operation import cause_now, operation

@@ -14,7 +14,7 @@ from vmha.model.domain_xml import DomainFacts, parse_domain
 from vmha.model.errors import Rejected, VmhaError
 from vmha.model.source import DefinitionSource
 from vmha.model.vm import VmSpec
-from vmha.policy.transitions import Learned
+from vmha.policy.state.transitions import Learned
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

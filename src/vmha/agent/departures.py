@@ -1,6 +1,6 @@
 """A guest that a hand migrates away: on record while it leaves, when it has left, and when it has stayed after all.
 
-See ``policy/leaving.py`` for why. Nothing here touches a guest.
+See ``policy/deciding/leaving.py`` for why. Nothing here touches a guest.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from vmha.agent.inventory import Inventory
 from vmha.model.clock import Clock
 from vmha.model.ids import NodeName
 from vmha.model.records import Placement, Stored
-from vmha.policy import transitions
-from vmha.policy.leaving import find_where_it_comes_in
-from vmha.policy.reconcile import is_news_of_leaving
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.at_node.reconcile import is_news_of_leaving
+from vmha.policy.deciding.leaving import find_where_it_comes_in
+from vmha.policy.state import transitions
+from vmha.policy.state.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """This agent among its peers: it answers their pings, promises what it can keep, and asks for their promises.
 
-What may be promised, and what follows from it, stands in ``policy/failsafe.py``; here it is carried out. A promise is
+What may be promised, and what follows from it, stands in ``members/failsafe.py``; here it is carried out. A promise is
 given in one step of the event loop: look, begin to count the asker's silence anew, answer.
 """
 
@@ -12,7 +12,7 @@ import structlog
 from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName, SessionId
 from vmha.peers.port import Answer, AskPromise, Channel, Peer, Ping, Pong, Request, Word
-from vmha.policy.failsafe import Promiser, Terms, refuse_promise, terms_of
+from vmha.policy.members.failsafe import Promiser, Terms, refuse_promise, terms_of
 from vmha.store.mirror import Mirror
 
 log = structlog.get_logger(__name__)

@@ -9,7 +9,7 @@ from vmha.fencing.gate_files import Gate
 from vmha.model.ids import Epoch, NodeName, SessionId, VmName
 from vmha.model.records import Phase
 from vmha.model.settings import GateMode
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot
 
 
 class GateLists:
@@ -21,14 +21,21 @@ class GateLists:
         self._arrivals: dict[VmName, tuple[str, Epoch]] = {}  # uuid and epoch of what is being sent here
         self.is_stale = True
 
-    def list_managed(self) -> None:
-        """Which vms are the cluster's, whenever that has changed."""
+    async def list_managed(self) -> None:
+        """Which vms are the cluster's, whenever that has changed. One that can not be read is still one of them."""
         if not self.is_stale:
             return
-        specs = [vm.spec.value for vm in self._read_snapshot().vms.values() if vm.spec]
+        snapshot = self._read_snapshot()
+        specs = [vm.spec.value for vm in snapshot.vms.values() if vm.spec]
         identities = [one for spec in specs for one in (spec.uuid, spec.name)]
-        self._gate.list_managed(self._cluster, identities, mode=self._mode())
+        if snapshot.problems:
+            identities += [name for name in snapshot.vms if snapshot.is_unreadable("vms", name, "spec")]
         self.is_stale = False
+        try:
+            await self._gate.list_managed(self._cluster, set(identities), mode=self._mode())
+        except BaseException:
+            self.is_stale = True
+            raise
 
     def _mode(self) -> GateMode:
         snapshot = self._read_snapshot()
@@ -37,9 +44,11 @@ class GateLists:
         return own or snapshot.config.gate
 
     def expect_arrivals(self, changed: Iterable[VmName], session: SessionId) -> None:
-        """Which migrations come in by the cluster's own doing; only vms that changed are looked at."""
+        """Which migrations come in by the cluster's own doing; only vms that changed are looked at, and those that are
+        expected: one that is over may concern this node no more, and is not among what changed for it then.
+        """
         snapshot = self._read_snapshot()
-        for vm in changed:
+        for vm in sorted({*changed, *self._arrivals}):
             view = snapshot.vms.get(vm)
             placement = view.placement.value if view and view.placement else None
             known = self._arrivals.pop(vm, None)

@@ -1,7 +1,7 @@
 """Asks the probes of the guests that run here under a claim of ours, and keeps what they answered.
 
 One task a probe, that asks, waits and asks again; at most ``AT_ONCE`` questions are open on a node. Nobody waits for
-an answer but that task. What the answers mean is ``policy.health``'s; what follows from it, ``policy.reconcile``'s:
+an answer but that task. What the answers mean is ``at_node.health``'s; what follows from it, ``at_node.reconcile``'s:
 here a vm is only marked as worth a look. The observation shows what is known, and changes only when the verdict does.
 
 A run is one epoch of a guest on this node: a restart or an arrival begins with nothing known, but for what an earlier
@@ -21,9 +21,9 @@ from vmha.model.health import Probe, ProbeKind
 from vmha.model.ids import Epoch, NodeName, SessionId, VmName
 from vmha.model.records import Health, HealthState, Phase, SeenState
 from vmha.model.vm import VmSpec
-from vmha.policy.health import Answer, Asked, Judged, Record, judge
-from vmha.policy.reconcile import Local
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.at_node.health import Answer, Asked, Judged, Record, judge
+from vmha.policy.at_node.reconcile import Local
+from vmha.policy.state.snapshot import Snapshot
 from vmha.probing.port import Probes, Question, Reply
 
 log = structlog.get_logger(__name__)

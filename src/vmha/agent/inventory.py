@@ -4,8 +4,8 @@ An event only says "look again"; a slow poll is the backstop. Until the first wh
 published, the node may receive no vm: nobody could know what it runs already.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import structlog
 
@@ -18,13 +18,14 @@ from vmha.model.ids import Epoch, Revision, SessionId, VmName
 from vmha.model.keys import Keys, encode
 from vmha.model.migration import MigrationProgress
 from vmha.model.records import Health, Observation, SeenState
-from vmha.policy.causes import of_state
-from vmha.policy.indexes import Indexes
-from vmha.policy.post_copy import POSTCOPY
-from vmha.policy.reconcile import Local
-from vmha.policy.removed import identities
-from vmha.policy.sightings import began, sighting
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.at_node.beside import in_order
+from vmha.policy.at_node.reconcile import Local
+from vmha.policy.at_node.sightings import began, sighting
+from vmha.policy.deciding.post_copy import POSTCOPY
+from vmha.policy.members.removed import identities
+from vmha.policy.state.causes import of_state
+from vmha.policy.state.indexes import Indexes
+from vmha.policy.state.snapshot import Snapshot
 from vmha.store.bell import Bell
 from vmha.store.journal import Journal
 from vmha.store.port import Compare, Created, Delete, LeaseGone, Op, Put, Store
@@ -48,24 +49,36 @@ _SEEN = {
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The node's guests at one look: those of the cluster, by vm."""
+    """The node's guests at one look: those of the cluster, by vm. ``beside``: more of the same vm."""
 
     domains: dict[VmName, DomainView]
+    beside: dict[VmName, tuple[DomainView, ...]] = field(default_factory=dict)
 
     def local(self, vm: VmName) -> Local | None:
         view = self.domains.get(vm)
-        if view is None:
-            return None
-        return Local(
-            state=_SEEN[view.state],
-            reason=view.reason,
-            epoch=view.tag.epoch if view.tag else None,
-            tagged=view.tag is not None,
-            second=view.tag is not None and view.tag.second,
-            migrating=view.migrating,
-            has_switched=view.state is DomainState.OUTGOING and view.reason.startswith(POSTCOPY),
-            is_pulling=view.state is DomainState.RUNNING and view.reason == POSTCOPY,
-        )
+        return _as_local(vm, view) if view is not None else None
+
+    def others(self, vm: VmName) -> tuple[Local, ...]:
+        return tuple(_as_local(vm, view) for view in self.beside.get(vm, ()))
+
+    def of(self, vm: VmName) -> tuple[DomainView, ...]:
+        """All of them."""
+        return (self.domains[vm], *self.beside.get(vm, ())) if vm in self.domains else ()
+
+
+def _as_local(vm: VmName, view: DomainView) -> Local:
+    return Local(
+        state=_SEEN[view.state],
+        reason=view.reason,
+        epoch=view.tag.epoch if view.tag else None,
+        tagged=view.tag is not None,
+        second=view.tag is not None and view.tag.second,
+        migrating=view.migrating,
+        has_switched=view.state is DomainState.OUTGOING and view.reason.startswith(POSTCOPY),
+        silent=view.silent,
+        is_pulling=view.state is DomainState.RUNNING and view.reason == POSTCOPY,
+        name=view.name if view.name != vm else "",
+    )
 
 
 class Inventory:
@@ -84,7 +97,9 @@ class Inventory:
         read_indexes: Callable[[], Indexes],
         on_change: Callable[[set[VmName]], None],
         read_health: Callable[[VmName, Epoch | None], Health | None] = lambda _vm, _epoch: None,
+        names: dict[VmName, str] | None = None,
     ) -> None:
+        self._names = {} if names is None else names
         self._journal = journal
         self._hypervisor, self._store, self._keys, self._clock = hypervisor, store, keys, clock
         self._keeper, self._read_snapshot, self._on_change = keeper, read_snapshot, on_change
@@ -97,6 +112,7 @@ class Inventory:
         self._migrations: dict[VmName, MigrationProgress] = {}
         self._stopped_at: dict[str, float] = {}
         self._let_go_at: dict[str, float] = {}
+        self._have_run: set[str] = set()  # since their QEMU began
         self.reading: Reading | None = None
         self.trouble = "the hypervisor has not answered yet"
         self.looked_for = Revision(0)
@@ -111,11 +127,14 @@ class Inventory:
             self._let_go_at.pop(event.name, None)
         elif event.kind == "resumed":
             self._let_go_at[event.name] = self._clock.now()
+            self._have_run.add(event.name)
+        elif event.kind == "started":
+            self._have_run.discard(event.name)
         elif event.ending is not None:
             self._stopped_at.pop(event.name, None)
             self._let_go_at.pop(event.name, None)
         if event.name:
-            self._on_change({VmName(event.name)})
+            self._on_change({VmName(event.name), *(vm for vm, name in self._names.items() if name == event.name)})
         self._look.set()
 
     def look_again(self) -> None:
@@ -134,6 +153,7 @@ class Inventory:
     def forget(self, vm: VmName) -> None:
         """Its observation was taken away together with its claim."""
         self._published.pop(vm, None)
+        self._progress.pop(vm, None)
 
     def show_progress(self, vm: VmName, text: str) -> None:
         """What a long operation has to say; shown with the observation. '' takes it away."""
@@ -158,7 +178,7 @@ class Inventory:
 
     def stood_s(self, vm: VmName) -> float | None:
         """For how long its guest stood here before it was last let go, if this process has seen both."""
-        name = str(vm)
+        name = self._names.get(vm, str(vm))
         if name not in self._stopped_at or name not in self._let_go_at:
             return None
         return self._let_go_at[name] - self._stopped_at[name]
@@ -170,7 +190,8 @@ class Inventory:
         vms = self._read_snapshot().vms
         ours = (
             view.uuid
-            for vm, view in self.reading.domains.items()
+            for vm in self.reading.domains
+            for view in self.reading.of(vm)
             if view.tag is not None or ((known := vms.get(vm)) is not None and (known.spec or known.placement))
         )
         return tuple(sorted(ours))
@@ -184,18 +205,60 @@ class Inventory:
     async def refresh(self) -> Reading:
         """Look now. Raises ``HypervisorUnavailable`` when it does not answer: unknown is not absent."""
         views = await self._hypervisor.inventory()
-        by_identity = self._by_identity()
-        domains: dict[VmName, DomainView] = {}
+        removed = dict(identities(self._read_snapshot()))
+        found: dict[VmName, list[DomainView]] = {}
         for view in views:
-            vm = self._vm_of(view, by_identity)
+            vm = self._vm_of(view, removed)
             if vm is not None and view.state is not DomainState.SHUTOFF:
-                domains[vm] = view
-        before = self.reading.domains if self.reading else {}
-        self.reading, self.trouble = Reading(domains), ""
-        changed = {vm for vm in domains.keys() | before.keys() if domains.get(vm) != before.get(vm)}
+                found.setdefault(vm, []).append(view)
+        reading = self._sorted(found)
+        for vm, view in reading.domains.items():
+            self._note_name(vm, view.name)
+        self._recall_names(reading.domains)
+        self._have_run = {
+            view.name
+            for vm in found
+            for view in found[vm]
+            if view.state is DomainState.RUNNING or view.name in self._have_run
+        }
+        before = self.reading or Reading({})
+        self.reading, self.trouble = reading, ""
+        changed = {vm for vm in found.keys() | before.domains.keys() if before.of(vm) != reading.of(vm)}
         if changed:
             self._on_change(changed)
         return self.reading
+
+    def _sorted(self, found: Mapping[VmName, list[DomainView]]) -> Reading:
+        """By the one of each vm that is the vm's."""
+        domains: dict[VmName, DomainView] = {}
+        beside: dict[VmName, tuple[DomainView, ...]] = {}
+        vms, me = self._read_snapshot().vms, self._keeper.node
+        for vm, views in found.items():
+            domains[vm] = views[0]
+            if len(views) == 1:
+                continue
+            placed = view.placement.value if (view := vms.get(vm)) and view.placement else None
+            last = self.reading.local(vm) if self.reading else None
+            by_name = {view.name if view.name != vm else "": view for view in views}
+            guests = (_as_local(vm, view) for view in views)
+            ordered = in_order(guests, placed, me=me, before=last.name if last else None)
+            domains[vm], *others = (by_name[guest.name] for guest in ordered)
+            beside[vm] = tuple(others)
+        return Reading(domains, beside)
+
+    def _note_name(self, vm: VmName, name: str) -> None:
+        """It stays known when the guest has gone: how it ended is asked then."""
+        if name != vm:
+            self._names[vm] = name
+        else:
+            self._names.pop(vm, None)
+
+    def _recall_names(self, here: Mapping[VmName, DomainView]) -> None:
+        """Of what has gone while no agent was here: a former process has put on record what it was called."""
+        for vm, view in self._read_indexes().on(self._keeper.node).items():
+            held = view.placement.value if view.placement else None
+            if held is not None and held.guest and held.session is not None and vm not in here:
+                self._names.setdefault(vm, held.guest)
 
     async def is_empty(self) -> bool:
         """Looks now. Has no vm of the cluster a QEMU here? Unknown is not empty."""
@@ -233,20 +296,15 @@ class Inventory:
         """A guest of a vm that is defined later may be here, nobody's yet; or of one that was removed, nobody's now."""
         return self._read_indexes().newest_definition()
 
-    def _by_identity(self) -> dict[str, VmName]:
-        known: dict[str, VmName] = dict(identities(self._read_snapshot()))
-        for name, vm in self._read_snapshot().vms.items():
-            if vm.spec:
-                known[vm.spec.value.uuid] = known[name] = name
-        return known
-
-    def _vm_of(self, view: DomainView, by_identity: dict[str, VmName]) -> VmName | None:
+    def _vm_of(self, view: DomainView, removed: Mapping[str, VmName]) -> VmName | None:
         """Ours by its tag, else by its uuid or name: somebody may have started it by hand.
 
         By name too, because libvirt draws a new uuid for every start of an XML that has none: such a guest writes to
         the same disks, and a second one must not be started beside it.
         """
-        named = by_identity.get(view.uuid) or by_identity.get(view.name)
+        by_name = self._read_indexes().named
+        known = (by_name(identity) or removed.get(identity) for identity in (view.uuid, view.name))
+        named = next((vm for vm in known if vm is not None), None)
         if view.tag is not None and view.tag.cluster == self._keys.cluster and view.tag.vm in (view.name, named):
             return view.tag.vm  # a copy of its XML under another name and uuid bears the mark too, and is not it
         return named
@@ -309,6 +367,7 @@ class Inventory:
         return {VmName(kv.key.removeprefix(prefix)): None for kv in listing.items}
 
     def _observe(self, vm: VmName, view: DomainView, session: Session, *, since: float) -> Observation:
+        others = self.reading.beside.get(vm, ()) if self.reading else ()
         return Observation(
             vm=vm,
             node=self._keeper.node,
@@ -322,6 +381,10 @@ class Inventory:
             second=view.tag is not None and view.tag.second,
             health=self._read_health(vm, view.tag.epoch if view.tag else None),
             migration=self._migrations.get(vm),
+            silent=view.silent,
+            has_run=view.state is DomainState.PAUSED and view.name in self._have_run,
+            also_running=tuple(sorted(one.name for one in others if one.state is DomainState.RUNNING)),
+            also_standing=tuple(sorted(one.name for one in others if one.state is not DomainState.RUNNING)),
         )
 
 

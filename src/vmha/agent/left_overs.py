@@ -1,6 +1,6 @@
 """Looks for what this host's libvirt keeps of the cluster's vms: definitions, autostart marks, managed saves.
 
-They are published with the node's status, told once in the journal, and left as they are (policy/left_overs.py).
+They are published with the node's status, told once in the journal, and left as they are (telling/left_overs.py).
 """
 
 from collections.abc import Callable
@@ -12,8 +12,8 @@ from vmha.hypervisor.port import DomainEvent, HostDefinition, Hypervisor
 from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import LeftOver
-from vmha.policy.left_overs import in_words
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.telling.left_overs import in_words
 from vmha.store.bell import Bell
 
 log = structlog.get_logger(__name__)

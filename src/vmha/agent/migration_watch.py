@@ -18,7 +18,7 @@ from vmha.hypervisor.port import Hypervisor, MigrationFailed
 from vmha.model.errors import VmhaError
 from vmha.model.ids import Epoch, VmName
 from vmha.model.records import Phase, Placement
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot
 
 log = structlog.get_logger(__name__)
 

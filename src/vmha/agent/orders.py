@@ -5,7 +5,7 @@ from vmha.model.ids import Epoch
 from vmha.model.records import Placement, RunEnd
 from vmha.model.transport import route
 from vmha.model.vm import Handover, Migration, MigrationStyle
-from vmha.policy.snapshot import NodeView
+from vmha.policy.state.snapshot import NodeView
 
 ENDED = {
     Ending.GUEST_SHUTDOWN: (RunEnd.GUEST_SHUTDOWN, "its guest powered itself off"),

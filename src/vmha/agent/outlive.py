@@ -1,4 +1,4 @@
-"""While no beat commits: the promises of all peers stand in for it, and the guests go on (policy/failsafe.py).
+"""While no beat commits: the promises of all peers stand in for it, and the guests go on (policy/members/failsafe.py).
 
 The guard hears of them as of beats: by the instant at which the question was sent to which all said yes. Who may be
 asked, and for how long, is what the beats said that may be on record; after a restart of this process that is not
@@ -16,7 +16,7 @@ from vmha.fencing.port import Guard, SessionExpired
 from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName, SessionId
-from vmha.policy.failsafe import LATE_BEATS, Terms, longest_s, whom_to_ask
+from vmha.policy.members.failsafe import LATE_BEATS, Terms, longest_s, whom_to_ask
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +50,7 @@ class NoPeers:
 
 
 async def outlive(
-    session: Session, peers: Outliving, guard: Guard, clock: Clock, list_managed: Callable[[], Collection[str]]
+    session: Session, peers: Outliving, guard: Guard, clock: Clock, list_managed: Callable[[], Collection[str] | None]
 ) -> None:
     """Ask whenever a beat is late, until the session is over."""
     has_promises = False
@@ -70,7 +70,9 @@ async def outlive(
         await asyncio.sleep(RETRY_S)
 
 
-async def _hold_on(session: Session, sent_at: float, guard: Guard, list_managed: Callable[[], Collection[str]]) -> bool:
+async def _hold_on(
+    session: Session, sent_at: float, guard: Guard, list_managed: Callable[[], Collection[str] | None]
+) -> bool:
     """All peers promised, asked at ``sent_at``: for the guard that is a beat."""
     try:
         session.guard = await guard.beat(

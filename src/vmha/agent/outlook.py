@@ -1,7 +1,7 @@
 """What an agent takes into account before it decides about one vm: the record, the guest, and what this process knows.
 
 What counts only when it has lasted for a while is counted here (``Lasting``). Nothing is done; the decision itself is
-``policy.reconcile``.
+``policy.at_node.reconcile``.
 """
 
 from collections.abc import Callable
@@ -24,14 +24,14 @@ from vmha.model.records import (
     Stored,
 )
 from vmha.model.vm import OnDuplicate
-from vmha.policy.hands_off import hands_off
-from vmha.policy.health import Consequence
-from vmha.policy.leaving import find_where_it_comes_in
-from vmha.policy.paused import is_ours_alone
-from vmha.policy.post_copy import PULLS_IN_VAIN_S, find_seen, is_post_copy, is_session_over, runs_at_once
-from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, reconcile, under_hold
-from vmha.policy.snapshot import Snapshot, VmView
-from vmha.policy.tracking import DUPLICATE_GRACE_S, SURE_OF_SECOND_S, find_rightful, on_duplicate, stands_beside
+from vmha.policy.at_node.health import Consequence
+from vmha.policy.at_node.paused import is_ours_alone
+from vmha.policy.at_node.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, reconcile, under_hold
+from vmha.policy.at_node.tracking import DUPLICATE_GRACE_S, SURE_OF_SECOND_S, find_rightful, on_duplicate, stands_beside
+from vmha.policy.deciding.leaving import find_where_it_comes_in
+from vmha.policy.deciding.post_copy import PULLS_IN_VAIN_S, find_seen, is_post_copy, is_session_over, runs_at_once
+from vmha.policy.state.hands_off import hands_off
+from vmha.policy.state.snapshot import Snapshot, VmView
 
 UNSURE_ARRIVAL_S = 30.0
 LEFT_STANDING_S = 5.0
@@ -51,6 +51,7 @@ class Outlook:
     clock: Clock
     mark: Callable[[set[VmName]], None]
     alarmed: set[VmName] = field(default_factory=set)
+    _lately: set[VmName] = field(default_factory=set)
     _duplicate: Lasting = field(init=False)
     _beside: Lasting = field(init=False)
     _answering: Lasting = field(init=False)
@@ -66,12 +67,35 @@ class Outlook:
         self._incoming = Lasting(self.clock, LEFT_STANDING_S, self.mark)
         self._pulling = Lasting(self.clock, PULLS_IN_VAIN_S, self.mark)
 
+    def concerns(self, vm: VmName, view: VmView | None) -> bool:
+        """Is it this node's business, or was it at the last look? Nothing is to be decided about any other.
+
+        Every agent hears of every change in the cluster, and almost all are of vms that only concern others. One that
+        has ceased to be ours is looked at once more: what was counted of it ends then.
+        """
+        if self._is_ours(vm, view):
+            self._lately.add(vm)
+        return vm in self._lately
+
+    def _is_ours(self, vm: VmName, view: VmView | None) -> bool:
+        """Something of it is here, was last shown to be here, or is here by its placement, or on the way here."""
+        reading, node = self.inventory.reading, self.keeper.node
+        if reading is not None and vm in reading.domains:
+            return True
+        if view is None:
+            return False
+        placement = view.placement.value if view.placement else None
+        named = placement is not None and node in (placement.node, placement.target, placement.leaving_to)
+        return named or node in view.seen
+
     def decide(
         self, vm: VmName, view: VmView | None, placement: Stored[Placement] | None, snapshot: Snapshot
     ) -> Action:
         session, reading = self.keeper.confirmed, self.inventory.reading
         if session is None or reading is None or self.inventory.trouble or not self.inventory.is_published(session):
             return Action.NOTHING
+        if not self._is_ours(vm, view):
+            self._lately.discard(vm)
         spec = view.spec.value if view and view.spec else None
         target = placement.value.target if placement else None
         at_once = runs_at_once(placement.value if placement else None, spec)
@@ -100,7 +124,7 @@ class Outlook:
             ),
         )
         if snapshot.unsettled and action not in SAYS_WHAT_IS:
-            return Action.NOTHING  # the placement may be of the past (policy/restored.py)
+            return Action.NOTHING  # the placement may be of the past (policy/deciding/restored.py)
         if view is not None and hands_off(view, snapshot):
             return under_hold(action, placement.value if placement else None, reading.local(vm))
         return action

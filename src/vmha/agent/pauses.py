@@ -8,8 +8,17 @@ from vmha.model.clock import Clock
 from vmha.model.ids import VmName
 from vmha.model.records import SeenState
 from vmha.model.vm import VmSpec
-from vmha.policy.paused import CALM_S, Reaction, Standing, react
-from vmha.policy.reconcile import Local
+from vmha.policy.at_node.paused import CALM_S, HUNG, Reaction, Standing, react
+from vmha.policy.at_node.reconcile import Local
+
+
+def reason_of(local: Local) -> str | None:
+    """Why it stands still; None: it does not, as far as is known."""
+    if local.migrating:
+        return None
+    if local.state is SeenState.PAUSED:
+        return local.reason
+    return HUNG if local.silent and local.state is SeenState.RUNNING else None
 
 
 @dataclass(slots=True)
@@ -25,12 +34,12 @@ class Pauses:
         reaction = Reaction()
         if local is None or spec is None or not is_held:
             self._standing.pop(vm, None)
-        elif local.state is SeenState.PAUSED and not local.migrating:
-            if before is None or before.reason != local.reason:
-                before = Standing(reason=local.reason, since=now, seen=now)
+        elif (reason := reason_of(local)) is not None:
+            if before is None or before.reason != reason:
+                before = Standing(reason=reason, since=now, seen=now)
             standing = self._standing[vm] = replace(before, seen=now)
             reaction = react(spec.on_pause, standing, now, no_kill=spec.no_kill)
-        elif before is not None and now - before.seen >= CALM_S:
+        elif before is not None and (before.reason == HUNG or now - before.seen >= CALM_S):
             del self._standing[vm]
         self._reactions[vm] = reaction
         if reaction.wait_s is not None:

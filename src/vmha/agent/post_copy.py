@@ -1,7 +1,7 @@
 """The source's part in a migration by post-copy: it puts the switch on record, makes it, and watches what is fetched.
 
 ``attend`` goes on beside the call that migrates, or without it: a migration outlives the agent that began it, and the
-next agent attends to it from where it finds it. What it may do, and when, is said in ``policy.post_copy``.
+next agent attends to it from where it finds it. What it may do, and when, is said in ``policy.deciding.post_copy``.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ from vmha.model.errors import VmhaError
 from vmha.model.ids import VmName
 from vmha.model.records import Observation, Phase, Placement, SeenState
 from vmha.model.vm import Migration
-from vmha.policy import transitions
-from vmha.policy.post_copy import POSTCOPY, Fetching, find_seen, is_due, why_no_switch
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.deciding.post_copy import POSTCOPY, Fetching, find_seen, is_due, why_no_switch
+from vmha.policy.state import transitions
+from vmha.policy.state.snapshot import Snapshot
 
 log = structlog.get_logger(__name__)
 

@@ -9,7 +9,7 @@ A beat compares the revision of the one before. When that is not in the store, t
 Nobody can have concluded anything about a session in a store that does not know it, so the guests may run on. But what
 that store says of them is of the past, and others may believe it. So ``history`` is written in the same transaction
 that puts our beat back, and until the leader has settled it nobody starts, moves or recovers anything
-(policy/restored.py). The guard hears of that beat as of any other: had it come to its deadline, it ends the session.
+(deciding/restored.py). The guard hears of that beat as of any other: had it come to its deadline, it ends the session.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Keeps a guest's memory over a stop, and lets the next start go on from it; the rules are in policy/saved_state.py.
+"""Keeps a guest's memory over a stop, and lets the next start go on from it; the rules are in at_node/saved_state.py.
 
 Nothing here stands in the way of a stop or a start: what can not be saved is shut down, what can not be restored
 boots, and both are told in the journal.
@@ -13,13 +13,13 @@ from vmha.agent.claims import Claims
 from vmha.agent.inventory import Inventory
 from vmha.hypervisor.files import FileTrouble, HostFiles
 from vmha.hypervisor.port import DomainExists, Hypervisor, SaveFailed, StartFailed, Tag
-from vmha.hypervisor.saving import COMPLETE
+from vmha.hypervisor.saved_file import COMPLETE
 from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Placement, SavedImage
 from vmha.model.vm import VmSpec
-from vmha.policy.saved_state import image_path, used_path, why_not_used
+from vmha.policy.at_node.saved_state import image_path, used_path, why_not_used
 
 log = structlog.get_logger(__name__)
 

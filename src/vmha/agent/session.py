@@ -3,7 +3,7 @@
     open: take up the session that the guard still counts and etcd still knows, else begin a new one
     then: beat every beat_s by transaction (compare: our beat key is the one we created) --committed--> guard.beat
           renew the lease; a lease that is gone is granted anew: it says nothing about us
-          while no beat commits: ask the peers (policy/failsafe.py) --all promised--> guard.beat with that send time
+          while no beat commits: ask the peers (members/failsafe.py) --all promised--> guard.beat with that send time
     over: the compare failed (evicted), or the guard says expired --> the guard ends the guests, then: open
 
 The deadline counts from the instant at which the last committed beat, or the last question to which all peers said
@@ -21,6 +21,7 @@ from typing import Protocol
 import structlog
 
 from vmha.agent.guard_watch import watch_guard
+from vmha.agent.namesakes import Namesakes, NotYetError
 from vmha.agent.outlive import NoPeers, Outliving, outlive
 from vmha.agent.rejoin import Rejoin, is_of_the_past, is_ours, read_beat
 from vmha.agent.session_state import BeatCount, Session, beat_timeout_s, guarded_only, taken_up
@@ -32,7 +33,7 @@ from vmha.model.keys import Keys, encode
 from vmha.model.records import ArmedLevel, BeatRecord, FenceRecord, SessionRecord
 from vmha.model.schema import FIRST, Software
 from vmha.model.settings import ClusterConfig, Proof, Timing
-from vmha.policy.failsafe import LATE_BEATS
+from vmha.policy.members.failsafe import LATE_BEATS
 from vmha.store.journal import Journal
 from vmha.store.port import Created, Delete, KeyValue, LeaseGone, Modified, Op, Put, Store
 
@@ -66,7 +67,7 @@ class SessionKeeper:
         guard: Guard,
         identity: Identity,
         read_config: Callable[[], ClusterConfig],
-        list_managed: Callable[[], Collection[str]],
+        list_managed: Callable[[], Collection[str] | None],
         is_at_rest: Callable[[], bool],
         on_change: Callable[[], None],
         is_empty: Callable[[], Awaitable[bool]],
@@ -76,7 +77,9 @@ class SessionKeeper:
         on_bridged: Callable[[float], None] = lambda _: None,
         software: Software | None = None,
         read_schema: Callable[[], int] = lambda: FIRST,
+        namesakes: Namesakes | None = None,
     ) -> None:
+        self._namesakes = namesakes
         self._software, self._read_schema = software or Software(), read_schema
         self._peers, self._on_bridged = peers or NoPeers(), on_bridged
         self._store, self._keys, self._clock, self._guard = store, keys, clock, guard
@@ -96,7 +99,7 @@ class SessionKeeper:
         return self._identity.node
 
     def why_too_old(self) -> str:
-        """Why this agent does nothing but keep the session that it has; '': it acts (policy/schema.py)."""
+        """Why this agent does nothing but keep the session that it has; '': it acts (policy/members/schema.py)."""
         return self._software.why_too_old(self._read_schema())
 
     def store_live_s(self) -> float:
@@ -209,6 +212,8 @@ class SessionKeeper:
                 f"settings), or, if it replaces that machine, wait until the cluster has fenced it"
             )
         unknown = guarded_only(status, self._read_config().clockwork, self._clock.now())
+        if unknown and self._namesakes:
+            self._namesakes.refuse_another_name(self.node, unknown.id)
         if unknown and not await self._rejoin.is_evicted(unknown):
             await self._take_up_in_the_past(unknown, known)
             return unknown
@@ -218,6 +223,8 @@ class SessionKeeper:
         if not self._is_at_rest():
             raise NotYetError("a start of the former session is still under way")
         if known is not None:
+            if beat and self._namesakes:
+                self._namesakes.refuse_the_living(known, beat)
             await self._replace(known, beat)
         return await self._begin()
 
@@ -482,10 +489,6 @@ class SessionKeeper:
             await self._guard.expire(session.id, cause=session.why_over)
         except VmhaError as error:
             log.warning("the guard was not told; it acts at its deadline", why=str(error))
-
-
-class NotYetError(VmhaError):
-    """A session can not begin yet; try again shortly."""
 
 
 class TooOld(Rejected):

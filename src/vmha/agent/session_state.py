@@ -7,7 +7,7 @@ from vmha.fencing.port import GuardStatus, Level, State
 from vmha.model.ids import LeaseId, Revision, SessionId
 from vmha.model.records import ArmedLevel, BeatRecord
 from vmha.model.settings import Timing
-from vmha.policy.failsafe import Terms
+from vmha.policy.members.failsafe import Terms
 from vmha.store.bell import Bell
 from vmha.store.port import KeyValue
 

@@ -12,8 +12,8 @@ from vmha.agent.session import SessionKeeper
 from vmha.hypervisor.port import Hypervisor
 from vmha.model.ids import Revision, VmName
 from vmha.model.records import Failure, Placement, RunEnd, Stored
-from vmha.policy.health import Consequence
-from vmha.policy.paused import Deed
+from vmha.policy.at_node.health import Consequence
+from vmha.policy.at_node.paused import Deed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

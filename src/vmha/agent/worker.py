@@ -23,9 +23,9 @@ from vmha.agent.orders import ENDED, migration_order
 from vmha.agent.post_copy import PostCopy, is_lost_half
 from vmha.agent.saved_states import SavedStates
 from vmha.agent.session import SessionKeeper
+from vmha.agent.shutting_down import ask_to_shut_down
 from vmha.agent.troubled import Troubled
 from vmha.fencing.gate_files import Gate, GateUnavailable
-from vmha.hypervisor.calls import CallOverdue
 from vmha.hypervisor.port import (
     DomainExists,
     DomainMissing,
@@ -44,11 +44,11 @@ from vmha.model.ids import Epoch, Revision, VmName
 from vmha.model.migration import Moved
 from vmha.model.records import Failure, Phase, Placement, RunEnd, SavedImage, SeenState, Stored
 from vmha.model.vm import Handover, Migration, VmSpec
-from vmha.policy import transitions
-from vmha.policy.post_copy import SPLIT, runs_at_once
-from vmha.policy.reconcile import Action
-from vmha.policy.saved_state import is_to_be_saved
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.at_node.reconcile import Action
+from vmha.policy.at_node.saved_state import is_to_be_saved
+from vmha.policy.deciding.post_copy import SPLIT, runs_at_once
+from vmha.policy.state import transitions
+from vmha.policy.state.snapshot import Snapshot
 from vmha.store.port import Compare
 from vmha.tracing.operation import part
 
@@ -99,10 +99,9 @@ class Worker:
             case Action.START:
                 await self._start(read, readable(spec))
             case Action.ADOPT:
-                read = await self._claim(read, "adopted")
-                await self._tag(read.value)
+                await self._mark(await self._claim(read, "adopted"))
             case Action.TAG:
-                await self._tag(read.value)
+                await self._mark(read)
             case Action.RESUME_ARRIVAL:
                 await self._resume_arrival(read)
             case Action.END_UNWELL:
@@ -252,13 +251,14 @@ class Worker:
     ) -> Stored[Placement]:
         if read.value.phase is Phase.HELD:
             return read
+        left = await self.hypervisor.recall_migration(read.value.vm) or ""
         session = self.keeper.current
         if read.value.node != self.keeper.node:
             raise Lost(f"it is {read.value.node}'s")
         if session is None or not self.keeper.may_start():
             raise Lost("this node may not start vms now")
         learned = found.learned if found else transitions.NOTHING_LEARNED
-        new = transitions.claim(read.value, session.id, self.clock.wall(), learned=learned)
+        new = transitions.claim(read.value, session.id, self.clock.wall(), learned=learned, left_before=left)
         return await self.claims.write(read, new, kind=kind, text=f"{kind} by {self.keeper.node}", also=also)
 
     async def _start_failed(self, held: Stored[Placement], error: str) -> None:
@@ -270,7 +270,13 @@ class Worker:
         text = f"it did not start on {failure.node}: {error}"
         await self.claims.write(held, new, kind="start-failed", text=text, gone_here=True)
 
-    async def _tag(self, placement: Placement) -> None:
+    async def _mark(self, read: Stored[Placement]) -> None:
+        """The record says what the guest is called, and the guest's metadata whose it is."""
+        placement, local = read.value, (await self.inventory.refresh()).local(read.value.vm)
+        if local is not None and local.name != placement.guest:
+            placement = transitions.call(placement, local.name)
+            text = f"its guest on {self.keeper.node} is called {local.name or placement.vm}"
+            await self.claims.write(read, placement, kind="named", text=text)
         tag = Tag(cluster=self.cluster, vm=placement.vm, epoch=placement.epoch)
         await self.hypervisor.set_tag(placement.vm, tag)
         self.inventory.look_again()
@@ -303,7 +309,7 @@ class Worker:
     # --- stopping
 
     async def _stop(self, placement: Placement, spec: VmSpec) -> None:
-        """ACPI first; by force when the guest ignores it, unless that is forbidden. Gone is what the look says.
+        """Asked first; by force when the guest ignores it, unless that is forbidden. Gone is what the look says.
 
         A QEMU that stands still answers no shutdown, ever, and gets no more time than a guest that ignores one. When it
         is libvirtd that does not answer, the look says so: nothing is ended then that was not asked.
@@ -312,10 +318,12 @@ class Worker:
         if is_to_be_saved(spec, placement, self.read_snapshot().requests) and await self._save(placement, spec):
             return
         until = self.clock.now() + (0.0 if placement.by_force else spec.stop_timeout_s)
-        ask_at = self.clock.now()
+        began = ask_at = self.clock.now()
         while (here := (await self.inventory.refresh()).local(vm)) is not None:
-            if here.state is SeenState.OUTGOING:
-                return  # a hand's migration at its end: the outcome decides
+            if here.state is SeenState.OUTGOING or here.migrating is not placement.leaving:
+                return  # a hand's migration: that goes on record first, and at its end the outcome decides
+            if here.second:
+                return  # its own has gone; what stood beside it hears no shutdown, and is ended
             left = until - self.clock.now()
             if left <= 0:
                 if self._is_removed(vm):
@@ -327,18 +335,12 @@ class Worker:
                 self.inventory.look_again()
                 return
             if self.clock.now() >= ask_at:
-                await self._ask_to_shut_down(vm)
+                is_first = ask_at == began
+                said = await ask_to_shut_down(self.hypervisor, vm, spec.shutdown_by, is_first=is_first)
+                if said:
+                    self.inventory.show_progress(vm, said)
                 ask_at = self.clock.now() + ASK_AGAIN_S
             await asyncio.sleep(min(STOP_LOOK_S, left))
-
-    async def _ask_to_shut_down(self, vm: VmName) -> None:
-        try:
-            await self.hypervisor.shutdown(vm)
-        except DomainMissing:
-            return  # the next look sees it
-        except CallOverdue as error:
-            if not error.is_begun:
-                raise
 
     def starts_a_removed_one(self) -> bool:
         return any(map(self._is_removed, self.starting))
@@ -367,6 +369,9 @@ class Worker:
             await self._wait_out(placement.vm)  # a former process of this agent may have asked for its start
         if (await self.inventory.refresh()).local(placement.vm) is not None:
             raise Lost("it is still here")
+        told = self.hypervisor.find_ending(placement.vm) or Ending.UNKNOWN
+        if ending is Ending.UNKNOWN and told is not Ending.UNKNOWN:
+            raise Lost(f"its end has been told meanwhile: {told}")  # the list was a moment ahead of the event
         ended, why, failure, wall = RunEnd.ASKED, "as asked", None, self.clock.wall()
         if placement.phase is not Phase.STOPPING:
             ended, why = ENDED.get(ending, ENDED[Ending.UNKNOWN])
@@ -389,10 +394,10 @@ class Worker:
 
     async def _has_left_unseen(self, placement: Placement) -> bool:
         """It left by migration while no agent was here to see it. A note from before its claim is of an earlier run."""
-        left_at = await self.hypervisor.recall_migration(placement.vm)
-        if left_at is None or placement.phase is Phase.STOPPING:
+        left = await self.hypervisor.recall_migration(placement.vm)
+        if left is None:
             return False
-        return placement.phase is Phase.MIGRATING or left_at >= placement.since
+        return placement.phase is Phase.MIGRATING or transitions.is_its_departure(placement, left)
 
     async def _pause_second(self, vm: VmName) -> None:
         """Marked first: an agent that dies in between leaves a copy that runs on, and is found again.

@@ -24,7 +24,9 @@ _SIGNS = {"created": ("+", "green"), "changed": ("~", "yellow"), "removed": ("-"
 @app.command()
 def apply(
     ctx: typer.Context,
-    file: Annotated[Path | None, typer.Argument(help="The document, YAML; - reads standard input.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="The document, YAML; - reads standard input.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
     prune: Annotated[
         bool,
@@ -53,7 +55,7 @@ def apply(
     async def work(client: "OperatorClient") -> "tuple[ApplyPlan, bool]":
         plan = await prepare(client, loaded, prune=prune)
         imagined = await client.imagine([write.op for write in plan.writes])
-        warnings.extend(cost(await client.read(), imagined, wall=client.clock.wall()))
+        warnings.extend(cost(await client.read(), imagined, client.clock))
         if not as_json:
             show(render(plan, screen()))
             warn(warnings)

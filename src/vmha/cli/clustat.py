@@ -2,7 +2,6 @@
 
 import getopt
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -129,7 +128,9 @@ def run(args: Sequence[str] | None = None) -> int:
 async def _show(client: "OperatorClient", line: Line) -> int:
     import asyncio
 
-    local = local_node()
+    from vmha.cli.connect import name_of_this_host
+
+    local = name_of_this_host()
     while True:
         status = await look(client, local)
         text, code = render(status, line)
@@ -144,13 +145,6 @@ async def _show(client: "OperatorClient", line: Line) -> int:
             return code
         print((_CLEAR if sys.stdout.isatty() else "") + text, flush=True)
         await asyncio.sleep(line.every_s)
-
-
-def local_node() -> str:
-    """This node's name: as its settings have it, else the host's."""
-    from vmha.cli.connect import settings_of
-
-    return str(settings_of().get("node") or socket.gethostname().split(".")[0])
 
 
 def main() -> None:

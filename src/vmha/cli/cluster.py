@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmha.cli.context import Json, cluster_of, do
+from vmha.cli.context import Json, cluster_meant, do
 from vmha.cli.exits import ExitCode
 from vmha.cli.output import screen, show, show_json, wrapped
 
@@ -51,13 +51,18 @@ def init(
 
     founded = do(ctx, work)
     if as_json:
-        show_json({"is_written": founded.is_written, "findings": as_plain(founded.findings)})
+        told = {"is_written": founded.is_written, "findings": as_plain(founded.findings)}
+        show_json({**told, "quota_unknown": list(founded.quota_unknown)})
     else:
         on = screen()
         if founded.findings or dry_run:
             show([piece for line in sentences(founded.findings) for piece in wrapped(line, on)])
+        if founded.quota_unknown:
+            where = ", ".join(founded.quota_unknown)
+            said = f"not looked at: the space quota of etcd at {where}, whose metrics can not be read from here"
+            show(wrapped(said, on))
         if founded.is_written:
-            show(f"cluster {cluster_of(ctx)} is set up with profile {profile}; next, on each host: vmha node join")
+            show(f"cluster {cluster_meant(ctx)} is set up with profile {profile}; next, on each host: vmha node join")
     if dry_run and founded.findings:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -80,7 +85,7 @@ def roles(
     from vmha.model.keys import Keys
     from vmha.operator.etcd_roles import commands, removal
 
-    keys = Keys(cluster_of(ctx))
+    keys = Keys(cluster_meant(ctx))
     if bool(remove) == bool(node):
         raise Rejected("cluster roles: which nodes?", accepted="NODE ... of all nodes, or --remove NODE")
     for name in (*(node or ()), *([remove] if remove else ())):

@@ -100,7 +100,7 @@ async def _lock(client: "OperatorClient", line: Line) -> int:
     """The lock is a pause of starts, kept in the store: it outlives the loss of quorum, which RGManager's did not."""
     from vmha.model.holds import PauseMode
     from vmha.operator.holds import pause, resume
-    from vmha.policy.hands_off import pause_of
+    from vmha.policy.state.hands_off import pause_of
 
     if line.letter == "l":
         await pause(client, PauseMode.STARTS, reason="locked by clusvcadm")

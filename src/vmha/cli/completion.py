@@ -16,7 +16,9 @@ class Shell(StrEnum):
 
 @app.command()
 def completion(
-    shell: Annotated[Shell, typer.Argument(help="The shell to print it for.", show_default=False)],
+    shell: Annotated[
+        Shell, typer.Argument(metavar="SHELL", help="The shell to print it for: bash, zsh or fish.", show_default=False)
+    ],
 ) -> None:
     """Print a shell's completion script: verbs, options, and names of vms, nodes, services and rules that exist.
 

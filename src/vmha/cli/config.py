@@ -1,6 +1,6 @@
 """``vmha config``: the settings of the cluster."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from vmha.operator.client import OperatorClient
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Settings of the cluster.")
+
+_WIDTH = 32
 
 
 @app.callback()
@@ -27,16 +29,42 @@ def show_config(ctx: typer.Context, as_json: Json = False) -> None:
         return (await client.read()).config
 
     config = do(ctx, work)
-    plain = config.model_dump(mode="json", by_alias=True)
-    timing = {**config.clockwork.model_dump(mode="json"), "dead_after_s": config.clockwork.dead_after_s}
     if as_json:
-        show_json({**plain, "timing_in_force": timing})
+        show_json({**config.model_dump(mode="json", by_alias=True), "timing_in_force": _timing(config)})
         return
+    show(in_force(config))
+
+
+def in_force(config: "ClusterConfig") -> "list[str]":
+    """Every setting, a line each."""
+    plain = config.model_dump(mode="json", by_alias=True, exclude={"schema_version", "profile", "timing", "hooks"})
     own = "" if config.timing is None else " (replaced by a timing of its own)"
-    lines = [f"{'profile:':28}{config.profile}{own}"]
-    lines += [f"{'timing.' + key + ':':28}{value:g}" for key, value in timing.items()]
-    for part in ("fencing", "limits"):
-        for key, value in plain[part].items():
-            lines.append(f"{f'{part}.{key}:':28}{', '.join(value) if isinstance(value, list) else value}")
-    lines.append(f"{'journal_days:':28}{config.journal_days}")
-    show(lines)
+    return [
+        f"{'profile:':{_WIDTH}}{config.profile}{own}",
+        *(f"{'timing.' + key + ':':{_WIDTH}}{value:g}" for key, value in _timing(config).items()),
+        *_lines(plain),
+        f"{'hooks:':{_WIDTH}}{', '.join(hook.name for hook in config.hooks) or '-'}",
+    ]
+
+
+def _timing(config: "ClusterConfig") -> "dict[str, Any]":
+    return {**config.clockwork.model_dump(mode="json"), "dead_after_s": config.clockwork.dead_after_s}
+
+
+def _lines(settings: "dict[str, Any]", within: str = "") -> "list[str]":
+    lines: list[str] = []
+    for key, value in settings.items():
+        name = f"{within}{key}"
+        if isinstance(value, dict) and value:
+            lines += _lines(value, f"{name}.")
+            continue
+        lines.append(f"{name + ':':{_WIDTH}}{_shown(value)}")
+    return lines
+
+
+def _shown(value: "Any") -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "-"
+    return "-" if value in (None, "", {}) else str(value)

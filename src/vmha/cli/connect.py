@@ -59,7 +59,7 @@ def find_place(
     tls = file.get("tls") if isinstance(file.get("tls"), dict) else {}
     listed = ",".join(found)
     next_step = (
-        "'vmha lab status' and 'vmha lab up'"
+        "'vmha lab status'; 'vmha lab start etcd-1' where its etcd is off, 'vmha lab up' where there is no lab"
         if is_lab
         else f"'etcdctl --endpoints {listed} endpoint health', or another endpoint with --endpoints or $VMHA_ENDPOINTS"
     )
@@ -87,10 +87,27 @@ def find_cluster(given: str | None = None, environ: Mapping[str, str] | None = N
     return _checked_cluster(str(given or env.get("VMHA_CLUSTER") or settings_of(env).get("cluster") or DEFAULT_CLUSTER))
 
 
+def find_cluster_meant(
+    *, endpoints: str | None = None, cluster: str | None = None, environ: Mapping[str, str] | None = None
+) -> str:
+    """As ``find_place`` has it, a lab's say; where nothing names an endpoint, the name alone. Raises: Rejected."""
+    try:
+        return find_place(endpoints=endpoints, cluster=cluster, environ=environ).cluster
+    except Rejected:
+        return find_cluster(cluster, environ)
+
+
 def settings_of(environ: Mapping[str, str] | None = None) -> Mapping[str, Any]:
     """This node's settings file as it is written; nothing when there is none. Raises: Rejected when it is broken."""
     env = os.environ if environ is None else environ
     return _read_config(Path(env.get("VMHA_CONFIG") or CONFIG_FILE), required=bool(env.get("VMHA_CONFIG")))
+
+
+def name_of_this_host() -> str:
+    """What it would be called as a node. Raises: Rejected."""
+    import socket
+
+    return str(settings_of().get("node") or socket.gethostname().split(".")[0])
 
 
 def lab_dir(environ: Mapping[str, str]) -> Path:
@@ -118,10 +135,13 @@ async def connected(place: Place) -> AsyncGenerator["OperatorClient", None]:
 
 
 def open_store(place: Place) -> "Store":
+    """Raises: Rejected: a certificate is named, and nobody to trust; to speak without TLS then is not what is meant."""
     from vmha.store.channels import load_login
     from vmha.store.etcd import EtcdStore
     from vmha.store.tls_files import TlsFiles
 
+    if place.ca is None and (given := place.cert or place.key):
+        raise Rejected(f"TLS to etcd: {given} without the authority's certificate", accepted="$VMHA_CA, or ca in [tls]")
     tls = TlsFiles(ca=place.ca, cert=place.cert, key=place.key) if place.ca else None
     return EtcdStore(place.endpoints, tls=tls, login=load_login(place.etcd_user, place.etcd_password_file))
 
@@ -138,6 +158,7 @@ def run(place: Place, work: "Callable[[OperatorClient], Awaitable[T]]") -> T:
     async def with_client() -> None:
         # Not the task's result: asyncio.run's change of the SIGINT handler (Python 3.11) composes an error message that
         # contains the whole result, twice, and throws it away. With 10,000 vms that took 0.7 s.
+        asyncio.get_running_loop().set_exception_handler(_unless_of_a_former_loop)
         async with connected(place) as client:
             found.append(await work(client))
 
@@ -146,6 +167,13 @@ def run(place: Place, work: "Callable[[OperatorClient], Awaitable[T]]") -> T:
     except Retryable as error:
         raise unreachable(place, error) from error
     return found[0]
+
+
+def _unless_of_a_former_loop(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """gRPC has one queue for all loops: after Ctrl-C the next loop hears of the calls that the last one broke off."""
+    error = context.get("exception")
+    if not (isinstance(error, RuntimeError) and str(error) == "Event loop is closed"):
+        loop.default_exception_handler(context)
 
 
 def unreachable(place: Place, error: Retryable) -> Unreachable:

@@ -26,7 +26,7 @@ from vmha.operator import domains, follow, requests, vms
 from vmha.operator.client import OperatorClient
 from vmha.operator.overview import Overview, overview
 from vmha.operator.why import sentences, why
-from vmha.policy.explain import VmState
+from vmha.policy.telling.explain import VmState
 
 VM = "web"
 HOME = "home"

@@ -1,6 +1,5 @@
 """``vmha dump``: what the store holds of the cluster, and what this host has logged, in one file, without secrets."""
 
-import json
 import os
 import socket
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vmha.cli.context import do
+from vmha.cli.output import in_lines
 
 if TYPE_CHECKING:
     from vmha.operator.client import OperatorClient
@@ -20,7 +20,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def dump(
     ctx: typer.Context,
-    file: Annotated[Path | None, typer.Argument(help="Where to write it; standard output if left out.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Where to write it; standard output if left out.")
+    ] = None,
     with_host: Annotated[
         bool, typer.Option("--host/--no-host", help="Also this host's settings file, and its units' last lines.")
     ] = True,
@@ -41,7 +43,7 @@ def dump(
             host["files"] = files
         return await dump_all(client, host=host or None, secrets=secrets_in_files(settings))
 
-    text = json.dumps(do(ctx, work), indent=1, ensure_ascii=False)
+    text = in_lines(do(ctx, work))
     if file is None or str(file) == "-":
         print(text)
     else:

@@ -21,13 +21,3 @@ def read_duration(text: str, *, option: str) -> float:
     if not parts or whole != text or bare or seconds <= 0:
         raise Rejected(f"{option} {text}", accepted="a time above 0, such as 90s, 30m, 2h, 1h30m or 1d")
     return seconds
-
-
-def in_words(seconds: float) -> str:
-    """The two largest units that matter."""
-    said = []
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
-        number, seconds = divmod(round(seconds), size)
-        if number:
-            said.append(f"{number:.0f}{unit}")
-    return "".join(said[:2]) or "0s"

@@ -29,15 +29,13 @@ def events(
 ) -> None:
     """Show what happened and why, oldest first. With -f --json: one object a line."""
 
-    def concerns(entry: "JournalEntry") -> bool:
-        return (vm is None or entry.vm == vm) and (node is None or node in (entry.node, entry.by))
+    from vmha.operator.events import Wanted
+    from vmha.operator.events import past as read_past
+
+    wanted = Wanted(vm=vm, node=node)
 
     async def work(client: "OperatorClient") -> None:
-        entries, revision = await client.journal()
-        past = [entry for entry in entries if concerns(entry)]
-        if vm is not None and not past:
-            await _must_exist(client, vm)
-        past = past[-last:] if last else past
+        past, revision = await read_past(client, wanted, last=last)
         if as_json and not follow:
             show_json([asdict(entry) for entry in past])
             return
@@ -45,24 +43,19 @@ def events(
             _print(entry, as_json=as_json)
         if follow:
             async for entry in client.journal_follow(revision):
-                if concerns(entry):
+                if wanted(entry):
                     _print(entry, as_json=as_json)
 
     do(ctx, work)
-
-
-async def _must_exist(client: "OperatorClient", vm: str) -> None:
-    from vmha.operator.vms import find_spec
-
-    find_spec(await client.read(), vm)
 
 
 def _print(entry: "JournalEntry", *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(asdict(entry)), flush=True)
         return
+    from vmha.operator.hand import until
+
     about = " ".join(filter(None, (entry.vm, entry.node)))
     on = screen()
-    print(
-        f"{on.paint(when(entry.at), 'dim')}  {entry.kind:18}  {about + ': ' if about else ''}{entry.text}", flush=True
-    )
+    text = f"{entry.text}{until(entry.hand, when)}"
+    print(f"{on.paint(when(entry.at), 'dim')}  {entry.kind:18}  {about + ': ' if about else ''}{text}", flush=True)

@@ -16,7 +16,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def export(
     ctx: typer.Context,
-    file: Annotated[Path | None, typer.Argument(help="Where to write it; standard output if left out.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="Where to write it; standard output if left out.")
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="A backup for 'vmha restore': JSON, epochs and secrets included.")
     ] = False,

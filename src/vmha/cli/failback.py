@@ -22,7 +22,9 @@ def failback() -> None:
 @app.command()
 def now(
     ctx: typer.Context,
-    vms: Annotated[list[str] | None, typer.Argument(help="Only these; all that are not at home if left out.")] = None,
+    vms: Annotated[
+        list[str] | None, typer.Argument(metavar="VM", help="Only these; all that are not at home if left out.")
+    ] = None,
     wait: Wait = True,
     timeout: Timeout = 1200.0,
     as_json: Json = False,

@@ -59,7 +59,7 @@ def _row(hook: dict[str, Any]) -> tuple[str, ...]:
 @app.command("test")
 def try_one(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="The hook's name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The hook's name.")],
     timeout_s: Annotated[float, typer.Option("--timeout", help="Seconds to wait for its answer.", min=1.0)] = 60.0,
 ) -> None:
     """Have the leader tell a hook an event of its own (hook-test), and show what it says."""

@@ -15,7 +15,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command("import")
 def import_conf(
-    file: Annotated[Path, typer.Argument(help="RGManager's cluster.conf; - reads standard input.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="RGManager's cluster.conf; - reads standard input.")],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Where to write the document; standard output if left out.")
     ] = None,

@@ -4,6 +4,7 @@ Each line is written over the old one and only then is the rest of it cleared, s
 fit is counted in the last line, instead of pushing the first ones out of sight.
 """
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -27,7 +28,11 @@ class InPlace:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._write(_FORMER_SCREEN)
+        try:
+            self._write(_FORMER_SCREEN)
+        except OSError:  # the terminal itself has gone: what was to be told to it is told to nobody
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def draw(self, lines: Sequence[str]) -> None:
         shown = fitting(lines, _rows())

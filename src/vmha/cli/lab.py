@@ -19,8 +19,18 @@ from vmha.lab.layout import LabDir, Link
 from vmha.model.clock import SystemClock
 from vmha.model.errors import Refused, Rejected
 
-app = typer.Typer(help="Real hosts on one Linux machine: build a cluster, pull its plugs.", no_args_is_help=True)
-vm_app = typer.Typer(help="Witness guests: tiny vms whose disk proves what happened to them.", no_args_is_help=True)
+app = typer.Typer(
+    help="Real hosts on one Linux machine: build a cluster, pull its plugs.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+vm_app = typer.Typer(
+    help="Witness guests: tiny vms whose disk proves what happened to them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 app.add_typer(vm_app, name="vm")
 app.command()(chaos)
 
@@ -30,7 +40,7 @@ _JOIN_TIMEOUT_S = 20.0
 Dir = Annotated[
     Path | None, typer.Option("--dir", envvar="VMHA_LAB", help="The lab's directory; one lab per directory.")
 ]
-Node = Annotated[str, typer.Argument(help="h1, h2, ... or etcd-1, ...")]
+Node = Annotated[str, typer.Argument(metavar="NODE", help="h1, h2, ... or etcd-1, ...")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -172,7 +182,9 @@ _link_verb("heal", "is back", "Plug the cable in again.")
 @app.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 def execute(
     node: Node,
-    command: Annotated[list[str] | None, typer.Argument(help="The command; a shell when there is none.")] = None,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="COMMAND", help="The command; a shell when there is none.")
+    ] = None,
     *,
     directory: Dir = None,
 ) -> None:
@@ -200,7 +212,7 @@ def events(
 
 @app.command()
 def verdict(
-    name: Annotated[str, typer.Argument(help="A witness guest.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A witness guest.")],
     *,
     directory: Dir = None,
     as_json: Json = False,
@@ -214,7 +226,7 @@ def verdict(
 
 @vm_app.command("add")
 def vm_add(
-    name: Annotated[str, typer.Argument(help="The new vm's name.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The new vm's name.")],
     *,
     memory: Annotated[int, typer.Option(help="MiB.")] = 16,
     start: Annotated[bool, typer.Option("--start/--no-start", help="Start it at once.")] = True,
@@ -249,7 +261,7 @@ def vm_list(*, directory: Dir = None, as_json: Json = False) -> None:
 
 @vm_app.command("remove")
 def vm_remove(
-    name: Annotated[str, typer.Argument(help="A witness guest.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A witness guest.")],
     *,
     timeout: Timeout = 60.0,
     directory: Dir = None,

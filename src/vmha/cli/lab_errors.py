@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 import typer
 
-from vmha.model.errors import Refused, Rejected, VmhaError
+from vmha.cli.exits import ExitCode
+from vmha.model.errors import NotThere, Refused, Rejected, VmhaError
 
 
 @contextmanager
@@ -13,6 +14,9 @@ def plain_errors() -> Iterator[None]:
     """One line on standard error and the exit code of the family, instead of a traceback."""
     try:
         yield
+    except NotThere as error:
+        typer.echo(f"vmha lab: {error}", err=True)
+        raise typer.Exit(ExitCode.UNKNOWN_NAME) from error
     except (Rejected, Refused) as error:
         typer.echo(f"vmha lab: {error}", err=True)
         raise typer.Exit(2) from error

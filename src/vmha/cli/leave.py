@@ -26,15 +26,25 @@ def leave(
     """
     import asyncio
 
+    from vmha.cli.connect import author
     from vmha.model.clock import SystemClock
     from vmha.model.errors import Refused
+    from vmha.model.records import Hand
     from vmha.node.leaving import ask_to_leave, host_is_stopping
     from vmha.node.settings import read_settings
 
     settings = read_settings(config)
     if if_host_stops and not host_is_stopping():
         return
-    left = asyncio.run(ask_to_leave(settings.run_dir, SystemClock(), timeout_s=timeout))
+    by = Hand(author=author(), why="the host shuts down" if if_host_stops else "")
+    left = asyncio.run(ask_to_leave(settings.run_dir, SystemClock(), timeout_s=timeout, by=by))
     if not left.is_empty:
         raise Refused(f"{settings.node} has not left: guests run, or etcd does not answer; its guard counts on")
-    show(f"{settings.node} has left the cluster; nothing of it runs here.")
+    show(what_is_next(settings.node))
+
+
+def what_is_next(node: str) -> list[str]:
+    return [
+        f"{node} has left the cluster; nothing of it runs here.",
+        f"It may be switched off. To join again: systemctl restart vmha-agent. For good: vmha node remove {node}",
+    ]

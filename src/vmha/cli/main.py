@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from vmha.cli.exits import ExitCode, exit_code_of
+from vmha.cli.exits import INTERRUPTED, ExitCode, exit_code_of
 from vmha.cli.output import complain
 from vmha.model.errors import VmhaError
 
@@ -33,7 +33,7 @@ def run(args: Sequence[str] | None = None) -> int:
         complain(str(error))
         return exit_code_of(error)
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read us has gone
         return ExitCode.FAILED

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vmha.cli.context import Json, NodeArgument, Timeout, Wait, do
+from vmha.cli.context import Json, NodeArgument, Timeout, Wait, Why, do
 from vmha.cli.output import show, show_json
 from vmha.cli.warn import warn
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def drain(
     ctx: typer.Context,
     name: NodeArgument,
-    why: Annotated[str, typer.Option(help="For those who wonder later.")] = "",
+    why: Why = "",
     force: Annotated[
         bool, typer.Option("--force", help="Also when some vms can not leave: they stay until they can.")
     ] = False,

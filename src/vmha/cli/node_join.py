@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vmha.node.joining import Joining
 
 SERVICES = ("vmha-guard.service", "vmha-agent.service")
+DASHBOARD = "vmha-web.service"
 LOOK_S = 0.5
 
 
@@ -32,6 +33,17 @@ def join(
     libvirt_uri: Annotated[str | None, typer.Option(help="This host's libvirt.")] = None,
     config: Annotated[Path, typer.Option(help="The settings file that is made.")] = Path("/etc/vmha/vmha.toml"),
     start: Annotated[bool, typer.Option("--start/--no-start", help="Enable and start guard and agent.")] = True,
+    web: Annotated[bool, typer.Option("--web", help="And the dashboard of this host (vmha-web).")] = False,
+    web_certificates: Annotated[
+        Path | None,
+        typer.Option(help="The dashboard's: what vmha pki issue made, or an authority's folder; else --certificates'."),
+    ] = None,
+    web_role: Annotated[
+        str, typer.Option(help="The dashboard's in etcd: reader, or operator for its verbs; else as it is, or reader.")
+    ] = "",
+    web_listen: Annotated[
+        str, typer.Option(help="Where browsers reach it, if not on this host alone; by HTTPS, if an authority issues.")
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check, say what would be written, and change nothing.")
     ] = False,
@@ -45,36 +57,66 @@ def join(
     from datetime import UTC, datetime
 
     from vmha.model.clock import SystemClock
-    from vmha.node.join_checks import look_at_etcd, look_at_libvirt
-    from vmha.node.joining import prepare, write
+    from vmha.node.handing_out import write
+    from vmha.node.join_checks import look_at_etcd, look_at_etcd_as_dashboard, look_at_libvirt
+    from vmha.node.joining import prepare
+    from vmha.node.joining_web import prepare_dashboard
 
+    _check_web(web=web, certificates=web_certificates, role=web_role, listen=web_listen)
     given = _given(ctx, name, address, migration_address, watchdog, libvirt_uri)
-    joining = prepare(
-        config, given, certificates=certificates, secret=peers_secret, now=datetime.now(UTC), only_look=dry_run
-    )
+    now = datetime.now(UTC)
+    joining = prepare(config, given, certificates=certificates, secret=peers_secret, now=now, only_look=dry_run)
     settings = joining.settings
+    services = (*SERVICES, DASHBOARD) if web else SERVICES
+    dashboard = (
+        prepare_dashboard(
+            config,
+            settings,
+            certificates=certificates,
+            source=web_certificates,
+            role=web_role,
+            listen=web_listen,
+            now=now,
+            only_look=dry_run,
+        )
+        if web
+        else None
+    )
+    files = (*joining.files, *(dashboard.files if dashboard else ()))
 
     async def look() -> list[str]:
-        can_ask = settings.tls is None or settings.tls.cert.exists() or bool(joining.content(settings.tls.cert))
-        notes = await look_at_etcd(joining) if can_ask else ["etcd was not asked: no certificate is issued yet"]
-        return [await look_at_libvirt(joining, SystemClock()), *notes, *joining.notes]
+        notes = await look_at_etcd(joining) if joining.can_ask else ["etcd was not asked: no certificate is issued yet"]
+        if dashboard and dashboard.can_ask:
+            await look_at_etcd_as_dashboard(dashboard)
+        more = dashboard.notes if dashboard else ()
+        return [await look_at_libvirt(joining, SystemClock()), *notes, *joining.notes, *more]
 
     on = screen()
     found = asyncio.run(look())
     show([piece for line in found for piece in wrapped(line, on)])
-    for file in joining.files:
+    for file in files:
         word = "stays" if not file.is_new else "would be written" if dry_run else "written"
         show(f"{file.path}: {word}, mode {file.mode:04o}")
     if dry_run:
         return
-    write(joining.files)
+    write(files)
+    if trouble := asyncio.run(_tell(joining, [file.path.name for file in files if file.is_new], starts=start)):
+        show(wrapped(f"the journal does not tell of it: {trouble}", on))
     if not start:
-        show(f"{settings.node} has what it needs; next: systemctl enable --now {' '.join(SERVICES)}")
+        show(f"{settings.node} has what it needs; next: systemctl enable --now {' '.join(services)}")
         return
-    _start()
+    _start(services)
     asyncio.run(_wait(joining, timeout_s=timeout))
-    show(f"{settings.node} is a node of cluster {settings.cluster}")
+    show(f"{settings.node} is a node of cluster {settings.cluster}; next: vmha node why {settings.node}, vmha status")
     _diagnose(ctx, settings.node, config)
+
+
+def _check_web(*, web: bool, certificates: Path | None, role: str, listen: str) -> None:
+    from vmha.model.errors import Rejected
+
+    for option, value in (("--web-certificates", certificates), ("--web-role", role), ("--web-listen", listen)):
+        if value and not web:
+            raise Rejected(f"{option} {value} without --web", accepted=f"--web {option} {value}, or neither")
 
 
 def _given(ctx: typer.Context, name: str | None, *others: str | None) -> dict[str, Any]:
@@ -89,15 +131,30 @@ def _given(ctx: typer.Context, name: str | None, *others: str | None) -> dict[st
     return {key: value for key, value in given.items() if value is not None}
 
 
-def _start() -> None:
+async def _tell(joining: "Joining", written: list[str], *, starts: bool) -> str:
+    """Returns why not. The host is a node all the same."""
+    from vmha.cli.connect import author
+    from vmha.model.errors import VmhaError
+    from vmha.node.join_checks import open_client
+    from vmha.operator.joined import tell_joined
+
+    try:
+        async with open_client(joining, author=author()) as client:
+            await tell_joined(client, joining.settings.node, written=written, starts=starts)
+    except VmhaError as error:
+        return str(error)
+    return ""
+
+
+def _start(services: tuple[str, ...]) -> None:
     import subprocess
 
     from vmha.model.errors import Refused
 
     if not Path("/run/systemd/system").is_dir():
-        raise Refused("the files are written; no systemd runs here that could start guard and agent")
+        raise Refused("the files are written; no systemd runs here that could start its services")
     done = subprocess.run(
-        ["systemctl", "enable", "--now", *SERVICES], capture_output=True, text=True, timeout=60, check=False
+        ["systemctl", "enable", "--now", *services], capture_output=True, text=True, timeout=60, check=False
     )
     if done.returncode:
         raise Refused(f"the files are written, and the services do not start: {done.stderr.strip()}")
@@ -128,7 +185,7 @@ def _diagnose(ctx: typer.Context, node: str, config: Path) -> None:
 
     from vmha.cli.context import do
     from vmha.operator.doctor import diagnose, sentences
-    from vmha.policy.doctor import Severity
+    from vmha.policy.telling.doctor import Severity
 
     os.environ["VMHA_CONFIG"] = str(config)  # asked as this node
     about = tuple(one for one in do(ctx, diagnose) if node in one.about)

@@ -132,7 +132,25 @@ def show(lines: Sequence[str] | str) -> None:
 
 
 def show_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+    print(in_lines(value))
+
+
+LONG = 500
+
+
+def in_lines(value: Any, depth: int = 0) -> str:
+    """JSON, indented. Of a long list or mapping each item is one line: Python writes much faster than it indents."""
+    inner, outer = "  " * (depth + 1), "  " * depth
+    if isinstance(value, list) and len(value) > LONG:
+        items = (json.dumps(item, ensure_ascii=False) for item in value)
+        return f"[\n{inner}" + f",\n{inner}".join(items) + f"\n{outer}]"
+    if isinstance(value, dict) and len(value) > LONG:
+        pairs = (f"{json.dumps(str(key))}: {json.dumps(item, ensure_ascii=False)}" for key, item in value.items())
+        return f"{{\n{inner}" + f",\n{inner}".join(pairs) + f"\n{outer}}}"
+    if isinstance(value, dict) and any(isinstance(item, list | dict) and len(item) > LONG for item in value.values()):
+        fields = (f"{json.dumps(str(key))}: {in_lines(item, depth + 1)}" for key, item in value.items())
+        return f"{{\n{inner}" + f",\n{inner}".join(fields) + f"\n{outer}}}"
+    return json.dumps(value, indent=2, ensure_ascii=False).replace("\n", f"\n{outer}")
 
 
 def complain(text: str) -> None:
@@ -149,11 +167,3 @@ def when(at: float) -> str:
     then = datetime.fromtimestamp(at)
     today = then.date() == datetime.now().date()
     return then.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")
-
-
-def ago(seconds: float) -> str:
-    """A duration in one unit: 12 s, 5 min, 3 h, 9 d."""
-    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
-        if seconds < limit:
-            return f"{max(0, round(seconds / size))} {unit}"
-    return f"{round(seconds / 86400)} d"

@@ -21,7 +21,10 @@ _WHAT = {
 def pause(
     ctx: typer.Context,
     reason: Annotated[
-        str, typer.Option(help="Why; shown to everybody, and to whoever is refused.", show_default=False)
+        str,
+        typer.Option(
+            "--reason", "--why", help="Why; shown to everybody, and to whoever is refused.", show_default=False
+        ),
     ],
     mode: Annotated[
         PauseMode, typer.Option(help="starts: start nothing; all: decide nothing, track what runs.")

@@ -35,7 +35,7 @@ def init(ctx: typer.Context, folder: _Folder, days: _Days = 3650) -> None:
 @app.command()
 def issue(
     folder: _Folder,
-    kind: Annotated[str, typer.Argument(help="etcd, node, operator, reader or root.", metavar="KIND")],
+    kind: Annotated[str, typer.Argument(help="etcd, node, operator, restore, reader, web or root.", metavar="KIND")],
     name: Annotated[str, typer.Argument(help="Of the member, node or person.", metavar="NAME")],
     address: Annotated[list[str] | None, typer.Option(help="IP address or host name of a server; repeat it.")] = None,
     days: _Days = 365,
@@ -48,6 +48,29 @@ def issue(
         raise Rejected(f"KIND: {kind!r}", accepted=", ".join(Kind))
     made = Authority.open(folder).issue(Kind(kind), name, tuple(address or ()), now=_now(), days=days)
     show(f"{made.known.common_name}, good until {made.known.expires:%Y-%m-%d}: {made.folder}")
+
+
+@app.command()
+def libvirt(
+    folder: Annotated[Path, typer.Argument(help="A node's files, as issue made them.", metavar="DIR")],
+    qemu_group: Annotated[
+        str | None, typer.Option(help="May read QEMU's keys (default: libvirt-qemu or qemu, where there is one).")
+    ] = None,
+    root: Annotated[Path, typer.Option(help="Below which folder etc/pki is.", metavar="DIR")] = Path("/"),
+) -> None:
+    """On a host, as root: put a node's files where libvirt and QEMU look for them, for migrations by TLS.
+
+    All of them are written, or none. A libvirtd that runs is to be told; guests are not touched.
+    """
+    from vmha.pki.libvirt_layout import RELOAD, SETTINGS, lay_out, missing_list
+
+    known, group = lay_out(folder, root=root, group=qemu_group, now=_now())
+    who = f"group {group}" if group else "root alone"
+    show(f"{known.common_name}, good until {known.expires:%Y-%m-%d}, is in {root / 'etc/pki'}; QEMU's keys: {who}")
+    show(f"a libvirtd that runs reads it when it is told: {RELOAD}")
+    if line := missing_list(known, root=root):
+        show("libvirtd lets in whoever has a certificate of this authority, as root, also readers and dashboards")
+        show(f"for the hosts alone put this into {root / SETTINGS}, and restart libvirtd: {line}")
 
 
 @app.command()

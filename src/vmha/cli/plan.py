@@ -10,8 +10,9 @@ from vmha.cli.output import screen, show, show_json, wrapped
 
 if TYPE_CHECKING:
     from vmha.operator.client import OperatorClient
-    from vmha.operator.forecast import Told
+    from vmha.operator.forecast import Foretold
 
+AT_MOST = 100
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -24,7 +25,7 @@ def plan(
             "--if",
             metavar="WHAT",
             help="Suppose: 'node NAME lost', 'node NAME drained', 'node NAME undrained', 'vm NAME running', "
-            "'vm NAME stopped', 'any node lost'. Can be given several times.",
+            "'vm NAME stopped', 'vm NAME disabled', 'any node lost'. Can be given several times.",
             show_default=False,
         ),
     ] = None,
@@ -32,6 +33,7 @@ def plan(
         Path | None,
         typer.Option("--with", metavar="FILE", help="Suppose that this document were applied; - reads standard input."),
     ] = None,
+    every: Annotated[bool, typer.Option("--all", help=f"Every move, not only the first {AT_MOST}.")] = False,
     as_json: Json = False,
 ) -> None:
     """Tell what the leader would do, by its own rules, and write nothing.
@@ -46,7 +48,7 @@ def plan(
 
     loaded = read_document(document, what="plan --with") if document is not None else None
 
-    async def work(client: "OperatorClient") -> "Told":
+    async def work(client: "OperatorClient") -> "Foretold":
         if loaded is None:
             snapshot = await client.read()
         else:
@@ -58,6 +60,7 @@ def plan(
         show_json(forecast.as_plain(told))
     else:
         on = screen()
-        show([piece for line in forecast.sentences(told) for piece in wrapped(line, on)])
+        lines = forecast.sentences(told, at_most=None if every else AT_MOST)
+        show([piece for line in lines for piece in wrapped(line, on)])
     if not forecast.is_all_well(told):
         raise typer.Exit(1)

@@ -20,7 +20,9 @@ _SHOWN = ("created", "changed", "kept", "beside")
 @app.command()
 def restore(
     ctx: typer.Context,
-    file: Annotated[Path, typer.Argument(help="What 'vmha export --all' has written; - reads standard input.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What 'vmha export --all' has written; - reads standard input.")
+    ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Also while agents hold sessions.")] = False,
     as_json: Json = False,

@@ -71,6 +71,15 @@ class LazyGroup(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, _global_options_first(args))
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as wrong:
+            from vmha.cli.usage import in_our_words
+
+            wrong.message = in_our_words(wrong)
+            raise
+
 
 def _global_options_first(args: list[str]) -> list[str]:
     first: list[str] = []

@@ -86,7 +86,8 @@ def show_rule(ctx: typer.Context, name: _Name, as_json: Json = False) -> None:
         return
     show(f"rule {name}, {_kind(one)}: {one['meaning']}")
     show([f"{vm['name']}: {vm['node'] or ('nowhere' if vm['defined'] else 'is not defined')}" for vm in one["where"]])
-    show([f"! {text}" for text in one["broken"]])
+    if one["broken"]:
+        show([f"! {text}" for text in one["broken"]])
 
 
 async def _read(client: "OperatorClient", name: str = "") -> list[dict[str, Any]]:

@@ -16,10 +16,12 @@ from vmha.model.errors import Rejected
 
 if TYPE_CHECKING:
     from vmha.sim.chaos import Life
-    from vmha.sim.schedule import Schedule
+    from vmha.sim.faults.schedule import Schedule
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+TOLD_EVERY = 100
+"""Lives: some minutes go by before the last of a thousand."""
 _BOUNDS = re.compile(r"(\d+)(?:-(\d+))?")
 
 
@@ -42,8 +44,8 @@ def sim(
     list_faults: Annotated[bool, typer.Option("--list-faults", help="Say what faults there are, and end.")] = False,
 ) -> None:
     """Random faults on simulated hosts, then healing: never two at any instant, and everything runs again."""
-    from vmha.sim.draw import Options, draw
-    from vmha.sim.faults import FAULTS, selected
+    from vmha.sim.drawing.draw import Options, draw
+    from vmha.sim.faults.catalogue import FAULTS, selected
     from vmha.sim.lives import as_plain, live_all, replay_command, total, trace_of, trace_to_breach
 
     if list_faults:
@@ -67,6 +69,8 @@ def sim(
     )
     for life in found:
         lives.append(life)
+        if len(lives) % TOLD_EVERY == 0:
+            typer.echo(f"{len(lives)} lives played, {len(bad) + (not life.is_good)} bad", err=True)
         if trace and not json:
             show(trace_of(life))
         if life.is_good:
@@ -110,13 +114,13 @@ def _bounds(option: str, text: str, least: int, most: int) -> tuple[int, int]:
 
 
 def _read(file: Path) -> "Schedule":
-    from vmha.sim.schedule import from_text
+    from vmha.sim.drawing.schedule_file import from_text
 
     return from_text(read_text(file, what="--schedule"), file=str(file))
 
 
 def _write(file: Path, schedule: "Schedule") -> None:
-    from vmha.sim.schedule import to_json
+    from vmha.sim.drawing.schedule_file import to_json
 
     try:
         file.write_text(to_json(schedule))

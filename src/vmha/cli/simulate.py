@@ -16,7 +16,7 @@ from vmha.model.errors import Rejected
 if TYPE_CHECKING:
     from vmha.sim.live import Live
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 LARGEST_BYTES = 256 << 20
 """A dump holds every key of a cluster."""
@@ -27,7 +27,8 @@ def simulate(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="A scenario (YAML or JSON), or what vmha dump or vmha export wrote; - reads standard input."
+            metavar="FILE",
+            help="A scenario (YAML or JSON), or what vmha dump or vmha export wrote; - reads standard input.",
         ),
     ] = None,
     supposed: Annotated[

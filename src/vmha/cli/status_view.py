@@ -4,28 +4,34 @@ Imports no command-line library: ``vmha status`` runs without one (see ``main``)
 """
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from vmha.cli.output import Cell, Screen, ago, packed, screen, show, show_json, table, when, wrapped
+from vmha.cli.chosen import AS_IT_IS, Chosen, pick
+from vmha.cli.output import Cell, Screen, packed, screen, show, show_json, table, when, wrapped
+from vmha.model.durations import ago, in_words
 
 if TYPE_CHECKING:
     from vmha.cli.connect import Place
     from vmha.model.holds import Hold
     from vmha.operator.client import OperatorClient
     from vmha.operator.overview import NodeLine, Overview
-    from vmha.policy.explain import VmSummary
+    from vmha.policy.telling.explain import VmSummary
+
+WARNINGS_AT_MOST = 40
 
 
-def show_status(place: "Place", *, as_json: bool) -> None:
+def show_status(place: "Place", *, as_json: bool, chosen: Chosen = AS_IT_IS) -> None:
     """One reading, printed."""
     from vmha.cli.connect import run
     from vmha.operator.overview import as_plain
 
     shown = run(place, look)
     if as_json:
-        show_json(as_plain(shown))
+        part = pick(shown, chosen, None)
+        show_json(as_plain(replace(shown, nodes=part.nodes, vms=part.vms)))
     else:
-        show(render(shown, screen()))
+        show(render(shown, screen(), chosen=chosen))
 
 
 async def look(client: "OperatorClient") -> "Overview":
@@ -36,23 +42,36 @@ async def look(client: "OperatorClient") -> "Overview":
     return overview(snapshot, cluster=client.keys.cluster, wall=client.clock.wall(), alarms=alarms, asks_survival=True)
 
 
-def render(shown: "Overview", on: Screen, *, wall: float | None = None) -> list[str]:
+def render(shown: "Overview", on: Screen, *, wall: float | None = None, chosen: Chosen = AS_IT_IS) -> list[str]:
     """The human form. ``wall`` (seconds since 1970) dates the leader; without it the age is left out."""
+    part = pick(shown, chosen, on)
     lines = [on.paint(line, "bold") for line in packed(_header(shown, wall), on)]
     if shown.pause is not None:
         lines += [on.paint(line, "yellow") for line in wrapped(_paused(shown.pause), on)]
     lines += _survival(shown, on)
-    for warning in shown.warnings:
+    lines += wrapped(str(shown.rebalance), on) if shown.rebalance else []
+    at_most = WARNINGS_AT_MOST if on.width is not None and not chosen.every else len(shown.warnings)
+    for warning in shown.warnings[:at_most]:
         lines += [on.paint(line, "red") for line in wrapped(f"! {warning}", on, hang="  ")]
-    if shown.nodes:
-        lines += ["", *node_table(shown.nodes, on)]
-    if shown.vms:
-        lines += ["", *vm_table(shown.vms, on)]
+    if len(shown.warnings) > at_most:
+        lines.append(on.paint(f"! ... and {len(shown.warnings) - at_most} more (--all)", "red"))
+    if part.nodes or part.of_nodes:
+        lines += ["", *_cut_down(node_table(part.nodes, on, of=shown.nodes), part.of_nodes, on)]
+    if part.vms or part.of_vms:
+        lines += ["", *_cut_down(vm_table(part.vms, on), part.of_vms, on)]
     if not shown.nodes:
         lines += ["", "No node has joined yet: start the agent on each host (vmha agent)."]
     elif not shown.vms:
         lines += ["", "No vm yet: vmha vm add NAME --xml FILE"]
+    elif not part.vms and not part.of_vms:
+        lines += ["", "No vm is there in such a state."]
     return lines
+
+
+def _cut_down(table_of: list[str], said: str, on: Screen) -> list[str]:
+    """A table, and how much of it is not shown; of an empty one only that."""
+    rows = table_of if len(table_of) > 1 else []
+    return [*rows, *(on.paint(line, "dim") for line in wrapped(said, on) if said)]
 
 
 def _survival(shown: "Overview", on: Screen) -> list[str]:
@@ -64,10 +83,13 @@ def _survival(shown: "Overview", on: Screen) -> list[str]:
     return [on.paint(line, colour) for line in wrapped(said, on)] if said else []
 
 
-def node_table(nodes: "tuple[NodeLine, ...]", on: Screen) -> list[str]:
-    """On a screen a note that several nodes have is said once, below; in a pipe each line says all of its node."""
-    shared = _shared_notes(nodes) if on.width is not None else {}
-    versions = {node.version for node in nodes if node.version}
+def node_table(nodes: "tuple[NodeLine, ...]", on: Screen, *, of: "tuple[NodeLine, ...]" = ()) -> list[str]:
+    """On a screen a note that several nodes have is said once, below; in a pipe each line says all of its node.
+
+    ``of``: all nodes, where these are a part of them.
+    """
+    shared = _shared_notes(of or nodes) if on.width is not None else {}
+    versions = {node.version for node in of or nodes if node.version}
     rows = [
         (
             node.name,
@@ -154,8 +176,6 @@ def _remark(vm: "VmSummary") -> str:
 
 
 def _paused(pause: "Hold") -> str:
-    from vmha.cli.durations import in_words
-
     what = "PAUSED" if pause.mode == "all" else "STARTS ARE PAUSED"
     left = f", for {in_words(pause.for_s)} in all" if pause.for_s else ""
     return f"{what} by {pause.in_words} (since {when(pause.at)}{left}); lift it with: vmha resume"

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vmha.cli.context import Json, do
-from vmha.cli.exits import ExitCode
-from vmha.cli.output import screen, show, show_json, wrapped
+from vmha.cli.findings import tell
 
 if TYPE_CHECKING:
     from vmha.operator.client import OperatorClient
-    from vmha.policy.verify import Verified
+    from vmha.policy.telling.verify import Verified
 
+AT_MOST = 20
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -19,6 +19,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def verify(
     ctx: typer.Context,
     timeout: Annotated[float, typer.Option(help="Seconds that every agent gets to look.", min=1.0, max=600.0)] = 10.0,
+    every: Annotated[bool, typer.Option("--all", help=f"Every vm and node, not only {AT_MOST} of a kind.")] = False,
     as_json: Json = False,
 ) -> None:
     """Ask every host's libvirt what it runs, and verify that each vm runs once, where it is on record, or nowhere.
@@ -32,10 +33,6 @@ def verify(
         return await look(client, timeout_s=timeout)
 
     found = do(ctx, work)
-    if as_json:
-        show_json(as_plain(found))
-    else:
-        on = screen()
-        show([piece for line in sentences(found) for piece in wrapped(line, on)])
-    if not found.is_proven:
-        raise typer.Exit(ExitCode.FAILED)
+    tell(
+        sentences(found, at_most=None if every else AT_MOST), as_plain(found), as_json=as_json, is_fine=found.is_proven
+    )

@@ -10,6 +10,7 @@ from vmha.cli.context import Json, Timeout, VmArgument, Wait, do
 from vmha.cli.output import screen, show, show_json, when
 from vmha.cli.probes import ProbeOption, probes
 from vmha.cli.relations import Autostart, DependsOn, Exclusive, ExclusiveRank, relations
+from vmha.cli.status import InStates, OnNodes, chosen_by
 from vmha.cli.vm_definition import (
     GivenMemory,
     GivenUuid,
@@ -22,7 +23,7 @@ from vmha.cli.vm_definition import (
 )
 from vmha.cli.warn import warn
 from vmha.model.transport import Transport
-from vmha.model.vm import AfterShutdown, Desired, Handover, MigrationStyle, Recovery
+from vmha.model.vm import AfterShutdown, Desired, Handover, MigrationStyle, Recovery, ShutdownBy
 
 if TYPE_CHECKING:
     from vmha.model.vm import VmSpec
@@ -55,6 +56,7 @@ _Tunnelled = Annotated[
 _OnShutdown = Annotated[AfterShutdown | None, typer.Option(help="When the guest powers itself off.")]
 _OnStop = Annotated[AfterShutdown | None, typer.Option(help="When somebody ends it by hand.")]
 _StopTimeout = Annotated[float | None, typer.Option("--stop-timeout", help="Seconds a guest gets to shut down.")]
+_ShutdownBy = Annotated[ShutdownBy | None, typer.Option(help="How the guest is asked to shut down.")]
 _NoKill = Annotated[bool | None, typer.Option("--no-kill/--kill", help="Never end the guest by force.")]
 
 
@@ -86,6 +88,7 @@ def add(
     on_guest_shutdown: _OnShutdown = None,
     on_outside_stop: _OnStop = None,
     stop_timeout_s: _StopTimeout = None,
+    shutdown_by: _ShutdownBy = None,
     no_kill: _NoKill = None,
     autostart: Autostart = None,
     exclusive: Exclusive = None,
@@ -121,6 +124,7 @@ def add(
         on_guest_shutdown=on_guest_shutdown,
         on_outside_stop=on_outside_stop,
         stop_timeout_s=stop_timeout_s,
+        shutdown_by=shutdown_by,
         no_kill=no_kill,
         autostart=autostart,
         migration=_fields(style=migration, handover=handover, transport=transport, tunnelled=tunnelled) or None,
@@ -183,6 +187,7 @@ def edit(
     on_guest_shutdown: _OnShutdown = None,
     on_outside_stop: _OnStop = None,
     stop_timeout_s: _StopTimeout = None,
+    shutdown_by: _ShutdownBy = None,
     no_kill: _NoKill = None,
     autostart: Autostart = None,
     exclusive: Exclusive = None,
@@ -212,6 +217,7 @@ def edit(
         on_guest_shutdown=on_guest_shutdown,
         on_outside_stop=on_outside_stop,
         stop_timeout_s=stop_timeout_s,
+        shutdown_by=shutdown_by,
         no_kill=no_kill,
         autostart=autostart,
         **relations(exclusive, exclusive_rank, depends_on),
@@ -257,16 +263,20 @@ def remove(ctx: typer.Context, name: VmArgument) -> None:
 
 
 @app.command("list")
-def list_vms(ctx: typer.Context, as_json: Json = False) -> None:
+def list_vms(ctx: typer.Context, node: OnNodes = None, state: InStates = None, as_json: Json = False) -> None:
     """List the vms."""
+    from vmha.cli.chosen import pick
     from vmha.cli.status_view import look, vm_table
     from vmha.operator.overview import plain_vm
 
     shown = do(ctx, look)
+    vms = pick(shown, chosen_by(node, state), None).vms
     if as_json:
-        show_json([plain_vm(vm) for vm in shown.vms])
+        show_json([plain_vm(vm) for vm in vms])
+    elif vms:
+        show(vm_table(vms, screen()))
     elif shown.vms:
-        show(vm_table(shown.vms, screen()))
+        show("No vm is there in such a state.")
     else:
         show("No vm yet: vmha vm add NAME --xml FILE")
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from vmha.cli.context import Json, Timeout, VmArgument, Wait, do
+from vmha.cli.context import Json, Timeout, VmArgument, Wait, Why, do
 from vmha.cli.output import show, show_json, when
 from vmha.cli.warn import warn
 
@@ -24,6 +24,7 @@ def start(
     ctx: typer.Context,
     name: VmArgument,
     on: _On = None,
+    why: Why = "",
     wait: Wait = True,
     timeout: Timeout = 120.0,
     as_json: Json = False,
@@ -37,38 +38,40 @@ def start(
     if not as_json:
         warn(warnings)
     if on is not None:
-        said = _asked(ctx, Verb.START, name, on, wait=wait, timeout_s=timeout)
+        said = _asked(ctx, Verb.START, name, on, why=why, wait=wait, timeout_s=timeout)
     else:
-        said = _settled(ctx, name, Desired.RUNNING, wait=wait, timeout_s=timeout)
+        said = _settled(ctx, name, Desired.RUNNING, why=why, wait=wait, timeout_s=timeout)
     if as_json:
         show_json({"vm": name, "result": said, "warnings": warnings})
     else:
         show(said)
 
 
-def stop(ctx: typer.Context, name: VmArgument, wait: Wait = True, timeout: Timeout = 180.0) -> None:
+def stop(ctx: typer.Context, name: VmArgument, why: Why = "", wait: Wait = True, timeout: Timeout = 180.0) -> None:
     """Shut it down and keep it down until it is started."""
     from vmha.model.vm import Desired
 
-    _settle(ctx, name, Desired.STOPPED, wait=wait, timeout_s=timeout)
+    _settle(ctx, name, Desired.STOPPED, why=why, wait=wait, timeout_s=timeout)
 
 
-def enable(ctx: typer.Context, name: VmArgument, on: _On = None, wait: Wait = True, timeout: Timeout = 120.0) -> None:
+def enable(
+    ctx: typer.Context, name: VmArgument, on: _On = None, why: Why = "", wait: Wait = True, timeout: Timeout = 120.0
+) -> None:
     """Want it running, whether it was disabled or not."""
     from vmha.model.records import Verb
     from vmha.model.vm import Desired
 
     if on is not None:
-        _ask(ctx, Verb.ENABLE, name, on, wait=wait, timeout_s=timeout)
+        _ask(ctx, Verb.ENABLE, name, on, why=why, wait=wait, timeout_s=timeout)
         return
-    _settle(ctx, name, Desired.RUNNING, wait=wait, timeout_s=timeout, is_enable=True)
+    _settle(ctx, name, Desired.RUNNING, why=why, wait=wait, timeout_s=timeout, is_enable=True)
 
 
-def disable(ctx: typer.Context, name: VmArgument, wait: Wait = True, timeout: Timeout = 180.0) -> None:
+def disable(ctx: typer.Context, name: VmArgument, why: Why = "", wait: Wait = True, timeout: Timeout = 180.0) -> None:
     """Shut it down, and refuse to start it until it is enabled."""
     from vmha.model.vm import Desired
 
-    _settle(ctx, name, Desired.DISABLED, wait=wait, timeout_s=timeout)
+    _settle(ctx, name, Desired.DISABLED, why=why, wait=wait, timeout_s=timeout)
 
 
 def restart(
@@ -80,6 +83,7 @@ def restart(
             help="stop-start; reboot: the guest boots again in its QEMU; reset: as by the button; hard: ended by force."
         ),
     ] = "stop-start",
+    why: Why = "",
     wait: Wait = True,
     timeout: Timeout = 300.0,
 ) -> None:
@@ -90,7 +94,7 @@ def restart(
 
     if kind not in tuple(RestartKind):
         raise Rejected(f"--kind {kind}", accepted=", ".join(RestartKind))
-    _ask(ctx, Verb.RESTART, name, None, wait=wait, timeout_s=timeout, kind=RestartKind(kind))
+    _ask(ctx, Verb.RESTART, name, None, why=why, wait=wait, timeout_s=timeout, kind=RestartKind(kind))
 
 
 def migrate(
@@ -109,6 +113,7 @@ def migrate(
     cancel: Annotated[
         bool, typer.Option("--cancel", help="Call the migration under way off: it stays on its node.")
     ] = False,
+    why: Why = "",
     wait: Wait = True,
     timeout: Timeout = 660.0,
 ) -> None:
@@ -119,9 +124,9 @@ def migrate(
     if cancel and (to is not None or style is not None):
         raise Rejected("--cancel goes without --to and --style", accepted="vmha vm migrate --cancel NAME")
     if cancel:
-        _ask(ctx, Verb.CANCEL, name, None, wait=wait, timeout_s=timeout)
+        _ask(ctx, Verb.CANCEL, name, None, why=why, wait=wait, timeout_s=timeout)
         return
-    _ask(ctx, Verb.MIGRATE, name, to, wait=wait, timeout_s=timeout, style=style)
+    _ask(ctx, Verb.MIGRATE, name, to, why=why, wait=wait, timeout_s=timeout, style=style)
 
 
 def relocate(
@@ -130,20 +135,23 @@ def relocate(
     to: Annotated[
         str | None, typer.Option("--to", help="The node to start it on; the best other one if left out.")
     ] = None,
+    why: Why = "",
     wait: Wait = True,
     timeout: Timeout = 300.0,
 ) -> None:
     """Stop it and start it on another node."""
     from vmha.model.records import Verb
 
-    _ask(ctx, Verb.RELOCATE, name, to, wait=wait, timeout_s=timeout)
+    _ask(ctx, Verb.RELOCATE, name, to, why=why, wait=wait, timeout_s=timeout)
 
 
-def confirm_gone(ctx: typer.Context, name: VmArgument, wait: Wait = True, timeout: Timeout = 30.0) -> None:
+def confirm_gone(
+    ctx: typer.Context, name: VmArgument, why: Why = "", wait: Wait = True, timeout: Timeout = 30.0
+) -> None:
     """Give your word that a vm runs nowhere: one that has departed, or that a node which is offline might run."""
     from vmha.model.records import Verb
 
-    _ask(ctx, Verb.CONFIRM_GONE, name, None, wait=wait, timeout_s=timeout)
+    _ask(ctx, Verb.CONFIRM_GONE, name, None, why=why, wait=wait, timeout_s=timeout)
 
 
 def why(ctx: typer.Context, name: VmArgument, as_json: Json = False) -> None:
@@ -164,14 +172,19 @@ def why(ctx: typer.Context, name: VmArgument, as_json: Json = False) -> None:
         show([f"{first}{since}{epoch}", *rest])
 
 
-def _settle(
-    ctx: typer.Context, name: str, desired: "Desired", *, wait: bool, timeout_s: float, is_enable: bool = False
-) -> None:
-    show(_settled(ctx, name, desired, wait=wait, timeout_s=timeout_s, is_enable=is_enable))
+def _settle(ctx: typer.Context, name: str, desired: "Desired", **how: Any) -> None:
+    show(_settled(ctx, name, desired, **how))
 
 
 def _settled(
-    ctx: typer.Context, name: str, desired: "Desired", *, wait: bool, timeout_s: float, is_enable: bool = False
+    ctx: typer.Context,
+    name: str,
+    desired: "Desired",
+    *,
+    why: str,
+    wait: bool,
+    timeout_s: float,
+    is_enable: bool = False,
 ) -> str:
     from vmha.operator.follow import vm_is
     from vmha.operator.vms import enable as enable_vm
@@ -181,9 +194,9 @@ def _settled(
         from vmha.cli.waiting import wait_shown
 
         if is_enable:
-            spec = await enable_vm(client, name)
+            spec = await enable_vm(client, name, why=why)
         else:
-            spec = await set_desired(client, name, desired)
+            spec = await set_desired(client, name, desired, why=why)
         if not wait:
             return f"{name} is to be {spec.desired}"
         return await wait_shown(client, vm_is(client, name, spec.desired), timeout_s=timeout_s)
@@ -201,6 +214,7 @@ def _asked(
     vm: str,
     node: str | None,
     *,
+    why: str,
     wait: bool,
     timeout_s: float,
     style: str | None = None,
@@ -218,7 +232,7 @@ def _asked(
     async def work(client: "OperatorClient") -> str:
         from vmha.cli.waiting import wait_shown
 
-        request = await submit(client, verb, vm=vm, node=node, style=chosen, kind=kind)
+        request = await submit(client, verb, vm=vm, node=node, style=chosen, kind=kind, why=why)
         if not wait:
             return f"asked for (request {request.id}); see: vmha requests"
         return await wait_shown(client, request_ended(client, request.id, vm=vm), timeout_s=timeout_s)

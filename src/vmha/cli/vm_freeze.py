@@ -10,7 +10,7 @@ from vmha.cli.output import show
 if TYPE_CHECKING:
     from vmha.model.holds import Hold
 
-Reason = Annotated[str, typer.Option(help="Why; shown wherever something waits for it.")]
+Reason = Annotated[str, typer.Option("--reason", "--why", help="Why; shown wherever something waits for it.")]
 For = Annotated[str | None, typer.Option("--for", help="Ends by itself after this time: 30m, 2h, 1h30m, 1d.")]
 
 
@@ -38,7 +38,7 @@ def seconds(for_time: str | None) -> float:
 
 
 def for_how_long(for_s: float) -> str:
-    from vmha.cli.durations import in_words
+    from vmha.model.durations import in_words
 
     return f" for {in_words(for_s)}" if for_s else ""
 

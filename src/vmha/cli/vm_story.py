@@ -11,7 +11,7 @@ from vmha.cli.output import screen, show, show_json, when, wrapped
 
 if TYPE_CHECKING:
     from vmha.operator.client import OperatorClient
-    from vmha.policy.story import Chapter
+    from vmha.policy.telling.story import Chapter
 
 
 def story(
@@ -35,7 +35,7 @@ def story(
         show_json(as_plain(told))
         return
     on = screen()
-    lines = sentences(told)
+    lines = sentences(told, when)
     if not lines:
         show(f"The journal tells nothing of {name}{' since then' if since else ''}.")
     for at, text in lines:

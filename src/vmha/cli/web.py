@@ -4,17 +4,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmha.cli import web_user
+from vmha.cli import web_token, web_user
 from vmha.cli.context import do
 from vmha.cli.output import show
 from vmha.cli.warn import warn
+from vmha.cli.web_settings import prefer_own_settings, settings_of_web
 
 if TYPE_CHECKING:
-    from vmha.model.web import WebSettings
     from vmha.operator.client import OperatorClient
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 app.add_typer(web_user.app, name="user")
+app.add_typer(web_token.app, name="token")
 
 
 @app.callback(invoke_without_command=True)
@@ -25,6 +26,7 @@ def web(
     ] = None,
 ) -> None:
     """Serve the dashboard until Ctrl-C: nodes, vms, migrations and the journal as they change, what-if, and verbs."""
+    prefer_own_settings()
     if ctx.invoked_subcommand:
         return
     import gc
@@ -34,7 +36,9 @@ def web(
     from vmha.model.errors import Rejected
 
     if not (find_spec("starlette") and find_spec("uvicorn")):
-        raise Rejected("vmha web needs Starlette and uvicorn", accepted="pip install 'vmha[web]'")
+        raise Rejected(
+            "vmha web needs Starlette and uvicorn", accepted="the Debian package, or in a checkout pip install '.[web]'"
+        )
     from vmha.node.logs import set_up_logging
     from vmha.web.serve import serve
 
@@ -51,21 +55,3 @@ def web(
         await serve(client, settings)
 
     do(ctx, work)
-
-
-def settings_of_web(listen: str | None) -> "WebSettings":
-    """Raises: Rejected."""
-    from pydantic import ValidationError
-
-    from vmha.cli.connect import settings_of
-    from vmha.model.document import in_words
-    from vmha.model.errors import Rejected
-    from vmha.model.web import WebSettings
-
-    written = settings_of().get("web", {})
-    if not isinstance(written, dict):
-        raise Rejected(f"web: {written!r}", accepted="a table: [web]")
-    try:
-        return WebSettings.model_validate({**written, **({"listen": listen} if listen is not None else {})})
-    except ValidationError as error:
-        raise in_words(error, where="web") from error

@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vmha.cli.context import Json
-from vmha.cli.output import show, show_json
+from vmha.cli.output import screen, show, show_json, table
 
 if TYPE_CHECKING:
+    from vmha.web.access import Role
     from vmha.web.users import Users
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, no_args_is_help=True, help="Who may log in to the dashboard."
 )
 
+ROLES = "reader: sees everything; operator: may also do what the pages offer."
 Name = Annotated[str, typer.Argument(help="Name of the user.", metavar="NAME", show_default=False)]
 File = Annotated[
     Path | None,
@@ -26,24 +28,39 @@ File = Annotated[
 @app.command()
 def add(
     name: Name,
+    role: Annotated[str | None, typer.Option(help=f"{ROLES} Default: operator, or as it is.")] = None,
     replace: Annotated[bool, typer.Option("--replace", help="Give a user who is there a new password.")] = False,
     file: File = None,
 ) -> None:
     """Let somebody log in. Asks for the password; without a terminal it is the first line of standard input."""
     users = _users(file)
-    users.put(name, _password(), replace=replace)
-    show(f"{name} may log in ({users.path})")
+    wanted = role_of(role) if role is not None else None
+    user = users.put(name, _password(), role=wanted, replace=replace)
+    show(f"{name} may log in, as {user.role} ({users.path})")
+
+
+@app.command(name="role")
+def set_role(
+    name: Name,
+    role: Annotated[str, typer.Argument(help=ROLES, metavar="ROLE", show_default=False)],
+    file: File = None,
+) -> None:
+    """Give a user another role. Whoever is logged in under that name is logged out."""
+    _users(file).set_role(name, role_of(role))
+    show(f"{name} is {'an' if role == 'operator' else 'a'} {role} now")
 
 
 @app.command(name="list")
 def list_(file: File = None, as_json: Json = False) -> None:
     """Who may log in."""
     users = _users(file)
-    names = sorted(users.all())
+    found = sorted(users.all().items())
     if as_json:
-        show_json([{"name": one} for one in names])
+        show_json([{"name": name, "role": user.role} for name, user in found])
+    elif found:
+        show(table(("NAME", "ROLE"), [(name, user.role.value) for name, user in found], screen()))
     else:
-        show(names or f"nobody may log in ({users.path}); let somebody: vmha web user add NAME")
+        show(f"nobody may log in ({users.path}); let somebody: vmha web user add NAME")
 
 
 @app.command()
@@ -54,17 +71,32 @@ def remove(name: Name, file: File = None) -> None:
     show(f"{name} may not log in any more")
 
 
+def role_of(said: str) -> "Role":
+    """Raises: Rejected."""
+    from vmha.model.errors import Rejected
+    from vmha.web.access import Role
+
+    if said not in tuple(Role):
+        raise Rejected(f"role {said!r}", accepted=" or ".join(Role))
+    return Role(said)
+
+
 def _users(file: Path | None) -> "Users":
-    from vmha.cli.web import settings_of_web
     from vmha.web.users import Users
 
-    return Users(file if file is not None else settings_of_web(None).users)
+    return Users(file_of(file))
+
+
+def file_of(given: Path | None) -> Path:
+    from vmha.cli.web_settings import settings_of_web
+
+    return given if given is not None else settings_of_web(None).users
 
 
 def _password() -> str:
     """Raises: Rejected."""
     from vmha.model.errors import Rejected
-    from vmha.web.users import LONGEST, SHORTEST
+    from vmha.web.passwords import LONGEST, SHORTEST
 
     if not sys.stdin.isatty():
         return sys.stdin.readline(4 * LONGEST).rstrip("\r\n")

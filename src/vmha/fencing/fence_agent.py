@@ -35,7 +35,7 @@ MAX_WORDS = 400
 # How long output may still come after the program itself has ended: a helper it left behind may hold the pipe.
 DRAIN_S = 0.2
 REAP_S = 1.0
-SECRET_WORDS = ("passw", "secret", "token")
+SECRET_WORDS = ("passw", "passphrase", "secret", "token", "community", "api_key", "apikey")
 MASK = "***"
 
 
@@ -43,6 +43,13 @@ class Power(StrEnum):
     ON = "on"
     OFF = "off"
     UNKNOWN = "unknown"
+
+
+class Trouble(StrEnum):
+    """Why a program said nothing at all."""
+
+    MISSING = "missing"  # there is none, or it can not be started
+    LATE = "late"  # it was ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +97,7 @@ class FenceResult:
         power: what the last status said, where one was asked.
         attempts: how often the program was started for the action itself.
         message: in words, without secrets.
+        code: the exit code of the last run; negative: the signal that ended it. None: it has none, for its ``trouble``.
     """
 
     action: str
@@ -102,6 +110,8 @@ class FenceResult:
     attempts: int = 0
     message: str = ""
     output: str = ""
+    code: int | None = None
+    trouble: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +121,7 @@ class _Run:
     code: int | None
     message: str
     output: str = ""
+    trouble: Trouble | None = None
 
 
 async def power_off(devices: Sequence[FenceDevice], node: NodeName, *, halt: Halt = always) -> FenceResult:
@@ -156,6 +167,8 @@ async def power_status(device: FenceDevice, node: NodeName) -> FenceResult:
         seconds=_now() - began_at,
         attempts=1,
         message=f"power is {power}" if power is not Power.UNKNOWN else run.message,
+        code=run.code,
+        trouble=run.trouble,
     )
 
 
@@ -240,13 +253,16 @@ async def _act(device: FenceDevice, node: NodeName, action: str, halt: Halt = al
         attempts=attempts,
         message=run.message,
         output=run.output,
+        code=run.code,
+        trouble=run.trouble,
     )
 
 
 async def _run(device: FenceDevice, node: NodeName, action: str) -> _Run:
     program = shutil.which(device.agent, path=f"{os.environ.get('PATH', os.defpath)}:{AGENT_PATH}")
     if program is None:
-        return _Run(code=None, message=f"{_why_not_found(device.agent)} (action {action} of {node})")
+        words = f"{_why_not_found(device.agent)} (action {action} of {node})"
+        return _Run(code=None, message=words, trouble=Trouble.MISSING)
     options = {key: value.replace("{node}", node) for key, value in device.options.items()}
     lines = {"nodename": node, **options, "action": action}
     feed = "".join(f"{key}={value}\n" for key, value in lines.items()).encode()
@@ -261,7 +277,8 @@ async def _run(device: FenceDevice, node: NodeName, action: str) -> _Run:
             start_new_session=True,  # a process group of its own, so that all it starts can be ended with it
         )
     except OSError as error:
-        return _Run(code=None, message=f"can not be started: {error.strerror} (action {action} of {node})")
+        words = f"can not be started: {error.strerror} (action {action} of {node})"
+        return _Run(code=None, message=words, trouble=Trouble.MISSING)
     stdin = cast("asyncio.WriteTransport", transport.get_pipe_transport(0))
     stdin.write(feed)
     stdin.close()
@@ -277,7 +294,7 @@ async def _run(device: FenceDevice, node: NodeName, action: str) -> _Run:
             async with asyncio.timeout(REAP_S):
                 await protocol.ended.wait()
         words = f"did not answer to action {action} of {node} within {device.timeout_s:g} s and was ended"
-        return _Run(code=None, message=words)
+        return _Run(code=None, message=words, trouble=Trouble.LATE)
     finally:
         # Also on cancellation: a fence program must not go on switching power when nobody waits for it.
         _end(transport)

@@ -8,6 +8,7 @@ the domain's XML on standard input; any exit code but 0 refuses, with the words 
     any other start of a managed vm                   refused: somebody's hand, or a start that comes too late
     a managed vm coming in by migration               let in: it is vmha's own, or it is adopted where it arrives
     the same where the session is over                refused: the guard would end it
+    the same where no session has begun               refused: no guard would end it, were this node cut off
     the same under ``gate: strict``                   let in if this node's agent expects it under that epoch
     anything under ``gate: off``                      let through: somebody else sees to it
 
@@ -74,8 +75,8 @@ def judge(operation: tuple[str, str], asked: Asked, known: Known, now: float) ->
         return ""
     if operation == MIGRATE and known.mode == STRICT:
         return _judge_arrival(asked, known, now)
-    if operation == MIGRATE and (known.has_expired or (known.armed_session and now >= known.kill_at)):
-        return f"{asked.name} can not come in: this node's session is over, and its guard ends what it finds here"
+    if operation == MIGRATE:
+        return _judge_hand(asked, known, now)
     if operation != START or known.coming_in:
         return ""
     if known.granted_epoch is None:
@@ -84,6 +85,15 @@ def judge(operation: tuple[str, str], asked: Asked, known: Known, now: float) ->
         return f"{asked.name} carries epoch {asked.tag_epoch}, granted is {known.granted_epoch}: not this start"
     if known.granted_session != known.armed_session or now >= known.kill_at:
         return f"{asked.name} comes too late: this node's session is over, and another may run it already"
+    return ""
+
+
+def _judge_hand(asked: Asked, known: Known, now: float) -> str:
+    """A node that has just booted, say, and can not commit: what came in would run on, whatever others conclude."""
+    if known.has_expired or (known.armed_session and now >= known.kill_at):
+        return f"{asked.name} can not come in: this node's session is over, and its guard ends what it finds here"
+    if not known.armed_session:
+        return f"{asked.name} can not come in: this node has no session, and no guard that would end it in time"
     return ""
 
 
@@ -117,15 +127,17 @@ def main() -> int:
     mark = os.path.join(run_dir, COMING_IN, asked.uuid or asked.name)
     if operation == MIGRATE:  # the start that belongs to it follows, and uses the mark up
         os.makedirs(os.path.dirname(mark), exist_ok=True)
-        with open(mark, "w"):
-            pass
+        with open(mark, "w") as file:
+            file.write(_as_marked(asked))
     elif os.path.exists(mark):
         os.unlink(mark)
     return 0
 
 
 def read_domain(text: str, name: str) -> Asked:
-    """Raises: ParseError."""
+    """Raises: ParseError, also where entities could expand: libvirt writes no DOCTYPE."""
+    if "<!DOCTYPE" in text:
+        raise ElementTree.ParseError("has a DOCTYPE, so libvirt did not write it")
     root = ElementTree.fromstring(text)
     tag = root.find(f"./metadata/{{{TAG_NAMESPACE}}}vm")
     epoch = tag.get("epoch", "") if tag is not None else ""
@@ -154,7 +166,7 @@ def read_known(run_dir: str, state_dir: str, asked: Asked) -> Known:
         granted_session=str(grant.get("session", "")),
         armed_session=str(deadline.get("session", "")) if armed else "",
         kill_at=deadline["sent_at"] + deadline["hold_s"] - deadline["kill_lead_s"] if armed else 0.0,
-        coming_in=_is_fresh(os.path.join(run_dir, COMING_IN, asked.uuid or asked.name)),
+        coming_in=_comes_in(os.path.join(run_dir, COMING_IN, asked.uuid or asked.name), asked),
         mode=str(managed.get("gate", "")),
         expected_epoch=arrival if isinstance(arrival, int) else None,
         expected_session=str(expected.get("session", "")),
@@ -171,11 +183,22 @@ def _read(*path: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_fresh(path: str) -> bool:
+def _comes_in(path: str, asked: Asked) -> bool:
+    """A migration that failed before its start leaves its mark, and whoever then starts the vm by hand, from its file,
+    must not be let in by that.
+    """
     try:
-        return time.time() - os.stat(path).st_mtime < COMING_IN_FOR_S  # noqa: TID251 (compared with a file's own time)
-    except OSError:
+        age_s = time.time() - os.stat(path).st_mtime  # noqa: TID251 (with a file's own time)
+        is_fresh = abs(age_s) < COMING_IN_FOR_S  # a clock that was set back must not keep it fresh
+        with open(path) as file:
+            return is_fresh and file.read() == _as_marked(asked)
+    except (OSError, ValueError):
         return False
+
+
+def _as_marked(asked: Asked) -> str:
+    """What tells a guest that comes in from one that is started: the mark that it had where it ran."""
+    return f"{asked.tag_cluster} {asked.tag_epoch}"
 
 
 if __name__ == "__main__":

@@ -10,10 +10,8 @@ or a watchdog outside that host can.
 """
 
 import argparse
-import contextlib
 import fcntl
 import os
-import select
 import signal
 import socket
 import sys
@@ -23,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vmha.fencing.deadline import State
+from vmha.fencing.deadline import EXPIRED, State
 from vmha.fencing.guard_keeper import Keeper
+from vmha.fencing.guard_log import Form, Log, cause_of_loss, form_of, logger
 from vmha.fencing.guard_protocol import SOCKET_NAME
 from vmha.fencing.guard_server import GuardServer
 from vmha.fencing.guard_setup import OK, check_run_dir, harden, self_test
@@ -54,6 +53,7 @@ class Settings:
     run_dir: Path = Path(RUN_DIR)
     watchdog: str = "/dev/watchdog"
     libvirt_run_dir: str = LIBVIRT_RUN_DIR
+    log_form: Form = Form.JSON
 
 
 def read_settings(arguments: list[str]) -> Settings:
@@ -88,13 +88,14 @@ def read_settings(arguments: list[str]) -> Settings:
         run_dir=Path(setting("run_dir", RUN_DIR)),
         watchdog=setting("watchdog", "/dev/watchdog"),
         libvirt_run_dir=setting("libvirt_run_dir", LIBVIRT_RUN_DIR),
+        log_form=form_of(document.get("log_format")),
     )
 
 
 def _read_toml(path: str) -> dict[str, Any]:
     try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
+        with open(path, encoding="utf-8-sig") as file:  # as the agent reads it
+            return tomllib.loads(file.read())
     except FileNotFoundError:
         if path == CONFIG:
             return {}  # flags may say it all
@@ -105,14 +106,6 @@ def _read_toml(path: str) -> dict[str, Any]:
 
 def _now() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-def _log(words: str) -> None:
-    # A full pipe would hold the guard up: what can not be said at once is not said.
-    with contextlib.suppress(OSError, ValueError):
-        _, writable, _ = select.select([], [sys.stderr], [], 0)
-        if writable:
-            os.write(sys.stderr.fileno(), f"vmha-guard: {words}\n".encode())
 
 
 def _lock(run_dir: Path) -> int | None:
@@ -137,12 +130,12 @@ def level_of(status: dict[str, Any], checks: dict[str, str]) -> str:
     return "watchdog" if status["watchdog"]["armed"] else "guard"
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, log: Log) -> int:
     """Be the guard until told to stop. Returns the exit code."""
     settings.run_dir.mkdir(parents=True, exist_ok=True)
     lock = _lock(settings.run_dir)
     if lock is None:
-        _log(f"another guard runs in {settings.run_dir}")
+        log("another guard runs", level="error", run_dir=str(settings.run_dir))
         return EXIT_BUSY
     processes = QemuProcesses(settings.cluster, settings.libvirt_run_dir)
     killing = Killing(processes)
@@ -171,16 +164,26 @@ def run(settings: Settings) -> int:
             "pid": os.getpid(),
         }
 
-    server = GuardServer(settings.run_dir / SOCKET_NAME, keeper, killing, describe=describe, now=_now, log=_log)
+    server = GuardServer(
+        settings.run_dir / SOCKET_NAME, keeper, killing, describe=describe, now=_now, log=log, node=settings.node
+    )
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: server.stop())
     # A signal that arrives between two turns must end the poll that follows it.
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
     server.wake_on(wake_read)
-    _log(f"guards node {settings.node} of cluster {settings.cluster}, {keeper.state}")
+    session = str(keeper.status(_now())["session"])
+    log(
+        "guarding",
+        node=settings.node,
+        cluster=settings.cluster,
+        state=keeper.state.value,
+        session=session,
+        cause=cause_of_loss(settings.node, session) if keeper.state in EXPIRED else None,
+    )
     server.serve()
-    _log("ended")
+    log("ended", state=keeper.state.value)
     return 0
 
 
@@ -190,10 +193,11 @@ def main() -> int:
     except ConfigError as error:
         print(f"vmha-guard: {error}", file=sys.stderr)
         return EXIT_CONFIG
+    log = logger(sys.stderr.fileno(), settings.log_form)
     try:
-        return run(settings)
+        return run(settings, log)
     except OSError as error:
-        print(f"vmha-guard: can not start: {error}", file=sys.stderr)
+        log("can not start", level="error", error=str(error))
         return EXIT_CONFIG
 
 

@@ -9,7 +9,7 @@ verified gone. Standard library only: the guard imports this.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -46,7 +46,11 @@ class Killer(Protocol):
     @property
     def errors(self) -> tuple[str, ...]: ...
 
+    def hold(self, guests: Iterable[Guest], *, instead: bool = True) -> None: ...
+
     def strike(self, guest: Guest) -> None: ...
+
+    def strike_held(self) -> None: ...
 
     def reap(self) -> None: ...
 
@@ -225,19 +229,27 @@ class Keeper:
             # Kill first: everything else, the file too, waits for that.
             self._end_guests(now)
         elif deadline.state is State.IDLE and was.state is not State.IDLE:
+            self._killer.hold(())
             self._managed, self._watchdog_s = frozenset(), 0
             self._watchdog.close()
 
     def _end_guests(self, now: float) -> None:
         self._killer.reap()
-        self._look(now)
+        try:
+            self._look(now)
+        except Exception:  # no memory for a look, say: what is held needs none
+            self._killer.strike_held()
+            raise
         if self._scan.is_empty and not self._killer.outstanding:
             self._verify_gone(now)
             return
         for guest in self._scan.guests:
             self._killer.strike(guest)
+        if self._scan.unclear:
+            self._killer.strike_held()
+        ended = dict.fromkeys((*self._scan.guests, *self._killer.outstanding))
         self._killer.reap()
-        record = self._record(now).with_guests(self._scan.guests)
+        record = self._record(now).with_guests(ended)
         is_news = record != self._last_kill or self._deadline.state is State.EXPIRED_CLEAN
         self._last_kill = record
         self._deadline = self._deadline.guest_appeared()
@@ -247,6 +259,7 @@ class Keeper:
     def _verify_gone(self, now: float) -> None:
         if self._deadline.state is State.EXPIRED_CLEAN:
             return
+        self._killer.hold(())
         self._deadline = self._deadline.guests_gone(now)
         self._last_kill = replace(self._record(now), verified_at=now)
         self._try_save(now)
@@ -265,6 +278,8 @@ class Keeper:
     def _look(self, now: float) -> None:
         self._scan = self._processes.scan(self._managed)
         self._looked_at = now
+        if self._deadline.state is State.ARMED:
+            self._killer.hold(self._scan.guests, instead=not self._scan.unclear)
 
     def _count_guests(self, now: float) -> int:
         self._look(now)

@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vmha.fencing.deadline import Verdict
+from vmha.fencing.deadline import EXPIRED, State, Verdict
 from vmha.fencing.guard_keeper import SCAN_EVERY_S, Keeper
+from vmha.fencing.guard_log import Log, cause_of_loss
 from vmha.fencing.guard_protocol import MAX_LINE_BYTES, NonsenseError, encode, parse_request
 from vmha.fencing.killing import Killing
 
@@ -54,6 +55,7 @@ class GuardServer:
     Args:
         describe: what this guard adds to a status: who it is and what it can do.
         now: seconds on CLOCK_BOOTTIME.
+        node: this one, as the cluster calls it.
     """
 
     def __init__(
@@ -64,13 +66,15 @@ class GuardServer:
         *,
         describe: Callable[[dict[str, Any]], dict[str, Any]],
         now: Callable[[], float],
-        log: Callable[[str], None],
+        log: Log,
+        node: str,
     ) -> None:
         self._keeper = keeper
         self._killing = killing
         self._describe = describe
         self._now = now
         self._log = log
+        self._node = node
         self._clients: dict[int, _Client] = {}
         self._is_stopping = False
         self._wake_fd = -1
@@ -95,7 +99,7 @@ class GuardServer:
                 words = f"internal error: {error!r}"
                 if words != last_words:
                     self._keeper.note(words, self._now())
-                    self._log(words)
+                    self._log("internal error", level="error", error=repr(error))
                 last_words = words
                 # What is due may be just what failed: the loop must not spin at real-time priority.
                 select.select([], [], [], SCAN_EVERY_S)
@@ -194,10 +198,24 @@ class GuardServer:
         answer: dict[str, Any] = {"ok": is_done, "status": {**status, **self._describe(status)}}
         return answer if is_done else {**answer, "error": verdict, "message": words}
 
-    def _tell_change(self, before: object) -> None:
-        if self._keeper.state is not before:
-            status = self._keeper.status(self._now())
-            self._log(f"{before} -> {status['state']}: session {status['session'] or '-'} {status['cause']}".rstrip())
+    def _tell_change(self, before: State) -> None:
+        after = self._keeper.state
+        if after is before:
+            return
+        status = self._keeper.status(self._now())
+        session = str(status["session"])
+        is_over = after in EXPIRED
+        ended = (status["last_kill"] or {}).get("guests", ()) if is_over else ()
+        self._log(
+            "state changed",
+            level="warning" if is_over else "info",
+            cause=cause_of_loss(self._node, session) if is_over else None,
+            was=before.value,
+            state=after.value,
+            session=session,
+            why=str(status["cause"]),
+            guests=", ".join(guest["name"] for guest in ended),
+        )
 
     def _drop_idle(self) -> None:
         now = self._now()

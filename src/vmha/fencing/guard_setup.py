@@ -1,7 +1,8 @@
 """Making the guard hard to hold up, and proving at start that it could do its work.
 
-Hardening: memory locked (a page that must come back from a hung root disk would hold the kill up), real-time priority
-(a busy host must not starve it), last in line for the out-of-memory killer. Each may be forbidden here; none is
+Hardening: memory locked (a page that must come back from a hung root disk would hold the kill up) and some of it in
+reserve (a new page may be long in coming on a host that is full), real-time priority (a busy host must not starve it),
+last in line for the out-of-memory killer. Each may be forbidden here; none is
 needed for the guard to work on a healthy host, so each fails softly and is told in status.
 
 Self-test: it can read libvirt's run directory, hold on to a process and end it, may signal other users' processes, and
@@ -21,9 +22,18 @@ MCL_CURRENT, MCL_FUTURE = 1, 2
 CAP_KILL, CAP_IPC_LOCK = 5, 14
 OK = "ok"
 
+SMALL_BYTES, SMALL_IN_RESERVE = 480, 8192
+LARGE_BYTES, LARGE_IN_RESERVE = 64 << 10, 32
+"""What Python takes from its own allocator (512 bytes at most), and from libc's (of less than a mapping)."""
+KEPT_OF_SMALL = 64
+CALLS_DEEP = 300
+"""Some 200 KiB of stack, and many times what it uses."""
+_reserve: list[object] = []
+
 
 def harden() -> dict[str, str]:
     """Do what is allowed. Returns per measure "ok" or why not."""
+    _keep_reserve()
     return {
         "memory_locked": _told(_lock_memory),
         "real_time": _told(_become_real_time),
@@ -65,6 +75,24 @@ def _lock_memory() -> None:
     if libc.mlockall(flags) != 0:
         number = ctypes.get_errno()
         raise OSError(number, f"mlockall: {os.strerror(number)}")
+
+
+def _keep_reserve() -> None:
+    """Six MiB and a deep stack that were touched and are free for anything: for these no page need be had later.
+
+    Allocators give a piece back when nothing in it is used any more. So of each a little stays used: of the small ones
+    one here and there, of the large ones the last, above which nothing lies.
+    """
+    small = [bytes(SMALL_BYTES) for _ in range(SMALL_IN_RESERVE)]
+    large = [bytearray(LARGE_BYTES) for _ in range(LARGE_IN_RESERVE)]
+    _reserve[:] = [*small[::KEPT_OF_SMALL], large[-1]]
+    _go_deep(CALLS_DEEP)
+
+
+def _go_deep(calls: int) -> None:
+    """Each call through C takes a piece of the stack, which keeps the pages that it once had."""
+    if calls:
+        list(map(_go_deep, (calls - 1,)))
 
 
 def _may_lock_without_limit() -> bool:

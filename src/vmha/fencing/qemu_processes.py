@@ -9,7 +9,8 @@ Two sources, joined by process:
    file is gone (libvirtd gave them up, or its run directory is another one).
 
 A guest is a process: pid and start time, because a pid alone may have been given to somebody else. What could not be
-read is ``unclear``, never absent. Guests without our tag that nobody named are left alone.
+read is ``unclear``, never absent: a host that has no descriptor or no memory left for one more file of /proc shows
+nothing, and everything may run. Guests without our tag that nobody named are left alone.
 Standard library only: the guard imports this.
 """
 
@@ -99,7 +100,11 @@ class QemuProcesses:
         return Scan(guests=tuple(guests[pid] for pid in sorted(guests)), unclear=tuple(unclear))
 
     def still_runs(self, guest: Guest) -> bool:
-        """Whether this very process exists and is not dead."""
+        """Whether this very process exists and is not dead.
+
+        Raises:
+            OSError: it can not be told.
+        """
         process = self._read_process(guest.pid)
         return process is not None and process.start_ticks == guest.start_ticks and not process.is_dead
 
@@ -123,11 +128,15 @@ class QemuProcesses:
                 self._judge_unreadable(file_name, str(error), unclear)
                 continue
             if domain.cluster == self._cluster or told & {domain.name.lower(), domain.uuid}:
-                for pid in {domain.pid, self._read_pid(file_name)} - {None}:
+                for pid in {domain.pid, *self._read_pid(file_name, unclear)} - {None}:
                     self._judge(domain, pid, guests, unclear)  # type: ignore[arg-type]
 
     def _judge(self, domain: _Domain, pid: int, guests: dict[int, Guest], unclear: list[str]) -> None:
-        process = self._read_process(pid)
+        try:
+            process = self._read_process(pid)
+        except OSError as error:
+            unclear.append(f"{domain.name}: process {pid}: {error.strerror}")
+            return
         if process is None or process.is_dead:
             return
         if not process.argv and process.command.startswith("qemu"):
@@ -139,16 +148,23 @@ class QemuProcesses:
         # else: the pid was given to another program after the QEMU ended
 
     def _judge_unreadable(self, file_name: str, error: str, unclear: list[str]) -> None:
-        pid = self._read_pid(file_name)
-        process = self._read_process(pid) if pid else None
-        if process is not None and not process.is_dead:
-            unclear.append(f"{self._run_dir / file_name}: {error}; process {pid} runs")
+        for pid in self._read_pid(file_name, unclear):
+            try:
+                process = self._read_process(pid)
+            except OSError as failure:
+                unclear.append(f"{self._run_dir / file_name}: {error}; process {pid}: {failure.strerror}")
+                continue
+            if process is not None and not process.is_dead:
+                unclear.append(f"{self._run_dir / file_name}: {error}; process {pid} runs")
 
     def _scan_processes(self, told: frozenset[str], guests: dict[int, Guest]) -> None:
         for pid in self._pids():
             if pid in guests:
                 continue
-            process = self._read_process(pid)
+            try:
+                process = self._read_process(pid)
+            except PermissionError:
+                continue  # hidden from whom may not signal it either
             if process is None or process.is_dead or not _is_qemu(process.argv):
                 continue
             uuid, name = _option(process.argv, "-uuid"), _guest_name(process.argv)
@@ -171,20 +187,29 @@ class QemuProcesses:
         self._parsed[file_name] = (identity, domain)
         return domain
 
-    def _read_pid(self, file_name: str) -> int | None:
+    def _read_pid(self, file_name: str, unclear: list[str]) -> tuple[int, ...]:
+        """The one in the pid file, if it names one."""
+        path = self._run_dir / f"{file_name.removesuffix('.xml')}.pid"
         try:
-            text = (self._run_dir / f"{file_name.removesuffix('.xml')}.pid").read_bytes()[:32]
-        except OSError:
-            return None
-        return int(text) if text.strip().isdigit() else None
+            text = path.read_bytes()[:32]
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            unclear.append(f"{path}: {error.strerror}")
+            return ()
+        return (int(text),) if text.strip().isdigit() else ()
 
     def _read_process(self, pid: int) -> _Process | None:
-        """None when there is no such process (or /proc hides it: then it can not be ours to signal either)."""
+        """None when there is no such process.
+
+        Raises:
+            OSError: it can not be told: no descriptor, no memory, no permission.
+        """
         folder = self._proc / str(pid)
         try:
             stat = (folder / "stat").read_text(errors="replace")
             argv = (folder / "cmdline").read_bytes()
-        except OSError:
+        except (FileNotFoundError, ProcessLookupError):
             return None
         # The command is in parentheses and may hold blanks and parentheses itself: split after the last one.
         command = stat[stat.index("(") + 1 : stat.rindex(")")]

@@ -40,6 +40,8 @@ class SimulatedGuard:
         self._clock = clock
         self._kill_managed = kill_managed
         self._list_managed = list_managed
+        self.told: frozenset[str] = frozenset()
+        """Guests that are managed whatever their metadata says, as the agent said last."""
         self._watchdog_s = watchdog_s
         self._wanted_watchdog_s = 0
         self._deadline = Deadline()
@@ -78,9 +80,9 @@ class SimulatedGuard:
         return 0 if self._is_stopped or self._is_down else self._status().watchdog_s
 
     @property
-    def has_expired(self) -> bool:
+    def state(self) -> State:
         """By its file, which outlives its process."""
-        return self._deadline.tick(self._clock.now()).state in EXPIRED
+        return self._deadline.tick(self._clock.now()).state
 
     async def arm(
         self,
@@ -106,6 +108,7 @@ class SimulatedGuard:
         )
         if outcome.verdict is Verdict.OK:
             self._wanted_watchdog_s = watchdog_s
+            self._hear_of(managed)
             self._committed_at = sent_at if committed_at is None else committed_at
         return self._settle(outcome)
 
@@ -122,7 +125,12 @@ class SimulatedGuard:
         outcome = self._catch_up().beat(session, sent_at=sent_at, now=self._clock.now())
         if outcome.verdict is Verdict.OK:
             self._committed_at = max(self._committed_at, sent_at if committed_at is None else committed_at)
+            self._hear_of(managed)
         return self._settle(outcome)
+
+    def _hear_of(self, managed: Collection[str] | None) -> None:
+        if managed is not None:
+            self.told = frozenset(managed)
 
     async def expire(self, session: SessionId, *, cause: str, timeout_s: float = 0.5) -> GuardStatus:
         """See ``Guard.expire``."""

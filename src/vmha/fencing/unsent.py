@@ -34,7 +34,7 @@ def forget_unsent(pid: int, pidfd: int) -> int:
         How many connections were told.
     """
     told = 0
-    with suppress(OSError):
+    with suppress(OSError, MemoryError):
         for name in os.listdir(f"/proc/{pid}/fd"):
             with suppress(OSError):
                 told += _tell(pid, pidfd, int(name))

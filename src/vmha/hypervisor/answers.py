@@ -7,9 +7,9 @@ T = TypeVar("T")
 
 
 def promise(loop: asyncio.AbstractEventLoop) -> "asyncio.Future[T]":
-    """A future whose error may be looked at by nobody, without asyncio complaining of it."""
+    """A future whose error may be looked at by nobody."""
     future: asyncio.Future[T] = loop.create_future()
-    future.add_done_callback(_heed)
+    future.add_done_callback(heed)
     return future
 
 
@@ -23,6 +23,7 @@ def fail(future: "asyncio.Future[T]", error: Exception) -> None:
         future.set_exception(error)
 
 
-def _heed(future: "asyncio.Future[T]") -> None:
+def heed(future: "asyncio.Future[T]") -> None:
+    """Look at an error that nobody may be left to look at, so that asyncio does not complain of it."""
     if not future.cancelled():
         future.exception()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
 
+from vmha.hypervisor.ways import Ways
 from vmha.model.errors import Refused, Rejected, Retryable
 from vmha.model.ids import Epoch, VmName
 from vmha.model.migration import Arrival, MigrationProgress
@@ -79,6 +80,7 @@ class DomainView:
     tag: Tag | None = None
     persistent: bool = False
     migrating: bool = False  # a migration out of this node is in progress
+    silent: bool = False  # it should run, and its QEMU has answered nothing for a while: stopped, or stuck
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,10 +192,14 @@ class Hypervisor(Protocol):
         one by post-copy nobody else knows. Forgotten when the domain starts again here.
         """
 
-    async def recall_migration(self, name: str) -> float | None:
-        """When the last run of ``name`` here left by migration (wall clock), by what the hypervisor itself wrote down.
+    async def recall_migration(self, name: str) -> str | None:
+        """The mark of the migration by which the last run of ``name`` here has left: what the hypervisor wrote down.
 
-        For the time in which no agent listened. None: it ended otherwise, or nobody knows.
+        For the time in which no agent listened. Two migrations never have the same; it is no date, and says nothing of
+        before and after. None: it ended otherwise, or nobody knows.
+
+        Raises:
+            HypervisorUnavailable: what it wrote down can not be read just now.
         """
 
     async def inventory(self) -> tuple[DomainView, ...]:
@@ -206,8 +212,9 @@ class Hypervisor(Protocol):
     async def compare_cpu(self, cpu: str) -> bool:
         """By the hypervisor's own comparison: may a guest with another host's ``HostTraits.cpu`` run here?"""
 
-    async def try_reach(self, uri: str, *, timeout_s: float) -> str:
-        """Speak to another host's hypervisor as a migration there would. '': it answers; else why not, and a remedy."""
+    @property
+    def ways(self) -> Ways:
+        """From here to other hosts, for whoever wants to try them."""
 
     async def start(self, xml: str, *, timeout_s: float = 60.0) -> None:
         """Create a transient domain from ``xml`` (which carries the tag) and let it run.
@@ -247,8 +254,13 @@ class Hypervisor(Protocol):
 
     async def suspend(self, name: str) -> None: ...
 
-    async def shutdown(self, name: str) -> None:
-        """Ask the guest to power off (ACPI); returns at once."""
+    async def shutdown(self, name: str, *, by_agent: bool = False) -> None:
+        """Ask the guest to power off, by its power button (ACPI) or its own agent; it may take its time.
+
+        Raises:
+            DomainMissing, HypervisorUnavailable
+            GuestAgentMissing, GuestAgentSilent: with ``by_agent``; nobody in it has heard the question.
+        """
 
     async def reboot(self, name: str) -> None:
         """Ask the guest to boot again, by its agent or by ACPI; returns at once. Its QEMU goes on."""

@@ -16,6 +16,11 @@ _LISTENS: dict[Transport | None, str] = {
 }
 _REMEDIES = (
     (
+        r"remote host identification has changed",
+        "the target shows another ssh key than root here has noted: find out why; if it is right, ssh-keygen -R {host} "
+        "and note the new one (ssh-keyscan {host})",
+    ),
+    (
         r"host key verification failed",
         "root here does not know the target's ssh key: put it into /etc/ssh/ssh_known_hosts (ssh-keyscan {host})",
     ),
@@ -43,6 +48,11 @@ _REMEDIES = (
         "server-key, client-cert, client-key (.pem)",
     ),
     (
+        r"certificate .*(has|is) expired|not yet active",
+        "a certificate below /etc/pki has ended, or not begun (openssl x509 -noout -dates -in FILE): renew it; "
+        "libvirtd reads its own anew when it is restarted",
+    ),
+    (
         r"cannot read ca certificate|failed validation against|certificate is not trusted|known issuer",
         "libvirt needs certificates of one authority, here and on the target: /etc/pki/CA/cacert.pem, and below "
         "/etc/pki/libvirt clientcert.pem, servercert.pem and their keys",
@@ -51,13 +61,26 @@ _REMEDIES = (
 )
 
 
+_MEMORY = re.compile(r"unable to connect to server at '[^']*:(49[1-9]\d\d|[56]\d{4})'")
+_MEMORY_REMEDY = (
+    "a guest's memory does not come in there: let TCP 49152 to 49215 of the target through (migration_port_min, _max "
+    "in its qemu.conf), or migrate tunnelled"
+)
+
+
+_SHOUTING = re.compile(r"@{5,}.*?(?=(Offending|Host key for) )", re.DOTALL)
+"""ssh's, about a key that has changed: ten lines before it says which."""
+
+
 def with_remedy(message: str, target_uri: str) -> str:
     if remedy := _find(message.lower(), target_uri):
-        return f"{message}; {remedy}"
+        return f"{_SHOUTING.sub('', message)}; {remedy}"
     return message
 
 
 def _find(message: str, target_uri: str) -> str | None:
+    if _MEMORY.search(message):
+        return _MEMORY_REMEDY
     if "connection refused" in message:
         return _LISTENS.get(transport_of(target_uri))
     host = urlsplit(target_uri).hostname or target_uri

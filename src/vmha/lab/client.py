@@ -6,12 +6,13 @@ import socket
 from typing import Any
 
 from vmha.lab.layout import LabDir
-from vmha.model.errors import Broken, Refused, Rejected, Retryable, VmhaError
+from vmha.model.errors import Broken, NotThere, Refused, Rejected, Retryable, VmhaError
 
 _FAMILIES: dict[str, type[VmhaError]] = {
     "Retryable": Retryable,
     "Refused": Refused,
     "Rejected": Rejected,
+    "NotThere": NotThere,
     "Broken": Broken,
 }
 _MAX_FDS = 4

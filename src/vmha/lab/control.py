@@ -1,7 +1,7 @@
 """The lab's control socket: one JSON line asks, one JSON line answers, with file descriptors beside it where needed.
 
 Server side, in the lab's pid 1; ``client`` is the other end. An answer is ``{"ok": ...}`` or
-``{"error": WORDS, "family": NAME}``, where the family is one of ``vmha.model.errors``.
+``{"error": WORDS, "family": NAME}``, where the family is a class of ``vmha.model.errors``.
 """
 
 import asyncio

@@ -107,11 +107,11 @@ def find_witness(lab: LabDir, name: str) -> str:
 
     Raises:
         NoLab: none runs here.
-        Rejected: there is no such guest; the message names the near ones.
+        NotThere: there is no such guest; the message names the near ones.
     """
     known = list_witnesses(lab)
     if name not in known:
-        raise Rejected(unknown_name("witness guest", name, known))
+        raise unknown_name("witness guest", name, known)
     return name
 
 

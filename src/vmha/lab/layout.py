@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from vmha.model.errors import Rejected
+from vmha.model.errors import NotThere, Rejected
 
 LAN_PREFIX = "10.97.0"
 STORAGE_PREFIX = "10.97.1"
@@ -202,12 +202,12 @@ def find_node(spec: LabSpec, name: str) -> NodeSpec:
     """The machine called ``name``.
 
     Raises:
-        Rejected: there is none; the message names the near ones.
+        NotThere: there is none; the message names the near ones.
     """
     for node in spec.nodes:
         if node.name == name:
             return node
-    raise Rejected(unknown_name("node", name, [node.name for node in spec.nodes]))
+    raise unknown_name("node", name, [node.name for node in spec.nodes])
 
 
 def find_link(node: NodeSpec, link: str) -> Link:
@@ -218,9 +218,10 @@ def find_link(node: NodeSpec, link: str) -> Link:
     return Link(link)
 
 
-def unknown_name(what: str, name: str, known: list[str]) -> str:
+def unknown_name(what: str, name: str, known: list[str]) -> NotThere:
     """One line: what is unknown, and the near names, or all of them when none is near."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     if near:
-        return f"no {what} {name!r}: did you mean {' or '.join(near)}?"
-    return f"no {what} {name!r}: there are {', '.join(known)}" if known else f"no {what} {name!r}: there are none"
+        return NotThere(f"no {what} {name!r}: did you mean {' or '.join(near)}?")
+    there = f"there are {', '.join(known)}" if known else "there are none"
+    return NotThere(f"no {what} {name!r}: {there}")

@@ -4,10 +4,13 @@ A leader asks before every plan, and between two plans these rarely change: name
 or went, and an age is counted only when somebody asks for it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Generic, TypeVar
 
-from vmha.policy.requests import aging
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.asked.requests import aging
+from vmha.policy.state.snapshot import Snapshot
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 class Ages:
@@ -27,19 +30,21 @@ class Ages:
         ):
             self._since = {name: self._since.get(name, now) for name in aging(snapshot)}
         self._seen = snapshot
-        return _AgesAt(self._since, now)
+        return AgesAt(self._since, now)
 
 
-class _AgesAt(Mapping[str, float]):
+class AgesAt(Mapping[Name, float], Generic[Name]):
+    """How old each is at ``now``, by since when it has been."""
+
     __slots__ = ("_now", "_since")
 
-    def __init__(self, since: Mapping[str, float], now: float) -> None:
+    def __init__(self, since: Mapping[Name, float], now: float) -> None:
         self._since, self._now = since, now
 
-    def __getitem__(self, name: str) -> float:
+    def __getitem__(self, name: Name) -> float:
         return self._now - self._since[name]
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[Name]:
         return iter(self._since)
 
     def __len__(self) -> int:

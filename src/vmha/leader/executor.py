@@ -5,12 +5,14 @@ decides again. Each change carries its journal entry in the same transaction.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 
 import structlog
 
 from vmha.leader import traces
+from vmha.model.by_hand import RESUMED, UNFROZEN
 from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
 from vmha.model.ids import NodeName, Revision, Term, VmName
@@ -18,10 +20,11 @@ from vmha.model.keys import Keys, encode
 from vmha.model.records import FenceAttempt, FenceRecord, FenceStage, Outcome, Progress, Reason
 from vmha.model.schema import ClusterSchema
 from vmha.model.settings import Proof
-from vmha.policy.causes import of_request
-from vmha.policy.snapshot import Snapshot
-from vmha.policy.step_names import about, cause_of, name_of
-from vmha.policy.steps import (
+from vmha.policy.state.causes import of_request
+from vmha.policy.state.hands_off import HOLD_IS_OVER
+from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.state.step_names import about, cause_of, name_of
+from vmha.policy.state.steps import (
     AnswerRequest,
     Change,
     EvictSession,
@@ -38,7 +41,7 @@ from vmha.policy.steps import (
     Step,
     WriteHold,
 )
-from vmha.policy.survival_news import News
+from vmha.policy.telling.survival_news import News
 from vmha.store.journal import Journal
 from vmha.store.port import Compare, Created, Delete, Exists, LeaseGone, Modified, Op, Put, Store, TxnResult
 from vmha.tracing.operation import operation
@@ -48,7 +51,7 @@ log = structlog.get_logger(__name__)
 AT_ONCE = 16
 
 _BEGINS = (Change.ASSIGN, Change.RECOVER, Change.STOP, Change.MIGRATE, Change.DEED)
-"""What an operator's hold keeps from being done (policy/hands_off.py)."""
+"""What an operator's hold keeps from being done (policy/state/hands_off.py)."""
 
 
 class Deposed(Refused):
@@ -62,19 +65,21 @@ class Executor:
         self._store, self._keys, self._clock = store, keys, clock
         self._node, self._term, self._journal = node, term, journal
 
-    async def carry_out(self, steps: Sequence[Step], snapshot: Snapshot) -> Revision:
-        """Returns the highest revision written, 0 when nothing was.
+    async def carry_out(self, steps: deque[Step], snapshot: Snapshot) -> Revision:
+        """Takes all of ``steps``, so that each is given up once it is written: thousands at once would be a stall.
+
+        Returns the highest revision written, 0 when nothing was.
 
         Raises:
             Deposed: another leads; nothing more is to be tried.
         """
         if not steps:
             return Revision(0)
-        left = iter(steps)
 
         async def some() -> Revision:
             highest = Revision(0)
-            for step in left:  # whoever is free takes the next: a task for each of thousands would be a stall
+            while steps:  # whoever is free takes the next: a task for each of thousands would be a stall, too
+                step = steps.popleft()
                 with operation(name_of(step), cause_of(step), **about(step)):
                     try:
                         highest = max(highest, await self.write(step, snapshot))
@@ -82,6 +87,9 @@ class Executor:
                         raise
                     except VmhaError as error:
                         log.warning("step not written", step=name_of(step), **about(step), why=str(error))
+                    except (ValueError, TypeError, LookupError, AssertionError) as error:
+                        # Of a record that nobody foresaw. Every leader would end by it, and nothing else be done.
+                        log.error("step can not be written", step=name_of(step), **about(step), why=repr(error))
             return highest
 
         return max(await asyncio.gather(*(some() for _ in range(min(AT_ONCE, len(steps))))))
@@ -322,7 +330,9 @@ class Executor:
         compares: list[Compare] = [Modified(key, step.expected)]
         if step.hold is not None:
             return compares, [Put(key, encode(step.hold))]
-        entry = self._journal.entry("unfrozen" if step.vm else "resumed", step.text, vm=step.vm)
+        reason = Reason(rule=HOLD_IS_OVER, text=step.text, cause=step.cause)
+        kind = UNFROZEN if step.vm else RESUMED
+        entry = self._journal.entry(kind, step.text, vm=step.vm, cause=step.cause, reason=reason)
         return compares, [Delete(key), entry]
 
     def _answer(self, outcome: Outcome, snapshot: Snapshot) -> tuple[list[Compare], list[Op]]:

@@ -23,9 +23,9 @@ from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName, SessionId
 from vmha.model.records import FenceAttempt, FenceStage
-from vmha.policy.membership import devices_of, former_sessions
-from vmha.policy.snapshot import NodeView, Snapshot
-from vmha.policy.steps import EvictSession, FenceNode, GiveBackStorage
+from vmha.policy.members.membership import devices_of, former_sessions
+from vmha.policy.state.snapshot import NodeView, Snapshot
+from vmha.policy.state.steps import EvictSession, FenceNode, GiveBackStorage
 from vmha.tracing.operation import operation
 
 log = structlog.get_logger(__name__)

@@ -41,6 +41,8 @@ QUEUE = 1000
 LOOK_S = 0.5
 RESTART_S = 2.0
 FIRST_REST_S, LONGEST_REST_S = 1.0, 60.0
+_LAST = "\U0010ffff"
+"""In place of an entry's id: every entry of that revision has been looked at."""
 IDLE_MARK_S = 30.0
 """How often it is noted that there was nothing to tell."""
 
@@ -92,15 +94,17 @@ class Hooks:
             finally:
                 serving.cancel()
                 with suppress(asyncio.CancelledError):
-                    await asyncio.wait({serving})
+                    await asyncio.gather(serving, return_exceptions=True)
             if not serving.cancelled() and (error := serving.exception()) is not None:
                 log.warning("hooks begin again", why=_words(error))
                 await asyncio.sleep(RESTART_S)
 
     async def _serve(self, term: Term, hooks: tuple[Hook, ...]) -> None:
+        config = await self._store.get(self._keys.config)
         listing = await self._store.list(self._keys.journal(""))
         known = await self._read_states()
-        lines = [self._line(hook, known.get(hook.name), listing.revision) for hook in hooks]
+        since = config.mod_revision if config else listing.revision
+        lines = [self._line(hook, known.get(hook.name), since, listing.revision) for hook in hooks]
         for line in lines:
             await self._write(term, line)
         for kv in sorted(listing.items, key=lambda kv: (kv.mod_revision, kv.key)):
@@ -116,10 +120,13 @@ class Hooks:
         states = (await self._store.list(prefix)).items
         return {kv.key.removeprefix(prefix): decode(HookState, kv.value, where=kv.key) for kv in states}
 
-    def _line(self, hook: Hook, state: HookState | None, now: Revision) -> _Line:
-        """A hook that is new is told what happens from now on. So is one whose record is of a store's other history."""
+    def _line(self, hook: Hook, state: HookState | None, since: Revision, now: Revision) -> _Line:
+        """A hook that is new is told what happened ``since`` the settings were written, however late a leader sees it.
+
+        One whose record is of a store's other history is told what happens from now on.
+        """
         if state is None or state.revision > now:
-            state = HookState(hook=hook.name, revision=now, entry="")
+            state = HookState(hook=hook.name, revision=since if state is None else now, entry=_LAST)
         return _Line(hook=hook, state=replace(state, by=self._node), seen=state.revision)
 
     async def _follow(self, start: Revision, lines: list[_Line]) -> None:
@@ -156,7 +163,7 @@ class Hooks:
                         await line.more.wait()
             if not line.waiting:
                 if line.seen > line.state.revision:
-                    line.state = replace(line.state, revision=line.seen, entry="\U0010ffff")
+                    line.state = replace(line.state, revision=line.seen, entry=_LAST)
                     await self._write(term, line)
                 continue
             revision, entry = line.waiting[0]
@@ -239,6 +246,7 @@ def event_document(cluster: str, entry: JournalEntry) -> bytes:
             "text": entry.text,
             "cause": entry.cause,
             "reason": plain["reason"],
+            "hand": plain["hand"],
         }
     ).encode()
 

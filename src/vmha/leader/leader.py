@@ -8,9 +8,10 @@ remembered in this process: which power cuts are under way, and since when the m
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -20,18 +21,20 @@ from vmha.leader.ages import Ages
 from vmha.leader.executor import Deposed, Executor
 from vmha.leader.fencing import PowerCuts
 from vmha.leader.survival import SurvivalWatch
+from vmha.leader.unclaimed import Unclaimed
+from vmha.leader.waits import Waits
 from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.histogram import CALL_S, Histogram
 from vmha.model.ids import LeaseId, NodeName, Revision, SessionId, Term, VmName
 from vmha.model.keys import Keys, decode, encode, split_key
 from vmha.model.records import LeaderRecord
-from vmha.policy.failsafe import LATE_BEATS, who_should_lead
-from vmha.policy.membership import Verdict, has_leader_vanished
+from vmha.policy.members.failsafe import LATE_BEATS, who_should_lead
+from vmha.policy.members.membership import Verdict, has_leader_vanished
 from vmha.policy.plan import judge_all
 from vmha.policy.planner import Planner
-from vmha.policy.snapshot import Moment, PeersSay, Snapshot, VmView
-from vmha.policy.steps import FenceNode, GiveBackStorage, Plan
+from vmha.policy.state.snapshot import Moment, PeersSay, Snapshot, VmView
+from vmha.policy.state.steps import FenceNode, GiveBackStorage, Plan, Step
 from vmha.store.bell import Bell
 from vmha.store.journal import Journal
 from vmha.store.mirror import Mirror
@@ -44,6 +47,7 @@ LONGEST_WAIT_S = 10.0
 SHORTEST_WAIT_S = 0.02
 RESIGN_PATIENCE = 10
 """A leader that gave its office away in vain keeps it for this many times ``dead_after_s``."""
+GIVEN_UP_AT_ONCE = 500
 PLANS_OFF_LOOP_FROM = 2000
 """From this many vms on a plan is made in a thread, so that beats are not late for it."""
 
@@ -89,13 +93,12 @@ class Leader:
         self.cuts = PowerCuts(node=node, power=power, clock=clock, wake=self.look_again)
         self._braked_since: float | None = None
         self._survival = SurvivalWatch(threads=threads)
-        self._unclaimed: dict[VmName, tuple[Revision, float]] = {}
-        self._counted: Mapping[VmName, VmView] | None = None
-        self._ages = Ages()
+        self._unclaimed, self._ages, self._waits = Unclaimed(), Ages(), Waits()
         self.plan_took = Histogram(CALL_S)
         self._vacant_since: float | None = None
         self._resigned_at = float("-inf")
         self.term: Term | None = None
+        self._follows = False
         self._unwell: frozenset[NodeName] = frozenset()
         mirror.subscribe(self._keys_changed)
 
@@ -103,11 +106,23 @@ class Leader:
         self._wake.set()
 
     def _keys_changed(self, keys: tuple[str, ...]) -> None:
-        """Beats that only count on change no decision; planning for each would be most work."""
+        """Beats that only count on change no decision; planning for each would be most work.
+
+        Who follows a leader that beats is woken by a change of office, and else looks every ``CAMPAIGN_RETRY_S``: each
+        change would wake every node of the cluster.
+        """
+        is_news = False
         for key in keys:
-            if not self._is_routine(key):
-                self._wake.set()
-                return
+            match split_key(self._prefix, key):
+                case ("leader",):
+                    is_news = True
+                case ("vms", vm, "placement"):
+                    self._unclaimed.changed(VmName(vm))
+                    is_news = is_news or not self._follows
+                case _:
+                    is_news = is_news or not (self._follows or self._is_routine(key))
+        if is_news:
+            self._wake.set()
 
     def _is_routine(self, key: str) -> bool:
         parts = split_key(self._prefix, key)
@@ -139,6 +154,7 @@ class Leader:
     # --- election
 
     async def _campaign(self) -> Term | None:
+        self._follows = False
         session = self._read_session()
         lease = session.lease if session is not None else None  # it may be gone after any await; the key must have one
         if session is None or lease is None or session.over.is_set():
@@ -154,7 +170,8 @@ class Leader:
                 return Term(leader.created)
             if self._has_just_beaten(leader.value.node):
                 self._count_along(self._clock.now())
-                return None  # most calls end here: every node of the cluster comes by at every change
+                self._follows = True
+                return None  # most calls end here
             if not has_leader_vanished(self._mirror.snapshot(), self._moment()):
                 return None
             log.warning("the leader has vanished: electing another before its lease ends", leader=leader.value.node)
@@ -186,7 +203,7 @@ class Leader:
         return None
 
     def _leaves_it_to_another(self) -> bool:
-        """Another could conclude what we may not (policy/failsafe.py): it is given the time to step forward."""
+        """Another could conclude what we may not (policy/members/failsafe.py): it is given the time to step forward."""
         now = self._clock.now()
         if self._vacant_since is None:
             self._vacant_since = now
@@ -211,6 +228,7 @@ class Leader:
         self.term = term
         self._braked_since = None
         self._survival = SurvivalWatch(threads=self._threads)
+        self._waits = Waits()
         mirror = self._mirror
         journal = Journal(
             self._store, self._keys, self._clock, self._node, days=lambda: mirror.snapshot().config.journal_days
@@ -238,6 +256,9 @@ class Leader:
             self._resigned_at = moment.now
             await self.resign()
             raise Deposed("resigned")
+        if self._threads and len(snapshot.vms) >= PLANS_OFF_LOOP_FROM:
+            await asyncio.sleep(0)  # of many nodes that was a few milliseconds, and so is what follows
+            snapshot, moment = self._mirror.snapshot(), self._moment()
         verdicts = judge_all(snapshot, moment)
         self._unwell = frozenset(name for name, verdict in verdicts.items() if not verdict.is_alive)
         await self.cuts.look(snapshot, executor)
@@ -255,14 +276,19 @@ class Leader:
                 self.cuts.begin(step, snapshot, executor)
             elif isinstance(step, GiveBackStorage):
                 self.cuts.give_back(step, snapshot, executor)
-        rest = [step for step in made.steps if not isinstance(step, FenceNode | GiveBackStorage)]
+        rest: deque[Step] = deque(step for step in made.steps if not isinstance(step, FenceNode | GiveBackStorage))
+        waiting, is_news, wake_in_s = deque(made.waiting), bool(made.steps), made.wake_in_s
+        del made
         written = await executor.carry_out(rest, snapshot)
-        if not made.steps:
+        await _give_up(waiting)
+        if is_news:
+            self._survival.stirred(moment.now)
+        else:
             written = await self._survival.look(snapshot, moment, verdicts, executor)
         if written:
             await self._mirror.caught_up(written)
             self._wake.set()
-        return max(SHORTEST_WAIT_S, min(LONGEST_WAIT_S, made.wake_in_s if made.wake_in_s is not None else 1e9))
+        return max(SHORTEST_WAIT_S, min(LONGEST_WAIT_S, wake_in_s if wake_in_s is not None else 1e9))
 
     def _find_better_leader(self, snapshot: Snapshot, moment: Moment) -> NodeName | None:
         """Once in a while only: if nobody else steps forward, leading without that conclusion is better than nobody."""
@@ -272,12 +298,18 @@ class Leader:
         return who_should_lead(snapshot, moment)
 
     async def _plan(self, snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict]) -> Plan:
-        if self._is_large(snapshot.vms):
-            return await asyncio.to_thread(self._think, snapshot, moment, verdicts)
-        return self._think(snapshot, moment, verdicts)
+        if self._may_take_long(snapshot.vms):
+            return await asyncio.to_thread(self._make_plan, snapshot, moment, verdicts)
+        return self._make_plan(snapshot, moment, verdicts)
 
-    def _is_large(self, vms: Mapping[VmName, VmView]) -> bool:
-        return self._threads and len(vms) >= PLANS_OFF_LOOP_FROM
+    def _make_plan(self, snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict]) -> Plan:
+        made = self._think(snapshot, moment, verdicts)
+        self._waits.took(made, self._clock.now())
+        return made
+
+    def _may_take_long(self, vms: Mapping[VmName, VmView]) -> bool:
+        """Also of a small cluster: room is searched for (placing/packing.py, moving_aside.py) where a vm is astir."""
+        return self._threads and (len(vms) >= PLANS_OFF_LOOP_FROM or bool(self._planner.census(vms).astir))
 
     def _moment(self) -> Moment:
         now, session = self._clock.now(), self._read_session()
@@ -295,21 +327,19 @@ class Leader:
             fence_failed_at=dict(self.cuts.failed_at),
             braked_since=self._braked_since,
             known_s=known_s,
-            unclaimed_s={vm: now - since for vm, (_, since) in self._unclaimed.items()},
+            waits_s=self._waits.at(now),
+            unclaimed_s=self._unclaimed.at(now),
         )
 
     def _count_along(self, now: float) -> Mapping[str, float]:
         """Every agent counts how long it has known what, so that a new leader need not begin to count."""
-        snapshot = self._mirror.snapshot()
-        if snapshot.vms is not self._counted:
-            self._watch_assignments(now)
-            self._counted = snapshot.vms
-        return self._ages.look(snapshot, now)
+        self._unclaimed.look(self._mirror.indexes.assigned, now)
+        return self._ages.look(self._mirror.snapshot(), now)
 
-    def _watch_assignments(self, now: float) -> None:
-        """Since when each assignment has been as it is, on our own clock: others' clocks may differ by minutes."""
-        before = self._unclaimed
-        self._unclaimed = {
-            name: before[name] if before.get(name, (0,))[0] == stored.modified else (stored.modified, now)
-            for name, stored in self._mirror.indexes.assigned.items()
-        }
+
+async def _give_up(things: deque[Any]) -> None:
+    """Of a plan for thousands of vms, what is not needed any more: given up all at once it would hold up the loop."""
+    while len(things) > GIVEN_UP_AT_ONCE:
+        for _ in range(GIVEN_UP_AT_ONCE):
+            things.popleft()
+        await asyncio.sleep(0)

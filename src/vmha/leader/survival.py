@@ -1,7 +1,8 @@
 """The leader tells the journal when the loss of some node has come to cost vms, and when it no longer does.
 
-It asks once in ``STANDS_S`` at most, only when something of the cluster has changed (a beat has not), and in a large
-cluster beside the loop. What has stood for that long is told (policy/survival_news.py).
+It asks once in ``STANDS_S`` at most, only when something of the cluster has changed (a beat has not) and nothing was
+decided for ``CALM_S``, and in a large cluster beside the loop. What has stood for that long is told
+(policy/telling/survival_news.py).
 """
 
 import asyncio
@@ -12,20 +13,22 @@ import structlog
 from vmha.leader.executor import Executor
 from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName, Revision
-from vmha.policy.membership import Verdict
-from vmha.policy.reservation import room_of
-from vmha.policy.snapshot import Moment, Snapshot
-from vmha.policy.survival import Survival, survival
-from vmha.policy.survival_news import STANDS_S, News, is_same, news_of
+from vmha.policy.members.membership import Verdict
+from vmha.policy.state.reservation import room_of
+from vmha.policy.state.snapshot import Moment, Snapshot
+from vmha.policy.telling.survival import Survival, survival
+from vmha.policy.telling.survival_news import STANDS_S, News, is_same, news_of
 
 log = structlog.get_logger(__name__)
 
+CALM_S = 3.0
+"""While one decision follows the other the answer is another one each time, and the leader has better to do."""
 BESIDE_THE_LOOP_FROM = 500
 """Vms."""
 
 
 class SurvivalWatch:
-    """One term's. ``look`` is called whenever a plan proposes nothing."""
+    """One term's. ``look`` is called whenever a plan proposes nothing, ``stirred`` when it does."""
 
     def __init__(self, *, threads: bool) -> None:
         self._threads = threads
@@ -34,12 +37,17 @@ class SurvivalWatch:
         self._at_work: asyncio.Task[Survival] | None = None
         self._looked_at = float("-inf")
         self._stands: News | None = None
+        self._stirred_at = float("-inf")
+
+    def stirred(self, now: float) -> None:
+        self._stirred_at = now
 
     async def look(
         self, snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict], executor: Executor
     ) -> Revision:
         """Returns the revision at which something was told, 0 when nothing was."""
-        if moment.now - self._looked_at < STANDS_S or moment.store_live_s < STANDS_S or snapshot.unsettled:
+        is_calm = moment.now - self._stirred_at >= CALM_S and not snapshot.unsettled
+        if not is_calm or moment.now - self._looked_at < STANDS_S or moment.store_live_s < STANDS_S:
             return Revision(0)  # also while the store is away: whoever leads has more important things to wait for
         if not self._is_answered(snapshot, moment, verdicts) or self._found is None:
             return Revision(0)

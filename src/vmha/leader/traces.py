@@ -1,9 +1,9 @@
 """What the leader knows at the end of something to have been part of an operation: a silence, a plan, a request."""
 
 from vmha.model.records import Progress
-from vmha.policy.snapshot import Snapshot
-from vmha.policy.step_names import cause_of
-from vmha.policy.steps import AnswerRequest, EvictSession, Plan, Step
+from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.state.step_names import cause_of
+from vmha.policy.state.steps import AnswerRequest, EvictSession, Plan, Step
 from vmha.tracing.operation import is_traced, past
 
 

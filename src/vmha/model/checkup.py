@@ -11,10 +11,33 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkup:
-    """``checkups/<id>``. First of everything but processors; then, with ``cpus`` of the answers, of those alone.
+class Door:
+    """Where a host listens for a while as its QEMU would for a guest's memory (``hypervisor/ways.py``).
 
-    ``cpus``: for each node, what a guest of it may have been given (``HostTraits.cpu``).
+    ``encrypts``: with QEMU's certificates. If not, ``trouble`` says what is wrong with them; '': nobody can know.
+    """
+
+    port: int
+    encrypts: bool = False
+    trouble: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Barred:
+    """A way that some vms would go (``vms`` names some of them), and why it can not be gone."""
+
+    to: NodeName
+    transport: str
+    vms: tuple[str, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkup:
+    """``checkups/<id>``. First of everything but processors; then, with what was answered, of those and of doors alone.
+
+    ``cpus``: for each node, what a guest of it may have been given (``HostTraits.cpu``). ``doors``: those that the
+    nodes have opened. ``patience_s``: how long the asker waits for an answer; doors stay open for longer than that.
     """
 
     schema: int = SCHEMA
@@ -22,6 +45,8 @@ class Checkup:
     author: str = ""
     at: float = 0.0
     cpus: dict[NodeName, str] = field(default_factory=dict)
+    doors: dict[NodeName, Door] = field(default_factory=dict)
+    patience_s: float = 15.0
     only_domains: bool = False  # nothing else is asked; an older agent answers all of it
 
 
@@ -41,10 +66,13 @@ class Kept:
 class CheckupAnswer:
     """``checkups/<id>/answers/<node>``. ``trouble``: why the agent could not look; the rest is empty then.
 
-    ``at``: by the node's wall clock, when it was answered. ``unreached``: nodes that libvirt here does not reach, and
-    why. ``unseen``: for each vm that may run here, the disks that this host does not see; ``lacking``: the
-    machine type that its QEMU has not. ``unfit_cpus``: nodes whose
-    guests could not run on this processor; None: it was not asked.
+    ``at``: by the node's wall clock, when it was answered. ``unreached``: nodes that libvirt here does not reach as the
+    node's settings have migrations go, and why; ``barred``: vms that go another way, where that is barred. ``door``:
+    where this host listens. ``unseen``: for each vm that may run here, the disks that this host does not see;
+    ``lacking``: the machine type that its QEMU has not; ``more``: how many vms these two leave out.
+
+    Of the second question (None: it was not asked): ``unfit_cpus``: nodes whose guests could not run on this processor;
+    ``shut``: nodes to which a guest's memory would not come, and why; ``distrusted``: to which it would not encrypted.
     """
 
     schema: int = SCHEMA
@@ -58,7 +86,12 @@ class CheckupAnswer:
     cpu: str = ""
     reached: tuple[NodeName, ...] = ()
     unreached: dict[NodeName, str] = field(default_factory=dict)
+    barred: tuple[Barred, ...] = ()
+    door: Door | None = None
     unseen: dict[str, tuple[str, ...]] = field(default_factory=dict)
     lacking: dict[str, str] = field(default_factory=dict)
+    more: int = 0
     domains: tuple[Kept, ...] = ()
     unfit_cpus: tuple[NodeName, ...] | None = None
+    shut: dict[NodeName, str] | None = None
+    distrusted: dict[NodeName, str] | None = None

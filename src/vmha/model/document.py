@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -18,16 +18,43 @@ class Document(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_enum_values=False)
 
 
-def in_words(error: ValidationError, *, where: str) -> Rejected:
+def in_words(error: ValidationError, *, where: str, document: type[BaseModel] | None = None) -> Rejected:
     """One message for all that is wrong: place, value and what would be accepted, a line each.
 
-    What is wrong between several fields has no place of its own: its words begin with the fields.
+    What is wrong between several fields has no place of its own: its words begin with the fields. ``document``: what it
+    was to be; then a key that is not known suggests a near one.
     """
     lines = []
     for found in error.errors(include_url=False):
         place = ".".join(str(part) for part in found["loc"])
-        lines.append(": ".join(filter(None, (where, place, what_is_wrong(found)))))
+        keys = keys_of(document, found["loc"][:-1]) if document else ()
+        lines.append(": ".join(filter(None, (where, place, what_is_wrong(found, keys=keys)))))
     return Rejected("\n".join(lines))
+
+
+def keys_of(document: type[BaseModel], path: Sequence[int | str]) -> Sequence[str]:
+    """Those that the mapping at ``path`` may have; none where that is no mapping of fields."""
+    for part in path:
+        if isinstance(part, str):
+            inner = _field_of(document, part)
+            if inner is None:
+                return ()
+            document = inner
+    return [info.alias or name for name, info in document.model_fields.items()]
+
+
+def _field_of(document: type[BaseModel], key: str) -> type[BaseModel] | None:
+    for name, info in document.model_fields.items():
+        if key in (name, info.alias):
+            return _document_in(info.annotation)
+    return None
+
+
+def _document_in(annotation: Any) -> type[BaseModel] | None:
+    """Of ``Timing | None``, ``tuple[Hook, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(filter(None, map(_document_in, get_args(annotation))), None)
 
 
 def what_is_wrong(found: Any, *, keys: Sequence[str] = ()) -> str:
@@ -51,6 +78,8 @@ def what_is_wrong(found: Any, *, keys: Sequence[str] = ()) -> str:
             return message.removeprefix("Value error, ")
         case "string_pattern_mismatch" if found["ctx"]["pattern"] == NAME_PATTERN:
             return f"{value} (accepted: letters, digits and _.+:@-, beginning with a letter or digit)"
+        case "string_pattern_mismatch" if ":\\d" in found["ctx"]["pattern"]:
+            return f"{value} (accepted: ADDRESS:PORT)"
         case "tuple_type" | "list_type":
             return f"{value} (accepted: a list)"
         case "model_type" | "model_attributes_type" | "dict_type":

@@ -258,7 +258,11 @@ class _Spots:
         parser.StartElementHandler = lambda name, _: self._start(name, parser.CurrentByteIndex)
         parser.EndElementHandler = lambda _: self._end(parser.CurrentByteIndex)
         parser.CharacterDataHandler = self._text
-        parser.Parse(data, True)
+        try:
+            parser.Parse(data, True)
+        finally:
+            # Else the two would hold each other, and the XML with them.
+            parser.StartElementHandler = parser.EndElementHandler = parser.CharacterDataHandler = None
 
     @property
     def _path(self) -> tuple[str, ...]:

@@ -31,5 +31,9 @@ class Rejected(VmhaError):
         self.accepted = accepted
 
 
+class NotThere(Rejected):
+    """Nothing of that kind has that name."""
+
+
 class Broken(VmhaError):
     """An invariant does not hold: going on could damage a disk."""

@@ -1,7 +1,7 @@
 """How a vm's health is asked for: probes, as an operator writes them, and what is done about one that fails.
 
 A probe asks one thing, from the node that runs the guest: a program of that node, a TCP port, a web address, or the
-guest's own agent. What the answers mean is decided in ``policy.health``.
+guest's own agent. What the answers mean is decided in ``policy.at_node.health``.
 """
 
 import re

@@ -1,11 +1,13 @@
 """Hands off: what an operator has put down so that vmha leaves one vm, or all of them, alone for a while.
 
 ``vms/<vm>/freeze`` is about one vm, ``pause`` about the whole cluster. They are keys of their own, so that a definition
-that is applied meanwhile takes none of them away. What they hold up is in policy/hands_off.py.
+that is applied meanwhile takes none of them away. What they hold up is in policy/state/hands_off.py.
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
+
+from vmha.model.durations import in_words
 
 
 class PauseMode(StrEnum):
@@ -32,3 +34,9 @@ class Hold:
     @property
     def in_words(self) -> str:
         return f"{self.author}: {self.reason}" if self.reason else self.author
+
+    @property
+    def in_full(self) -> str:
+        """And for how long in all."""
+        how_long = f" for {in_words(self.for_s)}" if self.for_s else ""
+        return f"{self.author}{how_long}: {self.reason}" if self.reason else f"{self.author}{how_long}"

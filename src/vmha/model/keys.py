@@ -26,7 +26,7 @@
                 hooks/<name>               HookState          leader
                 checkups/<id>              Checkup            operator (vmha doctor), on its lease
                 checkups/<id>/answers/<node> CheckupAnswer    agent, on the asker's lease
-                journal/<id>               JournalEntry       leader, agents; expiring
+                journal/<id>               JournalEntry       leader, agents, operator; expiring
 """
 
 import json
@@ -109,6 +109,10 @@ class Keys:
 
     def service(self, name: str) -> str:
         return f"{self.prefix}services/{name}"
+
+    def node(self, node: NodeName) -> str:
+        """The beginning of all that is about a node, and that it says of vms."""
+        return f"{self.prefix}nodes/{node}/"
 
     def node_spec(self, node: NodeName) -> str:
         return f"{self.prefix}nodes/{node}/spec"
@@ -218,6 +222,12 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
     if kind not in _ADAPTERS:  # built on first use: the command line needs two or three of them, not all
         _ADAPTERS[kind] = TypeAdapter(kind)
     return _ADAPTERS[kind]
+
+
+def prepare() -> None:
+    """For whoever will read every kind: making an adapter takes milliseconds, and no loop is to stand for them all."""
+    for _, kind in KEY_TYPES:
+        _adapter(kind)
 
 
 def encode(record: Any) -> bytes:

@@ -4,7 +4,8 @@ etcd guards ranges of keys, and knows no patterns: what is written below ``vms/`
 after the vm's name. So a role for the specs of vms is one for their placements too. Below ``nodes/`` the nodes are
 known by name, and each is granted by itself. docs/howto/tls.md says in words what a stolen certificate can do.
 
-Every agent may come to lead, so its user holds two roles: its node's, and the leader's.
+Every agent may come to lead, so its user holds two roles: its node's, and the leader's. Whoever puts a backup back is
+an operator who may write two keys more, which say that the store is another one than it was.
 """
 
 from collections.abc import Iterable
@@ -49,6 +50,10 @@ def operator_name(cluster: str) -> str:
     return f"vmha-{cluster}-operator"
 
 
+def restorer_name(cluster: str) -> str:
+    return f"vmha-{cluster}-restore"
+
+
 def leader_name(cluster: str) -> str:
     return f"vmha-{cluster}-leader"
 
@@ -65,6 +70,7 @@ def roles(keys: Keys, nodes: Iterable[NodeName]) -> tuple[Role, ...]:
     return (
         Role(name=reader_name(cluster), grants=_reading(keys)),
         Role(name=operator_name(cluster), grants=_reading(keys) | _operating(keys)),
+        Role(name=restorer_name(cluster), grants=_reading(keys) | _writing((keys.history, keys.schema), ())),
         Role(name=leader_name(cluster), grants=_reading(keys) | _leading(keys, known)),
         *(Role(name=node_name(cluster, node), grants=_reading(keys) | _running(keys, node)) for node in known),
     )
@@ -76,6 +82,7 @@ def users(keys: Keys, nodes: Iterable[NodeName]) -> tuple[User, ...]:
     return (
         User(name=reader_name(cluster), roles=(reader_name(cluster),)),
         User(name=operator_name(cluster), roles=(operator_name(cluster),)),
+        User(name=restorer_name(cluster), roles=(operator_name(cluster), restorer_name(cluster))),
         *(
             User(name=node_name(cluster, node), roles=(node_name(cluster, node), leader_name(cluster)))
             for node in sorted(set(nodes))

@@ -57,7 +57,7 @@ class BeatRecord:
 
     It carries what its reader must know when nobody answers any more: what ends the guests, and when.
 
-    ``promisers`` (policy/failsafe.py): with the promise of all of these, and for ``failsafe_s`` at most, the guests go
+    ``promisers`` (members/failsafe.py): with the promise of all of these, and for ``failsafe_s`` at most, the guests go
     on although no beat is committed. Only one of them may conclude from silence alone that they have ended.
     """
 
@@ -80,7 +80,7 @@ class HistoryRecord:
     """``history``: the store was found at an earlier state than one that a node had already committed to.
 
     It was restored from a backup, then, and what it says of who runs what may be of the past. Until ``settled``
-    nothing is started, moved or recovered; only what runs is put on record (policy/restored.py).
+    nothing is started, moved or recovered; only what runs is put on record (policy/deciding/restored.py).
     """
 
     schema: int = SCHEMA
@@ -164,7 +164,10 @@ class Health:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """``nodes/<node>/vms/<vm>``: a domain with a QEMU on this node. Absent key: none was seen by ``session``."""
+    """``nodes/<node>/vms/<vm>``: a domain with a QEMU on this node. Absent key: none was seen by ``session``.
+
+    ``also_running``, ``also_standing``: what libvirt calls more guests of the same vm here (policy/at_node/beside.py).
+    """
 
     schema: int = SCHEMA
     vm: VmName
@@ -179,6 +182,10 @@ class Observation:
     second: bool = False  # it ran while the holder's did, and was paused for that: it never becomes the vm
     health: Health | None = None  # None: it has no probes
     migration: MigrationProgress | None = None  # out of this node, under way
+    silent: bool = False  # it should run, and its QEMU has answered nothing for a while
+    has_run: bool = False  # it stands, and is known to have run here before
+    also_running: tuple[str, ...] = ()
+    also_standing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -271,6 +278,7 @@ class Placement:
     drained_from: NodeName | None = None  # a drain of that node sent it away, and nothing else has moved it since
     ended: RunEnd | None = None
     ended_why: str = ""
+    kept_by: SessionId | None = None  # whose host's shutdown stopped it: it waits for that host (``last_node``)
     failures: tuple[Failure, ...] = ()
     restarts: tuple[float, ...] = ()
     endings: tuple[float, ...] = ()  # when it last ended unasked, for the rest before the next try
@@ -280,8 +288,10 @@ class Placement:
     memory_mib: int = 0  # of the definition that its last start has read, where that is not in etcd
     vcpus: int = 0  # likewise
     definition: str = ""  # digest of the definition that this run was started with; '': not known
+    guest: str = ""  # what its guest is called, where that is not the vm's name: how it ended is asked by that
     leaving: bool = False  # by a hand's migration
     leaving_to: NodeName | None = None  # the member that has shown it coming in; None: nobody knows where to
+    left_before: str = ""  # mark of the migration that took an earlier run from here, as it was known at the claim
     saved: SavedImage | None = None  # only while nobody has claimed the start that may use it: a claim uses it up
 
 
@@ -309,7 +319,7 @@ class Request:
     node: NodeName | None = None  # the target of a migration; the node that is confirmed off
     style: MigrationStyle | None = None  # of a migration; None: as the vm's definition says
     kind: RestartKind | None = None  # of a restart; None: stop and start
-    together: RequestId | None = None  # the first of several that were asked for as one (policy/as_one.py)
+    together: RequestId | None = None  # the first of several that were asked for as one (policy/asked/as_one.py)
     author: str = ""
     asked_at: float = 0.0
     expires_at: float = 0.0
@@ -338,7 +348,7 @@ class Whereabouts:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemovedVm:
     """``removed/<id>``: a vm that is no longer defined, and where it may still run. Written with the removal; then the
-    leader's (policy/removed.py), which deletes it as soon as it is known to run nowhere.
+    leader's (policy/members/removed.py), which deletes it as soon as it is known to run nowhere.
 
     ``departed``: it had been migrated out of the cluster, and why that is thought.
     """
@@ -423,8 +433,20 @@ class LeaderRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Hand:
+    """By whose word it was done, and why. ``until``: of what ends by itself, by its author's clock; 0: it does not."""
+
+    author: str
+    why: str = ""
+    until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JournalEntry:
-    """``journal/<id>``: what happened and why; expires. ``since``: when it began, where that was before it was seen."""
+    """``journal/<id>``: what happened and why; expires. ``since``: when it began, where that was before it was seen.
+
+    ``hand``: of what an operator did or asked for, with a verb or at the dashboard.
+    """
 
     schema: int = SCHEMA
     id: str
@@ -437,6 +459,7 @@ class JournalEntry:
     cause: CauseId = CauseId("")
     reason: Reason | None = None
     since: float = 0.0
+    hand: Hand | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -77,3 +77,10 @@ class Rule(Document):
 def labelled(labels: dict[str, str]) -> str:
     """Labels in words."""
     return ", ".join(f"{label}={value}" for label, value in sorted(labels.items()))
+
+
+def where(rule: Rule) -> str:
+    """On which nodes, in words."""
+    parts = [f"on nodes labelled {labelled(rule.on)}"] if rule.on else []
+    parts += [f"off nodes labelled {' or '.join(f'{a}={b}' for a, b in sorted(rule.off.items()))}"] if rule.off else []
+    return " and ".join(parts)

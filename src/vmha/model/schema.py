@@ -3,7 +3,7 @@
 Fields that a reader does not know are passed over, and are lost when that reader writes the document again. So what an
 older agent must not lose, or could misunderstand, belongs to a later *schema version*. The cluster is at one version
 (``schema`` in etcd, 1 without that key). The leader raises it as soon as every member reads the next one, and nobody
-ever lowers it: who does not read it decides and writes nothing (policy/schema.py).
+ever lowers it: who does not read it decides and writes nothing (policy/members/schema.py).
 
 ``schema`` in a document is the oldest version whose readers understand it; where it is missing, 1. A later version's
 software writes at the version that the cluster is at. It reads documents of every version before by ``UPGRADES``:

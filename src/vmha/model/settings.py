@@ -180,6 +180,17 @@ class Rebalance(Document):
     )
 
 
+class MakeRoom(StrEnum):
+    """Whether vms that run are moved, live, for one that fits nowhere (policy/deciding/making_room.py)."""
+
+    MOVES = "moves"
+    OFF = "off"
+
+
+def _off_word(value: object) -> object:
+    return MakeRoom.OFF if value is False else value  # YAML takes a plain off for "no"
+
+
 class Startup(Document):
     """After the whole cluster was down: how long the first starts wait for nodes that are still coming up."""
 
@@ -191,15 +202,19 @@ class Startup(Document):
 
 class AtShutdown(StrEnum):
     MIGRATE = "migrate"  # to other hosts, live; what has not left in time is stopped, and starts elsewhere
+    FREEZE = "freeze"  # stopped at once, and started there again when the host is back
     FAILOVER = "failover"  # stopped at once, and started elsewhere
 
 
 class HostShutdown(Document):
-    """What becomes of a host's vms when it shuts down in good order (``vmha leave``; policy/host_shutdown.py)."""
+    """What becomes of a host's vms when it shuts down in good order (``vmha leave``; deciding/host_shutdown.py)."""
 
     vms: AtShutdown = AtShutdown.MIGRATE
     migrate_s: Annotated[float, Field(ge=0, le=3600)] = 90.0
     stop_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    freeze_for_s: Annotated[float, Field(ge=0, le=30 * 86400, allow_inf_nan=False)] = Field(
+        default=0.0, description="A frozen vm waits for its host for so long, then it starts elsewhere; 0: without end."
+    )
 
 
 class ClusterConfig(Document):
@@ -213,6 +228,9 @@ class ClusterConfig(Document):
     capacity: Capacity = Capacity()
     preempt: bool = Field(
         default=False, description="A vm that finds no room may have vms of a lower priority stopped for it."
+    )
+    make_room: Annotated[MakeRoom, BeforeValidator(_off_word)] = Field(
+        default=MakeRoom.MOVES, description="For a vm that fits nowhere, vms that run are moved, live."
     )
     rebalance: Rebalance = Rebalance()
     startup: Startup = Startup()

@@ -10,7 +10,7 @@ from vmha.model.document import Document
 
 
 class OnTrouble(StrEnum):
-    """What to do with a guest that a user or a watchdog has stopped."""
+    """What to do with a guest that a user or a watchdog has stopped, or that hangs with its QEMU."""
 
     KEEP = "keep"
     RESTART = "restart"
@@ -34,6 +34,12 @@ class OnPause(Document):
         default=300.0, description="So long it is tried to resume it; 0: for ever."
     )
     watchdog: OnTrouble = OnTrouble.RESTART
+    hung: OnTrouble = Field(
+        default=OnTrouble.KEEP, description="Its QEMU answers nothing: it was stopped (SIGSTOP), or is stuck."
+    )
+    hung_restart_after_s: Annotated[float, Field(ge=0, le=604800)] = Field(
+        default=60.0, description="With hung: restart, for how long it must have been silent."
+    )
 
 
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")

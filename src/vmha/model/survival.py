@@ -1,4 +1,4 @@
-"""What is on record while the loss of some node would cost vms (policy/survival.py)."""
+"""What is on record while the loss of some node would cost vms (policy/telling/survival.py)."""
 
 from dataclasses import dataclass
 

@@ -54,6 +54,14 @@ class AfterShutdown(StrEnum):
     STOP = "stop"
 
 
+class ShutdownBy(StrEnum):
+    """How a guest is asked to shut itself down."""
+
+    ACPI = "acpi"  # its power button
+    AGENT = "agent"  # the guest agent in it
+    AGENT_THEN_ACPI = "agent-then-acpi"  # the agent first; its power button if that does not answer, or ends nothing
+
+
 class OnDuplicate(StrEnum):
     """What to do with a copy that runs where nobody granted it, while the holder's runs too."""
 
@@ -146,6 +154,7 @@ class VmSpec(Document):
     on_duplicate: OnDuplicate = OnDuplicate.PAUSE
     start_timeout_s: Annotated[float, Field(ge=1, le=86400)] = 60.0
     stop_timeout_s: Annotated[float, Field(ge=1, le=86400)] = 120.0
+    shutdown_by: ShutdownBy = Field(default=ShutdownBy.ACPI, description="How the guest is asked to shut down.")
     no_kill: bool = Field(default=False, description="Never end the guest by force when it ignores a shutdown.")
     migration: Migration = Migration()
     autostart: bool = Field(default=True, description="false: it stays down after the whole cluster was down.")

@@ -24,6 +24,9 @@ class WebSettings(Document):
     users: Path = Field(
         default=DEFAULT_USERS, description="Who may log in: written by vmha web user, mode 0600. No file: nobody."
     )
+    public: bool = Field(
+        default=True, description="Whoever reaches it may read. false: reading, too, needs a log-in or a token."
+    )
     https_in_front: bool = Field(
         default=False, description="A proxy in front of it speaks HTTPS: log-in is offered though we are asked plainly."
     )

@@ -16,7 +16,7 @@ from vmha.model.histogram import FAILOVER_S, MIGRATION_S, STANDSTILL_S, Histogra
 from vmha.model.ids import Epoch, NodeName, SessionId, VmName
 from vmha.model.keys import split_key
 from vmha.model.records import Phase, Placement, SeenState
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot
 from vmha.store.mirror import Mirror
 
 PHASES = ("proven", "assigned", "started")

@@ -11,13 +11,13 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
-from vmha.hypervisor.libvirt_adapter import LibvirtHypervisor
+from vmha.hypervisor.real.adapter import LibvirtHypervisor
 from vmha.model.clock import Clock, SystemClock
 from vmha.model.errors import Refused, Rejected, VmhaError
 from vmha.model.ids import NodeName, Revision
 from vmha.model.keys import Keys
 from vmha.node.joining import Joining
-from vmha.node.process import read_host
+from vmha.node.machine import read_host
 from vmha.operator.client import OperatorClient
 from vmha.pki.authority import write_file
 from vmha.store.channels import load_login
@@ -61,15 +61,30 @@ async def look_at_etcd(joining: Joining, *, host: str | None = None) -> list[str
     return [] if keys.config in reading.modified else [f"cluster {settings.cluster} is not set up: vmha cluster init"]
 
 
+async def look_at_etcd_as_dashboard(dashboard: Joining) -> None:
+    """Raises:
+    Rejected: etcd does not let it in.
+    Unavailable: etcd does not answer.
+    """
+    async with open_client(dashboard) as client:
+        try:
+            await client.reading()
+        except Denied as error:
+            raise Rejected(
+                f"etcd does not let the dashboard in as {dashboard.user}: {error}",
+                accepted="that user and its role: vmha cluster roles NODE ... | sh",
+            ) from error
+
+
 @asynccontextmanager
-async def open_client(joining: Joining) -> AsyncIterator[OperatorClient]:
-    """The cluster, as this node; it does not have to have its files yet."""
+async def open_client(joining: Joining, *, author: str = "") -> AsyncIterator[OperatorClient]:
+    """The cluster, as this node; it does not have to have its files yet. ``author``: who asks; else the node."""
     settings = joining.settings
     login = load_login(settings.etcd_user, settings.etcd_password_file)
     with _tls_files(joining) as tls:
         store = EtcdStore(settings.endpoints, tls=tls, login=login)
         try:
-            yield OperatorClient(store, Keys(settings.cluster), SystemClock(), author=settings.node)
+            yield OperatorClient(store, Keys(settings.cluster), SystemClock(), author=author or settings.node)
         finally:
             await store.close()
 

@@ -10,31 +10,17 @@ and what contradicts the settings that are there is refused, with both values.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from vmha.model.errors import Refused, Rejected
 from vmha.model.permissions import node_name
 from vmha.node.container import to_toml
+from vmha.node.handing_out import File, Holder, file_of, handed_out
 from vmha.node.peers import read_secret
-from vmha.node.settings import NodeSettings, TlsSettings, check_settings, read_settings
-from vmha.pki.authority import CA, CERT, KEY, Authority, Issued, Kind, write_file
-from vmha.pki.certificates import Pair, check_pair
-
-DAYS: Final = 365
-RENEWED_BEFORE: Final = timedelta(days=30)
-"""One that the authority has issued before is handed out again, unless it expires this soon."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class File:
-    """One that is to be as it says. ``is_new`` False: it is so already."""
-
-    path: Path
-    content: bytes
-    mode: int
-    is_new: bool
+from vmha.node.settings import NodeSettings, check_settings, read_settings
+from vmha.pki.authority import Kind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +31,12 @@ class Joining:
     files: tuple[File, ...]
     user: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether there is a certificate to speak to etcd with, where one is needed: not before it is issued."""
+        tls = self.settings.tls
+        return tls is None or tls.cert.exists() or bool(self.content(tls.cert))
 
     def content(self, path: Path) -> bytes:
         return next((file.content for file in self.files if file.path == path), b"")
@@ -80,37 +72,17 @@ def prepare(
     settings, text = _settings(config, wanted)
     files: list[File] = []
     if certificates is not None and settings.tls is not None:
-        files += _certificates(certificates, settings, settings.tls, now=now, only_look=only_look)
+        addresses = tuple(dict.fromkeys(each for each in (settings.address, settings.migration_address) if each))
+        holder = Holder(
+            kind=Kind.NODE, name=settings.node, user=node_name(settings.cluster, settings.node), addresses=addresses
+        )
+        files += handed_out(certificates, holder, settings.cluster, settings.tls, now=now, only_look=only_look)
     if secret is not None and settings.peers_secret_file is not None:
         files.append(_secret(secret, settings.peers_secret_file))
     if text:
         files.append(File(path=config, content=text.encode(), mode=0o644, is_new=True))
     user = node_name(settings.cluster, settings.node) if settings.tls else ""
     return Joining(settings=settings, files=tuple(files), user=user, notes=tuple(_notes(settings)))
-
-
-def write(files: Iterable[File]) -> None:
-    """All of them, in this order; when one can not be written, those before it are as they were.
-
-    Raises:
-        Refused: one could not be written.
-    """
-    undo: list[tuple[Path, tuple[bytes, int] | None]] = []
-    for file in files:
-        if not file.is_new:
-            continue
-        try:
-            file.path.parent.mkdir(parents=True, exist_ok=True)
-            old = (file.path.read_bytes(), file.path.stat().st_mode & 0o777) if file.path.exists() else None
-            write_file(file.path, file.content, mode=file.mode)
-        except OSError as error:
-            for path, content in reversed(undo):
-                if content is None:
-                    path.unlink(missing_ok=True)
-                else:
-                    write_file(path, content[0], mode=content[1])
-            raise Refused(f"{file.path}: {error.strerror}; nothing was changed") from error
-        undo.append((file.path, old))
 
 
 def _settings(config: Path, wanted: Mapping[str, Any]) -> tuple[NodeSettings, str]:
@@ -138,63 +110,11 @@ def _settings(config: Path, wanted: Mapping[str, Any]) -> tuple[NodeSettings, st
     return there, ""
 
 
-def _certificates(
-    folder: Path, settings: NodeSettings, tls: TlsSettings, *, now: datetime, only_look: bool
-) -> list[File]:
-    if (folder / "state.json").exists():
-        issued = _issue(Authority.open(folder), settings, now=now, only_look=only_look)
-        if issued is None:
-            return []
-        folder = issued.folder
-    try:
-        ca, cert, key = ((folder / name).read_bytes() for name in (CA, CERT, KEY))
-    except OSError as error:
-        raise Rejected(
-            f"--certificates {folder}: {error.filename}: {error.strerror}",
-            accepted=f"{CA}, {CERT} and {KEY} as vmha pki issue makes them, or an authority's folder",
-        ) from error
-    known = check_pair(Pair(cert=cert, key=key), ca, now=now, where=str(folder))
-    user = node_name(settings.cluster, settings.node)
-    if known.common_name != user:
-        raise Rejected(
-            f"--certificates {folder}: the certificate is for {known.common_name}",
-            accepted=f"{user}, of node {settings.node} in cluster {settings.cluster}",
-        )
-    pairs = ((tls.ca, ca, 0o644), (tls.key, key, 0o600), (tls.cert, cert, 0o644))
-    return [_file(path, content, mode) for path, content, mode in pairs]
-
-
-def _issue(authority: Authority, settings: NodeSettings, *, now: datetime, only_look: bool) -> Issued | None:
-    if authority.cluster != settings.cluster:
-        raise Rejected(f"--certificates: an authority of cluster {authority.cluster}", accepted=settings.cluster)
-    addresses = tuple(dict.fromkeys(each for each in (settings.address, settings.migration_address) if each))
-    last_day = max(known.expires for _, known in authority.trusted())  # none is good for longer than its authority
-    for one in authority.issued():
-        is_good = one.is_current and (one.known.expires - now > RENEWED_BEFORE or one.known.expires >= last_day > now)
-        if (
-            (one.kind, one.name) == (Kind.NODE, settings.node)
-            and is_good
-            and set(addresses) <= set(one.known.addresses)
-        ):
-            return one
-    if only_look:
-        return None
-    return authority.issue(Kind.NODE, settings.node, addresses, now=now, days=DAYS)
-
-
 def _secret(source: Path, path: Path) -> File:
     secret = read_secret(source) + b"\n"
     if path.exists() and path.read_bytes().strip() != secret.strip():
         raise Refused(f"{path} holds another secret than {source}: all agents of a cluster have the same")
-    return _file(path, secret, 0o600)
-
-
-def _file(path: Path, content: bytes, mode: int) -> File:
-    try:
-        is_there = path.read_bytes() == content and path.stat().st_mode & 0o777 == mode
-    except OSError:
-        is_there = False
-    return File(path=path, content=content, mode=mode, is_new=not is_there)
+    return file_of(path, secret, 0o600)
 
 
 def _notes(settings: NodeSettings) -> Iterable[str]:

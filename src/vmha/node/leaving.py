@@ -1,6 +1,7 @@
 """``vmha leave``: tell this host's agent that the host shuts down, and wait until it has left the cluster.
 
-The agent is told by SIGUSR1 and says what came of it in ``left.json`` in its run directory. An agent that has left does
+The agent is told by SIGUSR1, finds in ``leave.json`` in its run directory by whom and why, which it puts into the
+journal, and says what came of it in ``left.json``. An agent that has left does
 nothing more until it ends; the next one joins anew. SIGTERM, by contrast, keeps the session, so that a restart moves
 nothing.
 """
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from vmha.model.clock import Clock
 from vmha.model.errors import Refused, Rejected
+from vmha.model.records import Hand
 
 AGENT_LOCK = "agent.lock"
 LOOK_S = 0.2
@@ -50,7 +52,18 @@ def tell(run_dir: Path, left: Left | None) -> None:
     fresh.replace(path)
 
 
-async def ask_to_leave(run_dir: Path, clock: Clock, *, timeout_s: float) -> Left:
+def asked_by(run_dir: Path) -> Hand | None:
+    """Who asks, once; None: whoever sent the signal did not say."""
+    try:
+        said = json.loads(_word(run_dir).read_text())
+        hand = Hand(author=str(said["author"]), why=str(said["why"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        hand = None
+    _word(run_dir).unlink(missing_ok=True)
+    return hand
+
+
+async def ask_to_leave(run_dir: Path, clock: Clock, *, timeout_s: float, by: Hand) -> Left:
     """
     Raises:
         Rejected: no agent runs here.
@@ -60,6 +73,9 @@ async def ask_to_leave(run_dir: Path, clock: Clock, *, timeout_s: float) -> Left
     if pid is None:
         raise Rejected(f"no agent runs here ({run_dir / AGENT_LOCK})", accepted="a host whose agent runs")
     tell(run_dir, None)
+    fresh = _word(run_dir).with_suffix(".new")
+    fresh.write_text(json.dumps({"author": by.author, "why": by.why}))
+    fresh.replace(_word(run_dir))
     os.kill(pid, signal.SIGUSR1)
     until = clock.now() + timeout_s
     while clock.now() < until:
@@ -73,6 +89,10 @@ async def ask_to_leave(run_dir: Path, clock: Clock, *, timeout_s: float) -> Left
 
 def _answer(run_dir: Path) -> Path:
     return run_dir / "left.json"
+
+
+def _word(run_dir: Path) -> Path:
+    return run_dir / "leave.json"
 
 
 def _find_agent(run_dir: Path) -> int | None:

@@ -6,11 +6,13 @@ carry its cause, on all nodes the same (tracing/operation.py).
 
 import logging
 import sys
+from typing import TextIO, cast
 
 import structlog
 from structlog.typing import Processor
 
 from vmha.model.errors import Rejected
+from vmha.node.beside import Beside
 
 LEVELS = ("debug", "info", "warning", "error")
 FORMS = ("json", "logfmt")
@@ -25,9 +27,20 @@ def set_up_logging(level: str, form: str = "json") -> None:
     structlog.configure(
         processors=processors(form),
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(_stream()),
         cache_logger_on_first_use=True,
     )
+
+
+def _stream() -> TextIO:
+    try:
+        return cast(TextIO, Beside(sys.stderr.fileno(), tell_lost=_tell_lost))
+    except (OSError, AttributeError):
+        return sys.stderr  # none of the system's: closed, or a test's
+
+
+def _tell_lost(lines: int) -> None:
+    structlog.get_logger(__name__).warning("lines of the log were left out: they found no room", lines=lines)
 
 
 def processors(form: str) -> list[Processor]:

@@ -5,12 +5,14 @@ The same object runs on real hosts and in the simulation; only the ports it is g
 
 import asyncio
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import structlog
 
 from vmha.agent.agent import Agent
 from vmha.agent.failsafe import Failsafe
+from vmha.agent.namesakes import Namesakes
 from vmha.agent.session import Identity, SessionKeeper
 from vmha.fencing.gate_files import Gate
 from vmha.fencing.port import Guard
@@ -22,13 +24,14 @@ from vmha.leader.hooks import Hooks
 from vmha.leader.leader import Leader
 from vmha.model.clock import Clock
 from vmha.model.errors import Rejected
-from vmha.model.ids import NodeName
+from vmha.model.ids import NodeName, SessionId
 from vmha.model.keys import Keys
+from vmha.model.records import Hand
 from vmha.model.schema import Software
 from vmha.peers.heartbeat import Heartbeat
 from vmha.peers.port import Channel
-from vmha.policy.failsafe import Promiser
-from vmha.policy.snapshot import PeersSay
+from vmha.policy.members.failsafe import Promiser
+from vmha.policy.state.snapshot import PeersSay
 from vmha.probing.port import Probes
 from vmha.store.mirror import Mirror
 from vmha.store.port import Store
@@ -36,6 +39,7 @@ from vmha.store.port import Store
 log = structlog.get_logger(__name__)
 
 HYPERVISOR_RETRY_S = 1.0
+LISTED_WITHIN_S = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +94,13 @@ class Member:
             on_went_back=self.mirror.distrust,
             software=software,
             read_schema=lambda: self.mirror.schema,
+            namesakes=Namesakes(
+                clock=ports.clock,
+                boot_id=identity.boot_id,
+                host=identity.host,
+                read_beat_s=lambda: self.mirror.config.clockwork.beat_s,
+                find_node=self._find_node,
+            ),
         )
         self.agent = Agent(
             store=ports.store,
@@ -148,6 +159,10 @@ class Member:
     def _addresses(self) -> Mapping[NodeName, str]:
         return self.failsafe.addresses() if self.failsafe else {}
 
+    def _find_node(self, session: SessionId) -> NodeName | None:
+        nodes = self.mirror.snapshot().nodes
+        return next((name for name, view in nodes.items() if view.session_id == session), None)
+
     def _peers_changed(self) -> None:
         self.leader.look_again()
 
@@ -163,11 +178,19 @@ class Member:
             fencing=self.leader.cuts.sessions,
         )
 
-    def _list_managed(self) -> Collection[str]:
-        return self.agent.inventory.managed_uuids()
+    def _list_managed(self) -> Collection[str] | None:
+        """None: nobody has looked yet, since this process began; what its guard was told before holds on."""
+        inventory = self.agent.inventory
+        return None if inventory.reading is None else inventory.managed_uuids()
 
     async def _is_empty(self) -> bool:
-        return await self.agent.inventory.is_empty()
+        """Nothing is here, and nothing that was ours is remembered to have been taken to where it may run on."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LISTED_WITHIN_S):
+                await self.mirror.synced.wait()
+        if not (self.mirror.synced.is_set() and await self.agent.inventory.is_empty()):
+            return False
+        return not await self.agent.account.remembers_departures()
 
     def _session_changed(self) -> None:
         self.agent.session_changed()
@@ -206,12 +229,13 @@ class Member:
                 self.agent.inventory.look_again()
                 return
 
-    async def leave(self) -> bool:
+    async def leave(self, by: Hand | None = None) -> bool:
         """An orderly shutdown of the host: vms away, office given up, session ended. False: guests are left.
 
         It takes ``on_host_shutdown``'s times at the most.
         """
         wanted = self.mirror.config.on_host_shutdown
+        self.agent.account.leave_is_asked(by)
         left = await self.agent.leave(migrate_s=wanted.migrate_s, stop_s=wanted.stop_s)
         await self.leader.resign()
         return left

@@ -23,9 +23,9 @@ from vmha.node.metric_families import family, histograms, single
 from vmha.node.metric_names import METRICS
 from vmha.node.stalls import Stalls
 from vmha.node.survival_metrics import SurvivalMetrics
-from vmha.policy.explain import VmState, vm_state
-from vmha.policy.membership import Condition, Verdict, judge, moment_of_one_reading
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.members.membership import Condition, Verdict, judge, moment_of_one_reading
+from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.telling.explain import VmState, vm_state
 from vmha.store.metered import Metered
 
 _RUNS = (VmState.RUNNING, VmState.MIGRATING, VmState.PAUSED, VmState.DUPLICATE, VmState.DEPARTED)

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from vmha.fencing.fence_agent import FenceDevice, power_off, power_on
+from vmha.fencing.asking import device_of
+from vmha.fencing.fence_agent import power_off, power_on
 from vmha.fencing.power import Halt, PowerOff
 from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName
@@ -13,7 +14,7 @@ from vmha.model.vm import FenceDeviceSpec, FenceRole
 class FenceAgents:
     async def power_off(self, node: NodeName, devices: Sequence[FenceDeviceSpec], *, halt: Halt) -> PowerOff:
         try:
-            ready = [_device(spec) for spec in devices]
+            ready = [device_of(spec) for spec in devices]
         except Rejected as error:
             return PowerOff(confirmed=False, how=str(error))
         result = await power_off(ready, node, halt=halt)
@@ -25,21 +26,10 @@ class FenceAgents:
         for spec in devices:
             if spec.role is FenceRole.STORAGE:
                 try:
-                    result = await power_on(_device(spec), node)
+                    result = await power_on(device_of(spec), node)
                 except Rejected as error:
                     return PowerOff(confirmed=False, how=str(error), proof=Proof.STORAGE_FENCED)
                 said.append(f"{result.agent}: {result.message}")
                 if not result.confirmed:
                     return PowerOff(confirmed=False, how="; ".join(said), proof=Proof.STORAGE_FENCED)
         return PowerOff(confirmed=True, how="; ".join(said), proof=Proof.STORAGE_FENCED)
-
-
-def _device(spec: FenceDeviceSpec) -> FenceDevice:
-    return FenceDevice(
-        agent=spec.agent,
-        role=spec.role,
-        options=spec.options,
-        timeout_s=spec.timeout_s,
-        retries=spec.retries,
-        has_status=spec.has_status,
-    )

@@ -5,7 +5,6 @@ import contextlib
 import fcntl
 import os
 import signal
-import socket
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,19 +18,21 @@ from vmha.fencing.guard_client import GuardClient
 from vmha.fencing.qemu_processes import QemuProcesses
 from vmha.fencing.unsent import forget_unsent_of
 from vmha.hooks.deliver import HostDelivery
-from vmha.hypervisor.libvirt_adapter import LibvirtHypervisor
+from vmha.hypervisor.real.adapter import LibvirtHypervisor
 from vmha.model.clock import SystemClock
 from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName, SessionId
 from vmha.model.keys import Keys
-from vmha.node.garbage import spare_the_long_lived
-from vmha.node.leaving import AGENT_LOCK, Left, tell
+from vmha.node.address import own_address
+from vmha.node.leaving import AGENT_LOCK, Left, asked_by, tell
 from vmha.node.logs import set_up_logging
+from vmha.node.machine import read_host
 from vmha.node.member import Member, Ports
 from vmha.node.peers import open_channel
 from vmha.node.power import FenceAgents
+from vmha.node.responsive import responsive
 from vmha.node.settings import NodeSettings, read_settings
-from vmha.node.stalls import Stalls, metered_loop
+from vmha.node.stalls import Stalls
 from vmha.node.traces import traces
 from vmha.probing.real import NodeProbes
 from vmha.store.channels import load_login
@@ -42,16 +43,6 @@ from vmha.store.tls_files import TlsFiles
 log = structlog.get_logger(__name__)
 
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-HOST_IDS = (Path("/etc/machine-id"), Path("/sys/class/dmi/id/product_uuid"))
-
-
-def read_host() -> str:
-    """What tells this machine from another that was cloned from it: the firmware's uuid, and the system's id."""
-    found = []
-    for path in HOST_IDS:
-        with contextlib.suppress(OSError):
-            found.append(path.read_text().strip())
-    return "/".join(found)
 
 
 @dataclass(slots=True)
@@ -74,9 +65,8 @@ def run(config_path: Path) -> None:
     settings = read_settings(config_path)
     set_up_logging(settings.log_level, settings.log_format)
     with only_agent(settings.run_dir), traces(settings, SystemClock()):
-        spare_the_long_lived(SystemClock())
         stalls = Stalls()
-        with asyncio.Runner(loop_factory=lambda: metered_loop(stalls, SystemClock())) as runner:
+        with responsive(stalls, SystemClock()) as runner:
             runner.run(_run(settings, stalls))
 
 
@@ -86,10 +76,15 @@ def only_agent(run_dir: Path) -> Iterator[None]:
     promised to wait for. The kernel gives the lock back when the process is gone, however it ended.
 
     Raises:
-        Rejected: another agent runs here.
+        Rejected: another agent runs here, or there can be no lock.
     """
-    run_dir.mkdir(parents=True, exist_ok=True)
-    with (run_dir / AGENT_LOCK).open("a") as file:
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        lock = (run_dir / AGENT_LOCK).open("a")
+    except OSError as error:
+        message = f"run_dir: {error.filename or run_dir}: {error.strerror}"
+        raise Rejected(message, accepted="a directory of the node's own, on tmpfs, that this user may write") from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -106,7 +101,7 @@ async def _run(settings: NodeSettings, stalls: Stalls) -> None:
     first = zlib.crc32(settings.node.encode())  # agents spread over the members
     login = load_login(settings.etcd_user, settings.etcd_password_file)
     store = Metered(EtcdStore(settings.endpoints, tls=tls, login=login, first=first), clock)
-    address = settings.address or _own_address(settings.endpoints)
+    address = settings.address or await own_address(settings.endpoints)
     member = Member(
         Ports(
             store=store,
@@ -143,6 +138,7 @@ async def _run(settings: NodeSettings, stalls: Stalls) -> None:
     stopping = asyncio.create_task(stop.wait(), name="stop")
     told = asyncio.Event()
     tell(settings.run_dir, None)
+    asked_by(settings.run_dir)  # of an earlier time
     loop.add_signal_handler(signal.SIGUSR1, told.set)
     leaving = asyncio.create_task(_leave_when(told, member, settings.run_dir), name="leave")
     try:
@@ -164,7 +160,7 @@ async def _run(settings: NodeSettings, stalls: Stalls) -> None:
 async def _leave_when(told: asyncio.Event, member: Member, run_dir: Path) -> None:
     await told.wait()
     log.info("the host shuts down: the agent leaves")
-    is_empty = await member.leave()
+    is_empty = await member.leave(asked_by(run_dir))
     if is_empty:
         log.info("left in good order")
     else:
@@ -194,13 +190,3 @@ async def _serve_metrics(
     except (OSError, OverflowError) as error:
         log.error("no metrics", listen=settings.metrics_listen, why=str(error))
         return None
-
-
-def _own_address(endpoints: tuple[str, ...]) -> str:
-    """The address from which etcd is reached: the one peers can reach, too, on the usual single network."""
-    for endpoint in endpoints:
-        host, _, port = endpoint.rpartition("//")[2].rpartition(":")
-        with contextlib.suppress(OSError, ValueError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((host.strip("[]"), int(port)))
-            return str(probe.getsockname()[0])
-    return socket.gethostname()

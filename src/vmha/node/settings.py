@@ -30,7 +30,7 @@ class TlsSettings(Document):
 
 class NodeSettings(Document):
     cluster: Name = "vmha"
-    node: Name = Field(default_factory=lambda: socket.gethostname().split(".")[0])
+    node: Name = Field(default_factory=lambda: socket.gethostname().split(".")[0], validate_default=True)
     endpoints: tuple[Annotated[str, Field(min_length=1)], ...]
     tls: TlsSettings | None = None
     etcd_user: str = Field(
@@ -65,6 +65,10 @@ class NodeSettings(Document):
     peers_address: Annotated[str, Field(pattern=r"^(\S+:\d{1,5})?$")] = Field(
         default="", description="Where the other agents reach this one; empty: address, at the port listened at."
     )
+    peers_tls: bool = Field(
+        default=False,
+        description="Talk to the other agents by TLS, with the files of tls; all agents of the cluster do, or none.",
+    )
     web: WebSettings | None = Field(default=None, description="The dashboard's, of ``vmha web`` on this node.")
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$")] = "info"
     log_format: Annotated[str, Field(pattern="^(json|logfmt)$")] = Field(
@@ -82,7 +86,7 @@ class NodeSettings(Document):
 def read_settings(path: Path) -> NodeSettings:
     """Raises ``Rejected`` naming the file, the key, its value and what is accepted."""
     try:
-        raw = tomllib.loads(path.read_text())
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a mark
     except FileNotFoundError as error:
         raise Rejected(f"{path}: no such file") from error
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -95,4 +99,4 @@ def check_settings(raw: Mapping[str, Any], *, where: str) -> NodeSettings:
     try:
         return NodeSettings.model_validate(raw)
     except ValidationError as error:
-        raise in_words(error, where=where) from error
+        raise in_words(error, where=where, document=NodeSettings) from error

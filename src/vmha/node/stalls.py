@@ -7,8 +7,8 @@ the loop waits, so it costs two readings of the clock a turn, and wakes nobody.
 What it does not see: a loop that was waiting for the world alone, without a timer, and was woken late.
 """
 
-import asyncio
 import selectors
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from vmha.model.clock import Clock
@@ -35,24 +35,24 @@ class Stalls:
 
 
 class MeteredSelector(selectors.DefaultSelector):
-    """Where a loop waits for the world."""
+    """Where a loop waits for the world. ``between``: is done between two turns, as part of the one that is over."""
 
-    def __init__(self, stalls: Stalls, clock: Clock) -> None:
+    def __init__(self, stalls: Stalls, clock: Clock, between: Callable[[], None] = lambda: None) -> None:
         super().__init__()
-        self._stalls, self._clock = stalls, clock
+        self._stalls, self._clock, self._between = stalls, clock, between
         self._woke_at: float | None = None
         self._late_s = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self._end_turn()
         begins_at = self._clock.now()
-        if self._woke_at is not None:
-            self._stalls.stood(begins_at - self._woke_at + self._late_s)
         events = super().select(timeout)
         self._woke_at = self._clock.now()
         waited_s = self._woke_at - begins_at
         self._late_s = max(0.0, waited_s - timeout) if timeout is not None and timeout > 0 else 0.0
         return events
 
-
-def metered_loop(stalls: Stalls, clock: Clock) -> asyncio.AbstractEventLoop:
-    return asyncio.SelectorEventLoop(MeteredSelector(stalls, clock))
+    def _end_turn(self) -> None:
+        self._between()
+        if self._woke_at is not None:
+            self._stalls.stood(self._clock.now() - self._woke_at + self._late_s)

@@ -11,11 +11,11 @@ from typing import Any
 from prometheus_client.core import Metric
 
 from vmha.node.metric_families import family, single
-from vmha.policy.membership import moment_of_one_reading
+from vmha.policy.members.membership import moment_of_one_reading
 from vmha.policy.plan import judge_all
-from vmha.policy.reservation import room_of
-from vmha.policy.snapshot import Snapshot
-from vmha.policy.survival import Survival, survival
+from vmha.policy.state.reservation import room_of
+from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.telling.survival import Survival, survival
 
 IN_A_THREAD_FROM = 500
 """Vms."""

@@ -11,7 +11,7 @@ from vmha.tracing.operation import trace_with
 
 log = structlog.get_logger(__name__)
 
-NEEDS = "the extra otel: pip install 'vmha[otel]'"
+NEEDS = "the extra otel: in a checkout pip install '.[otel]'"
 
 
 @contextmanager

@@ -1,11 +1,12 @@
 """Applying a document: check it against the cluster as a whole, say what would change, then change it.
 
 ``prepare`` is pure apart from one reading. ``commit`` writes what it prepared, in transactions that compare everything
-the plan was made from: what somebody else changed meanwhile is not overwritten. Up to 50 objects are one transaction,
-all or nothing; a larger document is written in several, what is referred to before what refers to it.
+the plan was made from: what somebody else changed meanwhile is not overwritten. Up to 24 objects are one transaction,
+all or nothing; a larger document is written in several, what is referred to before what refers to it. Each object has
+its entry in the journal in the transaction that writes it, and each transaction one of its own.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from vmha.model.rules import Rule
 from vmha.model.service import Service
 from vmha.model.settings import ClusterConfig
 from vmha.model.vm import Desired, FailoverDomain, NodeSpec, VmSpec
+from vmha.operator import defined, hand
 from vmha.operator.client import OperatorClient, Reading
 from vmha.operator.definition import FOLLOWS, Definition, define, describe, removal, uuid_moves, uuids_in_use
 from vmha.operator.document import Loaded
@@ -23,11 +25,12 @@ from vmha.operator.domains import accepted_nodes
 from vmha.operator.dump import without_secrets
 from vmha.operator.relations import specs_of, wrong_needs
 from vmha.operator.rules import settled, wrong_rules
+from vmha.operator.satisfiable import wrong_places
 from vmha.operator.services import wrong_services
 from vmha.operator.yaml_source import Complaint
 from vmha.store.port import Compare, Delete, Exists, Op, Put, Settled
 
-MOST_OPS = 100
+MOST_OPS = 120
 MOST_BYTES = 1_000_000
 """Limits of one transaction, with room below etcd's own (128 operations, 1.5 MiB)."""
 
@@ -55,6 +58,8 @@ class ObjectChange:
 class _Write:
     op: Op
     compares: tuple[Compare, ...]
+    what: tuple[str, str]  # what is done, and with what
+    told: tuple[hand.Told, ...] = ()
     claims: tuple[Op, ...] = ()  # of uuids; in the same transaction, so that who gives one away at the same time loses
 
 
@@ -104,7 +109,9 @@ async def commit(client: OperatorClient, plan: ApplyPlan) -> None:
         compares |= {c.key: c for write in writes for c in write.compares if not isinstance(c, Exists)}
         ops = [op for write in writes for op in (write.op, *write.claims)]
         # Of a document too long for one transaction the first part writes under what the second would compare.
-        if not await client.commit([compare for compare in compares.values() if compare not in held], ops):
+        told = [defined.applied((write.what for write in writes), client.author)]
+        told += [one for write in writes for one in write.told]
+        if not await client.commit([compare for compare in compares.values() if compare not in held], ops, told):
             said = f"{done} of {len(plan.writes)} objects are written" if done else "nothing was written"
             raise Refused(f"the cluster was changed by others since the document was compared; {said}: apply again")
         done += len(writes)
@@ -118,7 +125,7 @@ def _batches(writes: list[_Write]) -> Iterator[list[_Write]]:
     for write in writes:
         more = keys | {compare.key for compare in write.compares}
         weight = len(write.op.value) if isinstance(write.op, Put) else 0
-        count = 1 + len(write.claims)
+        count = 1 + len(write.claims) + len(write.told)
         if batch and (ops + count > MOST_OPS or len(more) > MOST_OPS or size + weight > MOST_BYTES):
             yield batch
             batch, more, size, ops = [], {compare.key for compare in write.compares}, 0, 0
@@ -154,6 +161,7 @@ def _checked(
     complaints += _orphans(loaded, reading, domains, stay - named)
     complaints += wrong_services(document, snapshot, specs, domains, stay, prune=prune)
     complaints += wrong_rules(document, snapshot, {*specs, *stay}, prune=prune)
+    complaints += wrong_places(document, snapshot, specs, stay, prune=prune)
     loaded.refuse(complaints)
     return specs
 
@@ -266,7 +274,8 @@ class _Planner:
         if old and "maintenance" not in node.model_fields_set:
             kept = {"maintenance": old.maintenance, "maintenance_why": old.maintenance_why}
             node = node.model_copy(update=kept)
-        self._put("node", node.name, self._keys.node_spec(NodeName(node.name)), old, node)
+        told = hand.drained(old, node, self._author, node.maintenance_why)
+        self._put("node", node.name, self._keys.node_spec(NodeName(node.name)), old, node, told=told)
 
     def _put_vm(self, spec: VmSpec) -> None:
         view = self._reading.snapshot.vms.get(VmName(spec.name))
@@ -277,7 +286,9 @@ class _Planner:
         if spec.failover_domain and spec.failover_domain in self._reading.snapshot.domains:
             needs = (Exists(self._keys.domain(spec.failover_domain)),)
         claims = self._claims(spec.name, old, spec)
-        self._put("vm", spec.name, self._keys.vm_spec(VmName(spec.name)), old, spec, needs=needs, claims=claims)
+        key = self._keys.vm_spec(VmName(spec.name))
+        told = defined.vm_by_document(view, old, spec, self._author)
+        self._put("vm", spec.name, key, old, spec, needs=needs, claims=claims, told=told, is_told=True)
 
     def _claims(self, name: str, old: VmSpec | None, new: VmSpec | None) -> tuple[Op, ...]:
         # A uuid that goes from one vm to another is written once, by the one that gets it.
@@ -319,23 +330,37 @@ class _Planner:
         *,
         needs: tuple[Compare, ...] = (),
         claims: tuple[Op, ...] = (),
+        told: Sequence[hand.Told] = (),
+        is_told: bool = False,
     ) -> None:
-        told = new.model_dump(mode="json", exclude_defaults=old is None, exclude={"name"})
-        fields = tuple(map(_told, _differences(old.model_dump(mode="json") if old else {}, told)))
+        """``told``: beside what is told of the definition itself, unless it ``is_told`` with that."""
+        shown = new.model_dump(mode="json", exclude_defaults=old is None, exclude={"name"})
+        fields = tuple(map(_told, _differences(old.model_dump(mode="json") if old else {}, shown)))
         if old == new:
             self._plan.changes.append(ObjectChange(kind=kind, name=name, action="unchanged"))
             return
         action = "changed" if old else "created"
         self._plan.changes.append(ObjectChange(kind=kind, name=name, action=action, fields=fields))
-        self._write(Put(key, encode(new)), claims, needs)
+        if not is_told:
+            told = (*defined.put_by_document(kind, name, old, new, self._author), *told)
+        self._write(Put(key, encode(new)), (action, f"{kind} {name}".rstrip()), claims, needs, told)
 
     def _delete(self, kind: str, name: str, key: str, claims: tuple[Op, ...] = ()) -> None:
         self._plan.changes.append(ObjectChange(kind=kind, name=name, action="removed"))
-        self._write(Delete(key), claims)
+        more = "; its guest, if there is one, is left as it is" if kind == "vm" else ""
+        told = defined.removed(kind, name, defined.by_document(self._author), more)
+        self._write(Delete(key), ("removed", f"{kind} {name}"), claims, told=(told,))
 
-    def _write(self, op: Op, claims: tuple[Op, ...], needs: tuple[Compare, ...] = ()) -> None:
+    def _write(
+        self,
+        op: Op,
+        what: tuple[str, str],
+        claims: tuple[Op, ...],
+        needs: tuple[Compare, ...] = (),
+        told: Sequence[hand.Told] = (),
+    ) -> None:
         compares = (*needs, *map(self._reading.unchanged_by, (op, *claims)))
-        self._plan.writes.append(_Write(op=op, compares=compares, claims=claims))
+        self._plan.writes.append(_Write(op=op, what=what, compares=compares, claims=claims, told=tuple(told)))
 
 
 def _told(change: FieldChange) -> FieldChange:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmha import __version__
-from vmha.model.errors import Refused, Rejected
+from vmha.model.by_hand import RESTORE
+from vmha.model.errors import Refused, Rejected, VmhaError
 from vmha.model.ids import NodeName, VmName
 from vmha.model.keys import decode, encode, find_type, split_key
 from vmha.model.records import HistoryRecord, Placement
@@ -21,8 +22,10 @@ from vmha.operator.apply import MOST_BYTES, MOST_OPS
 from vmha.operator.client import OperatorClient, Reading
 from vmha.operator.definition import uuids_in_use
 from vmha.operator.errors import RefusedByCluster
-from vmha.policy.backup import is_kept, of_the_past
-from vmha.policy.snapshot import Snapshot
+from vmha.operator.hand import Told
+from vmha.operator.put_back import told_of
+from vmha.policy.state.backup import is_kept, of_the_past
+from vmha.policy.state.snapshot import Snapshot
 from vmha.store.port import Compare, Put
 
 FORMAT = 1
@@ -69,6 +72,7 @@ class Restoring:
     kept: tuple[str, ...]
     beside: tuple[str, ...]  # vms of the cluster that the backup does not know: they stay
     puts: tuple[Put, ...]
+    told: dict[str, list[Told]]  # of a put, by its key
     reading: Reading
     settle_s: float
     why: str
@@ -117,6 +121,7 @@ async def prepare(client: OperatorClient, backup: dict[str, Any], *, file: str, 
     changed: list[str] = []
     kept: list[str] = []
     puts: list[Put] = []
+    told: dict[str, list[Told]] = {}
     for key, record in values.items():
         name = key.removeprefix(client.keys.prefix)
         if isinstance(record, Placement | ClusterSchema) and key in held:
@@ -127,6 +132,8 @@ async def prepare(client: OperatorClient, backup: dict[str, Any], *, file: str, 
             continue
         (changed if key in held else created).append(name)
         puts.append(Put(key, value))
+        old = _readable(record, held[key], key) if key in held else None
+        told[key] = told_of(split_key(client.keys.prefix, key), record, old, client.author)
     config = values.get(client.keys.config)
     longest = [snapshot.config.clockwork.dead_after_s]
     if isinstance(config, ClusterConfig):
@@ -138,6 +145,7 @@ async def prepare(client: OperatorClient, backup: dict[str, Any], *, file: str, 
         kept=tuple(kept),
         beside=tuple(sorted(known - {record.name for record in values.values() if isinstance(record, VmSpec)})),
         puts=tuple(puts),
+        told=told,
         reading=reading,
         settle_s=max(longest),
         why=f"{client.author} has restored a backup made at {backup.get('at')} at revision {backup.get('revision')}",
@@ -160,14 +168,22 @@ async def restore(client: OperatorClient, plan: Restoring) -> None:
         settle_s=plan.settle_s,
     )
     told = client.keys.history
-    if not await client.commit([plan.reading.unchanged(told)], [Put(told, encode(record))]):
+    news = Told(kind=RESTORE, text=f"a backup is put back by {client.author}: {plan.why}")
+    if not await client.commit([plan.reading.unchanged(told)], [Put(told, encode(record))], [news]):
         raise Refused("the cluster changed while it was looked at; nothing is restored; try again")
     done = 0
     for part in _parts(plan.puts):
         compares: list[Compare] = [plan.reading.unchanged_by(put) for put in part]
-        if not await client.commit(compares, part):
+        if not await client.commit(compares, part, [one for put in part for one in plan.told[put.key]]):
             raise Refused(f"the cluster changed meanwhile: {done} of {len(plan.puts)} keys are restored; try again")
         done += len(part)
+
+
+def _readable(like: Any, value: bytes, key: str) -> Any:
+    try:
+        return decode(type(like), value, where=key)
+    except VmhaError:
+        return None
 
 
 def _parts(puts: Sequence[Put]) -> Iterator[list[Put]]:

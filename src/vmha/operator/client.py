@@ -7,21 +7,41 @@ decided upon; a lost compare reads and decides anew.
 
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from vmha.model.by_hand import OPERATOR
 from vmha.model.clock import Clock
-from vmha.model.errors import Refused, VmhaError
-from vmha.model.ids import LeaseId, RequestId, Revision
+from vmha.model.errors import Refused, Rejected, VmhaError
+from vmha.model.ids import LeaseId, NodeName, RequestId, Revision
 from vmha.model.keys import Keys, decode
 from vmha.model.records import JournalEntry
 from vmha.model.schema import ClusterSchema, Software
+from vmha.model.settings import ClusterConfig
+from vmha.operator import hand
 from vmha.operator.errors import RefusedByCluster
-from vmha.policy.assemble import Assembler
-from vmha.policy.snapshot import Snapshot
-from vmha.store.port import Ambiguous, Batch, Compacted, Compare, KeyValue, Modified, Op, Put, Settled, Store
+from vmha.operator.hand import Told
+from vmha.policy.state.assemble import Assembler
+from vmha.policy.state.snapshot import Snapshot
+from vmha.store.journal import Journal
+from vmha.store.port import (
+    Ambiguous,
+    Batch,
+    Compacted,
+    Compare,
+    Created,
+    KeyValue,
+    LeaseGone,
+    Modified,
+    Op,
+    Put,
+    Settled,
+    Store,
+)
 
+_LATEST = 253402300800.0 - 86400.0
+"""The last year of four digits, wherever its reader lives."""
 READ_TIMEOUT_S = 3.0
 """A reading that takes longer is given up: an operator is to know within 5 s that the cluster does not answer."""
 
@@ -52,11 +72,15 @@ class Reading:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit(Generic[T]):
-    """What to write, what must still hold, and what to tell the caller. Without ``ops`` nothing is written."""
+    """What to write, what must still hold, and what to tell the caller. Without ``ops`` nothing is written.
+
+    ``told``: entries of the journal that are written with it.
+    """
 
     result: T
     ops: Sequence[Op] = ()
     compares: Sequence[Compare] = field(default=())
+    told: Sequence[Told] = ()
 
 
 class OperatorClient:
@@ -88,6 +112,8 @@ class OperatorClient:
         self._new_id = new_id or (lambda: secrets.token_hex(4))
         self._assembler = Assembler(keys)
         self._held: dict[str, KeyValue] = {}  # what the assembler has been given
+        self._journal_days = ClusterConfig().journal_days
+        self.entries = Journal(store, keys, clock, OPERATOR, days=lambda: self._journal_days)
 
     def new_request_id(self) -> RequestId:
         """Sorts by time, to the millisecond."""
@@ -122,21 +148,30 @@ class OperatorClient:
                 assembler.delete(op.key)
         return assembler.snapshot(then)
 
-    async def change(self, decide: Callable[[Reading], Edit[T]]) -> T:
+    async def change(self, decide: Callable[[Reading], Edit[T]], *, about: str = "") -> T:
         """Read, decide, write; when the write loses its compare, all over again, a few times.
+
+        ``about``: the beginning of all keys that ``decide`` looks at. Only they are read, which in a large cluster is a
+        ten-thousandth of it. What is rejected by that is decided upon the whole: it knows the near names.
 
         Raises:
             Refused: others kept changing the same things.
             VmhaError: whatever ``decide`` raises; nothing is written then.
         """
         for _ in range(_ATTEMPTS):
-            edit = decide(await self.reading())
-            if not edit.ops or await self.commit(edit.compares, edit.ops):
+            edit = await self._decide(decide, about)
+            if not edit.ops or await self.commit(edit.compares, edit.ops, edit.told):
                 return edit.result
         raise Refused("others are changing the same things right now; try again")
 
-    async def commit(self, compares: Sequence[Compare], ops: Sequence[Op]) -> bool:
-        """One transaction. An unclear answer is cleared up by looking.
+    async def _decide(self, decide: Callable[[Reading], Edit[T]], about: str) -> Edit[T]:
+        if about:
+            with suppress(Rejected):
+                return decide(await self._part(about))
+        return decide(await self.reading())
+
+    async def commit(self, compares: Sequence[Compare], ops: Sequence[Op], told: Sequence[Told] = ()) -> bool:
+        """One transaction, with what is ``told`` of it. An unclear answer is cleared up by looking.
 
         Returns:
             Whether it is done; False: something compared has changed.
@@ -151,9 +186,21 @@ class OperatorClient:
                 raise RefusedByCluster(f"nothing is written: {why}")
         as_it_is = Modified(self.keys.schema, found.mod_revision if found else Revision(0))
         try:
-            result = await self.store.txn([as_it_is, *compares], ops)
+            return await self._write([as_it_is, *compares], ops, told)
+        except LeaseGone:  # of the journal's entries: a store that was restored does not know it any more
+            self.entries.forget_lease()
+            return await self._write([as_it_is, *compares], ops, told)
+
+    async def _write(self, compares: Sequence[Compare], ops: Sequence[Op], told: Sequence[Told]) -> bool:
+        if told:
+            await self.entries.refresh()
+        entries = hand.entries(self.entries, self.author, told)
+        # Others write here at the same time: who would use the same name for an entry loses, and comes with another.
+        unused = [Created(entry.key, Revision(0)) for entry in entries[:1]]
+        try:
+            result = await self.store.txn([*compares, *unused], [*ops, *entries])
         except Ambiguous:
-            if await self._is_done(ops):
+            if await self._is_done([*ops, *entries]):
                 return True
             raise
         return result.succeeded
@@ -166,8 +213,13 @@ class OperatorClient:
                 return False
         return True
 
-    async def snapshots(self) -> AsyncGenerator[Snapshot, None]:
+    async def snapshots(
+        self, *, on_beat: Callable[[NodeName], None] = lambda _: None
+    ) -> AsyncGenerator[Snapshot, None]:
         """The cluster as it is, and again after each change that an operator could notice. By watching, not polling.
+
+        Args:
+            on_beat: told of each beat as it comes, most of which are no such change.
 
         Raises:
             Unavailable: the store does not answer (any more).
@@ -180,7 +232,7 @@ class OperatorClient:
             try:
                 async with aclosing(watch) as batches:  # type: ignore[type-var]
                     async for batch in batches:
-                        if self._take(assembler, batch):
+                        if self._take(assembler, batch, on_beat):
                             yield assembler.snapshot(batch.revision)
             except Compacted:
                 continue  # read anew
@@ -219,14 +271,26 @@ class OperatorClient:
             if known is not kv and known != kv:
                 _put(assembler, kv)
         modified = {kv.key: kv.mod_revision for kv in listing.items}
-        return Reading(snapshot=assembler.snapshot(listing.revision), modified=modified), assembler
+        snapshot = assembler.snapshot(listing.revision)
+        self._journal_days = snapshot.config.journal_days
+        return Reading(snapshot=snapshot, modified=modified), assembler
+
+    async def _part(self, about: str) -> Reading:
+        """What begins with ``about``, and the settings."""
+        assembler, modified = Assembler(self.keys), {}
+        listings = [await self.store.list(prefix, timeout_s=READ_TIMEOUT_S) for prefix in (self.keys.config, about)]
+        for kv in (kv for listing in listings for kv in listing.items):
+            _put(assembler, kv)
+            modified[kv.key] = kv.mod_revision
+        self._journal_days = assembler.config.journal_days
+        return Reading(snapshot=assembler.snapshot(min(one.revision for one in listings)), modified=modified)
 
     def _part_with(self, assembler: Assembler) -> Assembler:
         """Whoever asked for it goes on with it by himself; the next reading begins with an empty one."""
         self._assembler, self._held = Assembler(self.keys), {}
         return assembler
 
-    def _take(self, assembler: Assembler, batch: Batch) -> bool:
+    def _take(self, assembler: Assembler, batch: Batch, on_beat: Callable[[NodeName], None]) -> bool:
         """Whether an operator could notice it: a beat that only counts on, and the journal, are not."""
         noticed = False
         for change in batch.changes:
@@ -236,8 +300,10 @@ class OperatorClient:
                 assembler.delete(change.key)
             else:
                 _put(assembler, change.kv)
-            counts_on = change.kv is not None and change.kv.create_revision != change.kv.mod_revision
-            noticed |= not (change.key.endswith("/beat") and counts_on)
+            is_beat = change.kv is not None and change.key.endswith("/beat")
+            if is_beat:
+                on_beat(NodeName(change.key.split("/")[-2]))
+            noticed |= not (is_beat and change.kv and change.kv.create_revision != change.kv.mod_revision)
         return noticed
 
 
@@ -246,7 +312,10 @@ def _put(assembler: Assembler, kv: KeyValue) -> None:
 
 
 def _journal_entry(kv: KeyValue) -> JournalEntry | None:
+    """None: it is none, or of a date that no calendar has, which nobody could show."""
     try:
-        return decode(JournalEntry, kv.value, where=kv.key)
+        entry = decode(JournalEntry, kv.value, where=kv.key)
     except VmhaError:
         return None
+    dates = (entry.at, entry.since, entry.hand.until if entry.hand else 0.0)
+    return entry if all(0.0 <= date < _LATEST for date in dates) else None

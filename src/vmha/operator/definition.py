@@ -11,7 +11,7 @@ from vmha.model.keys import Keys, encode
 from vmha.model.records import RemovedVm, Stored, UuidClaim
 from vmha.model.source import DefinitionSource
 from vmha.model.vm import VmSpec
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot
 from vmha.store.port import Delete, Op, Put
 
 FOLLOWS = ("uuid", "memory_mib", "vcpus")
@@ -50,7 +50,7 @@ def uuid_moves(keys: Keys, vm: str, before: str | None, after: str | None) -> li
 
 
 def removal(keys: Keys, removed: Stored[VmSpec], *, at: float, by: str) -> Put:
-    """Goes with the deletion of a vm's spec: where it may run until somebody has looked (policy/removed.py)."""
+    """Goes with the deletion of a vm's spec: where it may run until somebody has looked (policy/members/removed.py)."""
     spec = removed.value
     id_ = f"{spec.name}.{removed.created}"  # of this definition; the next one of this name has another
     return Put(keys.removed(id_), encode(RemovedVm(id=id_, vm=VmName(spec.name), uuid=spec.uuid, at=at, by=by)))

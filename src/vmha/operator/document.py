@@ -10,23 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
+from pydantic import Field, ValidationError, create_model, model_validator
 
-from vmha.model.document import Document, short, what_is_wrong
+from vmha.model.document import Document, keys_of, short, what_is_wrong
 from vmha.model.errors import Rejected
-from vmha.model.health import Probe
-from vmha.model.hooks import Hook
-from vmha.model.relations import Dependency
 from vmha.model.rules import Rule
 from vmha.model.service import Service
-from vmha.model.settings import ClusterConfig, Fencing, HostShutdown, Limits, Startup, Timing
-from vmha.model.source import DefinitionSource, SavedState, Uuid
-from vmha.model.standing import Failback, OnPause
+from vmha.model.settings import ClusterConfig
+from vmha.model.source import DefinitionSource, Uuid
 from vmha.model.vm import (
     FailoverDomain,
-    FailoverDomainMember,
-    FenceDeviceSpec,
-    Migration,
     NodeSpec,
     VmSpec,
 )
@@ -81,30 +74,6 @@ class ClusterDocument(Document):
     rules: tuple[Rule, ...] | None = None
 
 
-_MODELS: dict[Path, type[BaseModel]] = {
-    (): ClusterDocument,
-    ("config",): ClusterConfig,
-    ("config", "timing"): Timing,
-    ("config", "fencing"): Fencing,
-    ("config", "limits"): Limits,
-    ("config", "hooks"): Hook,
-    ("config", "startup"): Startup,
-    ("config", "on_host_shutdown"): HostShutdown,
-    ("failover_domains",): FailoverDomain,
-    ("failover_domains", "members"): FailoverDomainMember,
-    ("nodes",): NodeSpec,
-    ("nodes", "fence"): FenceDeviceSpec,
-    ("vms",): VmEntry,
-    ("services",): Service,
-    ("rules",): Rule,
-    ("vms", "migration"): Migration,
-    ("vms", "probes"): Probe,
-    ("vms", "on_pause"): OnPause,
-    ("vms", "failback"): Failback,
-    ("vms", "depends_on"): Dependency,
-    ("vms", "definition"): DefinitionSource,
-    ("vms", "saved_state"): SavedState,
-}
 """The model behind each mapping of a document, by its path without list positions."""
 
 
@@ -136,7 +105,9 @@ def load_document(text: str, *, file: str, base: FilePath) -> Loaded:
     source = parse_yaml(text, file=file)
     data = {} if source.data is None else source.data
     if not isinstance(data, dict):
-        raise Rejected(f"{file}:1: the document is {short(data)}", accepted=f"keys: {', '.join(_keys_of(()))}")
+        raise Rejected(
+            f"{file}:1: the document is {short(data)}", accepted=f"keys: {', '.join(keys_of(ClusterDocument, ()))}"
+        )
     complaints = [*source.twice]
     document: ClusterDocument | None = None
     try:
@@ -204,9 +175,4 @@ def _named_twice(data: dict[str, Any]) -> list[Complaint]:
 
 def _complaint(found: Any) -> Complaint:
     path: Path = tuple(found["loc"])
-    return Complaint(path=path, text=what_is_wrong(found, keys=_keys_of(path[:-1])))
-
-
-def _keys_of(path: Path) -> list[str]:
-    model = _MODELS.get(tuple(part for part in path if isinstance(part, str)))
-    return [info.alias or name for name, info in model.model_fields.items()] if model else []
+    return Complaint(path=path, text=what_is_wrong(found, keys=keys_of(ClusterDocument, path[:-1])))

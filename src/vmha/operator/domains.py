@@ -5,10 +5,12 @@ from collections.abc import Collection
 from vmha.model.errors import Rejected
 from vmha.model.keys import encode
 from vmha.model.vm import FailoverDomain
+from vmha.operator import defined
 from vmha.operator.client import Edit, OperatorClient, Reading
 from vmha.operator.errors import unknown_name
-from vmha.policy.snapshot import Snapshot
-from vmha.store.port import Delete, Put
+from vmha.operator.satisfiable import check_places
+from vmha.policy.state.snapshot import Snapshot
+from vmha.store.port import Compare, Delete, Put
 
 
 async def add_domain(client: OperatorClient, domain: FailoverDomain, *, replace: bool = False) -> FailoverDomain:
@@ -25,8 +27,11 @@ async def add_domain(client: OperatorClient, domain: FailoverDomain, *, replace:
             return Edit(result=domain)
         if found is not None and not replace:
             raise Rejected(f"there is another failover domain {domain.name}", accepted="another name, or --replace")
+        check_places(reading.snapshot, domain)
         key = client.keys.domain(domain.name)
-        return Edit(result=domain, ops=[Put(key, encode(domain))], compares=[reading.unchanged(key)])
+        told = [defined.put("failover domain", domain.name, found, domain, client.author)]
+        compares: list[Compare] = [reading.unchanged(key), reading.settled(client.keys.rule(""))]
+        return Edit(result=domain, ops=[Put(key, encode(domain))], compares=compares, told=told)
 
     return await client.change(decide)
 
@@ -42,7 +47,8 @@ async def remove_domain(client: OperatorClient, name: str) -> FailoverDomain:
                 f"failover domain {name} is named by {', '.join(users)}", accepted="a domain that nothing names"
             )
         key = client.keys.domain(name)
-        return Edit(result=domain, ops=[Delete(key)], compares=[reading.unchanged(key)])
+        told = [defined.removed("failover domain", name, client.author)]
+        return Edit(result=domain, ops=[Delete(key)], compares=[reading.unchanged(key)], told=told)
 
     return await client.change(decide)
 

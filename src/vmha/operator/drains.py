@@ -9,11 +9,11 @@ from vmha.operator.client import OperatorClient
 from vmha.operator.errors import RefusedByCluster
 from vmha.operator.nodes import find_node, undrain, vms_on
 from vmha.operator.requests import submit
-from vmha.policy.drain import away_from
-from vmha.policy.drain_check import cannot_leave
-from vmha.policy.membership import counted, moment_of_one_reading
-from vmha.policy.snapshot import Snapshot
-from vmha.policy.steps import Waiting
+from vmha.policy.deciding.drain import away_from
+from vmha.policy.members.membership import counted, moment_of_one_reading
+from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.state.steps import Waiting
+from vmha.policy.telling.drain_check import cannot_leave
 
 NAMED = 5
 
@@ -66,7 +66,7 @@ def _of_vm(name: str, node: str, snapshot: Snapshot) -> str:
         return f"{name} (frozen)"
     if held.ended_why and held.phase is Phase.HELD:
         return f"{name} (failed: {held.ended_why})"
-    waits = held.phase is Phase.HELD and held.reason.rule == "no-node-can-take-it"
+    waits = held.phase is Phase.HELD and held.reason.rule in ("no-node-can-take-it", "room-is-made-for-it")
     return f"{name} ({held.reason.text})" if waits else name
 
 

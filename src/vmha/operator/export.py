@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from vmha.model.vm import Desired, VmSpec
 from vmha.operator.definition import FOLLOWS
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot
 
 
 def export(snapshot: Snapshot) -> str:

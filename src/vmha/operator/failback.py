@@ -7,11 +7,11 @@ from vmha.model.records import Request, Verb
 from vmha.operator.client import OperatorClient
 from vmha.operator.requests import submit
 from vmha.operator.vms import find_spec
-from vmha.policy.failback import find_home
-from vmha.policy.membership import moment_of_one_reading
-from vmha.policy.placement import survey
+from vmha.policy.deciding.failback import find_home
+from vmha.policy.members.membership import moment_of_one_reading
+from vmha.policy.placing.placement import survey, take
 from vmha.policy.plan import judge_all
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot
 
 
 def find_homes(snapshot: Snapshot, names: Sequence[str], *, wall: float) -> dict[VmName, NodeName]:
@@ -29,7 +29,7 @@ def find_homes(snapshot: Snapshot, names: Sequence[str], *, wall: float) -> dict
         homes[name] = home
         spec = snapshot.vms[name].spec
         assert spec
-        ground.take(home, spec.value, starting=False)  # its room is taken for those after it
+        take(home, spec.value, ground, starting=False)  # its room is taken for those after it
     return homes
 
 

@@ -17,11 +17,12 @@ from vmha.model.vm import Desired
 from vmha.operator.client import OperatorClient
 from vmha.operator.drains import how_far
 from vmha.operator.errors import OperationFailed, RefusedByCluster, TimedOut
+from vmha.operator.hand import what_is_asked
 from vmha.operator.holds import why_held_up
-from vmha.policy.explain import VmState, VmSummary, summarize
-from vmha.policy.membership import moment_of_one_reading
+from vmha.policy.members.membership import moment_of_one_reading
 from vmha.policy.plan import judge_all
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.telling.explain import VmState, VmSummary, summarize
 
 
 class End(StrEnum):
@@ -141,7 +142,8 @@ def request_ended(client: OperatorClient, request: RequestId, *, vm: str | None 
         if snapshot.leader is None:
             return Sighting(text="waiting for a leader")
         if outcome is None:
-            return Sighting(text=f"asked{f'; {in_words(summary)}' if summary else ''}")
+            now = f"; by now {in_words(summary)}" if summary else ""
+            return Sighting(text=f"asked for: {what_is_asked(snapshot.requests[request])}{now}")
         progress = f" ({summary.progress})" if summary and summary.progress else ""
         return Sighting(text=f"{outcome.text}{progress}")
 

@@ -9,10 +9,13 @@ from vmha.model.ids import VmName
 from vmha.model.keys import encode
 from vmha.model.records import Phase
 from vmha.model.vm import Desired
+from vmha.operator import hand
 from vmha.operator.client import Edit, OperatorClient, Reading
-from vmha.operator.errors import RefusedByCluster, unknown_name
-from vmha.policy.hands_off import hands_off, starts_are_paused
-from vmha.policy.snapshot import Snapshot, VmView
+from vmha.operator.errors import RefusedByCluster
+from vmha.operator.known import find_vm
+from vmha.operator.reasons import checked_reason
+from vmha.policy.state.hands_off import hands_off, starts_are_paused
+from vmha.policy.state.snapshot import Snapshot, VmView
 from vmha.store.port import Compare, Delete, Exists, Put
 
 LONGEST_S = 366 * 86400.0
@@ -29,9 +32,10 @@ async def freeze(client: OperatorClient, name: str, *, reason: str = "", for_s: 
     hold = new_hold(client, reason, for_s, PauseMode.ALL)
 
     def decide(reading: Reading) -> Edit[Hold]:
-        _find(reading.snapshot, name)
-        ops = [Put(client.keys.freeze(VmName(name)), encode(hold))]
-        return Edit(result=hold, ops=ops, compares=[Exists(client.keys.vm_spec(VmName(name)))])
+        vm = find_vm(reading.snapshot, name)
+        ops = [Put(client.keys.freeze(vm.name), encode(hold))]
+        told = [hand.frozen(vm, hold)]
+        return Edit(result=hold, ops=ops, compares=[Exists(client.keys.vm_spec(vm.name))], told=told)
 
     return await client.change(decide)
 
@@ -40,11 +44,12 @@ async def unfreeze(client: OperatorClient, name: str) -> Hold | None:
     """Returns what was lifted; None: it was not frozen. Raises: UnknownName."""
 
     def decide(reading: Reading) -> Edit[Hold | None]:
-        vm = _find(reading.snapshot, name)
+        vm = find_vm(reading.snapshot, name)
         if vm.freeze is None:
             return Edit(result=None)
         key = client.keys.freeze(vm.name)
-        return Edit(result=vm.freeze.value, ops=[Delete(key)], compares=[reading.unchanged(key)])
+        told = [hand.unfrozen(vm, vm.freeze.value, client.author)]
+        return Edit(result=vm.freeze.value, ops=[Delete(key)], compares=[reading.unchanged(key)], told=told)
 
     return await client.change(decide)
 
@@ -52,7 +57,13 @@ async def unfreeze(client: OperatorClient, name: str) -> Hold | None:
 async def pause(client: OperatorClient, mode: PauseMode, *, reason: str = "", for_s: float = 0.0) -> Hold:
     """Pause the whole cluster: its starts, or everything. Paused already, it is paused anew. Raises: Rejected."""
     hold = new_hold(client, reason, for_s, mode)
-    return await client.change(lambda _: Edit(result=hold, ops=[Put(client.keys.pause, encode(hold))]))
+
+    def decide(reading: Reading) -> Edit[Hold]:
+        before = reading.snapshot.pause
+        told = [hand.paused(hold, before.value if before else None)]
+        return Edit(result=hold, ops=[Put(client.keys.pause, encode(hold))], told=told)
+
+    return await client.change(decide)
 
 
 async def resume(client: OperatorClient) -> Hold | None:
@@ -63,7 +74,8 @@ async def resume(client: OperatorClient) -> Hold | None:
         if paused is None:
             return Edit(result=None)
         key = client.keys.pause
-        return Edit(result=paused.value, ops=[Delete(key)], compares=[reading.unchanged(key)])
+        told = [hand.resumed(paused.value, client.author)]
+        return Edit(result=paused.value, ops=[Delete(key)], compares=[reading.unchanged(key)], told=told)
 
     return await client.change(decide)
 
@@ -99,11 +111,5 @@ def new_hold(client: OperatorClient, reason: str, for_s: float, mode: PauseMode)
         raise Rejected(
             f"for: {for_s:g} s", accepted=f"more than 0, at most {LONGEST_S:g} s; or none: until it is lifted"
         )
+    reason = checked_reason(reason)
     return Hold(author=client.author, reason=reason, at=client.clock.wall(), for_s=for_s, mode=mode)
-
-
-def _find(snapshot: Snapshot, name: str) -> VmView:
-    vm = snapshot.vms.get(VmName(name))
-    if vm is None or vm.spec is None:
-        raise unknown_name("vm", name, (view.name for view in snapshot.vms.values() if view.spec))
-    return vm

@@ -8,15 +8,15 @@ from vmha.model.records import ArmedLevel, FenceAttempt, FenceRecord
 from vmha.model.vm import FenceRole
 from vmha.operator.follow import in_words
 from vmha.operator.nodes import find_node, vms_on
-from vmha.policy.could_leave import Leave, could_leave
-from vmha.policy.explain import summarize
-from vmha.policy.left_overs import of_node
-from vmha.policy.membership import Condition, devices_of, moment_of_one_reading
-from vmha.policy.placement import survey
+from vmha.policy.members.membership import Condition, devices_of, moment_of_one_reading
+from vmha.policy.placing.placement import survey
 from vmha.policy.plan import judge_all
-from vmha.policy.proofs import in_full, proofs_awaited
-from vmha.policy.snapshot import NodeView, Snapshot
-from vmha.policy.wait_ends import what_lets_it_in
+from vmha.policy.state.snapshot import NodeView, Snapshot
+from vmha.policy.telling.could_leave import Leave, could_leave
+from vmha.policy.telling.explain import summarize
+from vmha.policy.telling.left_overs import of_node
+from vmha.policy.telling.proofs import in_full, proofs_awaited
+from vmha.policy.telling.wait_ends import what_lets_it_in
 
 _WAITING = (Condition.SUSPECT, Condition.LOST, Condition.FENCING)
 
@@ -81,7 +81,9 @@ def why_node(snapshot: Snapshot, name: str, *, wall: float) -> NodeWhy:
 
 def sentences(told: NodeWhy, *, wall: float) -> list[str]:
     """For people. Times are left to whoever prints them."""
-    lines = [f"{told.name} is {told.condition}" + (f": it {told.refusal}." if told.refusal else "; it may take vms.")]
+    says_it_all = f"{told.refusal} ".startswith((f"is {told.condition} ", f"is in {told.condition} "))
+    why = f": it {told.refusal}" if told.refusal else "; it may take vms"
+    lines = [f"{told.name} {told.refusal}." if says_it_all else f"{told.name} is {told.condition}{why}."]
     if told.ends_when:
         lines.append(f"No vm goes there; that ends when {told.ends_when}.")
     lines.append(f"It holds {', '.join(told.vms)}." if told.vms else "It holds no vm.")

@@ -11,22 +11,26 @@ from vmha.model.ids import NodeName
 from vmha.model.keys import encode
 from vmha.model.records import Phase, Request, Verb
 from vmha.model.vm import NodeSpec
+from vmha.operator import defined, hand
+from vmha.operator.apply import MOST_OPS
 from vmha.operator.client import Edit, OperatorClient, Reading
 from vmha.operator.errors import unknown_name
+from vmha.operator.reasons import checked_reason
 from vmha.operator.requests import submit
-from vmha.policy.snapshot import NodeView, Snapshot
+from vmha.policy.state.snapshot import NodeView, Snapshot
 from vmha.store.port import Delete, Put
 
 
 async def drain(client: OperatorClient, name: str, *, why: str = "") -> NodeSpec:
     """Send a node's vms elsewhere by migration and let none come, until ``undrain``."""
+    why = checked_reason(why)
     text = f"drained by {client.author}" + (f": {why}" if why else "")
-    return await _set(client, name, maintenance=True, maintenance_why=text)
+    return await _set(client, name, why, maintenance=True, maintenance_why=text)
 
 
 async def undrain(client: OperatorClient, name: str) -> NodeSpec:
     """Let vms come again."""
-    return await _set(client, name, maintenance=False, maintenance_why="")
+    return await _set(client, name, "", maintenance=False, maintenance_why="")
 
 
 async def label(client: OperatorClient, name: str, put: Mapping[str, str], remove: Collection[str] = ()) -> NodeSpec:
@@ -50,9 +54,10 @@ async def label(client: OperatorClient, name: str, put: Mapping[str, str], remov
         if new.labels == old.labels:
             return Edit(result=old)
         key = client.keys.node_spec(view.name)
-        return Edit(result=new, ops=[Put(key, encode(new))], compares=[reading.unchanged(key)])
+        told = [defined.put("node", name, old, new, client.author)]
+        return Edit(result=new, ops=[Put(key, encode(new))], compares=[reading.unchanged(key)], told=told)
 
-    return await client.change(decide)
+    return await client.change(decide, about=client.keys.node(NodeName(name)))
 
 
 async def confirm_off(client: OperatorClient, name: str) -> Request:
@@ -63,11 +68,13 @@ async def confirm_off(client: OperatorClient, name: str) -> Request:
 async def remove(client: OperatorClient, name: str) -> None:
     """Forget a node that is gone for good: what is said of it, and what it last said of itself.
 
+    What it said of more vms than one transaction takes goes first: until the last part is done the node is listed.
+
     Raises:
         Rejected: it has a session, or a vm may still run on it, or a failover domain names it.
     """
 
-    def decide(reading: Reading) -> Edit[None]:
+    def decide(reading: Reading) -> Edit[bool]:
         view = find_node(reading.snapshot, name)
         if why := _why_not_removed(view, reading.snapshot):
             raise Rejected(f"{name} can not be removed: {why[0]}", accepted=why[1])
@@ -76,9 +83,13 @@ async def remove(client: OperatorClient, name: str) -> None:
         # A beat that is there by now is a session: whoever has one may be given vms, and has not gone.
         compares = [reading.unchanged(key) for key in (*known, keys.beat(view.name))]
         said = [keys.observation(view.name, vm.name) for vm in reading.snapshot.vms.values() if view.name in vm.seen]
-        return Edit(result=None, ops=[Delete(key) for key in (*known, *said)], compares=compares)
+        is_last = len(known) + len(said) <= MOST_OPS
+        forgotten = (*known, *said) if is_last else said[:MOST_OPS]
+        told = [defined.removed("node", name, client.author)] if is_last else []
+        return Edit(result=is_last, ops=[Delete(key) for key in forgotten], compares=compares, told=told)
 
-    await client.change(decide)
+    while not await client.change(decide):
+        pass
 
 
 def _why_not_removed(view: NodeView, snapshot: Snapshot) -> tuple[str, str] | None:
@@ -114,7 +125,7 @@ def vms_on(snapshot: Snapshot, name: str) -> list[str]:
     )
 
 
-async def _set(client: OperatorClient, name: str, **fields: Any) -> NodeSpec:
+async def _set(client: OperatorClient, name: str, why: str, **fields: Any) -> NodeSpec:
     def decide(reading: Reading) -> Edit[NodeSpec]:
         view = find_node(reading.snapshot, name)
         old = view.spec.value if view.spec else NodeSpec(name=name)
@@ -122,6 +133,7 @@ async def _set(client: OperatorClient, name: str, **fields: Any) -> NodeSpec:
             return Edit(result=old)
         new = old.model_copy(update=fields)
         key = client.keys.node_spec(view.name)
-        return Edit(result=new, ops=[Put(key, encode(new))], compares=[reading.unchanged(key)])
+        told = hand.drained(old, new, client.author, why)
+        return Edit(result=new, ops=[Put(key, encode(new))], compares=[reading.unchanged(key)], told=told)
 
-    return await client.change(decide)
+    return await client.change(decide, about=client.keys.node(NodeName(name)))

@@ -8,21 +8,25 @@ from typing import Any
 from vmha.model.holds import Hold
 from vmha.model.ids import NodeName, Revision, SessionId, Term, VmName
 from vmha.model.records import ArmedLevel, HealthState, Phase, SeenState
+from vmha.operator import rebalancing
 from vmha.operator import survival as told_survival
-from vmha.policy.autostart import settling
-from vmha.policy.exclusive import company
-from vmha.policy.explain import VmState, VmSummary, summarize
-from vmha.policy.explain_relations import told_apart
-from vmha.policy.explain_rules import broken
-from vmha.policy.left_overs import of_vm
-from vmha.policy.membership import Condition, Verdict, is_mass_loss, judge, moment_of_one_reading
-from vmha.policy.placement import Field, survey
-from vmha.policy.proofs import in_full
-from vmha.policy.restored import in_words, not_heard_of
-from vmha.policy.schema import SchemaStanding, standing
-from vmha.policy.schema import in_words as schema_in_words
-from vmha.policy.snapshot import NodeView, Snapshot, VmView
-from vmha.policy.survival import Survival, survival
+from vmha.operator.rebalancing import RebalanceLine, rebalance_line
+from vmha.policy.deciding.autostart import settling
+from vmha.policy.deciding.restored import in_words, not_heard_of
+from vmha.policy.members.mass_loss import is_mass_loss
+from vmha.policy.members.membership import Condition, Verdict, judge, moment_of_one_reading
+from vmha.policy.members.schema import SchemaStanding, standing
+from vmha.policy.members.schema import in_words as schema_in_words
+from vmha.policy.placing.exclusive import company
+from vmha.policy.placing.field import Field
+from vmha.policy.placing.placement import survey
+from vmha.policy.state.snapshot import NodeView, Snapshot, VmView
+from vmha.policy.telling.explain import VmState, VmSummary, summarize
+from vmha.policy.telling.explain_relations import told_apart
+from vmha.policy.telling.explain_rules import broken
+from vmha.policy.telling.left_overs import of_all_vms
+from vmha.policy.telling.proofs import in_full
+from vmha.policy.telling.survival import Survival, survival
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +81,7 @@ class Overview:
     pause: Hold | None = None
     schema: SchemaStanding | None = None
     survival: Survival | None = None  # of the loss of any one node; None: not asked for
+    rebalance: RebalanceLine | None = None  # None: the cluster does not rebalance by itself
 
     def count(self) -> Counter[VmState]:
         return Counter(vm.state for vm in self.vms)
@@ -113,6 +118,7 @@ def overview(
         pause=snapshot.pause.value if snapshot.pause else None,
         schema=standing(snapshot),
         survival=survival(snapshot, moment, verdicts=verdicts) if asks_survival else None,
+        rebalance=rebalance_line(snapshot, ground),
     )
 
 
@@ -125,6 +131,7 @@ def as_plain(shown: Overview) -> dict[str, Any]:
         "pause": asdict(shown.pause) if shown.pause else None,
         "schema": _plain_schema(shown.schema) if shown.schema else None,
         "loss_of_any_one_node": told_survival.as_plain(shown.survival) if shown.survival else None,
+        "rebalance": rebalancing.as_plain(shown.rebalance) if shown.rebalance else None,
         "nodes": [asdict(node) for node in shown.nodes],
         "vms": [plain_vm(vm) for vm in shown.vms],
         "warnings": list(shown.warnings),
@@ -236,12 +243,18 @@ def _warnings(
         for vm in vms
         if vm.health in (HealthState.FAILING, HealthState.UNKNOWN) and vm.state in (VmState.RUNNING, VmState.STARTING)
     ]
+    said += [
+        f"vm {vm.name} on {seen.node}: its QEMU answers nothing; it was stopped, or is stuck"
+        for vm in snapshot.vms.values()
+        for seen in snapshot.observations(vm)
+        if seen.silent
+    ]
     said += [words for node in nodes for words in _overfull(node)]
     said += [f"vm {vm.name} runs unmanaged on {vm.node}" for vm in vms if vm.state is VmState.UNMANAGED]
     said += company(snapshot)
     said += told_apart(snapshot, vms)
     said += [one.text for one in broken(snapshot)]
-    said += [words for vm in snapshot.vms.values() for words in of_vm(vm, snapshot)]
+    said += of_all_vms(snapshot)
     said += [str(found)] if (found := settling(snapshot, verdicts, wall)) else []
     joined = set(map(str, snapshot.nodes))
     said += [
@@ -266,9 +279,14 @@ def _of_etcd(alarm: str) -> str:
 def _copies(snapshot: Snapshot, vm: VmView) -> list[str]:
     """Second copies that stand still: paused by vmha or by somebody, and one too many either way."""
     placement = vm.placement.value if vm.placement else None
+    beside = [
+        f"a second guest of vm {vm.name} stands on {seen.node} beside it: {name}"
+        for seen in snapshot.observations(vm)
+        for name in seen.also_standing
+    ]
     if placement is None or placement.phase is not Phase.HELD:
-        return []
-    return [
+        return beside
+    return beside + [
         f"a second copy of vm {vm.name} stands on {seen.node}, paused; {placement.node} holds it"
         for seen in snapshot.observations(vm)
         if seen.node != placement.node and seen.state is SeenState.PAUSED
@@ -276,5 +294,7 @@ def _copies(snapshot: Snapshot, vm: VmView) -> list[str]:
 
 
 def _twice(snapshot: Snapshot, name: VmName) -> str:
-    places = ", ".join(seen.node for seen in snapshot.observations(snapshot.vms[name]))
+    seen = snapshot.observations(snapshot.vms[name])
+    beside = [f"{one.node} as {guest}" for one in seen for guest in one.also_running]
+    places = ", ".join([*(one.node for one in seen), *beside])
     return f"vm {name} RUNS TWICE: seen on {places}"

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from vmha.model.records import Request, Verb
 from vmha.operator.client import OperatorClient
 from vmha.operator.requests import submit
-from vmha.policy.census import take
-from vmha.policy.membership import moment_of_one_reading
-from vmha.policy.placement import survey
+from vmha.policy.members.membership import moment_of_one_reading
+from vmha.policy.placing.placement import survey
 from vmha.policy.plan import judge_all
 from vmha.policy.rebalance import Shift, find_shift, gone_to
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.census import take
+from vmha.policy.state.snapshot import Snapshot
 
 SHIFTS_AT_MOST = 100
 

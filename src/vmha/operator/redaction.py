@@ -11,19 +11,18 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from vmha.model.secret_names import SECRET_NAMES, names_a_place, names_a_secret
+
 REDACTED = "(taken out)"
 
-_NAMES = r"[\w.-]*(?:passw|passphrase|secret|token|community|api_?key)[\w.-]*"
-_IS_NAME = re.compile(_NAMES, re.IGNORECASE)
 _BY_NAME = re.compile(
-    rf"""(?P<name>(?P<quote>\\?["']?){_NAMES}(?P=quote)\s*[:=]\s*)"""
+    rf"""(?P<name>(?P<quote>\\?["']?){SECRET_NAMES}(?P=quote)\s*[:=]\s*)"""
     r"""(?:(?P<edge>\\?["']).*?(?P=edge)|(?!\\?["'])[^\s,;&<>)\]}]+)""",
     re.IGNORECASE,
 )
 _BEARER = re.compile(r"(authorization:\s*\w+\s+|\bbearer\s+)\S+", re.IGNORECASE)
 _IN_ADDRESS = re.compile(r"(\b\w+://[^\s/:@]*:)[^\s/@]+(@)")
 _IN_XML = re.compile(r"""\b(?:passwd|password)\s*=\s*(?:'([^']+)'|"([^"]+)")""")
-_PATHS = ("_file", "_script", "_path")
 _LONG_ENOUGH = 4
 """A shorter secret is taken out only where it stands alone: else it would take letters out of words."""
 
@@ -55,7 +54,7 @@ class Redactor:
 
 
 def _without_value(found: re.Match[str]) -> str:
-    if found["name"].rstrip(" :=\"'\\").lower().endswith(_PATHS):
+    if names_a_place(found["name"].rstrip(" :=\"'\\")):
         return found[0]  # where a secret is, not what it is
     edge = found["edge"] or ""
     return f"{found['name']}{edge}{REDACTED}{edge}"
@@ -74,7 +73,7 @@ def secrets_of(value: Any) -> Iterator[str]:
     match value:
         case dict():
             for name, part in value.items():
-                if isinstance(part, str) and _IS_NAME.fullmatch(str(name)) and not str(name).endswith(_PATHS):
+                if isinstance(part, str) and names_a_secret(str(name)):
                     yield part
                 yield from secrets_of(part)
         case list():

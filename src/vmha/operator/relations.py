@@ -8,7 +8,7 @@ from vmha.model.relations import find_cycle
 from vmha.model.vm import VmSpec
 from vmha.operator.errors import unknown_name
 from vmha.operator.yaml_source import Complaint
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot
 
 NO_CIRCLE = "an order in which they can start"
 

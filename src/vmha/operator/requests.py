@@ -8,16 +8,19 @@ from vmha.model.keys import encode
 from vmha.model.records import Candidate, Phase, Request, Verb
 from vmha.model.restart import RestartKind
 from vmha.model.vm import Desired, MigrationStyle
+from vmha.operator import hand
 from vmha.operator.client import Edit, OperatorClient, Reading
 from vmha.operator.errors import RefusedByCluster, unknown_name
-from vmha.policy.cancel import waiting_migrations, why_nothing
-from vmha.policy.hands_off import forbids_request
-from vmha.policy.membership import moment_of_one_reading
-from vmha.policy.migrations import refused_style
-from vmha.policy.placement import survey
+from vmha.operator.known import find_vm
+from vmha.operator.reasons import checked_reason
+from vmha.policy.asked.cancel import waiting_migrations, why_nothing
+from vmha.policy.asked.migrations import refused_style
+from vmha.policy.asked.start_on import STARTS, pick, refused, why_not_now
+from vmha.policy.members.membership import moment_of_one_reading
+from vmha.policy.placing.placement import survey
 from vmha.policy.plan import judge_all
-from vmha.policy.snapshot import Snapshot
-from vmha.policy.start_on import STARTS, pick, refused, why_not_now
+from vmha.policy.state.hands_off import forbids_request
+from vmha.policy.state.snapshot import Snapshot
 from vmha.store.port import Exists, Put
 
 EXPIRES_S = 3600.0
@@ -33,6 +36,7 @@ async def submit(
     style: MigrationStyle | None = None,
     kind: RestartKind | None = None,
     expires_s: float = EXPIRES_S,
+    why: str = "",
 ) -> Request:
     """Ask the leader. What can be seen to be impossible is not asked for: nothing is written then.
 
@@ -44,11 +48,14 @@ async def submit(
         style: How to migrate, this once; as the vm's definition says if left out.
         kind: How to restart; stop and start if left out.
         expires_s: When to give up if it could not even begin, in seconds.
+        why: For those who wonder later, in the journal.
 
     Raises:
         UnknownName: no such vm or node; the message has the near names.
         RefusedByCluster: the target can not receive vms now, or the vm does not run.
+        Rejected: ``why`` is too long.
     """
+    why = checked_reason(why)
     request = new_request(client, verb, vm=vm, node=node, style=style, kind=kind, expires_s=expires_s)
 
     def decide(reading: Reading) -> Edit[Request]:
@@ -56,7 +63,7 @@ async def submit(
         asked = _about_a_session(request, reading.snapshot)
         key = client.keys.request(request.id)
         concerned = [Exists(client.keys.vm_spec(request.vm))] if request.vm else []
-        return Edit(result=asked, ops=[Put(key, encode(asked))], compares=concerned)
+        return Edit(result=asked, ops=[Put(key, encode(asked))], compares=concerned, told=[hand.asked(asked, why)])
 
     return await client.change(decide)
 
@@ -128,9 +135,7 @@ def _check_start(request: Request, snapshot: Snapshot, wall: float) -> None:
 
 
 def _check_cancel(request: Request, snapshot: Snapshot) -> None:
-    vm = snapshot.vms.get(request.vm) if request.vm else None
-    if vm is None or vm.spec is None:
-        raise unknown_name("vm", request.vm or "", (view.name for view in snapshot.vms.values() if view.spec))
+    vm = find_vm(snapshot, request.vm or "")
     placement = vm.placement.value if vm.placement else None
     is_moving = placement is not None and (
         placement.phase is Phase.MIGRATING or (placement.phase is Phase.ASSIGNED and placement.arrival)
@@ -140,9 +145,8 @@ def _check_cancel(request: Request, snapshot: Snapshot) -> None:
 
 
 def _check_vm(request: Request, snapshot: Snapshot) -> None:
-    vm = snapshot.vms.get(request.vm) if request.vm else None
-    if vm is None or vm.spec is None:
-        raise unknown_name("vm", request.vm or "", (view.name for view in snapshot.vms.values() if view.spec))
+    vm = find_vm(snapshot, request.vm or "")
+    assert vm.spec
     if off := forbids_request(request, vm, snapshot):
         raise RefusedByCluster(f"{vm.name}: {off.in_full}")
     if wrong := refused_style(request, vm):

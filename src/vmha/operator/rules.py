@@ -11,13 +11,15 @@ from vmha.model.errors import Rejected
 from vmha.model.keys import Keys, encode
 from vmha.model.rules import Rule
 from vmha.model.service import Service
+from vmha.operator import defined
 from vmha.operator.client import Edit, OperatorClient, Reading
 from vmha.operator.document import ClusterDocument
 from vmha.operator.errors import unknown_name
 from vmha.operator.relations import specs_of
+from vmha.operator.satisfiable import check_places
 from vmha.operator.yaml_source import Complaint
-from vmha.policy.explain_rules import broken, meaning, node_of
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.telling.explain_rules import broken, meaning, node_of
 from vmha.store.port import Compare, Delete, Put
 
 
@@ -55,10 +57,11 @@ async def put_rule(client: OperatorClient, rule: Rule, *, replace: bool = False)
         for conflict in conflicts({**snapshot.rules, rule.name: rule}, snapshot.services.values()):
             if rule.name in conflict.rules:
                 raise Rejected(conflict.text)
+        check_places(snapshot, rule)
         key = client.keys.rule(rule.name)
-        return Edit(
-            result=rule, ops=[Put(key, encode(rule))], compares=[reading.unchanged(key), *settled(client.keys, reading)]
-        )
+        compares = [reading.unchanged(key), *settled(client.keys, reading), reading.settled(client.keys.domain(""))]
+        told = [defined.put("rule", rule.name, found, rule, client.author)]
+        return Edit(result=rule, ops=[Put(key, encode(rule))], compares=compares, told=told)
 
     return await client.change(decide)
 
@@ -74,7 +77,8 @@ async def remove_rule(client: OperatorClient, name: str) -> Rule:
     def decide(reading: Reading) -> Edit[Rule]:
         rule = find_rule(reading.snapshot, name)
         key = client.keys.rule(name)
-        return Edit(result=rule, ops=[Delete(key)], compares=[reading.unchanged(key)])
+        told = [defined.removed("rule", name, client.author)]
+        return Edit(result=rule, ops=[Delete(key)], compares=[reading.unchanged(key)], told=told)
 
     return await client.change(decide)
 
@@ -118,6 +122,7 @@ def check_service(service: Service, snapshot: Snapshot) -> None:
     for conflict in conflicts(snapshot.rules, [*services, service]) if snapshot.rules else ():
         if conflict.service == service.name:
             raise Rejected(conflict.text)
+    check_places(snapshot, service)
 
 
 def wrong_rules(

@@ -1,6 +1,6 @@
 """Verbs about a service as a whole that are the verbs of its vms, said of all of them in one transaction.
 
-What the leader does with several requests that are one word: ``vmha.policy.as_one``.
+What the leader does with several requests that are one word: ``vmha.policy.asked.as_one``.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +14,7 @@ from vmha.model.records import Request, Verb
 from vmha.model.restart import RestartKind
 from vmha.model.service import Service
 from vmha.model.vm import Desired
+from vmha.operator import hand
 from vmha.operator.client import Edit, OperatorClient, Reading
 from vmha.operator.errors import RefusedByCluster
 from vmha.operator.follow import End, Goal, Sighting, request_ended, wait
@@ -21,12 +22,12 @@ from vmha.operator.holds import new_hold
 from vmha.operator.requests import check, new_request, submit
 from vmha.operator.service_view import ServiceState, service_in_words, service_line
 from vmha.operator.services import find_service, members_of, set_desired
-from vmha.policy.membership import moment_of_one_reading
-from vmha.policy.migrations import pick, refused
-from vmha.policy.placement import survey
+from vmha.policy.asked.migrations import pick, refused
+from vmha.policy.members.membership import moment_of_one_reading
+from vmha.policy.placing.placement import survey
+from vmha.policy.placing.services import leading
 from vmha.policy.plan import judge_all
-from vmha.policy.services import leading
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot
 from vmha.store.port import Compare, Delete, Exists, Op, Put
 
 
@@ -137,7 +138,9 @@ async def freeze(client: OperatorClient, name: str, *, reason: str = "", for_s: 
         members = [VmName(spec.name) for spec in members_of(service, reading.snapshot)]
         ops: list[Op] = [Put(client.keys.freeze(vm), encode(hold)) for vm in members]
         compares: list[Compare] = [Exists(client.keys.vm_spec(vm)) for vm in members]
-        return Edit(result=service, ops=ops, compares=[reading.unchanged(client.keys.service(name)), *compares])
+        compares.append(reading.unchanged(client.keys.service(name)))
+        told = [hand.frozen(reading.snapshot.vms[vm], hold) for vm in members]
+        return Edit(result=service, ops=ops, compares=compares, told=told)
 
     return await client.change(decide)
 
@@ -153,7 +156,9 @@ async def unfreeze(client: OperatorClient, name: str) -> dict[str, Hold]:
             if (held := reading.snapshot.vms[VmName(spec.name)].freeze) is not None
         }
         keys = [client.keys.freeze(VmName(vm)) for vm in frozen]
-        return Edit(result=frozen, ops=[Delete(key) for key in keys], compares=[reading.unchanged(key) for key in keys])
+        told = [hand.unfrozen(reading.snapshot.vms[VmName(vm)], held, client.author) for vm, held in frozen.items()]
+        compares = [reading.unchanged(key) for key in keys]
+        return Edit(result=frozen, ops=[Delete(key) for key in keys], compares=compares, told=told)
 
     return await client.change(decide)
 
@@ -177,7 +182,8 @@ async def _ask_as_one(
         ops: list[Op] = [Put(client.keys.request(request.id), encode(request)) for request in asked]
         compares: list[Compare] = [Exists(client.keys.vm_spec(VmName(vm))) for vm in running]
         compares.append(reading.unchanged(client.keys.service(name)))
-        return Edit(result=asked, ops=ops, compares=compares)
+        told = [hand.asked(request) for request in asked]
+        return Edit(result=asked, ops=ops, compares=compares, told=told)
 
     return await client.change(decide)
 

@@ -13,12 +13,12 @@ from vmha.operator.client import OperatorClient
 from vmha.operator.follow import End, Goal, Sighting, in_words, request_ended
 from vmha.operator.requests import submit
 from vmha.operator.services import find_service
-from vmha.policy.explain import VmState, VmSummary, summarize
-from vmha.policy.membership import moment_of_one_reading
-from vmha.policy.placement import survey
+from vmha.policy.members.membership import moment_of_one_reading
+from vmha.policy.placing.placement import survey
+from vmha.policy.placing.services import leading
 from vmha.policy.plan import judge_all
-from vmha.policy.services import leading
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.telling.explain import VmState, VmSummary, summarize
 
 _AT_REST = (VmState.STOPPED, VmState.DISABLED)
 _UP = (VmState.RUNNING, VmState.PAUSED, VmState.MIGRATING)

@@ -8,16 +8,21 @@ from vmha.model.keys import encode
 from vmha.model.relations import find_cycle
 from vmha.model.service import Service
 from vmha.model.vm import Desired, VmSpec
+from vmha.operator import defined
 from vmha.operator.client import Edit, OperatorClient, Reading
 from vmha.operator.document import ClusterDocument
 from vmha.operator.domains import needed_domain
 from vmha.operator.errors import unknown_name
+from vmha.operator.hand import Told
 from vmha.operator.holds import unless_on_hold
 from vmha.operator.relations import NO_CIRCLE, in_a_circle, needs_of, specs_of
 from vmha.operator.rules import check_service, settled
 from vmha.operator.yaml_source import Complaint
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot
 from vmha.store.port import Compare, Delete, Op, Put
+
+MOST_MEMBERS = 50
+"""They are started, stopped and frozen in one transaction, and each needs two compares of its 128."""
 
 
 async def put_service(client: OperatorClient, service: Service, *, replace: bool = False) -> Service:
@@ -48,7 +53,8 @@ async def put_service(client: OperatorClient, service: Service, *, replace: bool
         compares += [reading.unchanged(client.keys.domain(service.failover_domain))] if service.failover_domain else []
         compares += [reading.unchanged(client.keys.vm_spec(VmName(name))) for name in service.members]
         compares += settled(client.keys, reading)
-        return Edit(result=service, ops=[Put(key, encode(service))], compares=compares)
+        told = [defined.put("service", service.name, found, service, client.author)]
+        return Edit(result=service, ops=[Put(key, encode(service))], compares=compares, told=told)
 
     return await client.change(decide)
 
@@ -59,7 +65,8 @@ async def remove_service(client: OperatorClient, name: str) -> Service:
     def decide(reading: Reading) -> Edit[Service]:
         service = find_service(reading.snapshot, name)
         key = client.keys.service(name)
-        return Edit(result=service, ops=[Delete(key)], compares=[reading.unchanged(key)])
+        told = [defined.removed("service", name, client.author)]
+        return Edit(result=service, ops=[Delete(key)], compares=[reading.unchanged(key)], told=told)
 
     return await client.change(decide)
 
@@ -79,6 +86,7 @@ async def set_desired(client: OperatorClient, name: str, desired: Desired, *, is
     def decide(reading: Reading) -> Edit[Service]:
         service = find_service(reading.snapshot, name)
         ops: list[Op] = []
+        told: list[Told] = []
         compares: list[Compare] = [reading.unchanged(client.keys.service(name))]
         for spec in members_of(service, reading.snapshot):
             if spec.desired is Desired.DISABLED and desired is Desired.RUNNING and not is_enable:
@@ -87,9 +95,12 @@ async def set_desired(client: OperatorClient, name: str, desired: Desired, *, is
             if spec.desired is desired or (spec.desired is Desired.DISABLED and desired is Desired.STOPPED):
                 continue
             key = client.keys.vm_spec(VmName(spec.name))
-            ops.append(Put(key, encode(spec.model_copy(update={"desired": desired, "desired_why": why}))))
+            new = spec.model_copy(update={"desired": desired, "desired_why": why})
+            ops.append(Put(key, encode(new)))
+            told.append(defined.wanted(reading.snapshot.vms[VmName(spec.name)], new))
             compares += [reading.unchanged(key), *unless_on_hold(client, reading, spec.name, desired)]
-        return Edit(result=service, ops=ops, compares=list({compare.key: compare for compare in compares}.values()))
+        compares = list({compare.key: compare for compare in compares}.values())
+        return Edit(result=service, ops=ops, compares=compares, told=told)
 
     return await client.change(decide)
 
@@ -109,6 +120,8 @@ def find_service(snapshot: Snapshot, name: str) -> Service:
 
 def wrong_members(service: Service, specs: Mapping[str, VmSpec], services: Iterable[Service]) -> Iterator[str]:
     """What keeps vms from being members, in words. ``specs`` and ``services`` as they are to be."""
+    if len(service.members) > MOST_MEMBERS:
+        yield f"{len(service.members)} vms (accepted: at most {MOST_MEMBERS})"
     owner = {name: other.name for other in services if other.name != service.name for name in other.members}
     for name in service.members:
         if name not in specs:

@@ -1,12 +1,14 @@
 """``vmha vm story``: what the journal knows of a vm, for people and for programs."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
 from vmha.model.ids import VmName
 from vmha.operator.client import OperatorClient
+from vmha.operator.hand import until
 from vmha.operator.vms import find_spec
-from vmha.policy.story import Chapter, tell
+from vmha.policy.telling.story import Chapter, tell
 
 
 async def story(client: OperatorClient, name: str, *, since: float = 0.0) -> tuple[Chapter, ...]:
@@ -21,10 +23,10 @@ async def story(client: OperatorClient, name: str, *, since: float = 0.0) -> tup
     return tell(entries, VmName(name), since=since)
 
 
-def sentences(chapters: tuple[Chapter, ...]) -> list[tuple[float, str]]:
-    """Each with its time; what follows from the sentence before it begins with an arrow."""
+def sentences(chapters: tuple[Chapter, ...], when: Callable[[float], str]) -> list[tuple[float, str]]:
+    """Each with its time; what follows from the sentence before it begins with an arrow. ``when``: writes a time."""
     return [
-        (line.at, f"{'-> ' if number else ''}{line.text}")
+        (line.at, f"{'-> ' if number else ''}{line.text}{until(line.hand, when)}")
         for chapter in chapters
         for number, line in enumerate(chapter.lines)
     ]

@@ -13,15 +13,19 @@ from vmha.model.keys import encode
 from vmha.model.records import Stored
 from vmha.model.source import DefinitionSource
 from vmha.model.vm import Desired, FailoverDomain, FailoverDomainMember, VmSpec
+from vmha.operator import defined, hand
 from vmha.operator.client import Edit, OperatorClient, Reading
 from vmha.operator.definition import FOLLOWS, Definition, define, describe, removal, uuid_moves, uuids_in_use
 from vmha.operator.domains import check_members, find_domain
-from vmha.operator.errors import RefusedByCluster, unknown_name
+from vmha.operator.errors import RefusedByCluster
 from vmha.operator.holds import unless_on_hold
+from vmha.operator.known import find_vm
+from vmha.operator.reasons import checked_reason
 from vmha.operator.relations import all_needed, check_needs
+from vmha.operator.satisfiable import check_places
 from vmha.operator.services import check_membership
-from vmha.policy.hands_off import pause_of
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.hands_off import pause_of
+from vmha.policy.state.snapshot import Snapshot
 from vmha.store.port import Compare, Delete, Put
 
 
@@ -66,6 +70,7 @@ async def add_vm(
         key = client.keys.vm_spec(VmName(spec.name))
         compares: list[Compare] = [reading.unchanged(key)]
         ops = [Put(key, encode(spec))]
+        told: list[hand.Told] = []
         if node_preference:
             domain = _preference(spec.name, node_preference)
             check_members(domain, snapshot)
@@ -73,6 +78,8 @@ async def add_vm(
             if found not in (None, domain):
                 message = f"node preference: there is a failover domain {domain.name} already, and it is another one"
                 raise Rejected(message, accepted="use it by name, or remove it: vmha domain remove")
+            if found is None:
+                told.append(defined.put("failover domain", name, None, domain, client.author))
             spec = spec.model_copy(update={"failover_domain": domain.name})
             ops = [Put(key, encode(spec)), Put(client.keys.domain(domain.name), encode(domain))]
             compares.append(reading.unchanged(client.keys.domain(domain.name)))
@@ -80,7 +87,9 @@ async def add_vm(
             compares.append(reading.unchanged(client.keys.domain(spec.failover_domain)))
         compares += (reading.unchanged(client.keys.vm_spec(needed)) for needed in all_needed(spec, snapshot))
         moves = uuid_moves(client.keys, name, None, spec.uuid)
-        return Edit(result=spec, ops=[*ops, *moves], compares=[*compares, *map(reading.unchanged_by, moves)])
+        told += defined.added(spec, client.author)
+        compares += map(reading.unchanged_by, moves)
+        return Edit(result=spec, ops=[*ops, *moves], compares=compares, told=told)
 
     return await client.change(decide)
 
@@ -101,6 +110,12 @@ async def edit(client: OperatorClient, name: str, **fields: Any) -> tuple[VmSpec
         kept = old.model_dump(exclude={"name", *FOLLOWS, "xml", *fields})
         changed = {key: value for key, value in fields.items() if key != "xml"}
         new = _checked(client, reading.snapshot, name, fields.get("xml", old.xml), {**kept, **changed}, old)
+        for key in FOLLOWS:
+            if fields.get(key) not in (None, getattr(new, key)):
+                raise Rejected(
+                    f"vm {name}: {key}: {fields[key]}: it follows from the vm's XML ({getattr(new, key)})",
+                    accepted="another definition, with --xml FILE",
+                )
         if new == old:
             return Edit(result=(old, new))
         key = client.keys.vm_spec(VmName(name))
@@ -110,7 +125,8 @@ async def edit(client: OperatorClient, name: str, **fields: Any) -> tuple[VmSpec
         compares += (reading.unchanged(client.keys.vm_spec(needed)) for needed in all_needed(new, reading.snapshot))
         moves = uuid_moves(client.keys, name, old.uuid, new.uuid)
         compares += map(reading.unchanged_by, moves)
-        return Edit(result=(old, new), ops=[Put(key, encode(new)), *moves], compares=compares)
+        told = [defined.put("vm", name, old, new, client.author)]
+        return Edit(result=(old, new), ops=[Put(key, encode(new)), *moves], compares=compares, told=told)
 
     return await client.change(decide)
 
@@ -126,18 +142,21 @@ async def remove_vm(client: OperatorClient, name: str) -> VmSpec:
         moves.append(removal(client.keys, stored, at=client.clock.wall(), by=client.author))
         compares = [reading.unchanged(key), *map(reading.unchanged_by, moves)]
         forgotten = [Delete(key), Delete(client.keys.freeze(VmName(name)))]
-        return Edit(result=spec, ops=[*forgotten, *moves], compares=compares)
+        told = [defined.removed("vm", name, client.author, "; its guest, if there is one, is left as it is")]
+        return Edit(result=spec, ops=[*forgotten, *moves], compares=compares, told=told)
 
     return await client.change(decide)
 
 
-async def set_desired(client: OperatorClient, name: str, desired: Desired, *, author: str | None = None) -> VmSpec:
+async def set_desired(
+    client: OperatorClient, name: str, desired: Desired, *, author: str | None = None, why: str = ""
+) -> VmSpec:
     """Start (running), stop (stopped) or disable a vm. What is so already is a success, and nothing is written.
 
     Raises:
-        Rejected: a start of a disabled vm.
+        Rejected: a start of a disabled vm; or ``why`` is too long.
     """
-    by = author or client.author
+    by, why = author or client.author, checked_reason(why)
 
     def decide(reading: Reading) -> Edit[VmSpec]:
         old = find_spec(reading.snapshot, name).value
@@ -147,28 +166,27 @@ async def set_desired(client: OperatorClient, name: str, desired: Desired, *, au
             )
         if old.desired is Desired.DISABLED and desired is Desired.STOPPED:
             return Edit(result=old)  # it is stopped; a stop does not undo somebody's "keep it off"
-        return _with_desired(client, reading, old, desired, f"{_DONE[desired]} by {by}")
+        return _with_desired(client, reading, old, desired, f"{_DONE[desired]} by {by}", why)
 
     return await client.change(decide)
 
 
-async def enable(client: OperatorClient, name: str, *, author: str | None = None) -> VmSpec:
-    """Want a vm running, whether it was disabled or not (RGManager's word)."""
-    why = f"enabled by {author or client.author}"
+async def enable(client: OperatorClient, name: str, *, author: str | None = None, why: str = "") -> VmSpec:
+    """Want a vm running, whether it was disabled or not (RGManager's word). Raises: Rejected: as ``set_desired``."""
+    did, why = f"enabled by {author or client.author}", checked_reason(why)
 
     def decide(reading: Reading) -> Edit[VmSpec]:
         old = find_spec(reading.snapshot, name).value
-        return _with_desired(client, reading, old, Desired.RUNNING, why)
+        return _with_desired(client, reading, old, Desired.RUNNING, did, why)
 
     return await client.change(decide)
 
 
 def find_spec(snapshot: Snapshot, name: str) -> Stored[VmSpec]:
     """Raises: UnknownName, with the near names."""
-    vm = snapshot.vms.get(VmName(name))
-    if vm is None or vm.spec is None:
-        raise unknown_name("vm", name, (view.name for view in snapshot.vms.values() if view.spec))
-    return vm.spec
+    spec = find_vm(snapshot, name).spec
+    assert spec
+    return spec
 
 
 _ENABLE = "vmha vm enable {}"
@@ -180,13 +198,16 @@ _DONE = {
 }
 
 
-def _with_desired(client: OperatorClient, reading: Reading, old: VmSpec, desired: Desired, why: str) -> Edit[VmSpec]:
+def _with_desired(
+    client: OperatorClient, reading: Reading, old: VmSpec, desired: Desired, did: str, why: str
+) -> Edit[VmSpec]:
     if old.desired is desired:
         return Edit(result=old)
-    new = old.model_copy(update={"desired": desired, "desired_why": why})
+    new = old.model_copy(update={"desired": desired, "desired_why": f"{did}: {why}" if why else did})
     key = client.keys.vm_spec(VmName(old.name))
     allowed = unless_on_hold(client, reading, old.name, desired)
-    return Edit(result=new, ops=[Put(key, encode(new))], compares=[reading.unchanged(key), *allowed])
+    told = [defined.wanted(reading.snapshot.vms[VmName(old.name)], new, why)]
+    return Edit(result=new, ops=[Put(key, encode(new))], compares=[reading.unchanged(key), *allowed], told=told)
 
 
 def _checked(
@@ -217,6 +238,7 @@ def _checked(
         find_domain(snapshot, spec.failover_domain)
     check_needs(spec, snapshot)
     check_membership(spec, snapshot)
+    check_places(snapshot, spec)
     return spec
 
 

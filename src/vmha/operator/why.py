@@ -9,17 +9,18 @@ from vmha.model.vm import VmSpec
 from vmha.operator.follow import in_words
 from vmha.operator.overview import plain_vm
 from vmha.operator.vms import find_spec
-from vmha.policy.decision import Decision
-from vmha.policy.explain import VmSummary, needs_restart, summarize
-from vmha.policy.explain_relations import tell_relations
-from vmha.policy.left_overs import of_vm
-from vmha.policy.membership import moment_of_one_reading
-from vmha.policy.placement import choose, survey
+from vmha.policy.asked.requests import open_requests
+from vmha.policy.deciding.decision import Decision
+from vmha.policy.members.membership import moment_of_one_reading
+from vmha.policy.placing.placement import choose, survey
+from vmha.policy.placing.room_asked import WAITS
 from vmha.policy.plan import decide, judge_all
-from vmha.policy.requests import open_requests
-from vmha.policy.snapshot import Snapshot, VmView
-from vmha.policy.stays import why_it_stays
-from vmha.policy.wait_ends import what_ends_it
+from vmha.policy.state.snapshot import Snapshot, VmView
+from vmha.policy.telling.explain import VmSummary, needs_restart, summarize
+from vmha.policy.telling.explain_relations import tell_relations
+from vmha.policy.telling.left_overs import of_vm
+from vmha.policy.telling.stays import why_it_stays
+from vmha.policy.telling.wait_ends import what_ends_it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,6 +170,8 @@ def _waits_for(vm: VmView, snapshot: Snapshot, wall: float) -> tuple[str, Decisi
     decision = decide(vm, request, ground, moment)
     if snapshot.leader is None:
         return "there is no leader", decision
+    if decision.waiting and vm.placement and vm.placement.value.reason.rule == WAITS:
+        return vm.placement.value.reason.text, decision  # it was decided together with others
     if decision.waiting:
         return decision.waiting.text, decision
     if request is not None:

@@ -1,4 +1,4 @@
-"""Who of the peers is there, asked several times a second: fast suspicion, never a proof (policy/membership.py).
+"""Who of the peers is there, asked several times a second: fast suspicion, never a proof (members/membership.py).
 
 For each peer: when its *host* last gave any sign of life, when its *agent* last answered, and whom that agent does not
 hear itself. A refused connection is a sign of life of the host: an agent that is restarted must not cost its guests
@@ -16,7 +16,7 @@ from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName
 from vmha.model.settings import Timing
 from vmha.peers.port import Channel, HostSilent, Peer, Ping, Pong, Unwelcome
-from vmha.policy.snapshot import PeersSay
+from vmha.policy.state.snapshot import PeersSay
 
 log = structlog.get_logger(__name__)
 

@@ -1,8 +1,8 @@
 """What agents say to each other without etcd: "are you there?", and "do you promise to take nothing of mine over?".
 
 Two adapters pass one contract suite: ``tcp.TcpChannel`` (the real thing) and ``simulated.SimulatedChannel``. Nothing
-that is said here is a proof of anything; what follows from it is decided in ``policy/failsafe.py`` and
-``policy/membership.py``. Every call returns or raises within its ``timeout_s``.
+that is said here is a proof of anything; what follows from it is decided in ``policy/members/failsafe.py`` and
+``policy/members/membership.py``. Every call returns or raises within its ``timeout_s``.
 """
 
 from collections.abc import Callable

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import os
 import socket
+import ssl
 import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -22,6 +23,7 @@ from vmha.model.clock import Clock
 from vmha.model.ids import NodeName
 from vmha.peers import wire
 from vmha.peers.port import AgentSilent, Answer, Answerer, HostSilent, Peer, Request, Unwelcome
+from vmha.peers.tls import PeersTls
 
 log = structlog.get_logger(__name__)
 
@@ -49,6 +51,7 @@ class TcpChannel:
     Args:
         listen: host and port to listen at; port 0: any.
         address: what peers are told; empty: host and port as listened at.
+        tls: what each end shows and asks for; None: frames are signed, and go in clear.
         tell_refusal: who was refused, why, and what is accepted.
         make_nonce: fresh random bytes.
     """
@@ -62,10 +65,11 @@ class TcpChannel:
         listen: tuple[str, int],
         address: str,
         clock: Clock,
+        tls: PeersTls | None = None,
         tell_refusal: Callable[[str, str, str], None] = log_refusal,
         make_nonce: Callable[[], bytes] = lambda: os.urandom(wire.NONCE_BYTES),
     ) -> None:
-        self._tell_refusal = tell_refusal
+        self._tell_refusal, self._tls = tell_refusal, tls
         self._node, self._cluster = node, cluster
         self._key = wire.cluster_key(secret, cluster)
         self._listen, self._address, self._clock, self._make_nonce = listen, address, clock, make_nonce
@@ -145,6 +149,8 @@ class TcpChannel:
     async def _greet(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> tuple[NodeName, tuple[wire.Seal, wire.Seal]]:
+        if self._tls:
+            await self._tls.begin(writer, is_server=True)
         ours = self._make_nonce()
         writer.write(ours)
         mac, body = await wire.read_frame(reader)
@@ -153,6 +159,8 @@ class TcpChannel:
         hello = wire.Hello.unpack(body)
         if hello.to != self._node:
             raise wire.Garbled(f"it looks for node {hello.to}; this is {self._node}")
+        if self._tls:
+            self._tls.check(writer, hello.node)
         said = wire.Hello(self._node, hello.node, ours).pack()
         writer.write(wire.frame(wire.server_hello_mac(self._key, ours, hello.nonce, said), said))
         await writer.drain()
@@ -173,16 +181,20 @@ class TcpChannel:
         if link is None or link.peer != peer:
             if link is not None:
                 link.close()
-            link = self._links[peer.node, type(request)] = _Link(self._node, peer, self._key, self._make_nonce)
+            link = self._links[peer.node, type(request)] = _Link(
+                self._node, peer, self._key, self._make_nonce, self._tls
+            )
         return await link.ask(request, timeout_s)
 
 
 class _Link:
     """One kept connection to one peer, made when it is needed."""
 
-    def __init__(self, node: NodeName, peer: Peer, key: bytes, make_nonce: Callable[[], bytes]) -> None:
+    def __init__(
+        self, node: NodeName, peer: Peer, key: bytes, make_nonce: Callable[[], bytes], tls: PeersTls | None
+    ) -> None:
         self.peer = peer
-        self._node, self._key, self._make_nonce = node, key, make_nonce
+        self._node, self._key, self._make_nonce, self._tls = node, key, make_nonce, tls
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._seals: tuple[wire.Seal, wire.Seal] | None = None
         self._turn = asyncio.Lock()
@@ -224,7 +236,10 @@ class _Link:
         return *self._streams, self._seals
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[wire.Seal, wire.Seal]:
-        theirs = await reader.readexactly(wire.NONCE_BYTES)
+        if self._tls:
+            await self._tls.begin(writer, is_server=False)
+            self._tls.check(writer, self.peer.node)
+        theirs = await self._hear_nonce(reader)
         hello = wire.Hello(self._node, self.peer.node, self._make_nonce())
         body = hello.pack()
         writer.write(wire.frame(wire.client_hello_mac(self._key, theirs, body), body))
@@ -238,6 +253,15 @@ class _Link:
             raise wire.Garbled("another node answers there")
         ours = wire.Seal(self._key, b"to server", theirs, hello.nonce)
         return ours, wire.Seal(self._key, b"to client", theirs, hello.nonce)
+
+    async def _hear_nonce(self, reader: asyncio.StreamReader) -> bytes:
+        try:
+            return await reader.readexactly(wire.NONCE_BYTES)
+        except (ConnectionResetError, asyncio.IncompleteReadError, ssl.SSLError) as error:
+            if self._tls is None:
+                raise
+            # By now it has seen our certificate, and what it thinks of it is heard no sooner than this.
+            raise wire.Garbled("it closed the connection at our certificate: another authority?") from error
 
     @asynccontextmanager
     async def _mind(self, begun: float) -> AsyncIterator[None]:

@@ -4,6 +4,7 @@ Pure but for the randomness of keys and serial numbers: nothing is read or writt
 """
 
 import ipaddress
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from vmha.model.errors import Rejected
+
+_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_HOST: Final = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 
 CLOCK_SKEW: Final = timedelta(hours=1)
 """A certificate counts from a little earlier: the host that uses it may have a clock that is behind."""
@@ -40,12 +44,12 @@ class Wanted:
     client: bool = True
 
 
-def make_authority(name: str, *, now: datetime, days: int) -> Pair:
+def make_authority(name: str, *, now: datetime, until: datetime) -> Pair:
     """An authority that signs itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     cert = (
-        _begin(subject, subject, key.public_key(), now, days)
+        _begin(subject, subject, key.public_key(), now, until)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -70,12 +74,14 @@ def sign(authority: Pair, wanted: Wanted, *, now: datetime, days: int) -> Pair:
         subject = x509.Name(names)
     except ValueError as error:
         raise Rejected(f"{wanted.common_name!r}: {error}", accepted="a name of 1 to 64 characters") from error
+    until = min(now + timedelta(days=days), issuer.not_valid_after_utc)
     purposes = [ExtendedKeyUsageOID.SERVER_AUTH] if wanted.server else []
     purposes += [ExtendedKeyUsageOID.CLIENT_AUTH] if wanted.client else []
     builder = (
-        _begin(subject, issuer.subject, key.public_key(), now, days, at_most=issuer.not_valid_after_utc)
+        _begin(subject, issuer.subject, key.public_key(), now, until)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs_certificates=False), critical=True)
+        # Not critical: of a usage that is, libvirt 9 wants encipherment, and a key of this kind has none to give.
+        .add_extension(_usage(signs_certificates=False), critical=False)
         .add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signing.public_key()), critical=False)
@@ -127,15 +133,8 @@ def key_identifier(cert: x509.Certificate) -> bytes:
 
 
 def _begin(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePublicKey,
-    now: datetime,
-    days: int,
-    *,
-    at_most: datetime | None = None,
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, now: datetime, until: datetime
 ) -> x509.CertificateBuilder:
-    until = now + timedelta(days=days)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -143,7 +142,7 @@ def _begin(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(until if at_most is None else min(until, at_most))
+        .not_valid_after(until)
     )
 
 
@@ -167,10 +166,9 @@ def _general(addresses: Iterable[str]) -> list[x509.GeneralName]:
         try:
             found.append(x509.IPAddress(ipaddress.ip_address(address)))
         except ValueError:
-            try:
-                found.append(x509.DNSName(address))
-            except ValueError as error:
-                raise Rejected(f"{address!r}: {error}", accepted="an IP address or a host name") from error
+            if not _HOST.fullmatch(address):
+                raise Rejected(f"address: {address!r}", accepted="an IP address or a host name") from None
+            found.append(x509.DNSName(address))
     return found
 
 

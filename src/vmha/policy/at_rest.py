@@ -8,11 +8,11 @@ has its line in ``_rests``, or makes the vms that it concerns give way (``Ties.g
 from collections.abc import Iterable
 
 from vmha.model.ids import VmName
-from vmha.policy.census import Census, Crowd, Place
-from vmha.policy.membership import Condition
-from vmha.policy.placement import Field
-from vmha.policy.snapshot import VmView
-from vmha.policy.transitions import CLOCKS_DIFFER_S
+from vmha.policy.members.membership import Condition
+from vmha.policy.placing.field import Field
+from vmha.policy.state.census import Census, Crowd, Place
+from vmha.policy.state.snapshot import VmView
+from vmha.policy.state.transitions import CLOCKS_DIFFER_S
 
 _LEFT_ALONE = (Condition.ONLINE, Condition.JOINING, Condition.UNFIT)
 

@@ -6,8 +6,8 @@ same record, and that no hold has come down since it was read (agent/claims.py).
 
 from vmha.model.records import Phase, Placement, Reason, Request
 from vmha.model.vm import Desired
-from vmha.policy import transitions
-from vmha.policy.decide import (
+from vmha.policy.asked.requests import decide_request
+from vmha.policy.deciding.decide import (
     decide_assigned,
     decide_departed,
     decide_held,
@@ -15,12 +15,13 @@ from vmha.policy.decide import (
     decide_stopped,
     decide_unmanaged,
 )
-from vmha.policy.decision import NOTHING, Decision, change, in_words, seen_running, wait_for_the_end
-from vmha.policy.hands_off import HandsOff, is_restart_in_place, is_waited_for, starts_are_paused
-from vmha.policy.placement import Field
-from vmha.policy.requests import decide_request
-from vmha.policy.snapshot import Moment, VmView
-from vmha.policy.steps import Change, PlacementStep, Step, Waiting
+from vmha.policy.deciding.decision import NOTHING, Decision, change, in_words, seen_running, wait_for_the_end
+from vmha.policy.placing.field import Field
+from vmha.policy.state import transitions
+from vmha.policy.state.causes import of_loss
+from vmha.policy.state.hands_off import HandsOff, is_restart_in_place, is_waited_for, starts_are_paused
+from vmha.policy.state.snapshot import Moment, VmView
+from vmha.policy.state.steps import Change, PlacementStep, Step, Waiting
 
 _UNWANTED = (Desired.STOPPED, Desired.DISABLED)
 
@@ -78,7 +79,8 @@ def _lost(vm: VmView, held: Placement, off: HandsOff, ground: Field, moment: Mom
     proof = ground.snapshot.fenced.get(held.session) if held.session else None
     if proof is None or vm.spec.value.desired in _UNWANTED or seen_running(vm, ground):
         return decide_lost(vm, held, ground, moment)  # waits for the proof, forgets it, or finds it elsewhere
-    return wait_for_the_end(vm, off, f"; {in_words(proof)}", moment.wall)
+    cause = of_loss(proof.node, proof.session)
+    return wait_for_the_end(vm, off, f"; {in_words(proof)}", moment.wall, cause=cause)
 
 
 def call_back_start(vm: VmView, held: Placement, ground: Field, moment: Moment) -> Decision | None:

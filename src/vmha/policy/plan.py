@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, Request
+from vmha.policy.asked.requests import decide_request, open_requests, tidy
 from vmha.policy.at_rest import who_is_due
-from vmha.policy.census import Census, nobody_rests, take
-from vmha.policy.decide import (
+from vmha.policy.deciding.decide import (
     decide_assigned,
     decide_departed,
     decide_held,
@@ -18,22 +18,26 @@ from vmha.policy.decide import (
     decide_stopped,
     decide_unmanaged,
 )
-from vmha.policy.decision import NOTHING, Decision, change
-from vmha.policy.drain import largest_first
-from vmha.policy.hands_off import end_holds, hands_off, is_paused, pause_of
-from vmha.policy.membership import MASS_LOSS_PATIENCE, Verdict, fence_and_evict, is_mass_loss, judge
+from vmha.policy.deciding.decision import NOTHING, Decision, change
+from vmha.policy.deciding.drain import largest_first
+from vmha.policy.deciding.making_room import look_for_room, move_for_room
+from vmha.policy.deciding.restored import hold_back
+from vmha.policy.members.mass_loss import is_brake_on, is_mass_loss, may_be_mass_loss
+from vmha.policy.members.membership import Verdict, fence_and_evict, judge
+from vmha.policy.members.removed import tidy_removed
+from vmha.policy.members.schema import raise_schema
 from vmha.policy.on_hold import call_back_start, decide_on_hold
-from vmha.policy.placement import Field, survey
-from vmha.policy.preferences import Preferences
+from vmha.policy.placing.field import Field
+from vmha.policy.placing.placement import survey
+from vmha.policy.placing.preferences import Preferences
+from vmha.policy.placing.room_asked import WAITS, Making
+from vmha.policy.placing.room_for_all import look_at_all
 from vmha.policy.rebalance import rebalance
-from vmha.policy.removed import tidy_removed
-from vmha.policy.requests import decide_request, open_requests, tidy
-from vmha.policy.restored import hold_back
-from vmha.policy.room_for_all import look_at_all
-from vmha.policy.schema import raise_schema
-from vmha.policy.snapshot import Moment, Snapshot, VmView
-from vmha.policy.steps import Change, EvictSession, Plan, Step, Waiting
-from vmha.policy.transitions import by_our_clock
+from vmha.policy.state.census import Census, nobody_rests, take
+from vmha.policy.state.hands_off import end_holds, hands_off, is_paused, pause_of
+from vmha.policy.state.snapshot import Moment, Snapshot, VmView
+from vmha.policy.state.steps import Change, EvictSession, Plan, Step, Waiting
+from vmha.policy.state.transitions import by_our_clock
 
 LAST = 1_000_000
 """Behind every rank of an exclusive vm."""
@@ -46,22 +50,26 @@ def plan(
     census: Census | None = None,
     preferences: Preferences | None = None,
     meant: Mapping[VmName, NodeName | None] | None = None,
+    making: Making | None = None,
 ) -> Plan:
     """First who is here, then what is asked for, then every vm that is not at rest: the most important first.
 
     ``verdicts``: those of ``judge_all``, by whoever has asked for them already. ``census``, ``preferences``: likewise
-    (policy/planner.py). ``meant``: where vms are to start so that more of them find room, once that was looked for.
+    (policy/planner.py). ``meant``: where vms are to start so that more of them find room, ``making``: what is moved for
+    one that still finds none; once that was looked for.
     """
     if snapshot.is_unreadable("config"):
         return Plan(
             waiting=(Waiting(vm=VmName(""), text="the cluster's settings can not be read: nothing is decided"),)
         )
     verdicts = judge_all(snapshot, moment) if verdicts is None else verdicts
-    braked = is_braked(snapshot, moment, verdicts)
-    fence_steps, fence_wake = fence_and_evict(snapshot, moment, verdicts, braked=braked or is_paused(snapshot))
+    is_on = is_brake_on(snapshot, moment)
+    braked = is_on and is_mass_loss(verdicts)
+    holds_back = braked or (is_on and may_be_mass_loss(snapshot, moment, verdicts))
+    fence_steps, fence_wake = fence_and_evict(snapshot, moment, verdicts, braked=holds_back or is_paused(snapshot))
     census = take(snapshot.vms) if census is None else census
     ground = survey(snapshot, verdicts, moment.wall, census, preferences)
-    ground.ties.meant = meant
+    ground.ties.meant, ground.ties.making = meant, making
     by_vm, about_nodes = open_requests(ground)
 
     hold_steps, hold_wake = end_holds(snapshot, moment)
@@ -74,6 +82,8 @@ def plan(
     ]
     waiting: list[Waiting] = [Waiting(vm=VmName(""), text=off.text)] if (off := pause_of(snapshot)) else []
     wakes = [wake for wake in (fence_wake, hold_wake) if wake is not None]
+    if holds_back and not braked:
+        wakes.append(snapshot.config.clockwork.beat_s / 4)  # for a beat alone no leader looks again
     evicted = {step.session for step in fence_steps if isinstance(step, EvictSession)}
     for request in about_nodes:
         asked = _steps_of(decide_request(request, None, ground, moment))
@@ -85,6 +95,7 @@ def plan(
         if name not in snapshot.vms:
             steps.extend(_steps_of(decide_request(request, None, ground, moment)))
     due = who_is_due(census, ground, by_vm)
+    ground.answers = {}
     for vm in ground.ties.in_order(largest_first(by_importance(due.values()), ground)):
         decision = _decide_or_say_why_not(vm, by_vm.get(vm.name), ground, moment)
         steps.extend(decision.steps)
@@ -93,11 +104,18 @@ def plan(
             waiting.append(decision.waiting)
         if decision.retry_in_s is not None:
             wakes.append(decision.retry_in_s)
+    ground.answers = None  # from here on nodes are given vms in copies of the ground, too
     if ground.ties.gives_way.keys() - due.keys():
         # One at rest is to make room for another: rare, and all are looked at for it.
-        return plan(snapshot, moment, verdicts, nobody_rests(snapshot.vms), ground.preferences, meant)
+        return plan(snapshot, moment, verdicts, nobody_rests(snapshot.vms), ground.preferences, meant, making)
     if meant is None and (meant := look_at_all(ground, steps)) is not None:
-        return plan(snapshot, moment, verdicts, census, ground.preferences, meant)
+        return plan(snapshot, moment, verdicts, census, ground.preferences, meant, making)
+    if making is None and (making := look_for_room(ground, steps, census, by_vm, meant)) is not None:
+        return plan(snapshot, moment, verdicts, census, ground.preferences, making.meant or meant, making)
+    moved = move_for_room(ground, steps, moment)
+    steps.extend(moved.steps)
+    if moved.retry_in_s is not None:
+        wakes.append(moved.retry_in_s)
     relieved = rebalance(ground, census, steps, moment)
     steps.extend(relieved.steps)
     if relieved.retry_in_s is not None:
@@ -117,23 +135,16 @@ def judge_all(snapshot: Snapshot, moment: Moment) -> dict[NodeName, Verdict]:
     return {name: judge(snapshot.nodes[name], snapshot, moment) for name in sorted(snapshot.nodes)}
 
 
-def is_braked(snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict]) -> bool:
-    """Most nodes fell silent at once: wait for the network before anything is recovered, but not for ever."""
-    if not snapshot.config.fencing.mass_loss_brake or not is_mass_loss(verdicts):
-        return False
-    patience = MASS_LOSS_PATIENCE * snapshot.config.clockwork.dead_after_s
-    return moment.braked_since is None or moment.now - moment.braked_since < patience
-
-
 def by_importance(vms: Iterable[VmView]) -> list[VmView]:
-    """Exclusive ones first, higher priority first, then by name: whoever comes first takes the room."""
+    """Exclusive ones first, higher priority first, those that room was made for, by name: the first takes the room."""
     return sorted(vms, key=_importance)
 
 
-def _importance(vm: VmView) -> tuple[int, int, VmName]:
+def _importance(vm: VmView) -> tuple[int, int, bool, VmName]:
     if vm.spec is None:
-        return (LAST, 0, vm.name)
-    return (vm.spec.value.exclusive or LAST, -vm.spec.value.priority, vm.name)
+        return (LAST, 0, True, vm.name)
+    is_promised = vm.placement is not None and vm.placement.value.reason.rule == WAITS
+    return (vm.spec.value.exclusive or LAST, -vm.spec.value.priority, not is_promised, vm.name)
 
 
 def _decide_or_say_why_not(vm: VmView, request: Request | None, ground: Field, moment: Moment) -> Decision:

@@ -8,12 +8,12 @@ domains, never a decision. The answers are ``plan``'s, whatever was planned befo
 from collections.abc import Mapping
 
 from vmha.model.ids import NodeName, VmName
-from vmha.policy.census import Census
-from vmha.policy.membership import Verdict
+from vmha.policy.members.membership import Verdict
+from vmha.policy.placing.preferences import Preferences
 from vmha.policy.plan import judge_all, plan
-from vmha.policy.preferences import Preferences
-from vmha.policy.snapshot import Moment, Snapshot, VmView
-from vmha.policy.steps import Plan
+from vmha.policy.state.census import Census
+from vmha.policy.state.snapshot import Moment, Snapshot, VmView
+from vmha.policy.state.steps import Plan
 
 
 class Planner:

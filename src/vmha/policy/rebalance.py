@@ -19,19 +19,19 @@ from dataclasses import dataclass
 from vmha.model.ids import CauseId, NodeName, VmName
 from vmha.model.records import Phase, Placement, Reason
 from vmha.model.vm import MigrationStyle, VmSpec
-from vmha.policy.affinity import unmet
-from vmha.policy.census import Census, place_of
-from vmha.policy.decision import NOTHING, Decision, migrate
-from vmha.policy.failback import opens_in
-from vmha.policy.limits import no_migration_out_of
-from vmha.policy.membership import Condition
-from vmha.policy.placement import Field, choose, left_of
-from vmha.policy.requests import is_open
-from vmha.policy.reservation import NOTHING as NO_SIZE
-from vmha.policy.reservation import Size
-from vmha.policy.snapshot import Moment, VmView
-from vmha.policy.steps import Change, PlacementStep, Step
-from vmha.policy.transitions import latest_date
+from vmha.policy.deciding.decision import NOTHING, Decision, migrate
+from vmha.policy.deciding.failback import opens_in
+from vmha.policy.members.membership import Condition
+from vmha.policy.placing.affinity import unmet
+from vmha.policy.placing.field import Field
+from vmha.policy.placing.limits import no_migration_out_of
+from vmha.policy.placing.placement import choose, find_better, left_of, take
+from vmha.policy.state.census import Census, place_of
+from vmha.policy.state.reservation import NOTHING as NO_SIZE
+from vmha.policy.state.reservation import Size
+from vmha.policy.state.snapshot import Moment, VmView
+from vmha.policy.state.steps import Change, PlacementStep, Step
+from vmha.policy.state.transitions import latest_date
 
 RULE = "a-full-node-is-relieved"
 LOOKED_AT = 8
@@ -63,7 +63,7 @@ def rebalance(ground: Field, census: Census, steps: Iterable[Step], moment: Mome
     snapshot = ground.snapshot
     if not snapshot.config.rebalance.enabled or snapshot.pause or snapshot.unsettled:
         return NOTHING
-    if any(is_open(request, ground) for request in snapshot.requests.values()):
+    if any(map(snapshot.is_open, snapshot.requests.values())):
         return NOTHING
     if any(verdict.condition not in _WELL for verdict in ground.verdicts.values()):
         return NOTHING
@@ -75,9 +75,23 @@ def rebalance(ground: Field, census: Census, steps: Iterable[Step], moment: Mome
     if found is None:
         return Decision(retry_in_s=left_s)
     vm = snapshot.vms[found.vm]
+    assert vm.spec
     assert vm.placement
-    reason = Reason(rule=RULE, text=str(found), cause=CauseId(f"rebalance-{found.source}"))
-    return migrate(vm, vm.placement.value, found.target, reason, ground=ground, moment=moment)
+    fuller = {found.source: f"is {found.source_before:.0f} % full"}
+    held = vm.placement.value
+    choice = choose(
+        vm.spec.value,
+        ground,
+        owner=found.source,
+        avoid=fuller,
+        failures=held.failures,
+        prefer=found.target,
+        moving=True,
+    )
+    reason = Reason(
+        rule=RULE, text=str(found), cause=CauseId(f"rebalance-{found.source}"), candidates=choice.candidates
+    )
+    return migrate(vm, held, found.target, reason, ground=ground, moment=moment)
 
 
 def _is_on_its_way(vm: VmView) -> bool:
@@ -127,7 +141,7 @@ def gone_to(shift: Shift, ground: Field) -> None:
     spec = ground.snapshot.vms[shift.vm].spec
     assert spec
     need, load = ground.size_of(spec.value), ground.loads[shift.source]
-    ground.take(shift.target, spec.value, starting=False)
+    take(shift.target, spec.value, ground, starting=False)
     load.vms, load.memory_mib, load.vcpus = load.vms - 1, load.memory_mib - need.memory_mib, load.vcpus - need.vcpus
 
 
@@ -194,7 +208,7 @@ def _may_move(vm: VmView, source: NodeName, target: NodeName, ground: Field) -> 
 
 def _has_nothing_better(spec: VmSpec, held: Placement, ground: Field) -> bool:
     assert held.node
-    return ground.find_better(spec, held.node, after=held.failback_after, failures=held.failures) is None
+    return find_better(spec, ground, held.node, after=held.failback_after, failures=held.failures) is None
 
 
 def _can_take(vm: VmView, source: NodeName, target: NodeName, ground: Field) -> bool:

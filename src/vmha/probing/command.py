@@ -13,7 +13,7 @@ import contextlib
 import os
 import signal
 
-from vmha.policy.health import Answer
+from vmha.policy.at_node.health import Answer
 from vmha.probing.port import Question, Reply
 
 KEPT_BYTES = 4096

@@ -6,7 +6,7 @@ import ssl
 from urllib.parse import urlsplit
 
 from vmha.model.health import Probe
-from vmha.policy.health import Answer
+from vmha.policy.at_node.health import Answer
 from vmha.probing.port import Reply
 
 LONGEST_LINE = 4096

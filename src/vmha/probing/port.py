@@ -1,7 +1,7 @@
 """Asking a probe from this node, once. Two adapters: ``real.NodeProbes`` and ``simulated.SimulatedProbes``.
 
 A question ends by its probe's own ``timeout_s``, whatever it asks, and leaves no process behind. What the answer means
-is decided in ``policy.health``. The guest agent is not asked here: that way leads through the hypervisor.
+is decided in ``policy.at_node.health``. The guest agent is not asked here: that way leads through the hypervisor.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Protocol
 
 from vmha.model.health import Probe
 from vmha.model.ids import NodeName, VmName
-from vmha.policy.health import Answer
+from vmha.policy.at_node.health import Answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
 """The probes of a real node: each by its kind."""
 
 from vmha.model.health import ProbeKind
-from vmha.policy.health import Answer
+from vmha.policy.at_node.health import Answer
 from vmha.probing.command import ask_command
 from vmha.probing.network import ask_http, ask_tcp
 from vmha.probing.port import Question, Reply

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 
 from vmha.model.ids import VmName
-from vmha.policy.health import Answer
+from vmha.policy.at_node.health import Answer
 from vmha.probing.port import Question, Reply
 
 ANSWER_S = 0.01

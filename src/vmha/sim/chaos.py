@@ -17,20 +17,20 @@ from functools import partial
 from vmha.hypervisor.port import DomainState
 from vmha.model.errors import VmhaError
 from vmha.model.settings import ClusterConfig
-from vmha.sim.draw import Options, draw
-from vmha.sim.draw_relations import owed
-from vmha.sim.faults import by_name
-from vmha.sim.faults_of_vms import MEMORY_MIB
-from vmha.sim.hands import Hands
-from vmha.sim.invariants import Blocked, Violation, check_liveness, check_safety
-from vmha.sim.invariants_of_relations import check_relations
-from vmha.sim.invariants_of_services import check_together
+from vmha.sim.drawing.draw import Options, draw
+from vmha.sim.drawing.draw_relations import owed
+from vmha.sim.faults.catalogue import by_name
+from vmha.sim.faults.of_vms import MEMORY_MIB
+from vmha.sim.faults.schedule import Schedule, Step
+from vmha.sim.faults.stage import SHUTDOWN, Stage
 from vmha.sim.journal import JournalLine, read_journal
+from vmha.sim.judge.invariants import Blocked, Violation, check_liveness, check_safety
+from vmha.sim.judge.of_relations import check_relations
+from vmha.sim.judge.of_services import check_together
 from vmha.sim.rest import Observer
-from vmha.sim.schedule import Schedule, Step
-from vmha.sim.stage import SHUTDOWN, Stage
-from vmha.sim.virtual import VirtualLoop, run_virtual
-from vmha.sim.world import World
+from vmha.sim.world.hands import Hands
+from vmha.sim.world.virtual import VirtualLoop, run_virtual
+from vmha.sim.world.world import World
 
 LIVENESS_S = 300.0
 QUIET_S = 4.0
@@ -38,6 +38,9 @@ FIRST_REST_S = 60.0
 HOST_MEMORY_MIB = 65536
 TRIM_EVERY = 100
 RESUME_AGAIN_S = 0.5
+SILENT_S = 1.0
+"""What is frozen, is not for long here: it is noticed sooner than on a real host."""
+_OTHERWISE = ("migration", "on_pause", "from_file")
 CONFIRMATIONS = 2
 
 
@@ -103,6 +106,7 @@ class _Chaos:
     async def live(self) -> Life:
         self._world = World(self._loop, peers=self._schedule.peers)
         self._world.fabric.is_own_switch_atomic = True
+        self._world.fabric.timing = replace(self._world.fabric.timing, silent_s=SILENT_S)
         self._hands = Hands(self._world)
         self._observer = Observer(self._world)
         self._stage = Stage(self._world, self._hands, self._schedule)
@@ -126,7 +130,13 @@ class _Chaos:
     async def _build(self) -> None:
         schedule, hands = self._schedule, self._hands
         await hands.configure(
-            ClusterConfig(timing=schedule.timing, on_host_shutdown=SHUTDOWN, rebalance=schedule.rebalance)
+            ClusterConfig(
+                timing=schedule.timing,
+                on_host_shutdown=SHUTDOWN.model_copy(update={"vms": schedule.at_shutdown}),
+                rebalance=schedule.rebalance,
+                capacity=schedule.capacity,
+                preempt=schedule.preempt,
+            )
         )
         for node in schedule.nodes:
             watchdog_s = schedule.timing.watchdog_s if node.has_watchdog else 0
@@ -138,10 +148,11 @@ class _Chaos:
         for vm in schedule.vms:
             self._world.fabric.set_migration_time(vm.name, vm.migration_s)
             self._world.fabric.busy |= {vm.name} if vm.is_busy else set()
-            fields = vm.model_dump(exclude={"name", "migration_s", "migration", "saves", "from_file", "is_busy"})
+            drawn_only = {*_OTHERWISE, "name", "migration_s", "saves", "is_busy", "memory_mib"}
+            fields = vm.model_dump(exclude=drawn_only)
             fields |= {"saved_state": {"directory": "/saves"}} if vm.saves else {}
-            fields |= {"migration": vm.migration, "from_file": vm.from_file}
-            await hands.add(vm.name, memory_mib=MEMORY_MIB, vcpus=1, start=True, **fields)
+            fields |= {name: getattr(vm, name) for name in _OTHERWISE}
+            await hands.add(vm.name, memory_mib=vm.memory_mib or MEMORY_MIB, vcpus=1, start=True, **fields)
         for service in schedule.services:
             await hands.add_service(service)
         for rule in schedule.rules:
@@ -178,7 +189,7 @@ class _Chaos:
             host.guard_process.spare()
             if host.has_power and not world.fabric.host(host.name).has_libvirtd:
                 host.start_libvirtd()
-        await asyncio.sleep(self._stage.longest_shutdown_s())
+        await hands.see_shutdowns_through()
         for name, host in world.hosts.items():
             host.power_on()
             host.start_agent()

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vmha.sim.record import CommitLine
+from vmha.sim.world.record import CommitLine
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

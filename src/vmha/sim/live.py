@@ -24,12 +24,12 @@ from vmha.operator.apply import prepare
 from vmha.operator.client import OperatorClient
 from vmha.operator.document import load_document
 from vmha.operator.forecast import ANY_NODE_LOST, parse
-from vmha.policy.assemble import Assembler
-from vmha.policy.reservation import memory_of
-from vmha.policy.snapshot import NodeView, Snapshot, VmView
-from vmha.policy.supposing import NodeDrained, NodeLost, NodeUndrained, Supposition, VmWanted
+from vmha.policy.state.assemble import Assembler
+from vmha.policy.state.reservation import memory_of
+from vmha.policy.state.snapshot import NodeView, Snapshot, VmView
+from vmha.policy.state.supposing import NodeDrained, NodeLost, NodeUndrained, Supposition, VmWanted
 from vmha.sim.scenario import Fence, Scenario, SimNode, SimVm, Step
-from vmha.sim.virtual import VirtualClock, VirtualLoop, run_virtual
+from vmha.sim.world.virtual import VirtualClock, VirtualLoop, run_virtual
 from vmha.store.memory import MemoryEtcd
 from vmha.store.memory_store import MemoryStore
 

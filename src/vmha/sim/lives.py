@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from vmha.sim.chaos import Life, live
-from vmha.sim.draw import Options
+from vmha.sim.drawing.draw import Options
 from vmha.sim.quick import make_records_fast
 from vmha.sim.quiet import collect, collect_as_usual, collect_by_hand, silence_logs
 

@@ -5,17 +5,17 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from vmha.hypervisor.fabric_state import Fact
+from vmha.hypervisor.twin.fabric_state import Fact
 from vmha.model.errors import VmhaError
 from vmha.model.ids import RequestId
 from vmha.model.records import Request
-from vmha.policy.snapshot import Snapshot
-from vmha.sim.hands import Hands, domain_xml
-from vmha.sim.record import CommitLine
+from vmha.policy.state.snapshot import Snapshot
 from vmha.sim.rest import Observer
 from vmha.sim.scenario import Fence, Scenario, SimVm, Step
-from vmha.sim.virtual import VirtualLoop, run_virtual
-from vmha.sim.world import World
+from vmha.sim.world.hands import Hands, domain_xml
+from vmha.sim.world.record import CommitLine
+from vmha.sim.world.virtual import VirtualLoop, run_virtual
+from vmha.sim.world.world import World
 
 HAND_STARTS_S = 1.0
 """Guests that run before they are vmha's get this long to boot."""

@@ -10,16 +10,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from vmha.operator.overview import Overview, overview
-from vmha.policy.explain import summarize
 from vmha.policy.plan import judge_all
-from vmha.policy.snapshot import Moment
-from vmha.sim.gaps import Gap, gaps_of
-from vmha.sim.invariants import Blocked, Violation, check_liveness, check_safety
-from vmha.sim.invariants_of_relations import check_relations
+from vmha.policy.state.snapshot import Moment
+from vmha.policy.telling.explain import summarize
 from vmha.sim.journal import JournalLine, read_journal
+from vmha.sim.judge.gaps import Gap, gaps_of
+from vmha.sim.judge.invariants import Blocked, Violation, check_liveness, check_safety
+from vmha.sim.judge.of_relations import check_relations
 from vmha.sim.play import Played
-from vmha.sim.record import CommitLine
-from vmha.sim.virtual import BEGIN_WALL
+from vmha.sim.world.record import CommitLine
+from vmha.sim.world.virtual import BEGIN_WALL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

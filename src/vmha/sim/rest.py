@@ -10,11 +10,11 @@ from dataclasses import replace
 from vmha.model.ids import NodeName
 from vmha.model.records import Phase, Placement
 from vmha.model.vm import Desired
-from vmha.policy.membership import Condition
+from vmha.policy.members.membership import Condition
 from vmha.policy.plan import judge_all, plan
-from vmha.policy.snapshot import Moment, Snapshot
-from vmha.policy.steps import AnswerRequest, PlacementStep
-from vmha.sim.world import World
+from vmha.policy.state.snapshot import Moment, Snapshot
+from vmha.policy.state.steps import AnswerRequest, PlacementStep
+from vmha.sim.world.world import World
 from vmha.store.memory_store import MemoryStore
 from vmha.store.mirror import Mirror
 
@@ -61,11 +61,12 @@ class Observer:
             await asyncio.sleep(LOOK_S)
             await self._mirror.caught_up(self._world.etcd.revision)
             history = len(self._world.fabric.history)
-            is_quiet = history == facts and self._world.record.is_quiet_since(revision) and not self.what_is_pending()
-            if not is_quiet:
-                quiet_since, revision, facts = now(), self._world.etcd.revision, history
-            elif now() - quiet_since >= quiet_s:
+            is_quiet = history == facts and self._world.record.is_quiet_since(revision)
+            is_over = is_quiet and now() - quiet_since >= quiet_s
+            if is_over and not self.what_is_pending():  # asked last: it thinks as hard as a leader
                 return True
+            if is_over or not is_quiet:
+                quiet_since, revision, facts = now(), self._world.etcd.revision, history
         return False
 
     def what_is_pending(self) -> str:
@@ -87,6 +88,8 @@ class Observer:
             placement = vm.placement.value if vm.placement else None
             if placement and placement.phase in _UNDER_WAY and not self._is_forsaken(placement):
                 return f"{vm.name} is {placement.phase}"
+            if placement and self._is_to_be_answered_for(placement):
+                return f"{placement.node} has yet to say what became of {vm.name}"
         return self._planned(snapshot)
 
     def _planned(self, snapshot: Snapshot) -> str:
@@ -119,6 +122,14 @@ class Observer:
         if view is None or view.beat is None:
             return True
         return placement.session is not None and placement.session != view.session_id
+
+    def _is_to_be_answered_for(self, placement: Placement) -> bool:
+        """Held by a former session of a node that is back: it looks, for a while perhaps, before it gives its word."""
+        view = self.snapshot.nodes.get(placement.node) if placement.node else None
+        if view is None or view.session_id is None or placement.session in (None, view.session_id):
+            return False
+        is_at_work = placement.node is not None and self._can_lead(placement.node)
+        return is_at_work and placement.session not in self.snapshot.fenced
 
     def _is_stuck(self, name: NodeName, snapshot: Snapshot) -> bool:
         """Silent for long, and no proof can be had by waiting."""

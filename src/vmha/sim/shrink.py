@@ -7,8 +7,8 @@ broke. Every trial is a whole life, so it stops after ``trials`` of them with th
 from collections.abc import Callable, Sequence
 
 from vmha.sim.chaos import Life, live_through
+from vmha.sim.faults.schedule import Schedule, Step
 from vmha.sim.quiet import collect
-from vmha.sim.schedule import Schedule, Step
 
 TRIALS = 300
 

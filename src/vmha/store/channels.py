@@ -117,6 +117,7 @@ class Member:
         self, endpoint: Endpoint, credentials: wire.ChannelCredentials | None, login: Login | None = None
     ) -> None:
         self.name = endpoint.name
+        self.endpoint = endpoint
         self._login = login
         self._token: str | None = None
         self._one_login_at_a_time = asyncio.Lock()
@@ -192,6 +193,7 @@ class Ring:
         is_secure = any(endpoint.secure for endpoint in self._endpoints)
         self._credentials = load_credentials(tls) if is_secure else None
         self._renewed = RenewedFiles(tls) if tls and is_secure else None
+        self.tls = tls
         self._leaving: set[asyncio.Task[None]] = set()
         self._login = login
         self._members: dict[int, Member] = {}

@@ -17,12 +17,12 @@ from typing import Final
 
 from vmha.model.ids import LeaseId, Revision
 from vmha.model.permissions import PROBE_KEY
-from vmha.model.store_health import StoreHealth
+from vmha.model.store_health import LONG_HISTORY, StoreHealth
 from vmha.store import wire
 from vmha.store.asking import SHORTEST_ATTEMPT_S, Req, Res, Sending, ask_around
 from vmha.store.channels import Login, Member, Ring
 from vmha.store.convert import encode_key, key_value, prefix_end, to_compare, to_op
-from vmha.store.health import ask_each, looks_back_to
+from vmha.store.health import ask_each
 from vmha.store.port import (
     Batch,
     Compacted,
@@ -32,6 +32,7 @@ from vmha.store.port import (
     Lease,
     LeaseGone,
     Listing,
+    NoSpace,
     Op,
     TxnResult,
     Unavailable,
@@ -57,6 +58,7 @@ class EtcdStore:
         attempt_s: float = 1.0,
         first: int = 0,
         watch_give_up_s: float = 10.0,
+        long_history: int = LONG_HISTORY,
     ) -> None:
         """Reads endpoints and TLS files; connects on first use.
 
@@ -67,6 +69,7 @@ class EtcdStore:
             attempt_s: How long one member is silent before the next one is asked, too.
             first: Which endpoint to begin with, counted round the list.
             watch_give_up_s: How long a watch looks for a member that answers.
+            long_history: History of so many revisions says that nothing compacts it.
 
         Raises:
             Rejected: no endpoint, a malformed one, or TLS files that cannot be read.
@@ -74,6 +77,7 @@ class EtcdStore:
         self._ring = Ring(endpoints, tls=tls, login=login, first=first)
         self._attempt_s = attempt_s
         self._watch_give_up_s = watch_give_up_s
+        self._long_history = long_history
         self._renewals = Renewals(self._ring, attempt_s=attempt_s)
 
     @property
@@ -197,19 +201,24 @@ class EtcdStore:
             request = wire.MemberListRequest()
             listed = await self._call(lambda member: member.cluster.MemberList, request, Sending.READ, timeout_s)
             count = len(listed.members)
-        lease = await self.grant(1, timeout_s=timeout_s)
-        await self.revoke(lease.id, timeout_s=timeout_s)
+        least_ttl_s = 0
+        try:
+            lease = await self.grant(1, timeout_s=timeout_s)
+            await self.revoke(lease.id, timeout_s=timeout_s)
+            least_ttl_s = lease.ttl_s
+        except NoSpace:
+            alarms = alarms or ("NOSPACE",)
         return StoreHealth(
             members=members,
             member_count=count,
             alarms=alarms,
-            least_ttl_s=lease.ttl_s,
+            least_ttl_s=least_ttl_s,
             long_history=await self._keeps_long_history(timeout_s),
         )
 
     async def _keeps_long_history(self, timeout_s: float) -> bool:
-        past = looks_back_to(await self._current_revision())
-        if not past:
+        past = await self._current_revision() - self._long_history
+        if past <= 0:  # too young for that to tell
             return False
         request = wire.RangeRequest(key=_PROBE_KEY, keys_only=True, revision=past)
         try:

@@ -1,20 +1,32 @@
 """How the members of a store are, each asked by itself: for whoever looks after it, not for any decision.
 
 What etcd does not say of its settings is concluded from what it does: the shortest lease that it grants follows from
-its election timeout, and history that is still kept tells that nothing compacts it. Its space quota it tells nobody.
+its election timeout, and history that is still kept tells that nothing compacts it. Its space quota is read from its
+metrics (``quota.py``).
 """
 
 import asyncio
+from dataclasses import replace
 
 from vmha.model.errors import VmhaError
-from vmha.model.store_health import LONG_HISTORY, MemberHealth
+from vmha.model.store_health import MemberHealth
 from vmha.store import wire
 from vmha.store.channels import Member, Ring
+from vmha.store.quota import ask_quota
 from vmha.store.translate import translate
+
+_FULL = "alarm:NOSPACE"
+"""A member counts that among its errors. It is the whole store's alarm, and told as that."""
 
 
 async def ask_each(ring: Ring, *, timeout_s: float) -> tuple[MemberHealth, ...]:
-    return tuple(await asyncio.gather(*(_ask(member, timeout_s) for member in ring.every())))
+    return tuple(await asyncio.gather(*(_ask_all(ring, member, timeout_s) for member in ring.every())))
+
+
+async def _ask_all(ring: Ring, member: Member, timeout_s: float) -> MemberHealth:
+    quota = asyncio.create_task(ask_quota(member.endpoint, ring.tls, timeout_s=timeout_s), name=f"quota-{member.name}")
+    health = await _ask(member, timeout_s)
+    return replace(health, quota_bytes=await quota)
 
 
 async def _ask(member: Member, timeout_s: float) -> MemberHealth:
@@ -31,13 +43,8 @@ async def _ask(member: Member, timeout_s: float) -> MemberHealth:
         return MemberHealth(endpoint=member.name, trouble=str(error))
     return MemberHealth(
         endpoint=member.name,
-        trouble="; ".join(status.errors),
+        trouble="; ".join(error for error in status.errors if _FULL not in error),
         version=status.version,
         size_bytes=status.dbSize,
         is_leader=bool(status.leader) and status.leader == status.header.member_id,
     )
-
-
-def looks_back_to(revision: int) -> int:
-    """A revision that a store which compacts its history does not keep; 0: it is too young for that to tell."""
-    return max(0, revision - LONG_HISTORY)

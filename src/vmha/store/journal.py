@@ -7,7 +7,7 @@ from collections.abc import Callable
 from vmha.model.clock import Clock
 from vmha.model.ids import CauseId, LeaseId, NodeName, VmName
 from vmha.model.keys import Keys, encode
-from vmha.model.records import JournalEntry, Reason
+from vmha.model.records import Hand, JournalEntry, Reason
 from vmha.store.port import Put, Store
 
 DAY_S = 86400
@@ -35,8 +35,11 @@ class Journal:
 
     async def _renew(self) -> None:
         if self._clock.now() >= self._lease_until:
-            lease = await self._store.grant(self._days() * DAY_S + LEASE_SERVES_S)
-            self._lease, self._lease_until = lease.id, self._clock.now() + LEASE_SERVES_S
+            self._lease = await self._granted(self._days() * DAY_S + LEASE_SERVES_S)
+            self._lease_until = self._clock.now() + LEASE_SERVES_S
+
+    async def _granted(self, ttl_s: int) -> LeaseId:
+        return (await self._store.grant(ttl_s)).id
 
     def entry(
         self,
@@ -48,10 +51,12 @@ class Journal:
         cause: CauseId = CauseId(""),
         reason: Reason | None = None,
         ago_s: float = 0.0,
+        hand: Hand | None = None,
+        beside: str = "",
     ) -> Put:
-        """``ago_s``: for how long what it tells of had been so."""
+        """``ago_s``: for how long what it tells of had been so. ``beside``: the id of one of the same transaction."""
         wall = self._clock.wall()
-        name = f"{int(wall * 1000):014d}-{self._by}-{next(self._count):06d}"
+        name = f"{beside or f'{int(wall * 1000):014d}-{self._by}'}-{next(self._count):06d}"
         record = JournalEntry(
             id=name,
             at=wall,
@@ -63,5 +68,6 @@ class Journal:
             cause=cause,
             reason=reason,
             since=wall - ago_s if ago_s else 0.0,
+            hand=hand,
         )
         return Put(self._keys.journal(name), encode(record), self._lease)

@@ -8,6 +8,7 @@ which way it was lost.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from vmha.model.errors import VmhaError
@@ -21,12 +22,16 @@ from vmha.store.port import (
     KeyValue,
     Lease,
     Listing,
+    NoSpace,
     Op,
     TxnResult,
     Unavailable,
 )
 
 _T = TypeVar("_T")
+
+QUOTA_BYTES = 2 << 30
+"""As an etcd says that was told none."""
 
 
 class MemoryStore:
@@ -77,10 +82,15 @@ class MemoryStore:
 
     async def health(self, *, timeout_s: float = 3.0) -> StoreHealth:
         alarms = await self.alarms(timeout_s=timeout_s)
-        lease = await self.grant(1, timeout_s=timeout_s)
-        await self.revoke(lease.id, timeout_s=timeout_s)
-        member = MemberHealth(endpoint=self.endpoint, version=self._server.version, is_leader=True)
-        return StoreHealth(members=(member,), member_count=1, alarms=alarms, least_ttl_s=lease.ttl_s)
+        least_ttl_s = 0
+        with suppress(NoSpace):
+            lease = await self.grant(1, timeout_s=timeout_s)
+            await self.revoke(lease.id, timeout_s=timeout_s)
+            least_ttl_s = lease.ttl_s
+        member = MemberHealth(
+            endpoint=self.endpoint, version=self._server.version, is_leader=True, quota_bytes=QUOTA_BYTES
+        )
+        return StoreHealth(members=(member,), member_count=1, alarms=alarms, least_ttl_s=least_ttl_s)
 
     async def close(self) -> None:
         self._closed = True

@@ -12,21 +12,21 @@ import structlog
 
 from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
-from vmha.model.ids import NodeName, Revision
+from vmha.model.ids import NodeName, Revision, VmName
 from vmha.model.keys import Keys, split_key
 from vmha.model.records import BeatRecord, Stored
 from vmha.model.settings import ClusterConfig
-from vmha.policy.assemble import Assembler
-from vmha.policy.indexes import Indexes
-from vmha.policy.silence import SilenceBook
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.members.silence import SilenceBook
+from vmha.policy.state.assemble import Assembler
+from vmha.policy.state.indexes import Indexes
+from vmha.policy.state.snapshot import Snapshot, VmView
 from vmha.store.port import Change, Compacted, KeyValue, Store, WentBack
 
 log = structlog.get_logger(__name__)
 
 RELIST_PAUSE_S = 0.2
-READ_AT_ONCE = 64
-"""Documents that are read before the loop has a turn: some milliseconds."""
+READ_AT_ONCE = 32
+"""Documents that are read before the loop has a turn: two or three milliseconds."""
 Listener = Callable[[tuple[str, ...]], None]
 
 
@@ -79,6 +79,10 @@ class Mirror:
     def beat(self, name: NodeName) -> Stored[BeatRecord] | None:
         """One node's beat at the newest revision seen."""
         return self._assembler.beat(name)
+
+    def vm(self, name: VmName) -> VmView | None:
+        """One vm at the newest revision seen, without building a snapshot."""
+        return self._assembler.vm(name)
 
     def silence_s(self) -> dict[NodeName, float]:
         return self._silence.silence_s(self._clock.now())

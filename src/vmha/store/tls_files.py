@@ -1,23 +1,11 @@
-"""TLS files that are renewed while they are in use: certificates run out, and an agent stays for months.
-
-The files are looked at once a second, by whoever asks the store anything. New ones are used when they have stood still
-between two looks and fit each other: whoever replaces three files one by one does not have the half of it used. Files
-that do not fit are told once, and the old ones serve on.
-"""
+"""TLS files for etcd, renewed while they are in use: looked at by whoever asks the store anything (pki/renewed.py)."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
 from vmha.model.errors import Rejected
+from vmha.pki.renewed import LOOK_EVERY_S, FilesInUse
 from vmha.store import wire
-
-if TYPE_CHECKING:
-    from ssl import SSLContext
-
-LOOK_EVERY_S: Final = 1.0
-
-_Stamp = tuple[tuple[int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +43,7 @@ class RenewedFiles:
 
     def __init__(self, files: TlsFiles) -> None:
         self._files = files
-        self._used = self._seen = self._stamp()
+        self._in_use = FilesInUse("etcd", files.ca, files.cert, files.key)
         self._look_at = 0.0
 
     def look(self, now: float) -> wire.ChannelCredentials | None:
@@ -63,38 +51,13 @@ class RenewedFiles:
         if now < self._look_at:
             return None
         self._look_at = now + LOOK_EVERY_S
-        stamp = self._stamp()
-        if stamp != self._seen:
-            self._seen = stamp
-            return None
-        if stamp == self._used:
-            return None
-        self._used = stamp
-        import ssl  # here: every command of the command line imports this module, and hardly any stays so long
+        return self._in_use.look(self._load)
 
-        import structlog
+    def _load(self) -> wire.ChannelCredentials:
+        import ssl  # here: hardly any command of the command line stays so long
 
-        log = structlog.get_logger(__name__)
-        try:
-            self._check(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-            credentials = load_credentials(self._files)
-        except (OSError, ssl.SSLError, Rejected) as error:
-            log.error("the new TLS files for etcd can not be used: the old ones serve on", why=str(error))
-            return None
-        log.info("new TLS files for etcd are in use", ca=str(self._files.ca), cert=str(self._files.cert or ""))
-        return credentials
-
-    def _check(self, context: "SSLContext") -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(self._files.ca)
         if self._files.cert is not None:
             context.load_cert_chain(self._files.cert, self._files.key)
-
-    def _stamp(self) -> _Stamp:
-        found = []
-        for path in (self._files.ca, self._files.cert, self._files.key):
-            try:
-                of = path.stat() if path is not None else None
-            except OSError:
-                of = None
-            found.append((of.st_ino, of.st_mtime_ns, of.st_size) if of else (0, 0, 0))
-        return tuple(found)
+        return load_credentials(self._files)

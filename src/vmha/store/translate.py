@@ -68,6 +68,8 @@ _IN_PLAIN_WORDS = (
     ("before receiving settings frame", "it accepts the connection and says nothing"),
     ("domain name not found", "the host name is not known"),
     ("dns resolution failed", "the host name is not known"),
+    ("connection reset by peer", "it ended the connection"),
+    ("broken pipe", "it ended the connection"),
     ("deadline exceeded", ""),  # the message says how long was waited
 )
 

@@ -18,7 +18,7 @@ Why it is built this way (all met in etcd 3.4 and 3.5):
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -109,12 +109,10 @@ async def watch(
         await asyncio.sleep(_PAUSE_S)
 
 
-def _batches(events: Sequence[wire.Event]) -> list[Batch]:
-    """Events as they came, cut where the revision changes."""
-    return [
-        Batch(revision=Revision(revision), changes=tuple(map(change, same)))
-        for revision, same in itertools.groupby(events, key=lambda event: event.kv.mod_revision)
-    ]
+def _batches(events: Sequence[wire.Event]) -> Iterator[Batch]:
+    """Events as they came, cut where the revision changes; each read when it is asked for, there may be thousands."""
+    for revision, same in itertools.groupby(events, key=lambda event: event.kv.mod_revision):
+        yield Batch(revision=Revision(revision), changes=tuple(map(change, same)))
 
 
 def _check_refusal(response: wire.WatchResponse, member: Member, wanted: int) -> None:

@@ -1,6 +1,6 @@
 """An operation: what is done about one cause. Each line that is logged within it carries the cause; so does its span.
 
-The cause is the journal's (policy/causes.py): a function of what was read, so that all nodes find the same one and
+The cause is the journal's (state/causes.py): a function of what was read, so that all nodes find the same one and
 nothing has to be passed round for their lines, and their spans, to belong together. Without a tracer (``trace_with``),
 which is how an agent comes, there are no spans, and nothing is paid for them but a look at a variable.
 """

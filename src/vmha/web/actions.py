@@ -4,7 +4,6 @@ A confirmation is read by whoever is logged in; its form, sent back, does the de
 if the plan is still the one that was read. Who did it is the author of what is written, as ``NAME (web)``.
 """
 
-import asyncio
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
@@ -13,19 +12,19 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from vmha.model.errors import Retryable, VmhaError
-from vmha.operator.client import OperatorClient
 from vmha.operator.errors import UnknownName
 from vmha.web import pages
-from vmha.web.confirmation import confirmation, digest
+from vmha.web.confirmation import confirmation
+from vmha.web.guarded import Guarded, NotConfirmed
 from vmha.web.html import Html, el, path
-from vmha.web.logins import Forbidden, Logins, TooOften, safe_next
+from vmha.web.logins import Forbidden, Logins, TooOften, here, safe_next
 from vmha.web.sessions import Session
-from vmha.web.verbs import Deed, Rehearsal, Wish, deed, rehearse
+from vmha.web.verbs import Deed, Wish, deed
 
 
 class Actions:
-    def __init__(self, client: OperatorClient, logins: Logins) -> None:
-        self._client, self._logins = client, logins
+    def __init__(self, guarded: Guarded, logins: Logins) -> None:
+        self._guarded, self._logins = guarded, logins
 
     def routes(self) -> list[Route]:
         return [
@@ -69,8 +68,10 @@ class Actions:
         if session is None:
             if request.method == "POST":
                 return self._message(request, "Not done", "Log in first.", 403)
-            to = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-            return RedirectResponse(f"/login?{urlencode({'next': to})}", 303)
+            return RedirectResponse(f"/login?{urlencode({'next': here(request)})}", 303)
+        if not session.role.may_do:
+            said = f"{session.user} is a {session.role}, and may look at everything. Doing something is for operators."
+            return self._message(request, "Not done", said, 403)
         try:
             doing = deed(verb)
             if request.method != "POST":
@@ -88,15 +89,11 @@ class Actions:
     async def _do(self, request: Request, session: Session, doing: Deed, verb: str) -> Response:
         fields = await self._logins.form_of(request, session)
         wish = wish_of(verb, fields)
-        found = await self._rehearse(wish)
-        note = ""
-        if fields.get("seen") != digest(found):
-            note = "Meanwhile the cluster has changed: this is what would happen now."
-        elif found.left and fields.get("all-the-same") != "yes":
-            note = "Some vms can not leave: say that it is to be done all the same, or leave it."
-        if note:
-            return await self._confirmation(request, session, doing, wish, note=note)
-        await doing.ask(self._client_of(session), wish)
+        all_the_same = fields.get("all-the-same") == "yes"
+        try:
+            await self._guarded.do(wish, _author(session), seen=fields.get("seen", ""), all_the_same=all_the_same)
+        except NotConfirmed as error:
+            return await self._confirmation(request, session, doing, wish, note=str(error))
         session.said = f"{doing.label}: asked for. Here is what becomes of it."
         where = {"vm": path("vm", wish.on), "node": path("node", wish.on)}.get(doing.about, "/")
         return RedirectResponse(where, 303)
@@ -104,11 +101,11 @@ class Actions:
     async def _confirmation(
         self, request: Request, session: Session, doing: Deed, wish: Wish, *, note: str = ""
     ) -> Response:
-        snapshot = await self._client_of(None).read()
+        snapshot = await self._guarded.client.read()
         refused = ""
         found = None
         try:
-            found = await asyncio.to_thread(rehearse, self._client_of(session), snapshot, wish)
+            found = await self._guarded.rehearse(wish, _author(session), snapshot)
         except UnknownName:
             raise
         except VmhaError as error:
@@ -118,18 +115,9 @@ class Actions:
         code = 409 if note or refused else 200
         return HTMLResponse(self._page(request, title, *body), code)
 
-    async def _rehearse(self, wish: Wish) -> Rehearsal:
-        client = self._client_of(None)
-        return await asyncio.to_thread(rehearse, client, await client.read(), wish)
-
-    def _client_of(self, session: Session | None) -> OperatorClient:
-        """Whatever it writes says who asked."""
-        ours = self._client
-        author = f"{session.user} (web)" if session else ours.author
-        return OperatorClient(ours.store, ours.keys, ours.clock, author=author)
-
     def _login_page(self, request: Request, to: str, complaint: str = "", code: int = 200) -> Response:
-        head = el("header", el("h1", "Log in"), el("p", "To change something. Reading needs no log-in."))
+        why = "To change something. Reading needs no log-in." if self._logins.is_public else "To read, too."
+        head = el("header", el("h1", "Log in"), el("p", why))
         body = el("section", self._logins.form(request, to=to, complaint=complaint), class_="narrow")
         answer = HTMLResponse(self._page(request, "Log in", head, body), code)
         if not self._logins.why_not():
@@ -138,11 +126,16 @@ class Actions:
 
     def _page(self, request: Request, title: str, *body: Html) -> Html:
         who = self._logins.who(request)
-        return pages.page(title, *body, cluster=self._client.keys.cluster, who=who)
+        cluster = self._guarded.client.keys.cluster if self._logins.may_read(request) else ""
+        return pages.page(title, *body, cluster=cluster, who=who)
 
     def _message(self, request: Request, title: str, said: str, code: int) -> Response:
         head = el("header", el("h1", title), el("p", said), class_="headline bad")
         return HTMLResponse(self._page(request, title, head), code)
+
+
+def _author(session: Session) -> str:
+    return f"{session.user} (web)"
 
 
 def wish_of(verb: str, fields: Mapping[str, str]) -> Wish:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response, StreamingResponse
@@ -16,13 +17,19 @@ from vmha.model.web import WebSettings
 from vmha.operator.client import OperatorClient
 from vmha.operator.errors import UnknownName
 from vmha.web import dashboard, details, pages, what_if
+from vmha.web.access import AccessFile
 from vmha.web.actions import Actions
+from vmha.web.api import Api
 from vmha.web.feed import Feed
+from vmha.web.gate import Gate
+from vmha.web.guarded import Guarded
 from vmha.web.guards import Guards
 from vmha.web.html import Html, el, mark, path
 from vmha.web.logins import Logins
 from vmha.web.parts import Parts
+from vmha.web.problems import answer_in_kind
 from vmha.web.stream import Streams, View
+from vmha.web.tokens import Tokens
 from vmha.web.users import Users
 
 
@@ -59,13 +66,13 @@ class Dashboard:
         if scene is None:
             return self._silent(request)
         query = _query(request)
-        parts = self._streams.parts(*self._cluster_view(query), scene)
+        parts = self._streams.parts(*self._cluster_view(request), scene)
         stream = f"/stream?{request.url.query}" if query else "/stream"
         body = dashboard.body(parts, query)
         return self._page(request, scene.cluster, *body, where="/", stream=stream)
 
     async def cluster_stream(self, request: Request) -> Response:
-        return self._stream(request, *self._cluster_view(_query(request)))
+        return self._stream(request, *self._cluster_view(request))
 
     async def vm(self, request: Request) -> Response:
         return await self._detail(request, "vm", details.body_of_vm)
@@ -77,7 +84,7 @@ class Dashboard:
         kind, name = str(request.path_params["kind"]), str(request.path_params["name"])
         if kind not in ("vm", "node"):
             return self._message(request, "Not here", "There is no such page.", 404)
-        return self._stream(request, *self._detail_view(kind, name))
+        return self._stream(request, *self._detail_view(request, kind, name))
 
     async def what_if(self, request: Request) -> Response:
         scene = await self._feed.first(self._limits.first_s)
@@ -93,19 +100,15 @@ class Dashboard:
             return Response(status_code=404)
         return Response(pages.static(name), media_type=kind, headers={"cache-control": "no-cache"})
 
-    def _cluster_view(self, query: str) -> tuple[str, View]:
-        verbs = self._can_log_in()
+    def _cluster_view(self, request: Request) -> tuple[str, View]:
+        query, verbs = _query(request), self._logins.may_do(request)
         return f"cluster {verbs} {query}", partial(dashboard.parts_of, query=query, verbs=verbs)
 
-    def _detail_view(self, kind: str, name: str) -> tuple[str, View]:
-        verbs = self._can_log_in()
+    def _detail_view(self, request: Request, kind: str, name: str) -> tuple[str, View]:
+        verbs = self._logins.may_do(request)
         if kind == "vm":
             return f"vm {verbs} {name}", partial(details.parts_of_vm, vm=name, verbs=verbs)
         return f"node {verbs} {name}", partial(details.parts_of_node, node=name, verbs=verbs)
-
-    def _can_log_in(self) -> bool:
-        """Verbs are shown to whoever could log in for them."""
-        return not self._logins.why_not()
 
     async def _detail(self, request: Request, kind: str, body: Callable[[Parts], list[Html]]) -> Response:
         name = str(request.path_params["name"])
@@ -113,7 +116,7 @@ class Dashboard:
         if scene is None:
             return self._silent(request)
         try:
-            parts = self._streams.parts(*self._detail_view(kind, name), scene)
+            parts = self._streams.parts(*self._detail_view(request, kind, name), scene)
         except UnknownName as error:
             return self._message(request, "Not here", f"{error}", 404)
         return self._page(request, name, *body(parts), stream=path("stream", kind, name))
@@ -122,7 +125,7 @@ class Dashboard:
         address = request.client.host if request.client else ""
         if not self._streams.has_room(address):
             return Response("too many are looking\n", 503, {"retry-after": "10"}, "text/plain")
-        events = self._streams.events(key, view, address=address, may_go_on=lambda: True)
+        events = self._streams.events(key, view, address=address, may_go_on=lambda: self._logins.may_read(request))
         return StreamingResponse(events, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
     def _page(
@@ -151,9 +154,11 @@ def application(
 ) -> Starlette:
     """The application, with the tasks that read the cluster for it."""
     settings = settings or WebSettings()
-    feed = Feed(client)
-    is_secure = settings.over_tls or settings.https_in_front
-    logins = Logins(Users(settings.users), client.clock, is_secure=is_secure, why_not=settings.why_no_login)
+    limits, feed, guarded = limits or Limits(), Feed(client), Guarded(client)
+    is_secure, is_public, why_not = settings.over_tls or settings.https_in_front, settings.public, settings.why_no_login
+    known = AccessFile(settings.users)
+    logins = Logins(Users(known), client.clock, is_secure=is_secure, why_not=why_not, is_public=is_public)
+    api = Api(guarded, feed, Tokens(known), first_s=limits.first_s, is_public=is_public, why_not=why_not)
 
     @asynccontextmanager
     async def living(_: Starlette) -> AsyncGenerator[None, None]:
@@ -164,9 +169,10 @@ def application(
             reading.cancel()
             await asyncio.wait([reading])
 
-    guards = Middleware(Guards, names=settings.names, over_tls=is_secure)
-    routes = Dashboard(client, feed, limits or Limits(), logins).routes() + Actions(client, logins).routes()
-    app = Starlette(routes=routes, lifespan=living, middleware=[guards])
+    around = [Middleware(Guards, names=settings.names, over_tls=is_secure), Middleware(Gate, logins=logins)]
+    pages_of = Dashboard(client, feed, limits, logins).routes() + Actions(guarded, logins).routes()
+    handlers = {HTTPException: answer_in_kind}
+    app = Starlette(routes=api.routes() + pages_of, lifespan=living, middleware=around, exception_handlers=handlers)
     app.router.redirect_slashes = False
     return app
 

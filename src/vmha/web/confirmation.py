@@ -3,12 +3,14 @@
 Its form repeats a digest of the plan that was shown, so that nobody confirms what he has not read.
 """
 
-import hashlib
-
 from vmha.model.holds import PauseMode
-from vmha.policy.snapshot import Snapshot
+from vmha.operator.reasons import LONGEST_REASON
+from vmha.policy.state.snapshot import Snapshot
+from vmha.web.guarded import Rehearsed
 from vmha.web.html import Html, el, link, mark, name, path
-from vmha.web.verbs import LONGEST_REASON, Deed, Rehearsal, Wish
+from vmha.web.verbs import Deed, Rehearsal, Wish
+
+MOST_MOVES, FIRST_MOVES = 12, 8
 
 _MODES = {
     PauseMode.STARTS.value: "nothing is started but what ends where it runs",
@@ -16,14 +18,16 @@ _MODES = {
 }
 
 
-def digest(found: Rehearsal) -> str:
-    return hashlib.sha256(found.gist.encode(errors="replace")).hexdigest()[:32]
+def in_words(doing: Deed, wish: Wish) -> str:
+    """What it is, in a sentence."""
+    to = wish.to or "the best other node"
+    return doing.what.format(on=wish.on, to=to, mode=_MODES.get(wish.mode, wish.mode))
 
 
 def confirmation(
     doing: Deed,
     wish: Wish,
-    found: Rehearsal | None,
+    rehearsed: Rehearsed | None,
     snapshot: Snapshot,
     *,
     token: str,
@@ -31,29 +35,42 @@ def confirmation(
     refused: str = "",
 ) -> list[Html]:
     where = {"vm": path("vm", wish.on), "node": path("node", wish.on)}.get(doing.about, "/")
-    to = wish.to or "the best other node"
-    what = doing.what.format(on=wish.on, to=to, mode=_MODES.get(wish.mode, wish.mode))
+    what = in_words(doing, wish)
     title = el("h1", f"{doing.label} ", name(wish.on) if wish.on else "the cluster", "?")
     shown = [
         el("header", title, el("p", what), class_="headline"),
         el("p", mark("warn"), note, class_="banner warn", role="alert") if note else Html(),
         _choices(doing, wish, snapshot),
     ]
-    if found is None:
+    if rehearsed is None:
         said = el("p", mark("bad"), refused, class_="banner bad", role="alert")
         return [*shown, said, el("p", link(where, "Back", class_="button"), class_="actions")]
+    found = rehearsed.found
     left = [el("li", name(one.vm), f" can not leave: {one.text}") for one in found.left]
     risks = [el("li", one) for one in found.risks] + left
     return [
         *shown,
-        el("section", el("h2", "What will happen"), el("ul", [el("li", one) for one in found.plan]), id="plan"),
         el("section", el("h2", mark("warn"), "What to know before"), el("ul", risks), id="risks") if risks else Html(),
-        _deed_form(doing, wish, found, token=token, back=where),
+        el("section", el("h2", "What will happen"), _plan(found), id="plan"),
+        _deed_form(doing, rehearsed, token=token, back=where),
     ]
 
 
-def _deed_form(doing: Deed, wish: Wish, found: Rehearsal, *, token: str, back: str) -> Html:
-    held = {"token": token, "on": wish.on, "seen": digest(found)}
+def _plan(found: Rehearsal) -> list[Html]:
+    """Of many moves the first are in sight and the others a click away; what is said of all of them, and what would not
+    run, always is. What is to be confirmed must not be a screen further for each ten vms.
+    """
+    items = [el("li", one) for one in found.plan]
+    if found.moves <= MOST_MOVES:
+        return [el("ul", items)]
+    head, more, rest = items[:FIRST_MOVES], items[FIRST_MOVES : found.moves], items[found.moves :]
+    folded = el("details", el("summary", f"{len(more)} more like these"), el("ul", more))
+    return [el("ul", head), folded, el("ul", rest)]
+
+
+def _deed_form(doing: Deed, rehearsed: Rehearsed, *, token: str, back: str) -> Html:
+    wish = rehearsed.wish
+    held = {"token": token, "on": wish.on, "seen": rehearsed.digest}
     if "to" in doing.takes:
         held["to"] = wish.to
     if "mode" in doing.takes:
@@ -64,7 +81,7 @@ def _deed_form(doing: Deed, wish: Wish, found: Rehearsal, *, token: str, back: s
         field = el("input", name="reason", value=wish.reason, maxlength=LONGEST_REASON, required=needed)
         why = el("label", "Why, for those who wonder later" if needed else "Why (optional)", field, class_="field")
     same = Html()
-    if found.left:
+    if rehearsed.found.left:
         box = el("input", type="checkbox", name="all-the-same", value="yes", required=True)
         same = el("label", box, " Drain it all the same: these stay until they can leave.", class_="check")
     return el(

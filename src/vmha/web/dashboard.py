@@ -1,20 +1,22 @@
 """The first page: what is wrong and why, before anything else; then nodes, migrations, vms, and the journal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from vmha.model.durations import ago
 from vmha.operator.overview import NodeLine, Overview
 from vmha.operator.survival import in_one_line
-from vmha.policy.explain import VmSummary
+from vmha.policy.telling.explain import VmSummary
 from vmha.web.buttons import buttons
 from vmha.web.feed import Scene
-from vmha.web.html import Html, ago, el, link, mark, since, slug
-from vmha.web.parts import Parts, bar, journal, moving, node_link, stale, table, vm_link, vm_row
+from vmha.web.html import Html, el, link, mark, since, slug
+from vmha.web.parts import Parts, bar, journal, moving, no_beat, node_link, stale, table, vm_link, vm_row
 from vmha.web.tones import RANK, headline, node_tone, troubles, vm_tone
 from vmha.web.verbs import offered_for_cluster
 
 MOST_ROWS = 300
 """Of vms, the worst first. More of them nobody reads: they are looked for by name."""
 MOST_TROUBLES = 12
+MOST_NAMED = 6
 MOST_ENTRIES = 40
 SHOWN_IN_GIB_MIB = 10240
 
@@ -29,7 +31,7 @@ def parts_of(scene: Scene, query: str = "", *, verbs: bool = False) -> Parts:
     moves = moving(scene)
     parts.put_list("moves", moves)
     parts.put("moving-title", el("h2", "Moving now", id="moving-title", hidden=not moves))
-    parts.put_list("nodes", ((slug("node", node.name), _node_row(node, shown)) for node in shown.nodes))
+    parts.put_list("nodes", ((slug("node", node.name), _node_row(node, scene)) for node in shown.nodes))
     found = sorted(_matching(shown, query), key=lambda vm: (RANK[vm_tone(vm)], vm.name))
     listed = found[:MOST_ROWS]
     parts.put_list("vms", ((slug("vm", vm.name), vm_row(vm)) for vm in listed))
@@ -94,7 +96,7 @@ def _headline(scene: Scene) -> Html:
     if shown.leader:
         led = ["led by ", node_link(shown.leader.node), " ", since(shown.leader.since, words="for")]
     return el(
-        "header",
+        "div",
         el("h1", mark(said.tone), said.title),
         el("p", led, f" · {online} of {len(shown.nodes)} nodes online · vms: {vms}"),
         *_survival(shown),
@@ -118,10 +120,9 @@ def _attention(shown: Overview) -> Html:
     if shown.pause is not None:
         what = "Everything is paused" if shown.pause.mode == "all" else "Starts are paused"
         lines.append(el("li", mark("warn"), el("span", f"{what} by {shown.pause.in_words}; lift it with: vmha resume")))
-    found = list(troubles(shown))
-    for words, vm in found[:MOST_TROUBLES]:
-        about = ["vm ", vm_link(vm), " "] if vm else []
-        lines.append(el("li", mark("bad"), el("span", about, words)))
+    found = list(_together(troubles(shown)))
+    for words, vms in found[:MOST_TROUBLES]:
+        lines.append(el("li", mark("bad"), el("span", _about(vms), words)))
     if len(found) > MOST_TROUBLES:
         lines.append(el("li", mark("bad"), el("span", f"and {len(found) - MOST_TROUBLES} more")))
     if not shown.nodes:
@@ -129,15 +130,35 @@ def _attention(shown: Overview) -> Html:
     return el("ul", lines, id="attention", class_="attention", hidden=not lines)
 
 
-def _node_row(node: NodeLine, shown: Overview) -> Html:
-    leads = shown.leader is not None and shown.leader.node == node.name
+def _together(found: Iterable[tuple[str, str | None]]) -> Iterator[tuple[str, list[str]]]:
+    """What is said of several vms, once: a lost node has many, and all of them wait for the same."""
+    vms: dict[str, list[str]] = {}
+    for words, vm in found:
+        vms.setdefault(words, []).extend([vm] if vm else [])
+    for words, those in vms.items():
+        yield (f"are{words.removeprefix('is')}" if len(those) > 1 else words), those
+
+
+def _about(vms: list[str]) -> list[Html | str]:
+    if not vms:
+        return []
+    said: list[Html | str] = ["vm " if len(vms) == 1 else f"{len(vms)} vms, "]
+    for number, vm in enumerate(vms[:MOST_NAMED]):
+        said += [", " if number else "", vm_link(vm)]
+    return [*said, f" and {len(vms) - MOST_NAMED} more " if len(vms) > MOST_NAMED else " "]
+
+
+def _node_row(node: NodeLine, scene: Scene) -> Html:
+    leader = scene.shown.leader
+    leads = leader is not None and leader.node == node.name
+    beat = no_beat(scene, node)
     remark = "; ".join(said for said in (node.why_not, node.fencing, *node.notes) if said)
     return el(
         "tr",
         el("th", node_link(node.name, id=slug("node-link", node.name)), scope="row"),
         el("td", mark(node_tone(node)), el("b", node.condition.value), ", leads" if leads else "", class_="state"),
         el("td", node.armed.value, class_="armed", data_label="fencing"),
-        el("td", since(node.since) or "none", class_="since", data_label="session"),
+        el("td", [since(node.since) or "none", [", ", beat] if beat else ""], class_="since", data_label="session"),
         el("td", node.vms, class_="count", data_label="vms"),
         el("td", _memory(node), class_="load", data_label="memory"),
         el("td", _vcpus(node), class_="load", data_label="vcpus"),

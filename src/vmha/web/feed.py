@@ -7,17 +7,18 @@ scene is shown on, and says since when it is old.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from vmha.model.errors import Retryable, VmhaError
+from vmha.model.ids import NodeName
 from vmha.model.records import JournalEntry
 from vmha.operator.client import OperatorClient
 from vmha.operator.overview import Overview, overview
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot
 
 log = structlog.get_logger(__name__)
 
@@ -34,6 +35,7 @@ class Scene:
     """The cluster as everybody sees it now. ``number`` grows; ``journal`` is newest first.
 
     ``lost`` says why the store does not answer, '' while it does; ``current_at``: when it was last known to.
+    ``heard``: when each node's newest beat was seen here; where it was there already when we came, when that was.
     """
 
     number: int
@@ -44,6 +46,7 @@ class Scene:
     journal: tuple[JournalEntry, ...] = ()
     lost: str = ""
     current_at: float = 0.0
+    heard: Mapping[NodeName, float] = field(default_factory=dict)
 
 
 class Feed:
@@ -56,6 +59,7 @@ class Feed:
         self._journal: deque[JournalEntry] = deque(maxlen=JOURNAL_KEPT)
         self._lost = ""
         self._current_at = 0.0
+        self._heard: dict[NodeName, float] = {}
         self._alarms: tuple[str, ...] = ()
         self._conditions: object = None
         self._news = asyncio.Event()
@@ -107,12 +111,17 @@ class Feed:
             await asyncio.sleep(pause_s)
 
     async def _follow_cluster(self) -> None:
-        async with aclosing(self._client.snapshots()) as snapshots:
+        async with aclosing(self._client.snapshots(on_beat=self._hear)) as snapshots:
             async for snapshot in snapshots:
                 self._snapshot = snapshot
                 self._lost = ""
                 self._current_at = self._client.clock.wall()
+                with_beat = [name for name, view in snapshot.nodes.items() if view.beat]
+                self._heard = {name: self._heard.get(name, self._current_at) for name in with_beat}
                 self._news.set()
+
+    def _hear(self, node: NodeName) -> None:
+        self._heard[node] = self._client.clock.wall()
 
     async def _follow_journal(self) -> None:
         entries, revision = await self._client.journal()
@@ -158,6 +167,7 @@ class Feed:
             journal=tuple(reversed(self._journal)),
             lost=self._lost,
             current_at=self._current_at,
+            heard=dict(self._heard),
         )
         async with self._made:
             self._scene = scene

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from vmha.policy.forecast import Forecast, Move
-from vmha.policy.steps import Change
+from vmha.policy.state.steps import Change
+from vmha.policy.telling.forecast import Forecast, Move
 from vmha.web.html import Html, el, mark, slug
 from vmha.web.parts import node_link, table, vm_link
 

@@ -11,8 +11,10 @@ from collections.abc import Iterable
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from vmha.web.problems import in_kind
 
 log = structlog.get_logger(__name__)
 
@@ -90,25 +92,27 @@ class Guards:
         try:
             await (refusal or self._app)(scope, receive_little, send_guarded)
         except TooLarge:
-            await PlainTextResponse("too large\n", 413)(scope, receive, send_guarded)
+            await in_kind(scope["path"], 413, "too large")(scope, receive, send_guarded)
         except Exception:
             log.exception("an answer failed", path=scope["path"])
             if has_begun:
                 raise
-            await PlainTextResponse("this failed; the log of vmha web says more\n", 500)(scope, receive, send_guarded)
+            await in_kind(scope["path"], 500, "this failed; the log of vmha web says more")(
+                scope, receive, send_guarded
+            )
 
-    def _refusal(self, scope: Scope) -> PlainTextResponse | None:
-        headers = Headers(scope=scope)
+    def _refusal(self, scope: Scope) -> Response | None:
+        headers, where = Headers(scope=scope), scope["path"]
         hosts = headers.getlist("host")
         if len(hosts) != 1 or not is_ours(hosts[0], self._names):
-            return PlainTextResponse("this server does not answer to that name (setting: web.names)\n", 421)
+            return in_kind(where, 421, "this server does not answer to that name (setting: web.names)")
         if scope["method"] not in ("GET", "HEAD", "POST"):
-            return PlainTextResponse("only GET, HEAD and POST\n", 405, {"allow": "GET, HEAD, POST"})
+            return in_kind(where, 405, "only GET, HEAD and POST", {"allow": "GET, HEAD, POST"})
         if len(scope.get("raw_path") or b"") > MOST_PATH_BYTES or len(scope["query_string"]) > MOST_QUERY_BYTES:
-            return PlainTextResponse("too long\n", 414)
+            return in_kind(where, 414, "too long")
         said = headers.get("content-length", "0")
         if not said.isdecimal() or int(said) > MOST_BODY_BYTES:
-            return PlainTextResponse("too large\n", 413)
+            return in_kind(where, 413, "too large")
         return None
 
 

@@ -90,14 +90,6 @@ def mark(tone: str) -> Html:
 TONES = ("ok", "busy", "warn", "bad", "off")
 
 
-def ago(seconds: float) -> str:
-    """A duration in one unit."""
-    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172800, "h", 3600)):
-        if seconds < limit:
-            return f"{max(0, round(seconds / size))} {unit}"
-    return f"{round(seconds / 86400)} d"
-
-
 def since(at: float, *, words: str = "") -> Html:
     """When something began; the page says how long ago that is, and counts on. ``words``: before that duration.
 

@@ -17,9 +17,10 @@ from starlette.responses import Response
 from vmha.model.clock import Clock
 from vmha.model.errors import Rejected
 from vmha.web.html import Html, el, link, name
+from vmha.web.passwords import LONGEST, NOBODY
 from vmha.web.sessions import LONGEST_S, Session, Sessions
 from vmha.web.throttle import Throttle
-from vmha.web.users import LONGEST, NOBODY, Users
+from vmha.web.users import Users
 
 log = structlog.get_logger(__name__)
 
@@ -34,13 +35,16 @@ class Forbidden(Exception):
 
 
 class Logins:
-    """``why_not``: why nobody can log in here ('' : they can, if there are users)."""
+    """``why_not``: why nobody can log in here ('' : they can, if there are users). ``is_public``: reading is free."""
 
-    def __init__(self, users: Users, clock: Clock, *, is_secure: bool, why_not: str = "") -> None:
+    def __init__(
+        self, users: Users, clock: Clock, *, is_secure: bool, why_not: str = "", is_public: bool = True
+    ) -> None:
         self._users, self._clock, self._is_secure = users, clock, is_secure
         self._sessions, self._throttle = Sessions(users), Throttle()
         self._trying, self._waiting = asyncio.Semaphore(MOST_AT_ONCE), 0
         self._why_not = why_not
+        self.is_public = is_public
         prefix = "__Host-" if is_secure else ""
         self._cookie, self._form_cookie = f"{prefix}vmha", f"{prefix}vmha-form"
 
@@ -53,12 +57,21 @@ class Logins:
         except Rejected as error:
             return str(error)
 
-    def session_of(self, request: Request) -> Session | None:
+    def may_read(self, request: Request) -> bool:
+        """Asked of a stream that is open, too: it prolongs no session."""
+        return self.is_public or self.session_of(request, is_request=False) is not None
+
+    def may_do(self, request: Request) -> bool:
+        """Whether verbs are shown: to whoever may do them, or could log in for it."""
+        session = self.session_of(request, is_request=False)
+        return session.role.may_do if session else not self.why_not()
+
+    def session_of(self, request: Request, *, is_request: bool = True) -> Session | None:
         word = request.cookies.get(self._cookie, "")
         if not word or self._why_not:
             return None
         try:
-            return self._sessions.find(word, self._clock.now())
+            return self._sessions.find(word, self._clock.now(), is_request=is_request)
         except Rejected:
             return None
 
@@ -68,7 +81,10 @@ class Logins:
         if session is None:
             return Html() if self.why_not() else link(f"/login?{_next(request)}", "Log in")
         token = el("input", type="hidden", name="token", value=session.token)
-        return el("form", name(session.user), " ", token, el("button", "Log out"), method="post", action="/logout")
+        said = "" if session.role.may_do else f" ({session.role})"
+        return el(
+            "form", name(session.user), f"{said} ", token, el("button", "Log out"), method="post", action="/logout"
+        )
 
     async def form_of(self, request: Request, session: Session | None) -> dict[str, str]:
         """The fields of a form of ours. Raises: Forbidden."""
@@ -120,7 +136,7 @@ class Logins:
         self._waiting += 1
         try:
             async with self._trying:
-                fits = await asyncio.to_thread((known or NOBODY).fits, password[: LONGEST + 1])
+                fits = await asyncio.to_thread((known.password if known else NOBODY).fits, password[: LONGEST + 1])
         finally:
             self._waiting -= 1
         if known is None or not fits:
@@ -169,8 +185,13 @@ def safe_next(said: str) -> str:
     return said if is_ours and said.isascii() and said.isprintable() and "\\" not in said else "/"
 
 
+def here(request: Request) -> str:
+    """What was asked for, to come back to."""
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
+
+
 def _next(request: Request) -> str:
-    to = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    to = here(request)
     return urlencode({"next": "/" if to.startswith("/login") else to})
 
 

@@ -8,11 +8,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from vmha.model.records import JournalEntry
-from vmha.policy.explain import VmState, VmSummary
+from vmha.model.records import Hand, JournalEntry
+from vmha.operator.overview import NodeLine
+from vmha.policy.telling.explain import VmState, VmSummary
 from vmha.web.feed import Scene
 from vmha.web.html import Html, clock, el, link, mark, name, path, since, slug
 from vmha.web.tones import vm_tone
+
+LATE_BEATS = 3
+"""So many have not come before it is told: one that is a little late is nothing to look at."""
 
 
 @dataclass(slots=True)
@@ -55,6 +59,16 @@ def stale(scene: Scene) -> Html:
         else []
     )
     return el("p", mark("bad") if said else "", said, id="stale", class_="banner bad", role="alert", hidden=not said)
+
+
+def no_beat(scene: Scene, node: NodeLine) -> Html:
+    """Since when no beat of the node has come, by this machine's clock; nothing where the newest is younger than
+    three: what changes with each beat would be sent with each.
+    """
+    heard = scene.heard.get(node.name)
+    late_s = LATE_BEATS * scene.snapshot.config.clockwork.beat_s
+    is_late = heard is not None and not scene.lost and scene.wall - heard > late_s
+    return since(heard, words="no beat for") if heard is not None and is_late else Html()
 
 
 def vm_where(vm: VmSummary) -> list[Html | str]:
@@ -146,7 +160,7 @@ def journal(entries: Sequence[JournalEntry], most: int) -> list[tuple[str, Html]
 
 
 def _entry(entry: JournalEntry) -> Html:
-    said = with_links(entry.text, entry.vm, entry.node)
+    said = [*with_links(entry.text, entry.vm, entry.node), *until(entry.hand)]
     return el(
         "li",
         clock(entry.at),
@@ -157,6 +171,11 @@ def _entry(entry: JournalEntry) -> Html:
         id=slug("j", entry.id),
         title=f"told by {entry.by}",
     )
+
+
+def until(hand: Hand | None) -> list[Html | str]:
+    """Of what ends by itself."""
+    return [" (until ", clock(hand.until), ")"] if hand and hand.until else []
 
 
 def with_links(said: str, vm: str | None, node: str | None) -> list[Html | str]:

@@ -3,6 +3,7 @@
 A process of its own, also on a node where an agent runs: whatever browsers ask of it, no beat waits for it.
 """
 
+import asyncio
 import logging
 import socket
 
@@ -12,6 +13,7 @@ from vmha.model.errors import Rejected
 from vmha.model.web import WebSettings
 from vmha.operator.client import OperatorClient
 from vmha.web.app import application
+from vmha.web.https_files import HttpsFiles
 
 MOST_CONNECTIONS = 512
 MOST_HEADER_BYTES = 16 * 1024
@@ -51,7 +53,16 @@ async def serve(client: OperatorClient, settings: WebSettings) -> None:
             f"web: certificate {settings.cert}, key {settings.key}: {error}", accepted="PEM files"
         ) from error
     with listen(settings) as listening:
-        await uvicorn.Server(config).serve(sockets=[listening])
+        renewing = asyncio.create_task(_renew(config, settings), name="renew-https")
+        try:
+            await uvicorn.Server(config).serve(sockets=[listening])
+        finally:
+            renewing.cancel()
+
+
+async def _renew(config: uvicorn.Config, settings: WebSettings) -> None:
+    if config.ssl is not None and settings.cert is not None and settings.key is not None:
+        await HttpsFiles(config.ssl, settings.cert, settings.key).renew()
 
 
 def listen(settings: WebSettings) -> socket.socket:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from vmha.model.records import ArmedLevel, HealthState
 from vmha.operator.overview import NodeLine, Overview
-from vmha.policy.explain import VmState, VmSummary
-from vmha.policy.membership import Condition
+from vmha.policy.members.membership import Condition
+from vmha.policy.telling.explain import VmState, VmSummary
 
 _VMS = {
     VmState.RUNNING: "ok",

@@ -9,22 +9,20 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from vmha.model.errors import Rejected
-from vmha.model.holds import PauseMode
+from vmha.model.holds import Hold, PauseMode
 from vmha.model.ids import NodeName, VmName
-from vmha.model.records import Phase, Verb
+from vmha.model.records import Phase, Stored, Verb
 from vmha.model.vm import Desired
 from vmha.operator import holds, nodes, requests, vms
 from vmha.operator.client import OperatorClient
 from vmha.operator.errors import RefusedByCluster
-from vmha.operator.forecast import Told, is_all_well, sentences, tell
+from vmha.operator.forecast import Foretold, is_all_well, sentences, tell
 from vmha.operator.survival import cost
-from vmha.policy.drain_check import cannot_leave
-from vmha.policy.membership import moment_of_one_reading
-from vmha.policy.snapshot import Snapshot
-from vmha.policy.steps import Waiting
-from vmha.policy.supposing import NodeDrained, NodeUndrained, VmWanted, stored, suppose, with_
-
-LONGEST_REASON = 200
+from vmha.policy.members.membership import moment_of_one_reading
+from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.state.steps import Waiting
+from vmha.policy.state.supposing import NodeDrained, NodeUndrained, Supposition, VmWanted, stored, suppose, with_
+from vmha.policy.telling.drain_check import cannot_leave
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +38,16 @@ class Wish:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsal:
-    """``plan``: sentences; ``gist``: what of it must still be so when it is confirmed; ``left``: what a drain leaves.
+    """``plan``: sentences, the first ``moves`` of them about a move each; ``left``: what a drain leaves.
 
-    ``is_well``: every vm that is wanted running would run.
+    ``gist``: what of it must still be so when it is confirmed. ``is_well``: every vm that is wanted running would run.
     """
 
     plan: tuple[str, ...]
     risks: tuple[str, ...]
     gist: str
     is_well: bool
+    moves: int
     left: tuple[Waiting, ...] = ()
 
 
@@ -84,13 +83,18 @@ def rehearse(client: OperatorClient, snapshot: Snapshot, wish: Wish) -> Rehearsa
     match wish.verb:
         case "start" | "enable":
             down = suppose(snapshot, VmWanted(vm=VmName(wish.on), desired=Desired.STOPPED))
-            risks += cost(down, suppose(snapshot, VmWanted(vm=VmName(wish.on), desired=Desired.RUNNING)), wall=wall)
+            risks += cost(down, suppose(snapshot, VmWanted(vm=VmName(wish.on), desired=Desired.RUNNING)), client.clock)
         case "drain":
             node = NodeName(wish.on)
-            risks += cost(suppose(snapshot, NodeUndrained(node=node)), then, wall=wall)
+            risks += cost(suppose(snapshot, NodeUndrained(node=node)), then, client.clock)
             left = tuple(cannot_leave(snapshot, node, moment_of_one_reading(snapshot, wall=wall)))
     return Rehearsal(
-        plan=tuple(sentences(told)), risks=tuple(risks), gist=_gist(told), is_well=is_all_well(told), left=left
+        plan=tuple(sentences(told)),
+        risks=tuple(risks),
+        gist=_gist(told),
+        is_well=is_all_well(told),
+        moves=len(told.forecast.moves),
+        left=left,
     )
 
 
@@ -120,7 +124,7 @@ def offered_for_cluster(snapshot: Snapshot) -> list[str]:
     return ["resume" if snapshot.pause else "pause"]
 
 
-def _gist(told: Told) -> str:
+def _gist(told: Foretold) -> str:
     moves = [(move.vm, move.change.value, move.source, move.target) for move in told.forecast.moves]
     return repr((moves, sorted(one.vm for one in told.forecast.down)))
 
@@ -150,27 +154,30 @@ def _asked(verb: Verb) -> Callable[[OperatorClient, Snapshot, Wish], Snapshot]:
     return imagine
 
 
-def _frozen(client: OperatorClient, snapshot: Snapshot, wish: Wish) -> Snapshot:
+def _held(snapshot: Snapshot, wish: Wish, hold: Stored[Hold] | None) -> Snapshot:
     vms.find_spec(snapshot, wish.on)
-    hold = stored(holds.new_hold(client, wish.reason, 0.0, PauseMode.ALL), snapshot)
     vm = replace(snapshot.vms[VmName(wish.on)], freeze=hold)
-    frozen = with_(snapshot.frozen, vm.name, hold)
+    frozen = {name: one for name, one in snapshot.frozen.items() if name != vm.name}
+    if hold:
+        frozen[vm.name] = hold
     return replace(snapshot, vms=with_(snapshot.vms, vm.name, vm), frozen=frozen)
+
+
+def _frozen(client: OperatorClient, snapshot: Snapshot, wish: Wish) -> Snapshot:
+    return _held(snapshot, wish, stored(holds.new_hold(client, wish.reason, 0.0, PauseMode.ALL), snapshot))
 
 
 def _unfrozen(_: OperatorClient, snapshot: Snapshot, wish: Wish) -> Snapshot:
-    vms.find_spec(snapshot, wish.on)
-    vm = replace(snapshot.vms[VmName(wish.on)], freeze=None)
-    frozen = {name: hold for name, hold in snapshot.frozen.items() if name != vm.name}
-    return replace(snapshot, vms=with_(snapshot.vms, vm.name, vm), frozen=frozen)
+    return _held(snapshot, wish, None)
 
 
-def _drained(_: OperatorClient, snapshot: Snapshot, wish: Wish) -> Snapshot:
-    return suppose(snapshot, NodeDrained(node=nodes.find_node(snapshot, wish.on).name))
+def _supposed(what: Callable[..., Supposition]) -> Callable[[OperatorClient, Snapshot, Wish], Snapshot]:
+    """Of a node."""
 
+    def imagine(_: OperatorClient, snapshot: Snapshot, wish: Wish) -> Snapshot:
+        return suppose(snapshot, what(node=nodes.find_node(snapshot, wish.on).name))
 
-def _undrained(_: OperatorClient, snapshot: Snapshot, wish: Wish) -> Snapshot:
-    return suppose(snapshot, NodeUndrained(node=nodes.find_node(snapshot, wish.on).name))
+    return imagine
 
 
 def _paused(client: OperatorClient, snapshot: Snapshot, wish: Wish) -> Snapshot:
@@ -187,17 +194,14 @@ def _mode(wish: Wish) -> PauseMode:
     return PauseMode(wish.mode)
 
 
-def _reason(wish: Wish) -> str:
-    """Raises: Rejected."""
-    if len(wish.reason) > LONGEST_REASON:
-        raise Rejected(f"a reason of {len(wish.reason)} characters", accepted=f"at most {LONGEST_REASON}")
-    return wish.reason
-
-
 def _pause_reason(wish: Wish) -> str:
     if not wish.reason:
         raise Rejected("pause: why? Everybody who is held up by it will ask", accepted="a reason")
-    return _reason(wish)
+    return wish.reason
+
+
+def _migrate(client: OperatorClient, wish: Wish) -> Awaitable[object]:
+    return requests.submit(client, Verb.MIGRATE, vm=wish.on, node=wish.to or None, why=wish.reason)
 
 
 DEEDS = {
@@ -206,56 +210,61 @@ DEEDS = {
         label="Migrate",
         what="Move {on} to {to} without stopping its guest.",
         imagine=_asked(Verb.MIGRATE),
-        ask=lambda client, wish: requests.submit(client, Verb.MIGRATE, vm=wish.on, node=wish.to or None),
-        takes=("to",),
+        ask=_migrate,
+        takes=("to", "reason"),
     ),
     "restart": Deed(
         about="vm",
         label="Restart",
         what="Stop {on} and start it again.",
         imagine=_asked(Verb.RESTART),
-        ask=lambda client, wish: requests.submit(client, Verb.RESTART, vm=wish.on),
+        ask=lambda client, wish: requests.submit(client, Verb.RESTART, vm=wish.on, why=wish.reason),
         risk="Its guest shuts down and boots anew: whoever uses it is interrupted.",
         is_grave=True,
+        takes=("reason",),
     ),
     "start": Deed(
         about="vm",
         label="Start",
         what="Start {on}, and keep it running from now on.",
         imagine=_wanted(Desired.RUNNING),
-        ask=lambda client, wish: vms.set_desired(client, wish.on, Desired.RUNNING),
+        ask=lambda client, wish: vms.set_desired(client, wish.on, Desired.RUNNING, why=wish.reason),
+        takes=("reason",),
     ),
     "stop": Deed(
         about="vm",
         label="Stop",
         what="Shut {on} down, and keep it down until it is started.",
         imagine=_wanted(Desired.STOPPED),
-        ask=lambda client, wish: vms.set_desired(client, wish.on, Desired.STOPPED),
+        ask=lambda client, wish: vms.set_desired(client, wish.on, Desired.STOPPED, why=wish.reason),
         risk="Its guest shuts down, and stays down.",
         is_grave=True,
+        takes=("reason",),
     ),
     "enable": Deed(
         about="vm",
         label="Enable",
         what="Allow {on} to run again, and start it.",
         imagine=_wanted(Desired.RUNNING, is_enable=True),
-        ask=lambda client, wish: vms.enable(client, wish.on),
+        ask=lambda client, wish: vms.enable(client, wish.on, why=wish.reason),
+        takes=("reason",),
     ),
     "disable": Deed(
         about="vm",
         label="Disable",
         what="Shut {on} down, and refuse to start it until it is enabled.",
         imagine=_wanted(Desired.DISABLED),
-        ask=lambda client, wish: vms.set_desired(client, wish.on, Desired.DISABLED),
+        ask=lambda client, wish: vms.set_desired(client, wish.on, Desired.DISABLED, why=wish.reason),
         risk="Its guest shuts down if it runs, and nobody can start it until it is enabled.",
         is_grave=True,
+        takes=("reason",),
     ),
     "freeze": Deed(
         about="vm",
         label="Freeze",
         what="Leave {on} alone until it is unfrozen: no start, stop, migration or recovery.",
         imagine=_frozen,
-        ask=lambda client, wish: holds.freeze(client, wish.on, reason=_reason(wish)),
+        ask=lambda client, wish: holds.freeze(client, wish.on, reason=wish.reason),
         risk="While it is frozen it is not recovered: not if its guest crashes, not if its node is lost.",
         takes=("reason",),
     ),
@@ -270,15 +279,15 @@ DEEDS = {
         about="node",
         label="Drain",
         what="Send the vms of {on} elsewhere by migration, and let none come until it is undrained.",
-        imagine=_drained,
-        ask=lambda client, wish: nodes.drain(client, wish.on, why=_reason(wish)),
+        imagine=_supposed(NodeDrained),
+        ask=lambda client, wish: nodes.drain(client, wish.on, why=wish.reason),
         takes=("reason",),
     ),
     "undrain": Deed(
         about="node",
         label="Undrain",
         what="Let vms come to {on} again.",
-        imagine=_undrained,
+        imagine=_supposed(NodeUndrained),
         ask=lambda client, wish: nodes.undrain(client, wish.on),
     ),
     "pause": Deed(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vmha.model.errors import Rejected
-from vmha.operator.forecast import ANY_NODE_LOST, Told, is_all_well, tell
+from vmha.operator.forecast import ANY_NODE_LOST, Foretold, is_all_well, tell
 from vmha.web.feed import Scene
 from vmha.web.foreseen import gap_of, moves_of
 from vmha.web.html import Html, el, mark, slug
@@ -64,7 +64,7 @@ def _examples(scene: Scene) -> list[str]:
     return vms + [f"node {node.name} undrained" for node in scene.shown.nodes if node.maintenance]
 
 
-def _answer(told: Told) -> Html:
+def _answer(told: Foretold) -> Html:
     well = is_all_well(told)
     title = "Every vm that is wanted running would run" if well else "Not every vm would run"
     return el(
@@ -78,16 +78,18 @@ def _answer(told: Told) -> Html:
     )
 
 
-def _losses(told: Told) -> Html:
+def _losses(told: Foretold) -> Html:
     """For each node, what its loss would bring on top."""
-    before = {one.vm for one in told.forecast.down}
     rows = []
     for node, found in sorted((told.any_lost or {}).items()):
-        more = [one for one in found.down if one.vm not in before]
-        tone, words = ("bad", "not survived") if more else ("ok", "survived")
-        said = [el("div", vm_link(one.vm), f" would not come back: {one.text}") for one in more]
-        if found.interrupted:
-            said.append(el("div", f"Booted anew elsewhere: {', '.join(found.interrupted)}"))
+        tone, words = ("bad", "not survived") if found.down else ("ok", "survived")
+        if not found.is_known:
+            tone, words = "warn", "not known"
+        said = [el("div", vm_link(one.vm), f" would not come back: {one.text}") for one in found.down]
+        if found.forecast is None:
+            said.append(el("div", "All others find room elsewhere." if found.is_known else "Suppose it alone."))
+        elif found.forecast.interrupted:
+            said.append(el("div", f"Booted anew elsewhere: {', '.join(found.forecast.interrupted)}"))
         rows.append(
             el(
                 "tr",

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.support.hypervisors import HypervisorWorld, guest_xml
-from tests.support.waiting import find, see, see_gone
+from tests.support.waiting import eventually, find, see, see_gone
 from vmha.hypervisor.port import DomainState, MigrationFailed
 
 
@@ -23,6 +23,30 @@ async def test_frozen_qemu_is_shown_as_before_and_does_what_it_was_asked_when_it
     await world.thaw("web")
     await asked
     await see(world.one, "web", DomainState.PAUSED)
+
+
+async def test_frozen_qemu_is_silent_until_it_goes_on(world: HypervisorWorld) -> None:
+    await world.one.start(guest_xml("web"))
+    await world.one.start(guest_xml("db"))
+    await world.freeze("web")
+
+    async def is_silent(name: str) -> bool:
+        here = await find(world.one, name)
+        return here is not None and here.silent
+
+    await eventually(lambda: is_silent("web"), each_s=0.1)
+    assert not await is_silent("db")
+    await world.thaw("web")
+
+    async def answers() -> bool:
+        return not await is_silent("web")
+
+    await eventually(answers, each_s=0.1)
+    await world.freeze("web")
+    await eventually(lambda: is_silent("web"), each_s=0.1)
+    await world.one.destroy("web")
+    await see_gone(world.one, "web")
+    assert not await is_silent("web")
 
 
 async def test_migration_of_a_frozen_qemu_stands_until_it_goes_on(world: HypervisorWorld) -> None:

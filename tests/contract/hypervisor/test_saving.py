@@ -16,7 +16,7 @@ from vmha.hypervisor.port import (
     SaveFailed,
     StartFailed,
 )
-from vmha.hypervisor.saving import COMPLETE
+from vmha.hypervisor.saved_file import COMPLETE
 from vmha.model.domain_xml import default_uuid, parse_domain
 
 UUID = default_uuid("contract", "web")

@@ -16,7 +16,7 @@ from vmha.model.vm import Desired
 from vmha.operator import vms
 from vmha.operator.holds import freeze
 from vmha.operator.rgmanager.answers import RgState, rg_state
-from vmha.policy.explain import VmState
+from vmha.policy.telling.explain import VmState
 
 NO_NODE = Reason(rule="no-node-can-take-it", text="no node can take it")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from vmha.cli import connect
-from vmha.cli.connect import find_place, unreachable
+from vmha.cli.connect import find_cluster_meant, find_place, open_store, unreachable
 from vmha.model.errors import Rejected, Retryable
 
 
@@ -64,6 +64,15 @@ def test_a_running_lab_is_found_without_being_named(env: dict[str, str], tmp_pat
     assert "vmha lab" in place.next_step
 
 
+def test_name_of_the_cluster_alone_is_the_labs_where_a_lab_is_meant(env: dict[str, str], tmp_path: Path) -> None:
+    assert find_cluster_meant(environ=env) == "vmha"
+    assert find_cluster_meant(environ=env | {"VMHA_LAB": "/some/lab"}) == "lab"
+    start_lab(tmp_path)
+    assert find_cluster_meant(environ=env) == "lab"
+    assert find_cluster_meant(environ=env, cluster="mine") == "mine"
+    assert find_cluster_meant(environ=env, endpoints="a:1") == "vmha"
+
+
 def test_nothing_named_says_what_to_set(env: dict[str, str]) -> None:
     with pytest.raises(Rejected) as refused:
         find_place(environ=env)
@@ -102,3 +111,10 @@ def test_what_does_not_answer_is_named_with_its_source_and_the_next_step(env: di
     text = str(unreachable(place, Retryable("no answer from etcd at a:1")))
     assert "no answer from etcd at a:1; endpoint from --endpoints" in text
     assert "etcdctl --endpoints a:1 endpoint health" in text
+
+
+@pytest.mark.parametrize("variable", ["VMHA_CERT", "VMHA_KEY"])
+def test_a_certificate_without_its_authority_is_refused_and_not_left_out(env: dict[str, str], variable: str) -> None:
+    place = find_place(endpoints="a:1", environ=env | {variable: "/alice.pem"})
+    with pytest.raises(Rejected, match=r"/alice.pem without the authority's certificate.*VMHA_CA"):
+        open_store(place)

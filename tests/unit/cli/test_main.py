@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from vmha import __version__
-from vmha.cli.exits import ExitCode, Unreachable, exit_code_of
+from vmha.cli.exits import INTERRUPTED, MEANINGS, ExitCode, Unreachable, exit_code_of
 from vmha.cli.main import run
 from vmha.cli.root import _global_options_first
 from vmha.model.errors import Broken, Refused, Rejected, VmhaError
-from vmha.operator.errors import OperationFailed, RefusedByCluster, TimedOut, UnknownName
+from vmha.operator.errors import OperationFailed, RefusedByCluster, TimedOut, unknown_name
 from vmha.store.port import Ambiguous, Unavailable
 
 
@@ -26,7 +26,7 @@ from vmha.store.port import Ambiguous, Unavailable
         (Unreachable("x"), 3),
         (Unavailable("x"), 3),
         (Ambiguous("x"), 3),
-        (UnknownName("x"), 4),
+        (unknown_name("vm", "x", []), 4),
         (TimedOut("x"), 5),
         (RefusedByCluster("x"), 6),
     ],
@@ -35,10 +35,9 @@ def test_exit_codes_are_as_documented(error: VmhaError, code: int) -> None:
     assert exit_code_of(error) == code
 
 
-def test_the_reference_lists_every_exit_code() -> None:
-    page = (Path(__file__).parents[3] / "docs/reference/exit-codes.md").read_text()
-    for code in ExitCode:
-        assert f"| {int(code)} |" in page
+def test_every_exit_code_is_told_in_the_reference() -> None:
+    """Which is made of this (test_reference.py)."""
+    assert list(MEANINGS) == [*ExitCode, INTERRUPTED]
 
 
 def test_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,3 +118,46 @@ def test_chaos_refuses_what_it_can_not_do_before_it_builds_anything(
 ) -> None:
     assert run(["lab", "chaos", *arguments]) == 2
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (["status", "--state", "runing"], "'runing': did you mean running? accepted: running, paused, "),
+        (["vm", "edit", "web", "--recovery", "often"], "'often': accepted: restart, relocate, "),
+        (["vm", "edit", "web", "--memory", "4G"], "'4G' is no whole number (Its memory in MiB"),
+        (["vm", "edit", "web", "--stop-timeout", "5m"], "'5m' is no number (Seconds"),
+        (["sim", "--seeds", "-1"], "'-1' is less than 1, the least that is accepted"),
+        (["web", "--listen", "80x"], "listen: '80x' (accepted: ADDRESS:PORT)"),
+        (["doctor", "--timeout", "5000"], "'5000' is more than 600.0, the most that is accepted"),
+        (
+            ["node", "join", "--web-role", "reader"],
+            "--web-role reader without --web (accepted: --web --web-role reader",
+        ),
+        (
+            ["node", "join", "--endpoints", "h:2379", "--web", "--web-role", "root"],
+            "'root' (accepted: reader or operator)",
+        ),
+    ],
+)
+def test_an_option_that_can_not_be_taken_says_what_was_given_and_what_would_be_accepted(
+    typed: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(typed) == ExitCode.BAD_INPUT
+    said = " ".join(capsys.readouterr().err.split())
+    assert told in said
+    assert "Value error" not in said
+
+
+@pytest.mark.parametrize("verb", [["lab", "up"], ["lab", "vm", "add"], ["sim"], ["simulate"], ["vm", "add"]])
+def test_help_looks_the_same_for_every_verb(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*verb, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("Usage: vmha ")
+    assert "╭" not in shown
+    assert "--install-completion" not in shown
+
+
+def test_names_that_are_as_near_as_each_other_are_told_in_their_order() -> None:
+    assert "did you mean h1 or h2 or h3?" in str(unknown_name("node", "h9", ["h4", "h3", "h2", "h1"]))
+    assert "did you mean web1 or " in str(unknown_name("vm", "web11", ["web", "web2", "web1"]))

@@ -5,14 +5,15 @@ from dataclasses import replace
 
 import pytest
 
-from vmha.cli.output import Cell, Screen, ago, screen, table
+from vmha.cli.output import Cell, Screen, screen, table
 from vmha.cli.status_view import render
+from vmha.model.durations import ago
 from vmha.model.ids import Epoch, NodeName, Revision, SessionId, Term, VmName
 from vmha.model.records import ArmedLevel
 from vmha.model.vm import Desired
 from vmha.operator.overview import LeaderLine, NodeLine, Overview
-from vmha.policy.explain import VmState, VmSummary
-from vmha.policy.membership import Condition
+from vmha.policy.members.membership import Condition
+from vmha.policy.telling.explain import VmState, VmSummary
 
 PIPED = Screen(colour=False, width=None)
 

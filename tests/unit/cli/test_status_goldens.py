@@ -3,6 +3,7 @@
 ``python -m tests.unit.cli.test_status_goldens`` writes them anew; look at them before you believe them.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,15 @@ from tests.unit.cli.test_output import node, vm
 from vmha.cli.in_place import fitting
 from vmha.cli.output import Screen
 from vmha.cli.status_view import render
-from vmha.model.ids import NodeName, Revision, SessionId, Term
+from vmha.model.ids import Epoch, NodeName, Revision, SessionId, Term
 from vmha.model.records import ArmedLevel
 from vmha.operator.overview import LeaderLine, Overview
-from vmha.policy.explain import VmState
-from vmha.policy.membership import Condition
+from vmha.policy.members.membership import Condition
+from vmha.policy.telling.explain import VmState
+from vmha.policy.telling.survival import Survival
 
 GOLDENS = Path(__file__).parent / "goldens"
+README = Path(__file__).parents[3] / "README.md"
 NO_FAILSAFE = "no failsafe: this node has no channel to its peers (peers_secret_file)"
 
 BUSY = Overview(
@@ -77,6 +80,37 @@ BUSY = Overview(
     ),
 )
 
+H2 = {"memory_used_mib": 48, "memory_for_vms_mib": 17754, "vcpus_used": 3, "address": "10.97.0.2"}
+NOTHING = {"vms": 0, "memory_used_mib": 0, "vcpus_used": 0}
+H3 = {**NOTHING, "memory_for_vms_mib": 17754, "address": "10.97.0.3"}
+H1 = {**NOTHING, "memory_for_vms_mib": 0, "address": "", "armed": ArmedLevel.NONE}
+SHOWN_FIRST = Overview(
+    cluster="lab",
+    revision=Revision(99),
+    leader=LeaderLine(node=NodeName("h3"), session=SessionId("s"), since=1000.0, term=Term(3)),
+    nodes=(
+        node("h1", condition=Condition.OFFLINE, why_not="is offline", **H1),
+        node("h2", vms=3, **H2),
+        node("h3", **H3),
+    ),
+    vms=(
+        replace(
+            vm(
+                "db",
+                VmState.RUNNING,
+                "h2",
+                "h1 is fenced (power_off_confirmed); h2 is preferred in failover domain pref",
+            ),
+            epoch=Epoch(2),
+        ),
+        replace(vm("mail", VmState.RUNNING, "h2", "it is wanted running; h2 is preferred: fewest vms"), epoch=Epoch(1)),
+        replace(vm("web", VmState.RUNNING, "h2", "migration to h2 asked for by root@vm"), epoch=Epoch(2)),
+    ),
+    warnings=(),
+    survival=Survival(running=3),
+)
+"""The sample at the top of README.md."""
+
 SCREENS = {
     "status-80": Screen(colour=False, width=80),
     "status-80-in-colour": Screen(colour=True, width=80),
@@ -92,6 +126,11 @@ def drawn(name: str) -> str:
 @pytest.mark.parametrize("name", SCREENS)
 def test_status_looks_as_it_did_when_somebody_looked_at_it(name: str) -> None:
     assert drawn(name) == (GOLDENS / f"{name}.txt").read_text()
+
+
+def test_sample_that_everybody_sees_first_is_what_status_prints() -> None:
+    sample = README.read_text().partition("$ vmha status\n")[2].partition("```")[0]
+    assert sample.splitlines() == render(SHOWN_FIRST, Screen(colour=False, width=120))
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 132, 200])

@@ -1,6 +1,8 @@
 """The start gate as a table: who may start a managed vm here, and in which words everybody else is refused."""
 
+import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -8,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.until import until
 from vmha.fencing.gate import Asked, Known, judge
-from vmha.fencing.gate_files import GateFiles
+from vmha.fencing.gate_files import GateFiles, GateUnavailable
 from vmha.model.ids import Epoch, SessionId
 from vmha.model.settings import GateMode
 
@@ -66,6 +69,16 @@ def test_managed_vm_does_not_come_in_where_the_guard_would_end_it(known: Known, 
     assert "this node's session is over" in judge(MIGRATE, OURS, shut, now)
     assert judge(MIGRATE, Asked(name="mine", uuid="x"), shut, now) == ""
     assert judge(MIGRATE, OURS, shut._replace(mode="off"), now) == ""
+
+
+def test_managed_vm_does_not_come_in_where_no_session_has_begun():
+    """A node that has booted and can not commit yet: nothing would end it there, and whoever proves its source empty
+    would start it again.
+    """
+    shut = GRANTED._replace(granted_epoch=None, armed_session="", kill_at=0.0)
+    assert "this node has no session" in judge(MIGRATE, OURS, shut, 50.0)
+    assert judge(MIGRATE, Asked(name="mine", uuid="x"), shut, 50.0) == ""
+    assert judge(MIGRATE, OURS, shut._replace(mode="off"), 50.0) == ""
 
 
 STRICT = GRANTED._replace(
@@ -137,7 +150,7 @@ def hook(tmp_path: Path) -> Hook:
 
 def test_hook_refuses_a_hand_and_lets_a_granted_start_through_once(hook: Hook):
     assert hook.ask("start", _xml())[0] == 0, "nothing is managed here"
-    hook.files.list_managed("c", [UUID, "web"])
+    asyncio.run(hook.files.list_managed("c", [UUID, "web"]))
     code, words = hook.ask("start", _xml())
     assert code == 1
     assert "vmha vm start web" in words
@@ -149,7 +162,7 @@ def test_hook_refuses_a_hand_and_lets_a_granted_start_through_once(hook: Hook):
 
 
 def test_hook_refuses_a_granted_start_after_the_deadline(hook: Hook):
-    hook.files.list_managed("c", [UUID])
+    asyncio.run(hook.files.list_managed("c", [UUID]))
     hook.files.grant(UUID, epoch=Epoch(3), session=SessionId("s"))
     assert hook.ask("start", _xml(tag=TAG))[0] == 1, "no guard is armed"
     hook.arm("s", hold_s=0.1)
@@ -159,14 +172,36 @@ def test_hook_refuses_a_granted_start_after_the_deadline(hook: Hook):
 
 
 def test_hook_lets_a_migration_in_and_the_start_that_belongs_to_it_only(hook: Hook):
-    hook.files.list_managed("c", [UUID])
+    asyncio.run(hook.files.list_managed("c", [UUID]))
+    code, words = hook.ask("migrate", _xml())
+    assert (code, "no session" in words) == (1, True), "nothing is armed here"
+    hook.arm("s", hold_s=60.0)
     assert hook.ask("migrate", _xml())[0] == 0
     assert hook.ask("start", _xml())[0] == 0
     assert hook.ask("start", _xml())[0] == 1
 
 
+def test_migration_that_failed_before_its_start_does_not_open_the_gate_to_a_start_by_hand(hook: Hook):
+    asyncio.run(hook.files.list_managed("c", [UUID, "web"]))
+    hook.arm("s", hold_s=60.0)
+    assert hook.ask("migrate", _xml(tag=TAG))[0] == 0
+    assert hook.ask("start", _xml())[0] == 1, "from its file: it bears no mark"
+    assert hook.ask("start", _xml(tag=TAG.replace('"3"', '"2"')))[0] == 1, "from a copy of another run"
+    assert hook.ask("start", _xml(tag=TAG))[0] == 0, "the one that comes in"
+
+
+def test_migration_that_failed_long_ago_is_not_fresh_again_when_the_clock_is_set_back(hook: Hook):
+    asyncio.run(hook.files.list_managed("c", [UUID, "web"]))
+    hook.arm("s1", hold_s=600.0)
+    assert hook.ask("migrate", _xml())[0] == 0
+    (mark,) = (hook.run_dir / "coming-in").iterdir()
+    an_hour_ahead = mark.stat().st_mtime + 3600.0
+    os.utime(mark, (an_hour_ahead, an_hour_ahead))
+    assert hook.ask("start", _xml())[0] == 1
+
+
 def test_strict_hook_lets_in_the_migration_that_its_agent_expects_and_the_start_that_belongs_to_it(hook: Hook):
-    hook.files.list_managed("c", [UUID], mode=GateMode.STRICT)
+    asyncio.run(hook.files.list_managed("c", [UUID], mode=GateMode.STRICT))
     hook.arm("s", hold_s=60.0)
     assert hook.ask("migrate", _xml(tag=TAG))[0] == 1
     assert hook.ask("start", _xml(tag=TAG))[0] == 1, "a refused migration opens nothing"
@@ -195,5 +230,31 @@ def test_hook_knows_a_tagged_guest_without_any_list(hook: Hook):
 
 def test_hook_does_not_stand_in_the_way_of_what_it_can_not_read(hook: Hook):
     assert hook.ask("start", "no xml at all")[0] == 0
-    hook.files.list_managed("c", ["web"])
+    asyncio.run(hook.files.list_managed("c", ["web"]))
     assert hook.ask("start", "no xml at all")[0] == 1, "its name is managed: shut"
+    bomb = f'<!DOCTYPE domain [<!ENTITY a "a"><!ENTITY b "{"&a;" * 1000}">]>'
+    another = _xml(tag="&b;").replace("<name>web<", "<name>other<")
+    assert hook.ask("start", bomb + another)[0] == 1, "what it says of its name counts for nothing"
+
+
+async def test_disk_that_stands_still_holds_up_neither_the_agent_nor_its_end(hook: Hook):
+    hook.state_dir.mkdir(exist_ok=True)
+    pipe = hook.state_dir / "managed.json.new"
+    os.mkfifo(pipe)  # to open it for writing waits for a reader, as a hung disk does for its controller
+    for _ in range(3):
+        with pytest.raises(GateUnavailable, match=r"managed.json: its disk does not answer"):
+            await hook.files.list_managed("c", ["web"])
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    pipe.unlink()
+    try:
+        await until(lambda: is_listed(hook), what="it to be written when the disk is back")
+    finally:
+        os.close(reader)
+
+
+async def is_listed(hook: Hook) -> bool:
+    try:
+        await hook.files.list_managed("c", ["web"])
+    except GateUnavailable:
+        return False
+    return True

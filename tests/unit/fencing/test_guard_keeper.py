@@ -1,6 +1,7 @@
 """The guard's mind with a host made of lists: what is killed when, what is petted when, what is remembered."""
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,25 @@ class Host:
     told: frozenset[str] = frozenset()
     errors: tuple[str, ...] = ()
     struck: list[Guest] = field(default_factory=list)
+    held: list[Guest] = field(default_factory=list)
+    is_out_of_files: bool = False
+    is_out_of_memory: bool = False
 
     def scan(self, told: frozenset[str]) -> Scan:
         self.told = told
+        if self.is_out_of_memory:
+            raise MemoryError
+        if self.is_out_of_files:
+            return Scan(unclear=("/run/libvirt/qemu: Too many open files",))
         return Scan(guests=tuple(self.running), unclear=self.unclear)
+
+    def hold(self, guests: Iterable[Guest], *, instead: bool = True) -> None:
+        if not self.is_out_of_files:
+            self.held = list(dict.fromkeys((*(() if instead else self.held), *guests)))
+
+    def strike_held(self) -> None:
+        for one in self.held:
+            self.strike(one)
 
     def strike(self, guest: Guest) -> None:
         if guest in self.running and guest not in self.struck:
@@ -195,6 +211,50 @@ def test_what_can_not_be_read_is_not_verified_gone(bench: Bench) -> None:
     bench.pass_s(12)
     assert bench.status["state"] == State.EXPIRED_KILLING
     assert bench.status["unclear"] == ["web.xml: unreadable"]
+
+
+def test_guests_end_by_what_is_held_of_them_when_nothing_can_be_looked_at_any_more(bench: Bench) -> None:
+    bench.host.running = [guest("web")]
+    bench.arm()
+    bench.pass_s(3)
+    late = guest("late", pid=11)
+    bench.host.is_out_of_files = True
+    bench.host.running.append(late)  # nobody has seen it
+    bench.pass_s(10)
+    assert bench.host.running == [late]
+    assert bench.keeper.state is State.EXPIRED_KILLING
+    assert [killed["name"] for killed in bench.status["last_kill"]["guests"]] == ["web"]
+    bench.host.is_out_of_files = False
+    bench.pass_s(1)
+    assert bench.host.running == []
+    assert bench.keeper.state is State.EXPIRED_CLEAN
+
+
+def test_guests_end_by_what_is_held_of_them_when_a_look_fails_as_nobody_foresaw(bench: Bench) -> None:
+    bench.host.running = [guest("web")]
+    bench.arm()
+    bench.now += 9
+    bench.host.is_out_of_memory = True
+    with pytest.raises(MemoryError):
+        bench.keeper.tick(bench.now)
+    with pytest.raises(MemoryError):
+        bench.keeper.tick(bench.now)
+    assert bench.host.running == []
+    assert bench.keeper.state is State.EXPIRED_KILLING
+    bench.host.is_out_of_memory = False
+    bench.pass_s(1)
+    assert bench.keeper.state is State.EXPIRED_CLEAN
+
+
+def test_what_is_no_managed_guest_any_more_is_not_held(bench: Bench) -> None:
+    removed = guest("removed")
+    bench.host.running = [removed]
+    bench.arm()
+    assert bench.host.held == [removed]
+    bench.host.running = []
+    bench.beat()
+    bench.pass_s(2)
+    assert bench.host.held == []
 
 
 def test_the_watchdog_is_petted_while_the_session_is_valid_and_again_when_all_is_verified_gone(bench: Bench) -> None:

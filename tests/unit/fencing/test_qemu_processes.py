@@ -141,6 +141,36 @@ def test_a_run_directory_that_can_not_be_read_is_unclear_and_a_missing_one_is_em
     assert QemuProcesses("c1", str(tmp_path / "none"), str(tmp_path / "proc")).scan().is_empty
 
 
+@pytest.mark.parametrize("part", ["proc/58/stat", "proc/58/cmdline", "qemu/web.pid"])
+def test_a_guest_of_which_something_can_not_be_read_is_unclear_not_absent(host: Host, part: str) -> None:
+    """As where the host has no descriptor, or its kernel no memory, left for one more file."""
+    host.qemu(58, "web", UUID)
+    host.status("web", UUID, 58)
+    look = host.look()
+    assert look.scan().guests == (guest(58, "web"),)
+    path = host.run.parent / part
+    path.unlink()
+    path.mkdir()
+    scan = look.scan()
+    assert [words for words in scan.unclear if "Is a directory" in words], scan
+
+
+def test_a_guest_is_unclear_when_neither_its_status_nor_its_pid_can_be_read(host: Host) -> None:
+    host.qemu(58, "web", UUID)
+    for name in ("web.xml", "web.pid"):
+        (host.run / name).mkdir()
+    assert host.look().scan().unclear
+
+
+def test_a_process_that_can_not_be_read_is_not_called_gone(host: Host) -> None:
+    host.qemu(58, "web", UUID)
+    (host.proc / "58/stat").unlink()
+    (host.proc / "58/stat").mkdir()
+    with pytest.raises(IsADirectoryError):
+        host.look().still_runs(guest(58, "web"))
+    assert host.look().scan(frozenset({UUID})).unclear
+
+
 def test_a_changed_status_file_is_read_again(host: Host) -> None:
     host.qemu(58, "web", UUID)
     host.status("web", UUID, 58, cluster=None)

@@ -74,7 +74,7 @@ def test_without_the_binding_one_line_says_what_to_install() -> None:
     program = """
 import asyncio, sys
 sys.modules["libvirt"] = None
-from vmha.hypervisor.libvirt_adapter import LibvirtHypervisor
+from vmha.hypervisor.real.adapter import LibvirtHypervisor
 from vmha.model.clock import SystemClock
 from vmha.model.errors import Rejected
 try:
@@ -84,5 +84,5 @@ except Rejected as error:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     assert "apt-get install python3-libvirt" in done.stdout
-    assert "pip install 'vmha[libvirt]'" in done.stdout
+    assert "pip install '.[libvirt]'" in done.stdout
     assert done.stdout.count("\n") == 1

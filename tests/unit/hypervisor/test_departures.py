@@ -5,7 +5,7 @@ from typing import Any
 import libvirt
 import pytest
 
-from vmha.hypervisor.reading import find_departure
+from vmha.hypervisor.real.reading import find_departure
 from vmha.model.migration import Arrival
 
 AWAY = libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT

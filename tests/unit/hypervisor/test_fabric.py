@@ -9,7 +9,6 @@ import pytest
 
 from tests.support.hypervisors import guest_xml, tag
 from tests.support.virtual_time import run_virtual
-from vmha.hypervisor.fabric import SimulatedFabric
 from vmha.hypervisor.port import (
     DomainEvent,
     DomainState,
@@ -20,7 +19,8 @@ from vmha.hypervisor.port import (
     SaveFailed,
     StartFailed,
 )
-from vmha.hypervisor.simulated import SimulatedHypervisor
+from vmha.hypervisor.twin.fabric import SimulatedFabric
+from vmha.hypervisor.twin.simulated import SimulatedHypervisor
 
 
 class LoopClock:

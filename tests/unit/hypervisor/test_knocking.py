@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from vmha.hypervisor.knocking import ensure_somebody_answers, ssh_words
 from vmha.hypervisor.port import MigrationFailed
+from vmha.hypervisor.real.knocking import ensure_somebody_answers, ssh_words
 
 
 async def test_host_that_answers_is_gone_to() -> None:

@@ -13,6 +13,8 @@ QEMU = "internal error: unable to execute QEMU command 'object-add': "
     ("uri", "message", "remedy"),
     [
         (TCP, "unable to connect to server at '10.1.0.2:16509': Connection refused", "libvirtd-tcp.socket"),
+        (TCP, "unable to connect to server at '10.1.0.2:49152': Connection timed out", "49152 to 49215"),
+        (TCP, "unable to connect to server at '10.1.0.2:49153': Connection refused", "49152 to 49215"),
         (TLS, "unable to connect to server at '10.1.0.2:16514': Connection refused", "libvirtd-tls.socket"),
         (SSH, "Cannot recv data: ssh: connect to host 10.1.0.2 port 22: Connection refused", "no sshd listens there"),
         (
@@ -20,6 +22,7 @@ QEMU = "internal error: unable to execute QEMU command 'object-add': "
             "Cannot recv data: Host key verification failed.: Connection reset by peer",
             "/etc/ssh/ssh_known_hosts (ssh-keyscan 10.1.0.2)",
         ),
+        (TLS, "The client certificate /etc/pki/libvirt/clientcert.pem has expired", "renew it"),
         (SSH, "Cannot recv data: root@10.1.0.2: Permission denied (publickey).", "authorized_keys"),
         (TCP, "unable to connect to server at '10.1.0.2:16509': No route to host", "migration_address"),
         (TCP, "unable to connect to server at '10.1.0.2:16509': Network is unreachable", "migration_address"),
@@ -59,3 +62,13 @@ def test_what_bars_the_way_is_followed_by_its_remedy(uri: str, message: str, rem
 @pytest.mark.parametrize("message", ["operation aborted: canceled by client", "Unsafe migration: ..."])
 def test_other_words_pass_as_they_are(message: str) -> None:
     assert with_remedy(message, TLS) == message
+
+
+def test_ssh_that_shouts_about_a_changed_key_is_told_shortly() -> None:
+    said = with_remedy(
+        "Cannot recv data: @@@@@@@@@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @@@@@@@@@ SOMEONE IS NASTY "
+        "Offending ED25519 key in /etc/ssh/ssh_known_hosts:3 Host key verification failed.",
+        SSH,
+    )
+    assert said.startswith("Cannot recv data: Offending ED25519 key in /etc/ssh/ssh_known_hosts:3 Host key")
+    assert "ssh-keygen -R 10.1.0.2" in said

@@ -12,15 +12,17 @@ from tests.support.waiting import eventually
 from vmha.hooks.port import Delivered
 from vmha.leader.hooks import Hooks
 from vmha.model.clock import SystemClock
+from vmha.model.holds import PauseMode
 from vmha.model.hooks import EVENTS, Hook
-from vmha.model.ids import NodeName, SessionId, Term, VmName
+from vmha.model.ids import NodeName, Revision, SessionId, Term, VmName
 from vmha.model.keys import Keys, decode, encode
 from vmha.model.records import HookState, JournalEntry, LeaderRecord
 from vmha.model.settings import ClusterConfig
+from vmha.operator import holds
 from vmha.operator.client import OperatorClient
 from vmha.operator.errors import OperationFailed, TimedOut, UnknownName
 from vmha.operator.hooks import read_hooks, try_hook
-from vmha.policy.steps import Change
+from vmha.policy.state.steps import Change
 from vmha.store.journal import Journal
 from vmha.store.memory import MemoryEtcd
 from vmha.store.memory_store import MemoryStore
@@ -150,9 +152,23 @@ async def test_hook_is_told_what_it_wants_in_order_and_nothing_else() -> None:
     assert (state.delivered, state.failed, state.dropped) == (3, 0, 0)
 
 
-async def test_new_hook_is_told_what_happens_from_now_on() -> None:
+async def test_new_hook_is_told_what_happens_from_its_setting_on_however_late_a_leader_takes_it_up() -> None:
+    stage = Stage()
+    stage.write("recover", "before it was set")
+    stage.config = ClusterConfig.model_validate({"hooks": [hook()]})
+    written = stage.journal.entry("recover", "written with the settings", vm=VmName("web"))
+    stage.etcd.txn([], [Put(KEYS.config, encode(stage.config)), written])
+    stage.write("recover", "before a leader has seen it")
+    async with stage.leading("n1"):
+        stage.write("recover", "after")
+        await handled(stage, "pager", 2)
+    assert stage.ear.texts("pager") == ["before a leader has seen it", "after"]
+
+
+async def test_hook_whose_record_is_of_another_history_of_the_store_is_told_what_happens_from_now_on() -> None:
     stage = Stage(hook())
     stage.write("recover", "old")
+    stage.put(KEYS.hook("pager"), HookState(hook="pager", revision=Revision(10**6), entry=""))
     async with stage.leading("n1"):
         stage.write("recover", "new")
         await handled(stage, "pager", 1)
@@ -320,3 +336,23 @@ async def test_trying_what_there_is_not_suggests_and_without_a_leader_gives_up()
 
 def test_every_change_of_a_placement_has_a_name_as_an_event() -> None:
     assert {str(change) for change in Change} <= EVENTS.keys()
+
+
+async def test_what_an_operator_does_is_told_with_who_and_why_and_a_guest_that_goes_on_is_another_event() -> None:
+    stage = Stage(hook(on=["cluster-paused", "cluster-resumed"]))
+    async with stage.leading("n1"):
+        await holds.pause(stage.client, PauseMode.ALL, reason="new switches", for_s=3600.0)
+        stage.write("resumed", "it is resumed on n1: its disk is back")
+        await holds.resume(stage.client)
+
+        async def are_told() -> bool:
+            return len(stage.ear.heard) >= 2
+
+        await eventually(are_told)
+    paused, resumed = (event for _, event in stage.ear.heard)
+    assert (paused["event"], paused["hand"]["author"], paused["hand"]["why"]) == (
+        "cluster-paused",
+        "ann",
+        "new switches",
+    )
+    assert (resumed["event"], resumed["hand"]["author"]) == ("cluster-resumed", "ann")

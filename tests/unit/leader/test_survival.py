@@ -4,14 +4,14 @@ from dataclasses import replace
 
 from tests.support.clusters import KEYS, cluster
 from vmha.leader.executor import Executor
-from vmha.leader.survival import SurvivalWatch
+from vmha.leader.survival import CALM_S, SurvivalWatch
 from vmha.model.clock import SystemClock
 from vmha.model.ids import NodeName, Term
 from vmha.model.keys import encode
 from vmha.model.records import LeaderRecord
 from vmha.policy.plan import judge_all
-from vmha.policy.survival_news import STANDS_S
-from vmha.sim.virtual import VirtualLoop, run_virtual
+from vmha.policy.telling.survival_news import STANDS_S
+from vmha.sim.world.virtual import VirtualLoop, run_virtual
 from vmha.store.journal import Journal
 from vmha.store.memory import MemoryEtcd
 from vmha.store.memory_store import MemoryStore
@@ -43,7 +43,9 @@ def test_news_that_could_not_be_written_are_told_later_and_only_after_they_have_
         assert not await look(STANDS_S)
         etcd.start()
         assert not await look(2 * STANDS_S)
-        assert await look(3 * STANDS_S)
+        watch.stirred(3 * STANDS_S - CALM_S / 2)
+        assert not await look(3 * STANDS_S), "something was decided just now: another answer may be true soon"
+        assert await look(3 * STANDS_S + CALM_S)
         assert etcd.get(KEYS.survival) is not None
         await store.close()
 

@@ -8,8 +8,8 @@ from tests.support.members import Identity
 from tests.support.until import until
 from vmha.fencing.power import PowerSwitch
 from vmha.fencing.simulated import SimulatedGuard
-from vmha.hypervisor.fabric import SimulatedFabric
-from vmha.hypervisor.simulated import SimulatedHypervisor
+from vmha.hypervisor.twin.fabric import SimulatedFabric
+from vmha.hypervisor.twin.simulated import SimulatedHypervisor
 from vmha.leader.leader import PLANS_OFF_LOOP_FROM, Leader
 from vmha.model.clock import SystemClock
 from vmha.model.ids import NodeName, VmName
@@ -17,11 +17,11 @@ from vmha.model.keys import Keys, encode
 from vmha.model.settings import ClusterConfig, Profile
 from vmha.model.vm import Desired, NodeSpec, VmSpec
 from vmha.node.member import Member, Ports
-from vmha.policy.membership import Verdict
-from vmha.policy.snapshot import Moment, Snapshot
-from vmha.policy.steps import Plan
-from vmha.sim.gate import SimGate
+from vmha.policy.members.membership import Verdict
+from vmha.policy.state.snapshot import Moment, Snapshot
+from vmha.policy.state.steps import Plan
 from vmha.sim.quiet import silence_logs
+from vmha.sim.world.gate import SimGate
 from vmha.store.memory import MemoryEtcd
 from vmha.store.memory_store import MemoryStore
 from vmha.store.port import Put

@@ -8,22 +8,13 @@ from typing import Any
 import pytest
 
 from vmha.model.errors import Refused, Rejected
-from vmha.node.joining import File, Joining, prepare, write
+from vmha.node.handing_out import File, write
+from vmha.node.joining import Joining, prepare
 from vmha.node.settings import read_settings
 from vmha.pki.authority import Authority, Kind
 
 NOW = datetime.now(UTC)
 GIVEN = {"cluster": "prod", "node": "kvm1", "endpoints": ["10.0.0.1:2379"], "address": "10.0.0.11", "watchdog": ""}
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority.create(tmp_path / "pki", cluster="prod", now=NOW, days=900)
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Path:
-    return tmp_path / "etc/vmha.toml"
 
 
 @pytest.fixture

@@ -10,8 +10,11 @@ import pytest
 
 from vmha.model.clock import SystemClock
 from vmha.model.errors import Refused, Rejected
-from vmha.node.leaving import Left, ask_to_leave, tell
+from vmha.model.records import Hand
+from vmha.node.leaving import Left, ask_to_leave, asked_by, tell
 from vmha.node.process import only_agent
+
+ANN = Hand(author="ann@kvm1", why="the host shuts down")
 
 
 @pytest.fixture
@@ -30,21 +33,30 @@ async def test_agent_that_holds_the_lock_is_told_and_what_came_of_it_is_returned
     tell(tmp_path, Left(is_empty=not is_empty))  # of an earlier time
     with only_agent(tmp_path):
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, lambda: tell(tmp_path, answers[0]))
-        left = await ask_to_leave(tmp_path, SystemClock(), timeout_s=30.0)
+        left = await ask_to_leave(tmp_path, SystemClock(), timeout_s=30.0, by=ANN)
         asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
     assert left == answers[0]
+    assert asked_by(tmp_path) == ANN
+    assert asked_by(tmp_path) is None, "it is asked once"
 
 
 async def test_agent_that_says_nothing_is_not_waited_for_for_ever(tmp_path: Path, answers: list[Left]) -> None:
     with only_agent(tmp_path):
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         with pytest.raises(Refused, match="has not left within"):
-            await ask_to_leave(tmp_path, SystemClock(), timeout_s=0.3)
+            await ask_to_leave(tmp_path, SystemClock(), timeout_s=0.3, by=ANN)
 
 
 async def test_nobody_is_signalled_where_no_agent_holds_the_lock(tmp_path: Path) -> None:
     with pytest.raises(Rejected, match="no agent runs here"):
-        await ask_to_leave(tmp_path, SystemClock(), timeout_s=1.0)
+        await ask_to_leave(tmp_path, SystemClock(), timeout_s=1.0, by=ANN)
     (tmp_path / "agent.lock").write_text(str(os.getpid()))  # it stays when its agent is gone
     with pytest.raises(Rejected, match="no agent runs here"):
-        await ask_to_leave(tmp_path, SystemClock(), timeout_s=1.0)
+        await ask_to_leave(tmp_path, SystemClock(), timeout_s=1.0, by=ANN)
+
+
+@pytest.mark.parametrize("said", [None, "", "[]", '{"author": "ann"}', "{"])
+def test_whoever_sent_the_signal_without_a_word_is_nobody(tmp_path: Path, said: str | None) -> None:
+    if said is not None:
+        (tmp_path / "leave.json").write_text(said)
+    assert asked_by(tmp_path) is None

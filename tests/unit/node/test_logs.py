@@ -1,6 +1,7 @@
 """The two forms of a line in the log."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from vmha.model.errors import Rejected
+from vmha.node.beside import Beside
 from vmha.node.settings import read_settings
 
 WRITES = """
@@ -87,3 +89,58 @@ def test_name_and_value_is_the_other_form(number: int, said: str) -> None:
     stamp, _, rest = lines[number].partition(" ")
     assert stamp.startswith("timestamp=")
     assert rest == said
+
+
+TELLS_A_LOT = """
+import structlog
+from vmha.node.logs import set_up_logging
+set_up_logging("info")
+log = structlog.get_logger("x")
+for number in range(60_000):
+    log.info("x" * 100, number=number)
+print("went on")
+"""
+
+
+def test_reader_that_stands_still_holds_nobody_up() -> None:
+    """journald with a hung disk, say: what waited for it would send no beats."""
+    read, write = os.pipe()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", TELLS_A_LOT], stdout=subprocess.PIPE, stderr=write, text=True, timeout=60, check=True
+        )
+    finally:
+        os.close(read)
+        os.close(write)
+    assert done.stdout == "went on\n"
+
+
+@pytest.mark.parametrize("trouble", ["full", "gone"])
+def test_log_that_can_not_be_written_ends_nobody(trouble: str) -> None:
+    if trouble == "full":
+        stderr = os.open("/dev/full", os.O_WRONLY)
+    else:
+        read, stderr = os.pipe()
+        os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", WRITES.format(form="json")], stderr=stderr, timeout=60, check=False
+        )
+    finally:
+        os.close(stderr)
+    assert done.returncode == 0
+
+
+def test_what_was_left_out_is_counted_and_told_when_there_is_room_again() -> None:
+    read, write = os.pipe()
+    told: list[int] = []
+    stream = Beside(write, tell_lost=told.append, most_bytes=100_000)
+    for _ in range(1000):
+        print("x" * 999, file=stream, flush=True)  # a pipe takes 64 KiB, and nobody reads
+    seen = 0
+    while seen < 1000 * (1000 - sum(told)) or not told:
+        seen += len(os.read(read, 65536))
+    assert stream.drain(10.0)
+    os.close(read)
+    os.close(write)
+    assert 0 < sum(told) < 1000

@@ -6,7 +6,7 @@ import pytest
 
 from vmha.model.clock import SystemClock
 from vmha.model.errors import Rejected
-from vmha.node.peers import open_channel, read_secret
+from vmha.node.peers import open_channel, read_secret, read_tls
 from vmha.node.process import only_agent
 from vmha.node.settings import NodeSettings
 
@@ -38,6 +38,17 @@ def test_secret_that_is_none_is_refused_with_what_would_do(tmp_path: Path, text:
 def test_agent_without_a_secret_or_with_a_bad_one_has_no_channel_and_starts(tmp_path: Path) -> None:
     assert open_channel(settings(), "10.0.0.1", SystemClock()) is None
     assert open_channel(settings(peers_secret_file=tmp_path / "none"), "10.0.0.1", SystemClock()) is None
+
+
+def test_agent_that_is_to_use_tls_and_can_not_has_no_channel_rather_than_one_in_clear(tmp_path: Path) -> None:
+    known = {"peers_secret_file": secret_file(tmp_path), "peers_tls": True}
+    with pytest.raises(Rejected, match=r"peers_tls: true, and there is no \[tls\]"):
+        read_tls(settings(**known))
+    assert open_channel(settings(**known), "10.0.0.1", SystemClock()) is None
+    nowhere = {name: tmp_path / f"{name}.pem" for name in ("ca", "cert", "key")}
+    with pytest.raises(Rejected, match=r"peers_tls: .*ca.pem.*No such file"):
+        read_tls(settings(**known, tls=nowhere))
+    assert open_channel(settings(**known, tls=nowhere), "10.0.0.1", SystemClock()) is None
 
 
 def test_peers_are_told_the_nodes_address_unless_another_is_named(tmp_path: Path) -> None:

@@ -59,6 +59,10 @@ class Cluster:
     def contents(self) -> dict[str, bytes]:
         return {kv.key: kv.value for kv in self.etcd.list("").items}
 
+    def state(self) -> dict[str, bytes]:
+        """All but the journal."""
+        return {key: value for key, value in self.contents().items() if not key.startswith(self.keys.journal(""))}
+
     def elect(self, node: str = "h1") -> None:
         self.put(self.keys.leader, LeaderRecord(node=NodeName(node), session=SessionId(f"s-{node}"), since=1.0))
 

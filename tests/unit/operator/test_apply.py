@@ -236,7 +236,7 @@ async def test_a_large_document_is_written_in_several_transactions(cluster: Clus
     before = cluster.etcd.revision
     plan = await apply(cluster, text)
     assert plan.count("created") == 250
-    assert cluster.etcd.revision == before + 5
+    assert cluster.etcd.revision == before + 7
     assert len((await cluster.client.read()).vms) == 250
 
 

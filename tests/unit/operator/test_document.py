@@ -30,6 +30,11 @@ BAD = [
         id="unknown key further in",
     ),
     pytest.param(
+        "config:\n  capacity:\n    memory_overcomit: 1.5",
+        ["c.yaml:3: config.capacity.memory_overcomit: unknown key", "did you mean memory_overcommit?", "reserve_mib"],
+        id="unknown setting",
+    ),
+    pytest.param(
         "vms:\n  - name: web\n    xml: x\n    recovery: reboot",
         ["c.yaml:4: vms[web].recovery: 'reboot'", "accepted: 'restart', 'relocate', 'disable' or 'restart-disable'"],
         id="unknown word",

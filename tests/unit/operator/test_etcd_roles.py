@@ -57,5 +57,5 @@ def test_roles_and_certificates_agree_on_the_names_of_users(
     assert run(["cluster", "roles", "--cluster", "prod", "a"]) == 0
     assert f"etcdctl user add {node_name('prod', 'a')} --no-password" in capsys.readouterr().out
     assert run(["pki", "issue", f"{tmp_path}/pki", "nod", "a"]) == 2
-    assert "accepted: etcd, node, operator, reader, root" in capsys.readouterr().err
+    assert "accepted: etcd, node, operator, restore, reader, web, root" in capsys.readouterr().err
     assert run(["pki", "show", f"{tmp_path}/pki", "--within", "400"]) == 1

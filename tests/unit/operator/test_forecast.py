@@ -11,7 +11,7 @@ from vmha.operator import vms
 from vmha.operator.apply import prepare
 from vmha.operator.document import load_document
 from vmha.operator.errors import UnknownName
-from vmha.operator.forecast import Told, as_plain, is_all_well, sentences, tell
+from vmha.operator.forecast import Foretold, as_plain, is_all_well, parse, sentences, tell
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ async def running(cluster: Cluster) -> Cluster:
     return cluster
 
 
-async def told(cluster: Cluster, *supposed: str) -> Told:
+async def told(cluster: Cluster, *supposed: str) -> Foretold:
     return tell(await cluster.client.read(), supposed, wall=100.0)
 
 
@@ -64,6 +64,22 @@ async def test_what_would_not_come_back_is_told_for_each_node(running: Cluster) 
     assert [(one["node"], one["survives"]) for one in plain["any_node_lost"]] == [("h1", False), ("h2", False)]
 
 
+async def test_many_nodes_whose_loss_costs_nothing_are_told_in_a_line(running: Cluster) -> None:
+    running.join(*(f"n{number}" for number in range(30)), memory_mib=1000)
+    lines = sentences(await told(running, "any node lost"))
+    assert lines[1:] == ["If any one of 32 nodes were lost, every vm would come back."]
+
+
+async def test_many_moves_are_cut_short_and_counted(running: Cluster) -> None:
+    for number in range(6):
+        await vms.add_vm(running.client, f"v{number}", xml_of(f"v{number}", memory_mib=10), start=True)
+    found = await told(running, "node h1 lost")
+    lines = sentences(found, at_most=2)
+    assert len([line for line in lines if " would be " in line and "Interrupted" not in line]) == 2
+    assert any(line.startswith("... and ") and "(--all)" in line for line in lines)
+    assert not any("(--all)" in line for line in sentences(found))
+
+
 async def test_a_document_that_is_not_applied_is_supposed(running: Cluster) -> None:
     text = f"vms: [{{name: new, desired: running, xml: {json.dumps(xml_of('new', memory_mib=300))}}}]"
     loaded = load_document(text, file="new.yaml", base=Path())
@@ -82,6 +98,27 @@ async def test_a_document_that_is_not_applied_is_supposed(running: Cluster) -> N
 async def test_what_can_not_be_supposed_is_refused_with_what_can(running: Cluster, text: str) -> None:
     with pytest.raises(Rejected, match="accepted: 'node NAME lost'"):
         await told(running, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "near"),
+    [
+        ("any nod lost", "any node lost"),
+        ("node h1 lots", "node h1 lost"),
+        ("nod h1 draind", "node h1 drained"),
+        ("h1 lost", "node h1 lost"),
+        ("vm web stoped", "vm web stopped"),
+    ],
+)
+async def test_what_can_not_be_supposed_suggests_what_was_meant(running: Cluster, text: str, near: str) -> None:
+    with pytest.raises(Rejected, match=f"can not be supposed: did you mean '{near}'"):
+        parse(text, await running.client.read())
+
+
+@pytest.mark.parametrize("text", ["", "the moon fell", "lost"])
+async def test_what_is_near_to_nothing_is_told_what_is_accepted(running: Cluster, text: str) -> None:
+    with pytest.raises(Rejected, match=r"can not be supposed \(accepted: 'node NAME lost'"):
+        parse(text, await running.client.read())
 
 
 @pytest.mark.parametrize(("text", "near"), [("node h3 lost", "h1"), ("vm wep stopped", "web")])

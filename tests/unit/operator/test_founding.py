@@ -3,11 +3,13 @@
 import pytest
 
 from tests.unit.operator.cluster import Cluster
+from vmha.model.records import Hand
 from vmha.model.settings import ClusterConfig, Profile
 from vmha.model.store_health import MemberHealth, StoreHealth
 from vmha.operator.errors import RefusedByCluster
+from vmha.operator.events import Wanted, past
 from vmha.operator.founding import ELSEWHERE, found
-from vmha.policy.doctor import Severity
+from vmha.policy.telling.doctor import Severity
 from vmha.store.memory_store import MemoryStore
 from vmha.store.port import Denied, KeyValue
 
@@ -45,6 +47,10 @@ async def test_settings_are_written_once_and_never_over_others() -> None:
     founded = await found(cluster.client, TUNED)
     assert (founded.is_written, founded.findings) == (True, ())
     assert (await cluster.client.read()).config.profile is Profile.TUNED
+    entries, _ = await past(cluster.client, Wanted())
+    told = [(entry.kind, entry.text, entry.hand) for entry in entries]
+    by = Hand(author="operator")
+    assert told == [("founded", f"cluster {cluster.keys.cluster} is set up by operator with profile tuned", by)]
     with pytest.raises(RefusedByCluster, match="has settings already"):
         await found(cluster.client, ClusterConfig())
     assert (await cluster.client.read()).config.profile is Profile.TUNED
@@ -72,6 +78,12 @@ async def test_an_etcd_that_is_not_fit_is_refused_with_its_remedy_and_nothing_is
     with pytest.raises(RefusedByCluster, match=r"is not set up: .*\("):
         await found(cluster.client, TUNED)
     assert cluster.contents() == {}
+
+
+async def test_member_that_does_not_tell_its_quota_is_named() -> None:
+    members = (MemberHealth(endpoint="a", quota_bytes=4 << 30), MemberHealth(endpoint="b"), MemberHealth(endpoint="c"))
+    founded = await found(told_cluster(StoreHealth(members=members, member_count=3)).client, TUNED)
+    assert (founded.findings, founded.quota_unknown) == ((), ("b", "c"))
 
 
 async def test_looking_writes_nothing_also_where_there_are_settings() -> None:

@@ -3,9 +3,10 @@
 import pytest
 
 from tests.unit.operator.cluster import Cluster, xml_of
-from vmha.cli.durations import in_words, read_duration
+from vmha.cli.durations import read_duration
 from vmha.cli.output import Screen
 from vmha.cli.status_view import render
+from vmha.model.durations import in_words
 from vmha.model.errors import Rejected
 from vmha.model.holds import PauseMode
 from vmha.model.records import Verb

@@ -5,12 +5,17 @@ from collections.abc import Callable
 import pytest
 
 from tests.unit.operator.cluster import Cluster, xml_of
+from vmha.model.clock import SystemClock
 from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName
 from vmha.model.records import Phase
 from vmha.model.vm import FailoverDomain, FailoverDomainMember
 from vmha.operator import domains, nodes, vms
+from vmha.operator.client import OperatorClient
 from vmha.operator.errors import UnknownName
+from vmha.store.memory import MemoryEtcd
+from vmha.store.memory_store import MemoryStore
+from vmha.store.port import Listing
 
 
 def domain(name: str, *members: str, **fields: bool) -> FailoverDomain:
@@ -92,6 +97,16 @@ async def test_a_node_that_is_gone_for_good_leaves_nothing_behind(cluster: Clust
     assert list((await cluster.client.read()).nodes) == ["h2"]
 
 
+async def test_a_node_that_ran_more_vms_than_a_transaction_takes_is_removed_too(cluster: Cluster) -> None:
+    cluster.join("h1", "h2")
+    for number in range(300):
+        cluster.see(f"vm{number}", "h1")
+    for key in (cluster.keys.beat(NodeName("h1")), cluster.keys.session(NodeName("h1"))):
+        cluster.delete(key)
+    await nodes.remove(cluster.client, "h1")
+    assert not any("nodes/h1/" in key for key in cluster.contents())
+
+
 @pytest.mark.parametrize(
     ("hinder", "words"),
     [
@@ -119,3 +134,32 @@ def offline_with(cluster: Cluster, *, vm: str = "", domain: str = "") -> None:
     if domain:
         members = (FailoverDomainMember(node="h1"),)
         cluster.put(cluster.keys.domain(domain), FailoverDomain(name=domain, members=members))
+
+
+class NotedStore(MemoryStore):
+    """Notes which keys were read."""
+
+    def __init__(self, etcd: MemoryEtcd, name: str) -> None:
+        super().__init__(etcd, name)
+        self.keys_read: set[str] = set()
+
+    async def list(self, prefix: str, *, without: str = "", timeout_s: float = 10.0) -> Listing:
+        listing = await super().list(prefix, without=without, timeout_s=timeout_s)
+        self.keys_read |= {kv.key for kv in listing.items}
+        return listing
+
+
+async def test_drain_undrain_and_labels_of_a_node_read_nothing_of_other_nodes_and_of_vms(cluster: Cluster) -> None:
+    cluster.join("h1", "h10", "h2")
+    for vm in ("db", "web"):
+        await vms.add_vm(cluster.client, vm, xml_of(vm))
+    store = NotedStore(cluster.etcd, "other")
+    client = OperatorClient(store, cluster.keys, SystemClock(), author="other")
+    await nodes.drain(client, "h1")
+    await nodes.label(client, "h1", {"rack": "7"})
+    await nodes.undrain(client, "h1")
+    assert store.keys_read
+    assert {key for key in store.keys_read if not key.startswith(cluster.keys.node(NodeName("h1")))} == set()
+    spec = (await cluster.client.read()).nodes[NodeName("h1")].spec
+    assert spec
+    assert (spec.value.maintenance, spec.value.labels) == (False, {"rack": "7"})

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from tests.unit.operator.cluster import Cluster, xml_of
-from vmha.model.ids import NodeName, SessionId
+from vmha.model.ids import NodeName, SessionId, VmName
 from vmha.model.records import FenceAttempt, FenceStage, Phase, SeenState
-from vmha.model.vm import FenceDeviceSpec, NodeSpec
+from vmha.model.vm import FenceDeviceSpec, NodeSpec, VmSpec
 from vmha.operator import nodes, vms
 from vmha.operator.errors import UnknownName
 from vmha.operator.node_why import as_plain as node_as_plain
@@ -240,13 +240,25 @@ async def test_why_of_a_node_tells_what_its_vms_do_and_what_a_drain_would_do_wit
     assert (plain["may_receive"], plain["doing"], plain["drain"]) == (True, {}, ())
 
 
+async def test_why_of_a_node_says_what_it_is_once(cluster: Cluster) -> None:
+    cluster.join("h1", "h2")
+    await nodes.drain(cluster.client, "h1", why="new memory")
+    cluster.delete(cluster.keys.beat(NodeName("h2")))
+    cluster.lose_lease("h2")
+    snapshot = await cluster.client.read()
+    first = [node_sentences(why_node(snapshot, node, wall=100.0), wall=100.0)[0] for node in ("h1", "h2")]
+    assert first == ["h1 is in maintenance (drained by operator: new memory).", "h2 is offline."]
+
+
 async def test_story_of_a_vm_is_told_as_long_as_the_journal_knows_it(cluster: Cluster) -> None:
     with pytest.raises(UnknownName):
         await story(cluster.client, "web")
     await vms.add_vm(cluster.client, "web", xml_of("web"))
-    assert await story(cluster.client, "web") == ()
+    assert [text for _, text in told_story(await story(cluster.client, "web"), str)] == ["vm web is added by operator"]
+    cluster.put(cluster.keys.vm_spec(VmName("db")), VmSpec(name="db", xml="<domain/>", uuid="u", memory_mib=64))
+    assert await story(cluster.client, "db") == ()
     with pytest.raises(UnknownName, match="did you mean web"):
         await story(cluster.client, "weeb")
-    cluster.tell("e1", "web was added", vm="web")
     await vms.remove_vm(cluster.client, "web")
-    assert [text for _, text in told_story(await story(cluster.client, "web"))] == ["web was added"]
+    added, removed = [text for _, text in told_story(await story(cluster.client, "web"), str)]
+    assert (added, removed.partition(";")[0]) == ("vm web is added by operator", "vm web is removed by operator")

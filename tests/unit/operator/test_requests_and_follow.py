@@ -83,7 +83,7 @@ async def test_waiting_for_a_request_ends_with_its_outcome(running: Cluster) -> 
         lambda: running.answer(request, Progress.DONE, "web runs on h2"),
     )
     assert text == "web runs on h2"
-    assert told == ["asked; web is running on h1", "migrating from h1 to h2"]
+    assert told == ["asked for: migrate to h2; by now web is running on h1", "migrating from h1 to h2"]
 
 
 async def test_a_request_that_fails_and_one_that_is_refused_are_told_apart(running: Cluster) -> None:

@@ -15,8 +15,10 @@ from vmha.operator.errors import RefusedByCluster, UnknownName
 from vmha.operator.export import export
 from vmha.operator.holds import freeze
 from vmha.operator.overview import overview
+from vmha.operator.service_verbs import freeze as freeze_service
+from vmha.operator.service_verbs import unfreeze as unfreeze_service
 from vmha.operator.service_view import ServiceState, service_in_words, service_line
-from vmha.operator.services import find_service, put_service, remove_service, set_desired
+from vmha.operator.services import MOST_MEMBERS, find_service, put_service, remove_service, set_desired
 from vmha.operator.why import sentences, why
 
 SHOP = Service(name="shop", members=("db", "app"))
@@ -78,9 +80,9 @@ async def test_another_service_of_the_name_is_replaced_only_when_asked_for(shop:
 
 
 async def test_removed_service_leaves_its_vms_as_they_are(shop: Cluster) -> None:
-    before = {key: value for key, value in shop.contents().items() if "/services/" not in key}
+    before = {key: value for key, value in shop.state().items() if "/services/" not in key}
     await remove_service(shop.client, "shop")
-    assert shop.contents() == before
+    assert shop.state() == before
     with pytest.raises(UnknownName, match="there is no service 'shop'"):
         await remove_service(shop.client, "shop")
 
@@ -164,3 +166,16 @@ async def test_what_does_not_fit_in_a_document_is_named(shop: Cluster, text: str
     with pytest.raises(Rejected, match=words):
         await apply(shop, text)
     assert shop.contents() == before
+
+
+async def test_service_of_as_many_vms_as_are_accepted_is_started_stopped_and_frozen_as_one(cluster: Cluster) -> None:
+    names = tuple(f"vm{number}" for number in range(MOST_MEMBERS + 1))
+    for name in names:
+        await vms.add_vm(cluster.client, name, xml_of(name))
+    with pytest.raises(Rejected, match=r"51 vms \(accepted: at most 50"):
+        await put_service(cluster.client, Service(name="big", members=names))
+    await put_service(cluster.client, Service(name="big", members=names[1:]))
+    for wanted in (Desired.RUNNING, Desired.STOPPED, Desired.DISABLED):
+        await set_desired(cluster.client, "big", wanted)
+    await freeze_service(cluster.client, "big")
+    assert len(await unfreeze_service(cluster.client, "big")) == MOST_MEMBERS

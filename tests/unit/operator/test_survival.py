@@ -14,8 +14,8 @@ from vmha.operator.apply import prepare
 from vmha.operator.document import load_document
 from vmha.operator.overview import as_plain
 from vmha.operator.survival import cost, cost_of_drain, cost_of_start, in_one_line
-from vmha.policy.steps import Waiting
-from vmha.policy.survival import Loss, Survival
+from vmha.policy.state.steps import Waiting
+from vmha.policy.telling.survival import Loss, Survival
 
 PLAIN = Screen(colour=False, width=None)
 
@@ -113,7 +113,7 @@ async def test_a_document_that_costs_it_is_warned_of(full: Cluster) -> None:
     text = f"vms: [{{name: new, desired: running, xml: {json.dumps(xml_of('new', memory_mib=600))}}}]"
     plan = await prepare(full.client, load_document(text, file="new.yaml", base=Path()))
     imagined = await full.client.imagine([write.op for write in plan.writes])
-    (warning,) = cost(await full.client.read(), imagined, wall=100.0)
+    (warning,) = cost(await full.client.read(), imagined, full.client.clock)
     assert warning.startswith("with this the cluster would not survive the loss of ")
 
 

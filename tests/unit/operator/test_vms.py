@@ -83,13 +83,13 @@ async def test_removing_a_vm_deletes_its_definition_notes_that_and_touches_nothi
     cluster.join("h1")
     spec = await vms.add_vm(cluster.client, "web", xml_of("web"), start=True)
     cluster.run("web", "h1")
-    before = cluster.contents()
+    before = cluster.state()
     await vms.remove_vm(cluster.client, "web")
     del before[cluster.keys.vm_spec(VmName("web"))]
     del before[cluster.keys.uuid(spec.uuid)]
     (noted,) = (await cluster.client.read()).removed.values()
     assert (noted.value.vm, noted.value.uuid, noted.value.by) == ("web", spec.uuid, "operator")
-    after = cluster.contents()
+    after = cluster.state()
     del after[cluster.keys.removed(noted.value.id)]
     assert after == before
 
@@ -155,3 +155,12 @@ async def test_an_edit_to_something_impossible_changes_nothing(cluster: Cluster)
     with pytest.raises(Rejected, match="priority"):
         await vms.edit(cluster.client, "web", priority=5000)
     assert cluster.contents() == before
+
+
+async def test_what_follows_from_the_xml_is_not_taken_for_set(cluster: Cluster) -> None:
+    await vms.add_vm(cluster.client, "web", xml_of("web", uuid=UUID, memory_mib=512))
+    with pytest.raises(Rejected, match=r"memory_mib: 4096: it follows from the vm's XML \(512\) .*--xml FILE"):
+        await vms.edit(cluster.client, "web", memory_mib=4096, priority=7)
+    old, new = await vms.edit(cluster.client, "web", memory_mib=512)
+    assert old == new
+    assert new.priority != 7

@@ -9,11 +9,11 @@ from tests.unit.policy.test_plan import assigned_to, migrated_to, steps_about, w
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, RunEnd, SeenState, Verb
 from vmha.model.vm import Desired
-from vmha.policy.explain_rules import broken, tell_rules
-from vmha.policy.placement import choose, survey
+from vmha.policy.placing.placement import choose, survey, take
 from vmha.policy.plan import judge_all
-from vmha.policy.steps import Change
-from vmha.sim.invariants_of_relations import check_relations
+from vmha.policy.state.steps import Change
+from vmha.policy.telling.explain_rules import broken, tell_rules
+from vmha.sim.judge.of_relations import check_relations
 
 LEAVES: dict[str, Any] = {"spec": {"maintenance": True}}
 
@@ -248,5 +248,5 @@ def test_cluster_without_rules_reads_none() -> None:
     snapshot = book.snapshot()
     ground = survey(snapshot, judge_all(snapshot, book.moment()), 0.0)
     assert choose(book.spec("web"), ground).node == "n2"
-    ground.take(NodeName("n2"), book.spec("web"), starting=True)
+    take(NodeName("n2"), book.spec("web"), ground, starting=True)
     assert ground.ties.affinity is None

@@ -4,16 +4,16 @@ from dataclasses import replace
 
 import pytest
 
-from tests.support.clusters import LOST_S, SETTINGS, SUSPECT_S, Book, cluster
+from tests.support.clusters import LOST_S, SETTINGS, Book, cluster
 from tests.unit.policy.test_plan import assigned_to, steps_about, waiting_text
 from vmha.model.ids import NodeName, Revision, SessionId
 from vmha.model.keys import Keys
 from vmha.model.records import RunEnd
 from vmha.model.settings import Startup
 from vmha.model.vm import Desired
-from vmha.policy.autostart import settling
+from vmha.policy.deciding.autostart import LOOK_AGAIN_S, settling
 from vmha.policy.plan import judge_all
-from vmha.policy.steps import Change
+from vmha.policy.state.steps import Change
 
 KEYS = Keys("t")
 
@@ -36,7 +36,7 @@ def test_first_starts_wait_for_a_node_that_may_still_come_and_say_so() -> None:
     book = just_up("n1").vm("web")
     assert book.plan().steps == ()
     assert "n3 may still join" in waiting_text(book)
-    assert book.plan().wake_in_s == pytest.approx(SUSPECT_S)
+    assert book.plan().wake_in_s == pytest.approx(LOOK_AGAIN_S), "nobody tells of the beat that ends it"
     book.clock.at = 11.0
     assert assigned_to(book) == "n1"
 

@@ -5,7 +5,7 @@ import pytest
 from tests.support.clusters import Book, cluster
 from vmha.model.ids import RequestId
 from vmha.model.records import Phase, Progress, RunEnd, SeenState, Verb
-from vmha.policy import transitions
+from vmha.policy.state import transitions
 
 R2 = RequestId("r2")
 

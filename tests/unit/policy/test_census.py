@@ -14,18 +14,18 @@ from vmha.model.ids import LeaseId, NodeName, Revision, VmName
 from vmha.model.records import RemovedVm, Verb
 from vmha.model.settings import Limits
 from vmha.model.vm import Desired
-from vmha.policy import placement
-from vmha.policy.assemble import Assembler
+from vmha.policy.asked.requests import open_requests
 from vmha.policy.at_rest import who_is_due
-from vmha.policy.census import nobody_rests, take
-from vmha.policy.decision import NOTHING
-from vmha.policy.drain import away_from
-from vmha.policy.placement import survey
+from vmha.policy.deciding.decision import NOTHING
+from vmha.policy.deciding.drain import away_from
+from vmha.policy.placing import placement
+from vmha.policy.placing.placement import survey
 from vmha.policy.plan import decide, judge_all, plan
 from vmha.policy.planner import Planner
-from vmha.policy.requests import open_requests
-from vmha.policy.snapshot import Moment, Snapshot
-from vmha.policy.steps import Change, PlacementStep, Plan
+from vmha.policy.state.assemble import Assembler
+from vmha.policy.state.census import nobody_rests, take
+from vmha.policy.state.snapshot import Moment, Snapshot
+from vmha.policy.state.steps import Change, PlacementStep, Plan
 
 
 class Followed(Life):

@@ -8,11 +8,12 @@ from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, RunEnd, SeenState, Verb
 from vmha.model.relations import Dependency, Need, find_cycle
 from vmha.model.vm import Desired
-from vmha.policy.dependencies import waits_for
-from vmha.policy.placement import Field, survey
+from vmha.policy.deciding.dependencies import waits_for
+from vmha.policy.placing.field import Field
+from vmha.policy.placing.placement import survey
 from vmha.policy.plan import judge_all
-from vmha.policy.snapshot import VmView
-from vmha.policy.steps import Change, PlacementStep
+from vmha.policy.state.snapshot import VmView
+from vmha.policy.state.steps import Change, PlacementStep
 
 HARD = (Dependency(vm="db"),)
 SOFT = (Dependency(vm="db", mode=Need.SOFT),)
@@ -128,6 +129,17 @@ def test_stop_does_not_wait_for_one_on_a_node_that_is_silent() -> None:
     book.running("app", "n2", depends_on=HARD)
     steps = book.plan(silence_s={"n2": LOST_S / 2}).steps
     assert Change.STOP in [step.change for step in steps if isinstance(step, PlacementStep) and step.vm == "db"]
+
+
+def test_vm_is_not_started_on_what_still_runs_and_is_to_end_however_long_that_takes() -> None:
+    """``db`` waits for ``log`` of its service to end; ``app`` needs ``db``, and ``web`` needs ``app``."""
+    book = cluster("n1").service("s", "db", "app", "log")
+    book.running("db", "n1", desired=Desired.STOPPED).running("log", "n1", desired=Desired.STOPPED)
+    book.vm("app", depends_on=HARD).vm("web", depends_on=(Dependency(vm="app"),))
+    book.lead(rounds=3)
+    assert waiting_text(book, "db") == "log of its service ends first"
+    assert waiting_text(book, "app") == "it needs db, which is to be stopped"
+    assert book.plan().steps == ()
 
 
 def test_assignment_is_taken_back_when_what_it_needs_is_gone_before_it_was_claimed() -> None:

@@ -6,10 +6,10 @@ from tests.support.clusters import SETTINGS, Book, cluster
 from vmha.model.ids import NodeName
 from vmha.model.records import Phase, Placement, RunEnd, SeenState, Verb
 from vmha.model.settings import Limits
-from vmha.policy import transitions
-from vmha.policy.drain import away_from
-from vmha.policy.drain_check import cannot_leave
-from vmha.policy.steps import Change, PlacementStep
+from vmha.policy.deciding.drain import away_from
+from vmha.policy.state import transitions
+from vmha.policy.state.steps import Change, PlacementStep
+from vmha.policy.telling.drain_check import cannot_leave
 
 N1, N2, N3 = NodeName("n1"), NodeName("n2"), NodeName("n3")
 

@@ -4,9 +4,9 @@ from tests.support.clusters import WALL, Book, cluster
 from tests.unit.policy.test_plan import assigned_to, migrated_to, steps_about, waiting_text
 from vmha.model.ids import NodeName
 from vmha.model.records import Failure, Phase, RunEnd, Verb
-from vmha.policy.exclusive import company
-from vmha.policy.steps import Change
-from vmha.sim.invariants_of_relations import check_relations
+from vmha.policy.placing.exclusive import company
+from vmha.policy.state.steps import Change
+from vmha.sim.judge.of_relations import check_relations
 
 
 def changes_of(book: Book, vm: str) -> list[Change]:

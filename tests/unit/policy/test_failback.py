@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from tests.support.clusters import Book, cluster
 from vmha.model.ids import VmName
 from vmha.model.standing import Failback
-from vmha.policy.failback import opens_in
-from vmha.policy.placement import survey
+from vmha.policy.deciding.failback import opens_in
+from vmha.policy.placing.placement import survey
 from vmha.policy.plan import decide, judge_all
-from vmha.policy.steps import Change, PlacementStep
+from vmha.policy.state.steps import Change, PlacementStep
 
 HOUR = 3600.0
 

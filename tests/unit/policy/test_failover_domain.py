@@ -7,7 +7,7 @@ import pytest
 
 from vmha.model.ids import NodeName
 from vmha.model.vm import FailoverDomain, FailoverDomainMember
-from vmha.policy.failover_domain import score
+from vmha.policy.placing.failover_domain import score
 
 VECTORS = json.loads((Path(__file__).parent / "rgmanager_fod_vectors.json").read_text())["vectors"]
 

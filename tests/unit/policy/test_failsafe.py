@@ -9,7 +9,7 @@ from tests.support.clusters import KEYS, LOST_S, SETTINGS, SUSPECT_S, TIMING, Bo
 from vmha.model.ids import NodeName, SessionId
 from vmha.model.keys import encode
 from vmha.model.settings import Proof
-from vmha.policy.failsafe import (
+from vmha.policy.members.failsafe import (
     LATE_BEATS,
     Promiser,
     Terms,
@@ -20,10 +20,10 @@ from vmha.policy.failsafe import (
     who_should_lead,
     whom_to_ask,
 )
-from vmha.policy.membership import Condition
+from vmha.policy.members.membership import Condition
 from vmha.policy.plan import judge_all
-from vmha.policy.snapshot import Moment, PeersSay
-from vmha.policy.steps import EvictSession, FenceNode
+from vmha.policy.state.snapshot import Moment, PeersSay
+from vmha.policy.state.steps import EvictSession, FenceNode
 from vmha.store.port import Put
 
 N1, N2, N3, N4 = (NodeName(f"n{number}") for number in range(1, 5))

@@ -6,9 +6,9 @@ from tests.support.clusters import Book, cluster
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, RunEnd
 from vmha.model.vm import Desired
-from vmha.policy.forecast import Forecast, Move, foresee, losses
-from vmha.policy.steps import Change
-from vmha.policy.supposing import NodeDrained, NodeLost, NodeUndrained, Supposition, VmWanted, suppose
+from vmha.policy.state.steps import Change
+from vmha.policy.state.supposing import NodeDrained, NodeLost, NodeUndrained, Supposition, VmWanted, suppose
+from vmha.policy.telling.forecast import Forecast, Move, foresee, losses
 
 N1, N2, N3 = NodeName("n1"), NodeName("n2"), NodeName("n3")
 WEB, DB = VmName("web"), VmName("db")
@@ -61,6 +61,7 @@ def test_losses_tell_for_each_node_what_would_not_come_back() -> None:
     book.running("web", "n1", memory_mib=900).running("db", "n2", memory_mib=150)
     found = losses(book.snapshot(), book.moment())
     assert {node: [one.vm for one in forecast.down] for node, forecast in found.items()} == {N1: [], N2: [], N3: []}
+    book.running("web", "n1", memory_mib=900, priority=50)  # nobody is moved for a less important one
     book.running("app", "n3", memory_mib=200)
     found = losses(book.snapshot(), book.moment())
     assert {node: [one.vm for one in forecast.down] for node, forecast in found.items()} == {N1: [WEB], N2: [], N3: []}

@@ -4,13 +4,14 @@ from typing import Any
 
 import pytest
 
-from tests.support.clusters import LOST_S, SUSPECT_S, Book, cluster
+from tests.support.clusters import KEYS, LOST_S, SUSPECT_S, Book, cluster
 from vmha.model.holds import PauseMode
+from vmha.model.ids import VmName
 from vmha.model.records import Phase, Progress, RunEnd, SeenState, Verb
 from vmha.model.vm import Desired
-from vmha.policy.explain import VmState, vm_state
 from vmha.policy.plan import judge_all
-from vmha.policy.steps import EvictSession, FenceNode, PlacementStep, WriteHold
+from vmha.policy.state.steps import EvictSession, FenceNode, PlacementStep, WriteHold
+from vmha.policy.telling.explain import VmState, vm_state
 
 WHY = "disk swap"
 
@@ -255,3 +256,52 @@ def test_step_that_was_decided_on_before_a_hold_is_not_written_after_it(kind: st
     hold(book, kind)
     assert book.carry_out(made, decided_on) == 0
     assert book.placement("a") is None
+
+
+@pytest.mark.parametrize("kind", HELD_UP)
+def test_what_waits_and_had_no_cause_has_that_of_the_hold_and_so_has_what_follows(kind: str) -> None:
+    book = hold(three().vm("a"), kind)
+    book.lead()
+    cause = book.claim("a").reason.cause
+    assert cause == ("freeze-a-0" if kind == "frozen" else "pause-0")
+    lifted(book, kind).lead()
+    assert (book.claim("a").phase, book.claim("a").reason.cause) == (Phase.ASSIGNED, cause)
+
+
+def lifted(book: Book, kind: str) -> Book:
+    book.delete(KEYS.freeze(VmName("a")) if kind == "frozen" else KEYS.pause)
+    return book
+
+
+@pytest.mark.parametrize("kind", HELD_UP)
+def test_what_had_a_cause_keeps_it_while_it_waits(kind: str) -> None:
+    book = hold(crashed(three()), kind)
+    book.lead()
+    assert book.claim("a").reason.cause == "crashed-a-1"
+    lifted(book, kind).lead()
+    assert (book.claim("a").phase, book.claim("a").reason.cause) == (Phase.ASSIGNED, "crashed-a-1")
+
+
+@pytest.mark.parametrize("kind", [*HELD_UP, "starts"])
+def test_lost_vm_waits_by_the_cause_of_its_loss(kind: str) -> None:
+    book = hold(three().running("a", "n2").fenced("s-n2", "n2").node("n2", session="s-later"), kind)
+    book.lead()
+    assert book.claim("a").reason.cause == "lost-n2-s-n2"
+    assert "by ann" in book.claim("a").reason.text
+
+
+def test_end_of_a_freeze_has_the_cause_of_what_has_waited_for_it() -> None:
+    book = crashed(three()).freeze("a", for_s=100.0, reason=WHY)
+    book.lead()
+    book.clock.at += 100.5
+    (step,) = book.plan().steps
+    assert isinstance(step, WriteHold)
+    assert (step.text, step.cause) == (f"the time that ann gave it is over (1m40s): {WHY}", "crashed-a-1")
+
+
+def test_end_of_a_freeze_that_nothing_has_waited_for_has_the_cause_of_its_beginning() -> None:
+    book = three().running("a", "n2").freeze("a", for_s=100.0, at=7.0)
+    book.clock.at += 100.5
+    (step,) = book.plan().steps
+    assert isinstance(step, WriteHold)
+    assert (step.text, step.cause) == ("the time that ann gave it is over (1m40s)", "freeze-a-7")

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from vmha.model.health import Probe
 from vmha.model.records import HealthState
-from vmha.policy.health import Answer, Asked, Consequence, Judged, Record, judge, judge_probe
+from vmha.policy.at_node.health import Answer, Asked, Consequence, Judged, Record, judge, judge_probe
 
 G, B, N = Answer.GOOD, Answer.BAD, Answer.NONE
 FAILING, HEALTHY, STARTING, UNKNOWN = (

@@ -3,7 +3,7 @@
 from vmha.model.ids import LeaseId, Revision
 from vmha.model.keys import Keys, encode
 from vmha.model.records import HookState
-from vmha.policy.assemble import Assembler
+from vmha.policy.state.assemble import Assembler
 
 KEYS = Keys("test")
 

@@ -6,7 +6,7 @@ from tests.support.clusters import Book, cluster
 from vmha.model.records import Phase, SeenState
 from vmha.model.settings import AtShutdown, ClusterConfig, HostShutdown, Profile
 from vmha.model.vm import Desired
-from vmha.policy.steps import Change, PlacementStep
+from vmha.policy.state.steps import Change, PlacementStep
 
 
 def changes(book: Book) -> list[Change]:

@@ -10,12 +10,12 @@ from vmha.model.ids import Epoch, LeaseId, NodeName, Revision, SessionId, VmName
 from vmha.model.keys import encode
 from vmha.model.records import Phase, Placement, RemovedVm
 from vmha.model.vm import VmSpec
-from vmha.policy.assemble import Assembler
-from vmha.policy.membership import former_sessions
+from vmha.policy.members.membership import former_sessions
+from vmha.policy.state.assemble import Assembler
 
 NODES = [NodeName("n1"), NodeName("n2")]
 NAMES = [VmName(name) for name in ("a", "b", "c")]
-UUID = "00000000-0000-4000-8000-000000000001"
+UUID, OTHER = "00000000-0000-4000-8000-000000000001", "00000000-0000-4000-8000-000000000002"
 
 a_change = st.tuples(
     st.sampled_from(NAMES),
@@ -34,6 +34,11 @@ def agree(assembler: Assembler) -> None:
     assert kept.assigned == {
         name: vm.placement for name, vm in vms.items() if vm.placement and vm.placement.value.phase is Phase.ASSIGNED
     }
+    by_identity = {
+        identity: name for name in sorted(vms) if (spec := vms[name].spec) for identity in (spec.value.uuid, name)
+    }
+    for identity in (*NAMES, UUID, OTHER):
+        assert kept.named(identity) == by_identity.get(identity)
     for node in NODES:
         here = {name: vm for name, vm in vms.items() if vm.placement and vm.placement.value.node == node}
         assert kept.on(node) == here
@@ -51,7 +56,7 @@ def test_indexes_are_what_going_through_all_vms_finds_after_any_changes(
         created = Revision(number)
         match what:
             case "spec":
-                value = encode(VmSpec(name=name, xml="<domain/>", uuid=UUID))
+                value = encode(VmSpec(name=name, xml="<domain/>", uuid=UUID if number % 3 else OTHER))
                 assembler.put(KEYS.vm_spec(name), value, created=created, modified=created, lease=LeaseId(0))
             case "placement":
                 session = SessionId(f"s-{number}") if node else None

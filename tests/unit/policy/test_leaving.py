@@ -1,15 +1,18 @@
 """A guest that a hand is migrating away: on record while it leaves, and started by nobody when its node is lost."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.support.clusters import KEYS, Book, cluster
 from vmha.model.ids import Epoch, NodeName, SessionId, VmName
 from vmha.model.records import Phase, Placement, Reason, SeenState
 from vmha.model.vm import Desired
-from vmha.policy import transitions
-from vmha.policy.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, reconcile
-from vmha.policy.steps import Change, PlacementStep
-from vmha.policy.tracking import find_rightful
+from vmha.policy.at_node.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, reconcile
+from vmha.policy.at_node.tracking import find_rightful
+from vmha.policy.deciding.leaving import Went, where_it_went, why_departed
+from vmha.policy.state import transitions
+from vmha.policy.state.steps import Change, PlacementStep
 
 ME = NodeName("n1")
 
@@ -137,3 +140,47 @@ def test_record_of_leaving_ends_with_the_claim() -> None:
     assert not transitions.depart(before, "gone", 0.0).leaving
     assert not transitions.forget_holder(before, "lost", 0.0).leaving
     assert not transitions.assign(before.vm, before, NodeName("n2"), before.reason, 0.0).leaving
+
+
+@pytest.mark.parametrize("since", [0.0, 4e9])
+def test_departure_that_is_remembered_is_of_this_run_unless_it_was_so_when_it_was_claimed(since: float) -> None:
+    """Whatever the dates say: the one of the record may be from a clock that was set since."""
+    assigned = replace(held(leaving=False), phase=Phase.ASSIGNED, session=None)
+    anew = transitions.claim(assigned, SessionId("s-n1"), since)
+    again = transitions.claim(assigned, SessionId("s-n1"), since, left_before="2026-03-01 10:00:00.000+0000")
+    for placement, mark, is_its in (
+        (anew, None, False),
+        (anew, "2026-03-01 10:00:00.000+0000", True),
+        (again, "2026-03-01 10:00:00.000+0000", False),
+        (again, "2026-02-28 10:00:00.000+0000", True),
+    ):
+        assert transitions.is_its_departure(placement, mark) is is_its
+
+
+@pytest.mark.parametrize(
+    ("phase", "went", "is_unshown", "is_unsaid", "where"),
+    [
+        (Phase.MIGRATING, True, False, False, Went.AS_ASKED),
+        (Phase.MIGRATING, True, True, True, Went.AS_ASKED),  # what is known does not wait to be known for longer
+        (Phase.MIGRATING, False, False, False, Went.NOT_SAID),  # its target may show it in a moment
+        (Phase.MIGRATING, False, True, False, Went.BY_HAND),
+        (Phase.MIGRATING, False, False, True, Went.BY_HAND),  # its target spoke and was silent by turns, for long
+        (Phase.MIGRATING, None, False, False, Went.NOT_SAID),
+        (Phase.MIGRATING, None, False, True, Went.UNSURE),
+        (Phase.MIGRATING, None, True, False, Went.UNSURE),
+        (Phase.HELD, False, False, False, Went.BY_HAND),  # it was to go nowhere: nobody has to be asked
+        (Phase.STOPPING, False, False, False, Went.BY_HAND),
+    ],
+)
+def test_where_a_guest_went_that_left_while_no_agent_was_there(
+    phase: Phase, went: bool | None, is_unshown: bool, is_unsaid: bool, where: Went
+) -> None:
+    target = NodeName("n2") if phase is Phase.MIGRATING else None
+    claim = replace(held(leaving=False), phase=phase, target=target)
+    assert where_it_went(claim, went, is_unshown=is_unshown, is_unsaid=is_unsaid) is where
+
+
+def test_what_departed_says_whether_somebody_is_known_to_have_sent_it_away() -> None:
+    claim = replace(held(leaving=False), phase=Phase.MIGRATING, target=NodeName("n2"))
+    assert why_departed(claim, Went.BY_HAND).startswith("somebody migrated it away from n1")
+    assert why_departed(claim, Went.UNSURE).startswith("it left n1 while no agent was there, n2, where it was to go,")

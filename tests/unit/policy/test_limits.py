@@ -6,11 +6,11 @@ from tests.support.clusters import KEYS, SETTINGS, Book, cluster
 from vmha.model.ids import NodeName, SessionId, VmName
 from vmha.model.records import Phase, Progress, Verb
 from vmha.model.settings import Limits
-from vmha.policy import transitions
-from vmha.policy.explain import VmState, summarize
-from vmha.policy.forecast import foresee
 from vmha.policy.plan import judge_all
-from vmha.policy.steps import Change, PlacementStep
+from vmha.policy.state import transitions
+from vmha.policy.state.steps import Change, PlacementStep
+from vmha.policy.telling.explain import VmState, summarize
+from vmha.policy.telling.forecast import foresee
 
 VMS = ("a", "b", "c")
 

@@ -1,5 +1,6 @@
 """Who is here, who is suspected, who is lost, and which proof ends the waiting."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,9 +10,9 @@ from vmha.model.ids import NodeName, SessionId
 from vmha.model.records import ArmedLevel, FenceAttempt, FenceStage, Phase
 from vmha.model.settings import ClusterConfig, Fencing, Profile, Proof
 from vmha.model.vm import FenceDeviceSpec, FenceRole
-from vmha.policy.membership import Condition
+from vmha.policy.members.membership import Condition
 from vmha.policy.plan import judge_all
-from vmha.policy.steps import EvictSession, FenceNode, GiveBackStorage, Step
+from vmha.policy.state.steps import EvictSession, FenceNode, GiveBackStorage, Step
 
 N1 = NodeName("n1")
 BLINK_S = 0.01
@@ -156,6 +157,32 @@ def test_node_without_an_armed_guard_is_never_evicted_by_the_clock() -> None:
     assert against_n1(lost(armed=ArmedLevel.NONE), silence_s={"n1": 10 * LOST_S}) == []
 
 
+def first_beat_only(book: Book) -> Book:
+    """As its session's first beat says: before its guard was armed."""
+    beat = book.snapshot().nodes[N1].beat
+    assert beat
+    book.delete(KEYS.beat(N1))
+    book.put(KEYS.beat(N1), replace(beat.value, armed=ArmedLevel.NONE))
+    return book
+
+
+def test_session_that_ended_before_its_guard_was_armed_held_nothing() -> None:
+    book = first_beat_only(cluster("n2", "n3").node("n1", lease=False, status=False))
+    (evict,) = against_n1(book, silence_s={"n1": LOST_S})
+    assert isinstance(evict, EvictSession)
+    assert evict.proof is Proof.RELEASED
+
+
+def test_session_that_has_taken_a_vm_since_its_first_beat_is_not_said_to_have_held_nothing() -> None:
+    """Its second beat was lost, its claim was not, and then its host stood still: that is no release."""
+    silent = {"n1": LOST_S}
+    only_off = ClusterConfig(fencing=Fencing(accept=(Proof.POWER_OFF_CONFIRMED, Proof.OPERATOR_CONFIRMED)))
+    assert against_n1(first_beat_only(lost(config=only_off)), silence_s=silent) == []
+    (evict,) = against_n1(first_beat_only(lost()), silence_s=silent)
+    assert isinstance(evict, EvictSession)
+    assert evict.proof is Proof.GUARD_ELAPSED
+
+
 def test_proof_that_the_operator_does_not_accept_is_not_taken() -> None:
     accept = Fencing(accept=(Proof.POWER_OFF_CONFIRMED, Proof.OPERATOR_CONFIRMED))
     config = ClusterConfig(profile=Profile.TUNED, fencing=accept)
@@ -255,6 +282,28 @@ def test_brake_holds_when_more_than_half_fall_silent_at_once(nodes: int, gone: i
     made = book.plan(**silent(*names[-gone:]))
     assert made.braked is braked
     assert any(isinstance(step, EvictSession) for step in made.steps) is not braked
+
+
+@pytest.mark.parametrize(
+    ("others_s", "is_held_back"),
+    [
+        pytest.param({"n2": SUSPECT_S - 0.3}, True, id="n2 has not beaten since: it may be as silent in a moment"),
+        pytest.param({"n2": 0.4}, False, id="n2 has beaten since"),
+        pytest.param({"n2": SUSPECT_S - 0.3, "n4": 0.1, "n5": 0.1}, False, id="even both are not most"),
+    ],
+)
+def test_first_of_many_that_is_noticed_keeps_its_power_until_the_others_have_beaten_since(
+    others_s: dict[str, float], is_held_back: bool
+) -> None:
+    book = lost(fence=True)
+    for other in others_s.keys() - {"n2"}:
+        book.node(other)
+    silence_s = {"n1": SUSPECT_S, "n3": 0.1, **others_s}
+    assert bool(against_n1(book, silence_s=silence_s)) is not is_held_back
+    made = book.plan(silence_s=silence_s)
+    assert not made.braked
+    assert made.wake_in_s is not None
+    assert not is_held_back or made.wake_in_s <= TIMING.beat_s
 
 
 def test_node_that_is_being_fenced_counts_as_silent_for_the_brake() -> None:

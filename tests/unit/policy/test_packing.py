@@ -6,8 +6,8 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmha.policy.packing import Item, pack
-from vmha.policy.reservation import Size
+from vmha.policy.placing.packing import Item, pack
+from vmha.policy.state.reservation import Size
 
 Free = Sequence[tuple[float, float]]
 

@@ -9,8 +9,8 @@ from tests.unit.policy.test_reconcile import OLD, STATES, decide, local, placeme
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, SeenState
 from vmha.model.standing import OnIoError, OnPause, OnTrouble
-from vmha.policy.paused import Deed, Standing, is_ours_alone, react
-from vmha.policy.reconcile import Action, Attempt, needs_fresh_reading, under_hold
+from vmha.policy.at_node.paused import Deed, Standing, is_ours_alone, react
+from vmha.policy.at_node.reconcile import Action, Attempt, needs_fresh_reading, under_hold
 
 DEFAULT = OnPause()
 
@@ -22,6 +22,10 @@ DEFAULT = OnPause()
         (OnPause(user=OnTrouble.RESTART), "user", 0.0, Deed.END, False),
         (DEFAULT, "watchdog", 0.0, Deed.END, False),
         (OnPause(watchdog=OnTrouble.KEEP), "watchdog", 1e6, Deed.NOTHING, False),
+        (DEFAULT, "hung", 1e6, Deed.NOTHING, False),
+        (OnPause(hung=OnTrouble.RESTART), "hung", 59.9, Deed.NOTHING, False),
+        (OnPause(hung=OnTrouble.RESTART), "hung", 60.0, Deed.END, False),
+        (OnPause(hung=OnTrouble.RESTART, hung_restart_after_s=5.0), "hung", 5.0, Deed.END, False),
         (DEFAULT, "ioerror", 0.0, Deed.NOTHING, False),
         (DEFAULT, "ioerror", 1.0, Deed.RESUME, False),
         (DEFAULT, "ioerror", 300.0, Deed.END, True),

@@ -9,7 +9,7 @@ from vmha.model.ids import Epoch, NodeName, Revision, SessionId
 from vmha.model.records import ArmedLevel, Failure, Phase, RunEnd, SeenState
 from vmha.model.settings import ClusterConfig, Limits, Profile, Proof
 from vmha.model.vm import AfterShutdown, Desired, Recovery
-from vmha.policy.steps import Change, PlacementStep
+from vmha.policy.state.steps import Change, PlacementStep
 
 HOME = ("n1", "n2")
 

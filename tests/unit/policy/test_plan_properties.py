@@ -18,14 +18,15 @@ from vmha.model.holds import Hold, PauseMode
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Failure, Health, HealthState, Phase, Placement, RemovedVm, RunEnd, SeenState, Verb
 from vmha.model.relations import Dependency, Need
-from vmha.model.settings import Proof, Rebalance
+from vmha.model.settings import AtShutdown, HostShutdown, MakeRoom, Proof, Rebalance
 from vmha.model.vm import Desired, Recovery
-from vmha.policy import transitions
-from vmha.policy.membership import former_sessions
+from vmha.policy.members.membership import former_sessions
 from vmha.policy.plan import plan
-from vmha.policy.snapshot import Snapshot
-from vmha.sim.invariants import check_safety
-from vmha.sim.invariants_of_relations import check_relations
+from vmha.policy.state import transitions
+from vmha.policy.state.snapshot import Moment, Snapshot
+from vmha.policy.state.steps import Change, EvictSession, FenceNode, PlacementStep, Step
+from vmha.sim.judge.invariants import check_safety
+from vmha.sim.judge.of_relations import check_relations
 from vmha.store.port import Created, Delete, Modified, Op, Put
 
 NODES = ("n1", "n2", "n3")
@@ -53,7 +54,10 @@ class Life:
 
     def populate(self) -> None:
         book, draw = self.book, self.draw
-        book.configure(SETTINGS.model_copy(update={"preempt": draw(st.booleans())}))
+        at_shutdown = HostShutdown(
+            vms=draw(st.sampled_from(list(AtShutdown))), freeze_for_s=draw(st.sampled_from([0.0, 0.0, 60.0]))
+        )
+        book.configure(SETTINGS.model_copy(update={"preempt": draw(st.booleans()), "on_host_shutdown": at_shutdown}))
         for node in NODES:
             book.session(node, reads=draw(st.sampled_from([1, 1, 2, 3])))
         for name in ("d1", "d2"):
@@ -113,14 +117,23 @@ class Life:
 
     # --- the leader
 
+    def counted(self) -> dict[str, Any]:
+        """By a leader that has just begun to count for how long vms wait; or what waits has waited for long."""
+        return {"silence_s": self.silence, "waits_s": self.draw(st.sampled_from([None, {}]))}
+
+    def moment(self) -> Moment:
+        return self.book.moment(**self.counted())
+
     def plan_and_write_some(self) -> None:
         """Any number of a plan's first steps; then, perhaps, another leader."""
         decided_on = self.book.snapshot()
-        made = plan(decided_on, self.book.moment(silence_s=self.silence))
+        made = plan(decided_on, self.moment())
         for waiting in made.waiting:
             assert "contradict" not in waiting.text
         if self.draw(st.booleans()):  # the world moves on between the reading and the writing
             self.draw(st.sampled_from([self.agent_acts, self.node_reboots, self.node_comes_back]))()
+        for step in made.steps:
+            check_reason(step)
         for step in made.steps[: self.draw(st.integers(0, len(made.steps)))]:
             self.book.apply(step, decided_on)
         if self.draw(st.booleans()):
@@ -204,6 +217,21 @@ class Life:
         for vm in self.vms:
             self.book.delete(KEYS.observation(node, VmName(vm)))
 
+    def node_shuts_down(self) -> None:
+        """In good order: it says so, and its session ends once nothing names it."""
+        node = NodeName(self.draw(st.sampled_from(NODES[1:])))
+        snapshot = self.book.snapshot()
+        status = snapshot.nodes[node].current_status
+        if status is None or node in self.silence:
+            return
+        if not status.leaving:
+            self.book.put(KEYS.node_status(node), replace(status, leaving=True, eligible=False))
+        elif any(vm.placement and vm.placement.value.node == node for vm in snapshot.vms.values()):
+            self.book.put(KEYS.node_status(node), replace(status, stops_vms=True))
+        else:
+            self.book.delete(KEYS.beat(node))
+            self.book.delete(KEYS.session(node))
+
     def node_answers_for_itself(self) -> None:
         """The new session has looked: nothing of the old ones runs."""
         node = NodeName(self.draw(st.sampled_from(NODES[1:])))
@@ -257,6 +285,7 @@ class Life:
             self.node_falls_silent,
             self.node_comes_back,
             self.node_reboots,
+            self.node_shuts_down,
             self.node_answers_for_itself,
             self.operator_acts,
             self.time_passes,
@@ -266,6 +295,36 @@ class Life:
         self.draw(st.sampled_from(self.deeds()))()
 
 
+CHOOSES = (Change.ASSIGN, Change.RECOVER, Change.MIGRATE)
+"""Starts a vm, starts it again elsewhere or in place, or moves it."""
+
+
+def check_reason(step: Step) -> None:
+    """Of whatever starts, moves, recovers, ends or fences: the rule, the words, the cause, and the nodes weighed."""
+    if isinstance(step, FenceNode | EvictSession):
+        assert step.reason.rule, step
+        assert step.reason.text, step
+        assert step.reason.cause, step
+    if not isinstance(step, PlacementStep):
+        return
+    reason = step.reason
+    assert reason.rule, step
+    assert reason.text, step
+    if step.placement is not None and step.change is not Change.CANCEL:  # what is called off keeps why it was begun
+        assert step.placement.reason == reason, step
+    if step.change is not Change.NOTE and step.placement is not None:
+        assert reason.cause, step
+    if step.change in CHOOSES:
+        assert step.placement, step
+        chosen = step.placement.target if step.change is Change.MIGRATE else step.placement.node
+        weighed = {candidate.node: candidate for candidate in reason.candidates}
+        assert chosen in weighed, step
+        assert not weighed[chosen].refusal, step
+        is_named = reason.rule.startswith("operator-asked-to-")  # somebody may have named the node: no other is weighed
+        assert is_named or set(NODES) == set(weighed), step
+        assert all(one.refusal or one.score > 0 for one in weighed.values()), step
+
+
 def _encoded(placement: Placement) -> bytes:
     from vmha.model.keys import encode
 
@@ -273,7 +332,7 @@ def _encoded(placement: Placement) -> bytes:
 
 
 class Crowded(Life):
-    """Nothing ties the vms but that there is little room, and that few start at once (policy/room_for_all.py)."""
+    """Nothing ties the vms but that there is little room, and that few start at once (placing/room_for_all.py)."""
 
     vms = ("a", "b", "c", "d", "e", "f")
 
@@ -283,6 +342,7 @@ class Crowded(Life):
         relief = Rebalance(enabled=draw(st.booleans()), threshold_percent=30, margin_percent=5, hold_s=0.0)
         config = {
             "preempt": draw(st.booleans()),
+            "make_room": draw(st.sampled_from([MakeRoom.MOVES, MakeRoom.MOVES, MakeRoom.OFF])),
             "limits": SETTINGS.limits.model_copy(update=limits),
             "rebalance": relief,
         }
@@ -296,9 +356,21 @@ class Crowded(Life):
                 memory_mib=draw(st.sampled_from([3000, 5000, 8000, 9000, 14000])),  # of 16384
                 priority=draw(st.sampled_from([100, 100, 200])),
                 failover_domain=draw(st.sampled_from([None, None, "d1"])),
+                exclusive=draw(st.sampled_from([0, 0, 0, 1])) if vm == "f" else 0,
             )
             if (node := draw(st.sampled_from([None, None, *NODES]))) is not None:
                 book.placed(vm, node).seen(node, vm)
+
+    def operator_acts(self) -> None:
+        """A node is drained, or let in again; or as ever."""
+        if self.draw(st.booleans()):
+            super().operator_acts()
+            return
+        view = self.book.snapshot().nodes[NodeName(self.draw(st.sampled_from(NODES)))]
+        assert view.spec
+        spec = view.spec.value
+        update = {"maintenance": not spec.maintenance}
+        self.book.put(KEYS.node_spec(view.name), spec.model_copy(update=update))
 
 
 def lived(data: st.DataObject, steps: int) -> Life:
@@ -322,7 +394,7 @@ def test_any_prefix_of_any_plan_keeps_the_laws_whoever_leads_next(data: st.DataO
 def test_plans_come_to_an_end(data: st.DataObject) -> None:
     """Once everything a plan asks for is written, and then what that leads to, nothing new is proposed."""
     life = lived(data, 8)
-    life.book.lead(rounds=7, silence_s=life.silence)
+    life.book.lead(rounds=7, **life.counted())
 
 
 @given(data=st.data())
@@ -331,7 +403,7 @@ def test_every_step_of_a_plan_can_be_written_in_its_order(data: st.DataObject) -
     """No two steps of one plan want the same record, so none loses to another."""
     life = lived(data, 8)
     decided_on = life.book.snapshot()
-    made = plan(decided_on, life.book.moment(silence_s=life.silence))
+    made = plan(decided_on, life.moment())
     assert life.book.carry_out(made, decided_on) == len(made.steps)
 
 
@@ -339,7 +411,7 @@ def test_every_step_of_a_plan_can_be_written_in_its_order(data: st.DataObject) -
 @settings(quick, max_examples=80)
 def test_plan_does_not_depend_on_the_order_of_what_is_read(data: st.DataObject) -> None:
     life = lived(data, 8)
-    snapshot, moment = life.book.snapshot(), life.book.moment(silence_s=life.silence)
+    snapshot, moment = life.book.snapshot(), life.moment()
     assert plan(_shuffled(snapshot, data), moment) == plan(snapshot, moment)
 
 

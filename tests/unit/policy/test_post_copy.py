@@ -20,8 +20,8 @@ from vmha.model.records import (
     Stored,
 )
 from vmha.model.vm import Handover, Migration, MigrationStyle, VmSpec
-from vmha.policy import transitions
-from vmha.policy.post_copy import (
+from vmha.policy.at_node.reconcile import Action, Attempt, Local
+from vmha.policy.deciding.post_copy import (
     GIVE_UP_AFTER_S,
     NOTHING_THERE_S,
     TAKE_UP_AFTER_S,
@@ -31,8 +31,8 @@ from vmha.policy.post_copy import (
     runs_at_once,
     why_no_switch,
 )
-from vmha.policy.reconcile import Action, Attempt, Local
-from vmha.policy.snapshot import NodeView, Snapshot, VmView
+from vmha.policy.state import transitions
+from vmha.policy.state.snapshot import NodeView, Snapshot, VmView
 
 S = SeenState
 WEB = VmName("web")

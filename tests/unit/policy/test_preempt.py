@@ -9,13 +9,13 @@ from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, RunEnd
 from vmha.model.relations import Dependency
 from vmha.model.settings import ClusterConfig
-from vmha.policy import transitions
-from vmha.policy.forecast import foresee
+from vmha.policy.deciding.preempt import fewest
 from vmha.policy.plan import plan
-from vmha.policy.preempt import fewest
-from vmha.policy.reservation import Room, Size
-from vmha.policy.snapshot import Snapshot
-from vmha.policy.steps import Change, PlacementStep
+from vmha.policy.state import transitions
+from vmha.policy.state.reservation import Room, Size
+from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.state.steps import Change, PlacementStep
+from vmha.policy.telling.forecast import foresee
 
 PREEMPT = SETTINGS.model_copy(update={"preempt": True})
 
@@ -216,3 +216,16 @@ def test_the_more_important_ones_run_wherever_the_less_important_alone_were_in_t
             status = found.then.nodes[NodeName(node)].current_status
             assert status
             assert sum(kept) + vm.spec.value.memory_mib > status.memory_mib
+
+
+def test_one_whose_node_did_not_claim_it_may_have_others_stopped_as_well() -> None:
+    book = crowded("n1").vm("db", memory_mib=700, priority=200)
+    book.placed("db", "n1", phase=Phase.ASSIGNED)
+    made = book.plan(unclaimed_s={VmName("db"): 1e6})
+    assert "web" not in {
+        step.vm for step in made.steps if isinstance(step, PlacementStep)
+    }  # n1 alone, and that is not it
+    book.node("n2", memory_mib=1000).running("app", "n2", memory_mib=600)
+    book.placed("db", "n1", phase=Phase.ASSIGNED)
+    made = book.plan(unclaimed_s={VmName("db"): 1e6})
+    assert ("app", Change.STOP) in {(step.vm, step.change) for step in made.steps if isinstance(step, PlacementStep)}

@@ -10,13 +10,13 @@ from vmha.model.records import Failure, Phase, Verb
 from vmha.model.settings import Capacity, ClusterConfig, Rebalance
 from vmha.model.vm import Migration, MigrationStyle
 from vmha.operator.rebalance import find_shifts
-from vmha.policy import transitions
-from vmha.policy.census import take
-from vmha.policy.forecast import foresee
-from vmha.policy.placement import survey
+from vmha.policy.placing.placement import survey
 from vmha.policy.plan import judge_all
 from vmha.policy.rebalance import RULE, find_shift
-from vmha.policy.steps import Change, PlacementStep
+from vmha.policy.state import transitions
+from vmha.policy.state.census import take
+from vmha.policy.state.steps import Change, PlacementStep
+from vmha.policy.telling.forecast import foresee
 
 RULES = Rebalance(enabled=True, threshold_percent=70, margin_percent=20, hold_s=600)
 

@@ -8,7 +8,8 @@ import pytest
 from vmha.model.ids import Epoch, NodeName, SessionId, VmName
 from vmha.model.records import Observation, Phase, Placement, Reason, SeenState
 from vmha.model.vm import OnDuplicate
-from vmha.policy.reconcile import NOT_LET_GO_ON, Action, Attempt, Local, needs_fresh_reading, reconcile
+from vmha.policy.at_node.reconcile import NOT_LET_GO_ON, Action, Attempt, Local, needs_fresh_reading, reconcile
+from vmha.policy.state import transitions
 
 ME, OTHER = NodeName("n1"), NodeName("n2")
 MINE, OLD = SessionId("s-n1"), SessionId("s-n1-before")
@@ -122,7 +123,7 @@ LEFT_STANDING = Attempt(left_standing=True)
 def test_what_a_broken_migration_by_hand_left_standing_is_never_resumed(placed: Placement, action: Action) -> None:
     assert decide(placed, local(S.OUTGOING), attempt=LEFT_STANDING) is action
     under_way = decide(placed, local(S.OUTGOING, migrating=True), attempt=LEFT_STANDING)
-    is_told = placed.phase is Phase.HELD and placed.session == MINE
+    is_told = placed.phase in (Phase.HELD, Phase.STOPPING) and placed.session == MINE
     assert under_way is (Action.NOTE_LEAVING if is_told else decide(placed, local(S.OUTGOING), attempt=Attempt()))
     assert action is Action.NOTHING or needs_fresh_reading(action)
 
@@ -248,6 +249,14 @@ def test_guest_that_left_is_handed_over_to_a_target_that_does_not_show_it_only_i
 @pytest.mark.parametrize("epoch", [None, 4])
 def test_held_guest_whose_tag_is_not_its_epoch_is_tagged(state: SeenState, epoch: int | None) -> None:
     assert decide(placement(Phase.HELD), local(state, epoch=epoch)) is Action.TAG
+
+
+def test_guest_that_is_called_otherwise_than_the_record_says_is_marked_until_it_does_not() -> None:
+    renamed = Local(state=SeenState.RUNNING, epoch=EPOCH, tagged=True, name="before")
+    assert decide(placement(Phase.HELD), renamed) is Action.TAG
+    on_record = transitions.call(placement(Phase.HELD), "before")
+    assert decide(on_record, renamed) is Action.NOTHING
+    assert decide(on_record, local(SeenState.RUNNING)) is Action.TAG
 
 
 def test_guest_on_its_way_out_by_hand_is_not_tagged() -> None:
@@ -386,6 +395,7 @@ def test_second_copy_that_was_paused_as_such_is_never_adopted_resumed_moved_or_s
         (placement(Phase.HELD), Action.CLEAR),  # adopted by an earlier version
         (placement(Phase.HELD, ME, OLD), Action.NOTHING),  # that claim has to be given up first
         (placement(Phase.HELD, OTHER, SessionId("s-n2")), Action.NOTHING),  # as on_duplicate says: it stands
+        (placement(Phase.STOPPING), Action.CLEAR),  # all that is left here, and it hears no shutdown
         (placement(Phase.STOPPING, OTHER, SessionId("s-n2")), Action.NOTHING),
         (placement(Phase.MIGRATING, OTHER, SessionId("s-n2")), Action.NOTHING),
         (placement(Phase.DEPARTED, OTHER), Action.NOTHING),  # the rightful one may run outside
@@ -439,3 +449,29 @@ def test_guest_of_another_run_is_not_ended_for_the_health_of_this_one() -> None:
 
 def test_guest_is_ended_for_its_health_on_a_fresh_reading_only() -> None:
     assert needs_fresh_reading(Action.END_UNWELL)
+
+
+@pytest.mark.parametrize(
+    ("seen", "has_run", "epoch", "is_libvirts", "action"),
+    [
+        (S.RUNNING, False, EPOCH + 1, True, Action.CLEAR),
+        (S.RUNNING, False, EPOCH + 1, False, Action.KEEP),  # ours lets nothing run there before it has left here
+        (S.RUNNING, False, EPOCH, True, Action.KEEP),  # not what this migration has brought
+        (S.PAUSED, True, EPOCH + 1, True, Action.CLEAR),  # a hand suspended it right after the switch
+        (S.PAUSED, True, EPOCH + 1, False, Action.KEEP),
+        (S.PAUSED, True, EPOCH, True, Action.KEEP),
+        (S.PAUSED, False, EPOCH + 1, True, Action.KEEP),  # it has not run there, as far as is known
+        (S.INCOMING, False, EPOCH + 1, True, Action.KEEP),
+    ],
+)
+def test_what_runs_on_at_its_source_is_ended_where_the_target_has_gone_on(
+    seen: SeenState, has_run: bool, epoch: int, is_libvirts: bool, action: Action
+) -> None:
+    there = replace(at_target(seen), epoch=Epoch(epoch), has_run=has_run)  # type: ignore[type-var]
+    tried = Attempt(migration_tried=True)
+    placed = placement(Phase.MIGRATING)
+    assert decide(placed, local(S.RUNNING), attempt=tried, at_target=there, runs_at_once=is_libvirts) is action
+    assert (
+        decide(placed, local(S.RUNNING, migrating=True), attempt=tried, at_target=there, runs_at_once=is_libvirts)
+        is Action.WAIT
+    )

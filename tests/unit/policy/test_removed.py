@@ -10,8 +10,8 @@ from vmha.model.ids import NodeName, Revision, SessionId, VmName
 from vmha.model.records import Phase, Progress, RemovedVm, SeenState, Verb, Whereabouts
 from vmha.model.settings import Proof
 from vmha.model.vm import Desired
-from vmha.policy.removed import find_unresolved
-from vmha.policy.steps import Change, PlacementStep
+from vmha.policy.members.removed import find_unresolved
+from vmha.policy.state.steps import Change, PlacementStep
 
 UUID = default_uuid("t", "web")
 

@@ -9,7 +9,7 @@ from vmha.model.ids import Epoch, NodeName, RequestId, SessionId
 from vmha.model.records import Phase, Progress, RunEnd, SeenState, Verb
 from vmha.model.settings import Proof
 from vmha.model.vm import Desired
-from vmha.policy.steps import AnswerRequest, Change, EvictSession, ForgetRequest, PlacementStep
+from vmha.policy.state.steps import AnswerRequest, Change, EvictSession, ForgetRequest, PlacementStep
 
 R1 = RequestId("r1")
 

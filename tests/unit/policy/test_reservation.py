@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tests.support.clusters import Book, cluster
-from vmha.model.records import Phase, RunEnd
-from vmha.model.settings import Capacity, ClusterConfig, Profile
+from tests.support.clusters import WALL, Book, cluster
+from vmha.model.ids import NodeName
+from vmha.model.records import Failure, Phase, RunEnd
+from vmha.model.settings import Capacity, ClusterConfig, MakeRoom, Profile
 from vmha.model.vm import NodeSpec
-from vmha.policy.reservation import Room, Size
-from vmha.policy.steps import Change, PlacementStep
+from vmha.policy.state.reservation import Room, Size
+from vmha.policy.state.steps import Change, PlacementStep
 
 
 def config(**capacity: Any) -> ClusterConfig:
@@ -45,6 +46,19 @@ def test_memory_for_vms_is_what_the_host_has_less_the_reserve_times_the_ratio(ca
     assert refusal(book) == f"has {fits} MiB free of {fits}, the vm needs {fits + 1}"
 
 
+def test_wait_is_told_anew_when_others_have_filled_the_node_that_only_failed_to_start_the_vm_before() -> None:
+    failure = Failure(node=NodeName("n1"), at=WALL, error="no such disk")
+    book = cluster("n1", memory_mib=4096).vm("web", memory_mib=4096)
+    book.ended("web", "n1", RunEnd.START_FAILED, failures=(failure,)).lead(rounds=2)
+    waiting = book.placement("web")
+    assert waiting
+    assert "failed to start it" in waiting.reason.text
+    book.running("db", "n1").lead(rounds=2)
+    waiting = book.placement("web")
+    assert waiting
+    assert "n1 has 4095 MiB free of 4096" in waiting.reason.text
+
+
 @pytest.mark.parametrize(("ratio", "fits"), [(1.0, 8), (0.5, 4), (4.0, 32)])
 def test_vcpus_are_limited_once_a_ratio_is_given(ratio: float, fits: int) -> None:
     for vcpus, node in ((fits, "n1"), (fits + 1, None)):
@@ -75,7 +89,8 @@ def test_node_overrides_the_cluster_field_by_field(spec: dict[str, Any], fits: i
 
 
 def test_vm_on_its_way_takes_its_vcpus_at_both_ends() -> None:
-    book = cluster("n1", "n2", vcpus=4).configure(config(vcpu_overcommit=1.0)).vm("db", vcpus=3)
+    stays = config(vcpu_overcommit=1.0).model_copy(update={"make_room": MakeRoom.OFF})
+    book = cluster("n1", "n2", vcpus=4).configure(stays).vm("db", vcpus=3)
     book.placed("db", "n1", phase=Phase.MIGRATING, target="n2").vm("web", vcpus=2)
     assert assigned_to(book) is None
     for node in ("n1", "n2"):

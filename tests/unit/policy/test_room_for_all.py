@@ -5,10 +5,10 @@ import pytest
 from tests.support.clusters import SETTINGS, Book, cluster
 from vmha.model.records import Phase, RunEnd
 from vmha.model.vm import Desired
-from vmha.policy import transitions
-from vmha.policy.forecast import losses
-from vmha.policy.room_for_all import FOR_OTHERS, VMS_AT_MOST
-from vmha.policy.survival import survival
+from vmha.policy.placing.room_for_all import FOR_OTHERS, VMS_AT_MOST
+from vmha.policy.state import transitions
+from vmha.policy.telling.forecast import losses
+from vmha.policy.telling.survival import survival
 
 
 def two_nodes(small: int = 1000, large: int = 2000) -> Book:

@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmha.policy.reservation import NOTHING, Room, Size
-from vmha.policy.room_proof import is_certain
+from vmha.policy.placing.room_proof import is_certain
+from vmha.policy.state.reservation import NOTHING, Room, Size
 
 sizes = st.builds(Size, st.integers(1, 6), st.integers(0, 3))
 rooms = st.builds(Room, st.integers(0, 12), st.sampled_from([0, 4, 6]))

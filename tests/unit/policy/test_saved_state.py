@@ -8,9 +8,9 @@ from vmha.model.ids import Epoch, NodeName, RequestId, Revision, SessionId, VmNa
 from vmha.model.records import Phase, Placement, Reason, Request, RunEnd, SavedImage, Verb
 from vmha.model.source import SavedState
 from vmha.model.vm import VmSpec
-from vmha.policy import transitions
-from vmha.policy.reservation import memory_of
-from vmha.policy.saved_state import image_path, is_to_be_saved, used_path, why_not_used
+from vmha.policy.at_node.saved_state import image_path, is_to_be_saved, used_path, why_not_used
+from vmha.policy.state import transitions
+from vmha.policy.state.reservation import memory_of
 
 VM, N1, N2, S1 = VmName("web"), NodeName("n1"), NodeName("n2"), SessionId("s-n1")
 WHY = Reason(rule="r", text="t")

@@ -8,8 +8,8 @@ from tests.support.clusters import KEYS, Book, cluster
 from vmha.model.ids import NodeName
 from vmha.model.records import HistoryRecord
 from vmha.model.schema import ClusterSchema
-from vmha.policy.schema import in_words, standing
-from vmha.policy.steps import RaiseSchema
+from vmha.policy.members.schema import in_words, standing
+from vmha.policy.state.steps import RaiseSchema
 from vmha.store.port import Put
 
 NODES = ("n1", "n2", "n3")

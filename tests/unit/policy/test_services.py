@@ -7,7 +7,7 @@ from tests.unit.policy.test_plan import assigned_to, steps_about, waiting_text
 from vmha.model.ids import NodeName, Revision, VmName
 from vmha.model.records import Failure, Phase, Progress, RunEnd, SeenState, Verb
 from vmha.model.vm import Desired, Recovery
-from vmha.policy.steps import Change
+from vmha.policy.state.steps import Change
 
 
 def service(*nodes: str, members: tuple[str, ...] = ("db", "app"), **fields: object) -> Book:
@@ -113,6 +113,15 @@ def test_drained_node_is_left_by_the_leading_one_and_then_by_the_others_one_at_a
     book.placed("db", "n2", epoch=2).seen("n2", "db", epoch=2)
     book.placed("app", "n1").placed("web", "n1")
     assert [vm for vm in ("db", "app", "web") if moves(book, vm)] == ["app"]
+
+
+def test_start_does_not_count_on_a_move_that_is_not_on_record_yet() -> None:
+    book = service().running("db", "n1").vm("app").node("n1", spec={"maintenance": True})
+    assert moves(book, "db") == [(Change.MIGRATE, "n2")]
+    assert moves(book, "app") == [], "written alone, it would start apart from db"
+    assert "db, which its service follows, is only being sent to n2" in waiting_text(book, "app")
+    book.lead()
+    assert (book.claim("db").target, book.claim("app").node) == ("n2", "n2")
 
 
 def test_one_that_does_not_run_there_yet_is_not_followed() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from vmha.model.ids import Epoch, NodeName, SessionId, VmName
 from vmha.model.records import Observation, Phase, Placement, Reason, SeenState
-from vmha.policy.sightings import began, sighting
+from vmha.policy.at_node.sightings import began, sighting
 
 N1, N2, WEB = NodeName("n1"), NodeName("n2"), VmName("web")
 

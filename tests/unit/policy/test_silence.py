@@ -1,7 +1,7 @@
 """The book of silences: beats and promises begin the count anew, seeing the same beat again does not."""
 
 from vmha.model.ids import NodeName, Revision
-from vmha.policy.silence import SilenceBook
+from vmha.policy.members.silence import SilenceBook
 
 N1 = NodeName("n1")
 

@@ -5,7 +5,7 @@ import pytest
 from tests.support.clusters import Book, cluster
 from vmha.model.records import Phase, Progress, RunEnd, SeenState, Verb
 from vmha.model.vm import Desired
-from vmha.policy.steps import PlacementStep
+from vmha.policy.state.steps import PlacementStep
 
 
 def three() -> Book:

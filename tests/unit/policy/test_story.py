@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from vmha.model.ids import CauseId, NodeName, VmName
-from vmha.model.records import Candidate, JournalEntry, Reason
-from vmha.policy.story import tell
+from vmha.model.records import Candidate, Hand, JournalEntry, Reason
+from vmha.policy.telling.story import tell
 
 WEB, H1, H2 = VmName("web"), NodeName("h1"), NodeName("h2")
 LOST = CauseId("lost-h1-abcdef")
@@ -47,6 +47,24 @@ def test_loss_is_told_from_the_silence_on_with_its_fencing_and_the_time_that_it_
     assert chapter.lines[3].rule == "lost-vm-is-recovered"
 
 
+def test_what_came_to_its_end_within_a_beat_of_the_loss_does_not_part_the_loss_from_what_follows() -> None:
+    moved = CauseId("request-1")
+    told = tell(
+        [
+            entry(9.5, "migrate", "asked for", cause=moved),
+            entry(10.4, "arrived", "arrived by h1", cause=moved),
+            of_h1(14.0, "fenced", "guard_elapsed: it is silent", since=10.0),
+            entry(14.1, "claimed", "claimed by h2", cause=LOST),
+        ],
+        WEB,
+    )
+    assert [[(line.at, line.kind) for line in one.lines] for one in told] == [
+        [(9.5, "migrate"), (10.4, "arrived")],
+        [(10.4, "silent"), (14.0, "fenced"), (14.1, "claimed")],
+    ]
+    assert told[1].lines[-1].after_loss_s == 4.1
+
+
 def test_what_concerns_others_is_not_told_and_a_cause_makes_a_chapter() -> None:
     told = tell(
         [
@@ -85,9 +103,69 @@ def test_since_leaves_out_chapters_that_were_over_and_keeps_others_whole() -> No
         ("stop", "it is to be stopped", "web is to stop on h2, because it is to be stopped"),
         ("settled", "desired state is now stopped", "its desired state is now stopped"),
         ("request-failed", "017-1: it did not start", "what was asked for is failed: it did not start"),
+        (
+            "unfrozen",
+            "the time that ann gave it is over (2h)",
+            "it is let go on: the time that ann gave it is over (2h)",
+        ),
+        ("wanted", "wanted stopped: stopped by ann", "it is wanted stopped: stopped by ann"),
+        ("cluster-resumed", "the time is over", "the cluster goes on: the time is over"),
         ("a-kind-of-a-later-version", "in its own words", "in its own words"),
     ],
 )
 def test_each_kind_is_a_sentence(kind: str, text: str, said: str) -> None:
     ((line,),) = (chapter.lines for chapter in tell([entry(1.0, kind, text)], WEB))
     assert line.text == said
+
+
+def drain(at: float, kind: str = "drain") -> JournalEntry:
+    text = f"{kind}ed by ann"
+    return entry(at, kind, text, vm=None, node=H1, cause=CauseId("drain-h1"), hand=Hand(author="ann"))
+
+
+def test_drain_is_told_where_it_has_moved_the_vm_and_no_other_drain_of_that_node() -> None:
+    left = entry(250.0, "migrate", "h1 is in maintenance", cause=CauseId("drain-h1"))
+    told = tell([drain(100.0), drain(150.0, "undrain"), drain(200.0), left, drain(300.0, "undrain"), drain(400.0)], WEB)
+    assert [line.text for chapter in told for line in chapter.lines] == [
+        "h1 is drained by ann",
+        "web is to go to h2 live, because h1 is in maintenance",
+        "h1 is undrained by ann",
+    ]
+    assert len(told) == 1
+    assert told[0].lines[0].hand == Hand(author="ann")
+    assert tell([drain(200.0), left], VmName("db")) == ()
+
+
+def test_drain_whose_beginning_has_expired_is_told_by_its_end() -> None:
+    left = entry(250.0, "migrate", "h1 is in maintenance", cause=CauseId("drain-h1"))
+    (chapter,) = tell([left, drain(300.0, "undrain"), drain(400.0)], WEB)
+    assert [line.kind for line in chapter.lines] == ["migrate", "undrain"]
+
+
+def test_drain_is_told_though_the_clock_of_who_asked_for_it_is_a_little_ahead() -> None:
+    left = entry(199.8, "migrate", "h1 is in maintenance", cause=CauseId("drain-h1"))
+    (chapter,) = tell([drain(200.0), left], WEB)
+    assert {line.kind for line in chapter.lines} == {"drain", "migrate"}
+
+
+def pause(at: float, kind: str, cause: str) -> JournalEntry:
+    return entry(at, kind, f"{kind} by ann", vm=None, node=None, cause=CauseId(cause), hand=Hand(author="ann"))
+
+
+def test_pause_is_told_where_the_vm_has_waited_for_its_end_and_what_came_of_that_follows() -> None:
+    first, second = CauseId("pause-100"), CauseId("pause-300")
+    waits = Reason(rule="the-cluster-is-paused", text="the cluster is paused by ann")
+    pauses = [
+        pause(100.0, "cluster-paused", first),
+        pause(200.0, "cluster-resumed", first),
+        pause(300.0, "cluster-paused", second),
+        pause(400.0, "cluster-resumed", second),
+    ]
+    waited = entry(350.0, "note", "the cluster is paused by ann", cause=second, reason=waits)
+    (chapter,) = tell([*pauses, waited, entry(400.1, "assign", "it is wanted running", cause=second)], WEB)
+    assert [line.kind for line in chapter.lines] == ["cluster-paused", "note", "cluster-resumed", "assign"]
+    lost = entry(150.0, "note", "the cluster is paused by ann", cause=LOST, reason=waits)
+    kinds = [line.kind for one in tell([*pauses, lost], WEB) for line in one.lines]
+    assert kinds == ["cluster-paused", "note", "cluster-resumed"]
+    assert tell([*pauses, entry(50.0, "assign", "before", cause=CauseId("a"))], WEB)[0].lines[0].kind == "assign"
+    assert len(tell([*pauses, entry(50.0, "assign", "before", cause=CauseId("a"))], WEB)) == 1

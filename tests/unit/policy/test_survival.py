@@ -10,16 +10,17 @@ from tests.support.clusters import SETTINGS, Book, cluster
 from vmha.model.holds import PauseMode
 from vmha.model.ids import NodeName, VmName
 from vmha.model.relations import Dependency, Need
-from vmha.model.settings import Capacity
+from vmha.model.settings import Capacity, MakeRoom
 from vmha.model.vm import Desired
-from vmha.policy.forecast import foresee, losses
-from vmha.policy.snapshot import Snapshot
-from vmha.policy.survival import Survival, survival
+from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.telling.forecast import foresee, losses
+from vmha.policy.telling.survival import Survival, survival
 
+STAYS = SETTINGS.model_copy(update={"make_room": MakeRoom.OFF})
 N1, N2, N3 = NodeName("n1"), NodeName("n2"), NodeName("n3")
 
 
-def asked(book: Book, **limits: int) -> Survival:
+def asked(book: Book, **limits: Any) -> Survival:
     return survival(book.snapshot(), book.moment(), **limits)
 
 
@@ -37,12 +38,22 @@ def test_a_cluster_with_room_for_each_nodes_vms_survives_the_loss_of_any() -> No
 
 def test_it_says_which_vms_would_not_come_back_after_which_loss_and_why() -> None:
     book = cluster("n1", "n2", "n3", memory_mib=1000)
-    book.running("big", "n1", memory_mib=900).running("db", "n2", memory_mib=150).running("web", "n3", memory_mib=200)
+    book.running("big", "n1", memory_mib=900, priority=50)  # nobody is moved for a less important one
+    book.running("db", "n2", memory_mib=150).running("web", "n3", memory_mib=200)
     found = asked(book)
     assert (found.survives, costs(found)) == (False, {"n1": ["big"]})
     (loss,) = found.losses
     assert loss.is_certain
     assert "n2 has 850 MiB free of 1000, the vm needs 900" in loss.vms[0].text
+
+
+@pytest.mark.parametrize("foresee_at_most", [300, 0])
+def test_a_vm_that_room_would_be_made_for_comes_back_where_the_cluster_moves_vms_for_it(foresee_at_most: int) -> None:
+    book = cluster("n1", "n2", "n3", memory_mib=1000)
+    book.running("big", "n1", memory_mib=900).running("db", "n2", memory_mib=150).running("web", "n3", memory_mib=200)
+    found = asked(book, foresee_at_most=foresee_at_most)
+    assert (found.survives, found.unsure) == (True, () if foresee_at_most else ("n1",))
+    assert costs(asked(book.configure(STAYS))) == {"n1": ["big"]}
 
 
 def test_vcpus_count_where_they_are_limited() -> None:
@@ -56,7 +67,7 @@ def test_vcpus_count_where_they_are_limited() -> None:
 def test_a_restricted_failover_domain_leaves_its_vms_fewer_nodes() -> None:
     book = cluster("n1", "n2", "n3", memory_mib=1000).domain("two", "n1", "n2", restricted=True)
     book.running("a", "n1", memory_mib=600, failover_domain="two").running("b", "n2", memory_mib=600)
-    assert costs(asked(book)) == {"n1": ["a"]}
+    assert costs(asked(book.running("c", "n3", memory_mib=600))) == {"n1": ["a"], "n2": ["b"], "n3": ["c"]}
 
 
 def test_a_hard_rule_keeps_vms_down_that_have_room() -> None:
@@ -119,6 +130,16 @@ def test_too_much_on_its_way_and_too_much_to_look_at_is_said_not_guessed() -> No
         book.vm(f"new{number}")
     found = asked(book)
     assert (found.survives, found.on_their_way) == (None, 201)
+
+
+def test_it_is_asked_of_some_nodes_alone_and_of_some_before_the_others_as_long_as_the_asker_has_time() -> None:
+    book = cluster("n1", "n2", "n3", memory_mib=1000)
+    for number, node in enumerate(("n1", "n2", "n3")):
+        book.running(f"vm{number}", node, memory_mib=900)
+    assert costs(asked(book, only=[N2])) == {"n2": ["vm1"]}
+    one_look = iter([True, False])  # whoever has no time is not asked again
+    found = asked(book, first=[N3], goes_on=lambda: next(one_look))
+    assert (costs(found), found.unknown) == ({"n3": ["vm2"]}, (N1, N2))
 
 
 def test_the_same_is_said_whatever_is_asked_for_meanwhile() -> None:

@@ -5,10 +5,10 @@ from dataclasses import replace
 from tests.support.clusters import cluster
 from vmha.model.ids import LeaseId, NodeName, Revision, VmName
 from vmha.model.records import Stored
-from vmha.policy.snapshot import Snapshot
-from vmha.policy.steps import Waiting
-from vmha.policy.survival import Loss, Survival
-from vmha.policy.survival_news import COSTS, SURVIVED, News, is_same, news_of
+from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.state.steps import Waiting
+from vmha.policy.telling.survival import Loss, Survival
+from vmha.policy.telling.survival_news import COSTS, SURVIVED, News, is_same, news_of
 
 YES = Survival(running=3)
 UNKNOWN = Survival(running=3, unknown=(NodeName("n1"),))

@@ -18,9 +18,9 @@ from vmha.model.records import (
     Stored,
 )
 from vmha.model.vm import OnDuplicate, VmSpec
-from vmha.policy.reconcile import Action, Attempt, Local, reconcile
-from vmha.policy.snapshot import NodeView, Snapshot, VmView
-from vmha.policy.tracking import find_rightful, on_duplicate, stands_beside
+from vmha.policy.at_node.reconcile import Action, Attempt, Local, reconcile
+from vmha.policy.at_node.tracking import find_rightful, on_duplicate, stands_beside
+from vmha.policy.state.snapshot import NodeView, Snapshot, VmView
 
 H1, H2, VM = NodeName("h1"), NodeName("h2"), VmName("web")
 HELD = Placement(

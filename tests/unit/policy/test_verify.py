@@ -7,8 +7,9 @@ import pytest
 from tests.support.clusters import cluster
 from vmha.model.checkup import CheckupAnswer, Kept
 from vmha.model.ids import NodeName, Revision, SessionId, VmName
-from vmha.policy.snapshot import Snapshot
-from vmha.policy.verify import WHOLE_ANSWER, Verdict, Verified, verify
+from vmha.operator.verify import sentences
+from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.telling.verify import WHOLE_ANSWER, Verdict, Verified, VmVerdict, verify
 
 UUID = "the vm's"
 
@@ -54,6 +55,19 @@ def test_one_vm_is_judged_by_what_both_hosts_say(answers: dict[NodeName, Checkup
     found = judged(answers)
     assert [one.verdict for one in found.vms] == [verdict]
     assert found.is_proven is (verdict is Verdict.ONCE)
+
+
+def test_long_lists_are_cut_short_and_counted_but_never_vms_that_run_twice() -> None:
+    def told(verdict: Verdict) -> list[str]:
+        vms = tuple(VmVerdict(vm=VmName(f"v{n}"), verdict=verdict, text="so it is", places=()) for n in range(30))
+        silent = {NodeName(f"n{n}"): "has not answered" for n in range(30)}
+        return sentences(replace(judged(answer("n1")), vms=vms, silent=silent), at_most=3)
+
+    lines = told(Verdict.UNKNOWN)
+    assert [line for line in lines if line.startswith("v")] == [f"v{n}: UNKNOWN: so it is" for n in range(3)]
+    assert "... and 27 more vms UNKNOWN (--all)" in lines
+    assert "... and 27 more nodes without an answer (--all)" in lines
+    assert len([line for line in told(Verdict.TWICE) if ": TWICE: " in line]) == 30
 
 
 def test_a_vm_that_runs_well_is_not_enough_while_a_host_is_silent() -> None:

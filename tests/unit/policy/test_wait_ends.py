@@ -8,12 +8,13 @@ from tests.support.clusters import Book, cluster
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, RunEnd, SeenState
 from vmha.model.vm import Desired
-from vmha.policy.could_leave import could_leave
-from vmha.policy.placement import Field, choose, survey
+from vmha.policy.asked.requests import open_requests
+from vmha.policy.placing.field import Field
+from vmha.policy.placing.placement import choose, survey
 from vmha.policy.plan import decide, judge_all
-from vmha.policy.requests import open_requests
-from vmha.policy.stays import why_it_stays
-from vmha.policy.wait_ends import what_ends_it
+from vmha.policy.telling.could_leave import could_leave
+from vmha.policy.telling.stays import why_it_stays
+from vmha.policy.telling.wait_ends import what_ends_it
 
 WEB = VmName("web")
 

@@ -9,7 +9,7 @@ import pytest
 from tests.support.waiting import eventually
 from vmha.model.health import Probe
 from vmha.model.ids import NodeName, VmName
-from vmha.policy.health import Answer
+from vmha.policy.at_node.health import Answer
 from vmha.probing.port import Question, Reply
 from vmha.probing.real import NodeProbes
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.support.certificates import Authority
 from vmha.model.health import Probe
 from vmha.model.ids import NodeName, VmName
-from vmha.policy.health import Answer
+from vmha.policy.at_node.health import Answer
 from vmha.probing.port import Question, Reply
 from vmha.probing.real import NodeProbes
 

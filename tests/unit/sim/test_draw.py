@@ -2,7 +2,7 @@
 
 import pytest
 
-from vmha.sim.draw import Options, draw
+from vmha.sim.drawing.draw import Options, draw
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from vmha.hypervisor.fabric_state import Deed, Fact
-from vmha.sim.gaps import gaps_of
-from vmha.sim.invariants import Violation, check_liveness, check_safety
-from vmha.sim.record import CommitLine, Written
+from vmha.hypervisor.twin.fabric_state import Deed, Fact
+from vmha.sim.judge.gaps import gaps_of
+from vmha.sim.judge.invariants import Violation, check_liveness, check_safety
+from vmha.sim.world.record import CommitLine, Written
 
 REASON = {"rule": "r", "text": "t", "cause": "", "candidates": []}
 

@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 from vmha.model.rules import Rule
-from vmha.sim.draw_relations import owed
-from vmha.sim.invariants import Blocked
-from vmha.sim.invariants_of_relations import check_relations
-from vmha.sim.record import CommitLine, Written
-from vmha.sim.schedule import NodeDrawn, Schedule, VmDrawn
+from vmha.sim.drawing.draw_relations import owed
+from vmha.sim.faults.schedule import NodeDrawn, Schedule, VmDrawn
+from vmha.sim.judge.invariants import Blocked
+from vmha.sim.judge.of_relations import check_relations
+from vmha.sim.world.record import CommitLine, Written
 
 
 def spec(vm: str, **fields: Any) -> CommitLine:

@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from vmha.hypervisor.fabric_state import Deed, Fact
-from vmha.sim.invariants_of_relations import check_relations
-from vmha.sim.invariants_of_services import check_together
-from vmha.sim.record import CommitLine, Written
+from vmha.hypervisor.twin.fabric_state import Deed, Fact
+from vmha.sim.judge.of_relations import check_relations
+from vmha.sim.judge.of_services import check_together
+from vmha.sim.world.record import CommitLine, Written
 
 
 def line(at_s: float, **values: Any) -> CommitLine:

@@ -1,11 +1,12 @@
 """Frozen processes: they stand still while everybody's time goes on, and nothing that reached them is lost."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
-from vmha.sim.process import Process
-from vmha.sim.virtual import DeadlockError, VirtualLoop, run_virtual
+from vmha.sim.world.process import Process
+from vmha.sim.world.virtual import DeadlockError, VirtualLoop, run_virtual
 
 
 def test_an_hour_passes_at_once_and_exactly() -> None:
@@ -87,3 +88,23 @@ def test_deadline_that_comes_during_the_freeze_is_met_at_the_thaw() -> None:
 
     run_virtual(scene(), loop)
     assert seen == [9.0]
+
+
+def test_a_generator_that_nobody_reads_any_more_is_closed(recwarn: pytest.WarningsRecorder) -> None:
+    loop, closed = VirtualLoop(), []
+
+    async def watch() -> AsyncIterator[int]:
+        try:
+            for number in range(9):
+                yield number
+        finally:
+            closed.append("watch")
+
+    async def read_one() -> None:
+        async for _ in watch():
+            break
+        await asyncio.sleep(1.0)
+        assert closed == ["watch"]
+
+    run_virtual(read_one(), loop)
+    assert [str(warning.message) for warning in recwarn] == []

@@ -11,7 +11,7 @@ from vmha.model.ids import NodeName, VmName
 from vmha.model.keys import Keys, encode
 from vmha.model.records import ArmedLevel, BeatRecord
 from vmha.model.vm import NodeSpec, VmSpec
-from vmha.policy.assemble import Assembler
+from vmha.policy.state.assemble import Assembler
 from vmha.store.memory import MemoryEtcd
 from vmha.store.memory_store import MemoryStore
 from vmha.store.mirror import READ_AT_ONCE, Mirror

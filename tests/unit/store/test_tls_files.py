@@ -7,14 +7,10 @@ from pathlib import Path
 import pytest
 
 from vmha.pki.authority import Authority, Kind
-from vmha.store.tls_files import LOOK_EVERY_S, RenewedFiles, TlsFiles
+from vmha.pki.renewed import LOOK_EVERY_S
+from vmha.store.tls_files import RenewedFiles, TlsFiles
 
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority.create(tmp_path / "pki", cluster="prod", now=NOW, days=100)
 
 
 @pytest.fixture

@@ -97,6 +97,8 @@ def test_every_status_means_something_and_names_the_endpoint(code: StatusCode) -
         ("etcdserver: no leader", "no leader"),
         ("errors resolving nowhere:2379: [address lookup failed: Domain name not found]", "the host name is not known"),
         ("connection attempt timed out before receiving SETTINGS frame", "it accepts the connection and says nothing"),
+        ("recvmsg:Connection reset by peer (104)", "it ended the connection"),
+        ("Delayed close due to in-progress write (sendmsg: Broken pipe (32))", "it ended the connection"),
         ("Socket closed", "Socket closed"),
         ("", ""),
     ],

@@ -8,8 +8,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.operator.cluster import Cluster
+from tests.unit.operator.cluster import Cluster, xml_of
 from vmha.model.web import WebSettings
+from vmha.operator import vms
 from vmha.web.app import application
 
 NO_USERS = Path("/nonexistent/users.json")
@@ -22,6 +23,22 @@ async def cluster() -> Cluster:
     found = Cluster()
     found.elect()
     found.join("h1", "h2")
+    return found
+
+
+async def add(cluster: Cluster, name: str, node: str | None = None) -> None:
+    await vms.add_vm(cluster.client, name, xml_of(name), start=node is not None)
+    if node:
+        cluster.run(name, node)
+
+
+async def with_web() -> Cluster:
+    """Two nodes and a leader; ``web`` runs on h1, and the journal says so."""
+    found = Cluster()
+    found.elect()
+    found.join("h1", "h2")
+    await add(found, "web", "h1")
+    found.tell("1", "web was started", vm="web")
     return found
 
 

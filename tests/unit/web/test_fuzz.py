@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.operator.cluster import Cluster
+from tests.unit.web.conftest import add
 from tests.unit.web.operators import operator, stranger, users_in
-from tests.unit.web.test_pages import add
 from vmha.web.guards import HEADERS
 from vmha.web.users import Users
 from vmha.web.verbs import DEEDS

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.unit.operator.cluster import Cluster
+from tests.unit.web.conftest import add
 from tests.unit.web.operators import PASSWORD, fields_of, log_in, operator, stranger, users_in
-from tests.unit.web.test_pages import add, words
+from tests.unit.web.test_pages import words
 from vmha.model.clock import SystemClock
 from vmha.model.errors import Rejected
 from vmha.model.web import WebSettings

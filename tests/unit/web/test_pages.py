@@ -6,11 +6,11 @@ import pytest
 
 from tests.unit.operator.cluster import Cluster, xml_of
 from tests.unit.test_names import REFUSED
-from tests.unit.web.conftest import browsing
+from tests.unit.web.conftest import add, browsing
 from vmha.model.ids import NodeName
 from vmha.model.migration import MIB, MigrationProgress
 from vmha.model.records import Phase, SeenState
-from vmha.operator import nodes, vms
+from vmha.operator import holds, nodes, vms
 from vmha.store.memory_store import MemoryStore
 from vmha.web.app import Limits
 from vmha.web.dashboard import MOST_ROWS
@@ -34,18 +34,13 @@ def row(html: str, id: str) -> str:
     return words(found.group())
 
 
-async def add(cluster: Cluster, name: str, node: str | None = None) -> None:
-    await vms.add_vm(cluster.client, name, xml_of(name), start=node is not None)
-    if node:
-        cluster.run(name, node)
-
-
 async def test_nodes_are_shown_with_fencing_level_session_and_load(cluster: Cluster) -> None:
     await add(cluster, "web", "h1")
     said = row(await page(cluster), "node-h1")
     assert "online , leads" in said
     assert "guard" in said
     assert "since 1970-01-01 00:00 UTC" in said
+    assert "no beat for" not in said, "the newest has just come"
     assert "64 of 8000 MiB" in said
 
 
@@ -75,6 +70,16 @@ async def test_what_is_wrong_stands_above_everything_else(cluster: Cluster) -> N
     assert html.index('id="vm-web"') < html.index('id="vm-aaa"'), "the worst stands first"
 
 
+async def test_what_many_vms_wait_for_is_said_once(cluster: Cluster) -> None:
+    for number in range(20):
+        await add(cluster, f"vm{number:02d}", "h2")
+    cluster.lose_lease("h2")
+    html = await page(cluster)
+    (listed,) = re.findall(r'<ul id="attention".*?</ul>', html)
+    assert listed.count("<li>") == 2, "the node, and its vms"
+    assert "20 vms, vm00 , vm01 , vm02 , vm03 , vm04 , vm05 and 14 more are unknown: " in words(listed)
+
+
 async def test_migration_has_a_bar(cluster: Cluster) -> None:
     await add(cluster, "web", "h1")
     cluster.place("web", "h1", target=NodeName("h2"), phase=Phase.MIGRATING)
@@ -91,6 +96,12 @@ async def test_journal_is_shown_newest_first(cluster: Cluster) -> None:
     cluster.tell("2", "the second", at=2.0, vm="web")
     said = words(await page(cluster))
     assert said.index("the second") < said.index("the first")
+
+
+async def test_journal_says_who_did_it_why_and_until_when(cluster: Cluster) -> None:
+    await add(cluster, "web")
+    await holds.freeze(cluster.client, "web", reason="disk swap", for_s=7200.0)
+    assert "frozen by operator for 2h: disk swap (until " in words(await page(cluster))
 
 
 async def test_names_in_the_journal_lead_to_their_pages_and_are_said_once(cluster: Cluster) -> None:
@@ -138,6 +149,13 @@ async def test_page_of_a_node_tells_why_and_what_runs_there(cluster: Cluster) ->
     assert "new memory" in words(html)
     assert "its guard ends its guests" in words(html)
     assert "running h1" in row(html, "vm-web")
+
+
+async def test_page_of_a_node_says_what_there_is_not(cluster: Cluster) -> None:
+    cluster.lose_lease("h2")
+    said = words(await page(cluster, "/node/h2"))
+    assert "suspect · fencing: guard · no session" in said
+    assert "say nothing of it" in said
 
 
 async def test_unknown_name_is_told_with_the_near_ones(cluster: Cluster) -> None:

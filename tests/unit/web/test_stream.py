@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 
 from tests.unit.operator.cluster import Cluster, xml_of
+from vmha.model.clock import SystemClock
 from vmha.model.ids import NodeName, Revision
 from vmha.model.records import Phase
 from vmha.model.web import WebSettings
@@ -111,6 +112,30 @@ async def test_beats_that_only_count_on_send_nothing(cluster: Cluster, address: 
         cluster.tell("1", "the end", vm="web")
         await page.until(lambda page: "j-1" in page.html)
         assert page.sent == before + 1
+
+
+class AheadClock(SystemClock):
+    ahead_s = 0.0
+
+    def wall(self) -> float:
+        return super().wall() + self.ahead_s
+
+
+async def test_node_whose_beats_stay_away_is_told_with_since_when_and_others_are_not(cluster: Cluster) -> None:
+    clock = AheadClock()
+    cluster.client.clock = clock
+    async with serving(cluster) as address, looking(address) as page, looking(address, "/stream/node/h1") as own:
+        await page.until(lambda page: {"node-h1", "node-h2"} <= page.html.keys())
+        assert "no beat for" not in page.html["node-h1"]
+        clock.ahead_s = 60.0
+        cluster.beat("h2", 2)
+        cluster.lose_lease("h1")
+        await page.until(lambda page: "no beat for" in page.html["node-h1"])
+        await own.until(lambda own: "no beat for" in own.html["headline"])
+        assert "no beat for" not in page.html["node-h2"]
+        cluster.beat("h1", 2)
+        cluster.join("h1")
+        await page.until(lambda page: "no beat for" not in page.html["node-h1"])
 
 
 async def test_page_of_a_vm_ends_when_the_vm_is_no_more(cluster: Cluster) -> None:

@@ -1,4 +1,6 @@
-"""The one sentence above everything: what is wrong, where anything is."""
+"""How well something is: the sentence above everything, and the shape that says it to who sees no colours."""
+
+import re
 
 import pytest
 
@@ -7,7 +9,11 @@ from vmha.model.ids import NodeName
 from vmha.model.records import Health, HealthState, Phase, SeenState
 from vmha.operator import vms
 from vmha.operator.overview import overview
-from vmha.web.tones import Headline, headline, troubles
+from vmha.policy.members.membership import Condition
+from vmha.policy.telling.explain import VmState
+from vmha.web.html import TONES, mark
+from vmha.web.pages import page
+from vmha.web.tones import _NODES, _VMS, RANK, Headline, headline, troubles
 
 
 async def said(cluster: Cluster, *, lost: str = "") -> Headline:
@@ -63,3 +69,23 @@ async def test_a_paused_guest_is_told_of_with_its_reason(running: Cluster) -> No
     shown = overview(await running.client.read(), cluster="test", wall=100.0)
     assert [vm for _, vm in troubles(shown)] == ["web"]
     assert headline(shown, lost="") == Headline(tone="warn", title="web is paused")
+
+
+def shapes() -> dict[str, str]:
+    """What each page draws for a tone."""
+    return dict(re.findall(r'<symbol id="mark-(\w+)" viewBox="0 0 16 16">(.*?)</symbol>', page("t", cluster="c")))
+
+
+def test_each_tone_has_a_shape_of_its_own_whatever_its_colour() -> None:
+    drawn = shapes()
+    assert set(drawn) == set(TONES) == set(RANK) == {*_VMS.values(), *_NODES.values()}
+    assert len(set(drawn.values())) == len(TONES), "no two look the same"
+    for tone in TONES:
+        assert f'href="#mark-{tone}"' in mark(tone)
+        assert "fill=" not in drawn[tone], "one shape: its colour is the style's"
+
+
+def test_states_of_one_tone_are_told_apart_by_their_words() -> None:
+    assert set(_VMS) == set(VmState)
+    assert set(_NODES) == set(Condition)
+    assert len({state.value for state in VmState}) == len(VmState)

@@ -6,8 +6,9 @@ import httpx
 import pytest
 
 from tests.unit.operator.cluster import Cluster
+from tests.unit.web.conftest import add, with_web
 from tests.unit.web.operators import confirm, fields_of, operator, stranger, users_in
-from tests.unit.web.test_pages import add, words
+from tests.unit.web.test_pages import words
 from vmha.model.holds import PauseMode
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Verb
@@ -20,11 +21,7 @@ from vmha.web.verbs import DEEDS
 
 @pytest.fixture
 async def cluster() -> Cluster:
-    found = Cluster()
-    found.elect()
-    found.join("h1", "h2")
-    await add(found, "web", "h1")
-    return found
+    return await with_web()
 
 
 async def test_migration_is_confirmed_with_its_plan_and_asked_for_in_the_users_name(
@@ -42,7 +39,9 @@ async def test_migration_is_confirmed_with_its_plan_and_asked_for_in_the_users_n
         (request,) = (await cluster.client.read()).requests.values()
         assert (request.verb, request.vm, request.node) == (Verb.MIGRATE, "web", "h2")
         assert request.author == "alice (web)"
-        assert len(cluster.contents()) == len(before) + 1
+        entry = (await cluster.client.journal())[0][-1]
+        assert entry.text == "alice (web) asks for: migrate to h2"
+        assert len(cluster.contents()) == len(before) + 2, "the request, and who asked for it"
         assert "asked for" in words((await browser.get("/vm/web")).text)
         assert "asked for. Here" not in words((await browser.get("/vm/web")).text), "it is said once"
 
@@ -146,6 +145,18 @@ async def test_risks_of_a_drain_are_told_and_what_can_not_leave_wants_a_second_y
         assert cluster.contents() == before
         assert (await browser.post("/do/drain", data=fields | {"all-the-same": "yes"})).status_code == 303
         assert "would not survive the loss" not in words(page.text)
+
+
+async def test_long_plan_is_all_there_and_does_not_push_its_end_out_of_sight(cluster: Cluster, tmp_path: Path) -> None:
+    for number in range(30):
+        await add(cluster, f"vm{number:02d}", "h1")
+    async with operator(cluster, users_in(tmp_path)) as browser:
+        page = (await browser.get("/do/drain", params={"on": "h1"})).text
+    assert words(page).count("would be migrated from h1 to h2") == 31
+    folded = page.partition("<details>")[2].partition("</details>")[0]
+    assert "23 more like these" in words(folded)
+    assert words(folded).count("would be migrated") == 23
+    assert "No guest would be interrupted" in words(page.partition("</details>")[2])
 
 
 async def test_cost_of_a_drain_is_told(cluster: Cluster, tmp_path: Path) -> None:

@@ -20,9 +20,9 @@ from vmha.model.records import JournalEntry, Phase, Verb
 from vmha.model.vm import Desired, FailoverDomain, FailoverDomainMember, Recovery
 from vmha.operator import domains, nodes, overview, requests, vms
 from vmha.operator.client import OperatorClient
-from vmha.policy.explain import VmState
-from vmha.policy.membership import Condition
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.members.membership import Condition
+from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.telling.explain import VmState
 from vmha.store.etcd import EtcdStore
 from vmha.store.port import KeyValue
 

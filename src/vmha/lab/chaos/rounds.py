@@ -27,8 +27,8 @@ from vmha.lab.witness.verdict import read_disk
 from vmha.model.clock import Clock
 from vmha.model.errors import Retryable, VmhaError
 from vmha.model.records import Verb
-from vmha.policy.decide import LONGEST_RESTART_REST_S
-from vmha.policy.explain import VmState
+from vmha.policy.deciding.decide import LONGEST_RESTART_REST_S
+from vmha.policy.telling.explain import VmState
 
 FIRST_REST_S = 90.0
 _LOOK_S = 0.2

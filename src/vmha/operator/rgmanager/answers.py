@@ -6,7 +6,7 @@ running" counts as success.
 
 from enum import Enum, IntEnum
 
-from vmha.policy.explain import VmState
+from vmha.policy.telling.explain import VmState
 
 
 class Answer(Enum):

@@ -18,9 +18,9 @@ from vmha.operator.follow import Goal, request_ended, vm_is, wait
 from vmha.operator.overview import Overview, overview
 from vmha.operator.requests import submit
 from vmha.operator.rgmanager.answers import Answer
-from vmha.policy.explain import VmState, VmSummary
-from vmha.policy.hands_off import hands_off, is_paused, pause_of
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.hands_off import hands_off, is_paused, pause_of
+from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.telling.explain import VmState, VmSummary
 
 START_S = 300.0
 STOP_S = 300.0

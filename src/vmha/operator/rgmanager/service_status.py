@@ -14,8 +14,8 @@ from vmha.model.vm import Desired
 from vmha.operator.overview import overview
 from vmha.operator.rgmanager.answers import RgState, rg_state
 from vmha.operator.service_view import MemberLine, ServiceLine, service_lines
-from vmha.policy.explain import VmState
-from vmha.policy.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.telling.explain import VmState
 
 NOBODY = "none"
 XML_VERSION = "4.1.1"

@@ -1,0 +1,24 @@
+"""The ways by which a guest would leave this host for another, tried before one has to: a port with two adapters.
+
+``reaching.LibvirtWays`` and ``simulated_ways.SimulatedWays`` pass one contract suite. Two connections make a migration:
+libvirtd's to the target's (``try_reach``), and beside it QEMU's to a port of the target where nobody listens before
+one is under way. So the target opens a *door* there for a while, and the source knocks at it.
+"""
+
+from typing import Protocol
+
+from vmha.model.checkup import Door
+
+FIRST_PORT, LAST_PORT = 49152, 49215
+"""Those of QEMU, where libvirt is not told otherwise."""
+
+
+class Ways(Protocol):
+    async def try_reach(self, uri: str, *, timeout_s: float) -> str:
+        """Speak to another host's hypervisor as a migration there would. '': it answers; else why not, and a remedy."""
+
+    async def open_door(self, *, for_s: float) -> Door | None:
+        """Listen where QEMU would await a guest's memory, for so long. None: no port of its range is free."""
+
+    async def try_door(self, address: str, door: Door, *, encrypted: bool, timeout_s: float) -> str:
+        """Knock at another host's door; encrypted: with the certificates that QEMU has for it. '': it was opened."""

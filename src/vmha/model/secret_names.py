@@ -1,0 +1,18 @@
+"""Names under which secrets stand: of options of fence agents, of settings, in the words of programs."""
+
+import re
+from typing import Final
+
+SECRET_NAMES: Final = r"[\w.-]*(?:passw|passphrase|secret|token|community|api_?key)[\w.-]*"
+_IS_NAME = re.compile(SECRET_NAMES, re.IGNORECASE)
+_PATHS = ("_file", "_script", "_path")
+"""What such a name ends with when it says where the secret is, and not what it is."""
+
+
+def names_a_secret(name: str) -> bool:
+    """Is what stands under this name a secret, and not the place of one?"""
+    return _IS_NAME.fullmatch(name) is not None and not names_a_place(name)
+
+
+def names_a_place(name: str) -> bool:
+    return name.lower().endswith(_PATHS)

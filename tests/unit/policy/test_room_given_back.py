@@ -1,0 +1,40 @@
+"""What a lost vm still claims on its node does not keep it from that node."""
+
+import pytest
+
+from tests.support.clusters import Book, cluster
+from vmha.model.ids import NodeName, SessionId
+from vmha.model.records import Phase
+from vmha.sim.judge.of_relations import check_relations
+
+
+def lost_where_others_are_full(**held: object) -> Book:
+    """Nodes of 1000 MiB. n1 is back, with a new session; db (700) is held by the one before, web (700) runs on n2."""
+    book = cluster("n1", "n2", memory_mib=1000).running("web", "n2", memory_mib=700).vm("db", memory_mib=700)
+    book.placed("db", "n1", **{"session": SessionId("s-before"), **held})  # type: ignore[arg-type]
+    return book.fenced("s-before", "n1")
+
+
+def test_vm_comes_back_on_the_only_node_with_room_though_its_lost_claim_is_of_that_node() -> None:
+    book = lost_where_others_are_full()
+    book.lead(rounds=3)
+    assert (book.claim("db").phase, book.claim("db").node) == (Phase.ASSIGNED, "n1")
+
+
+def test_vm_that_was_migrating_comes_back_at_its_target_though_it_counts_there_already() -> None:
+    book = cluster("n1", "n2", memory_mib=1000).running("web", "n1", memory_mib=700).vm("db", memory_mib=700)
+    moving = {"phase": Phase.MIGRATING, "session": SessionId("s-n3"), "target": NodeName("n2")}
+    book.placed("db", "n3", **moving).fenced("s-n3", "n3")  # type: ignore[arg-type]
+    book.lead(rounds=3)
+    assert (book.claim("db").phase, book.claim("db").node) == (Phase.ASSIGNED, "n2")
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_its_room_is_kept_for_itself_and_a_vm_beside_it_starts_if_both_fit(fits: bool) -> None:
+    book = lost_where_others_are_full().vm("app", memory_mib=300 if fits else 301, priority=200)
+    book.lead(rounds=4)
+    assert (book.claim("db").phase, book.claim("db").node) == (Phase.ASSIGNED, "n1")
+    assert (book.claim("app").phase, book.claim("app").node) == (
+        (Phase.ASSIGNED, "n1") if fits else (Phase.STOPPED, None)
+    )
+    assert check_relations(book.record) == []
