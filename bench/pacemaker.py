@@ -2,12 +2,17 @@
 
 It reads a CIB, plans and prints: a whole process. The planner's plan works on records in memory, as in the leader; so
 ``read``, crm_simulate that only reads and prints the same CIB, stands beside it. Seconds are of the processor.
+
+The CIB is as a cluster at its defaults writes it: each node that joined has been asked for each primitive, and its
+answer stays on record (a probe: monitor, interval 0, return code 7 where it does not run). ``lean`` is the same without
+these answers, the least that there can be.
 """
 
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from bench.child import Ran, ran
 from bench.measure import Run, Target, progress
@@ -16,8 +21,12 @@ from bench.world import GROUP
 
 VMS, NODES = 1000, 32
 WHOLE, READ, OURS = "placement.pacemaker", "placement.pacemaker.read", "placement.pacemaker.vmha"
+LEAN, OURS_TO_LEAN = "placement.pacemaker.lean", "placement.pacemaker.lean.vmha"
+PACEMAKER = (WHOLE, READ, LEAN, OURS, OURS_TO_LEAN)
 PACKAGE = "pacemaker-cli-utils"
-_RAN = "1:0:0:5f0c9a67-0000-4000-8000-000000000000"
+_UUID = "5f0c9a67-0000-4000-8000-000000000000"
+_NOT_RUNNING = 7
+"""Return code of a probe, OCF_NOT_RUNNING; 7 is also what the transition expected."""
 _NO_PARAMETERS = "f2317cad3d54cec5d7d7aa7d0bf35cf8"
 """Pacemaker's digest of an empty set of parameters; without it each resource would be restarted."""
 
@@ -28,17 +37,28 @@ def pacemaker(run: Run) -> None:
         progress(f"{WHOLE}: not measured, there is no crm_simulate here (Debian: apt-get install {PACKAGE})")
         return
     lost = len(range(LOST, VMS, NODES))
-    with tempfile.NamedTemporaryFile("w", suffix=".xml") as cib:
-        cib.write("".join(_cib()))
-        cib.flush()
-        size = f"{VMS:,} primitives x {NODES} nodes"
-        whole = [_run(program, cib.name, lost) for _ in range(run.samples)]
-        run.add(WHOLE, f"crm_simulate --run, {size}, one lost", [one.cpu_s for one in whole])
+    size = f"{VMS:,} primitives x {NODES} nodes"
+    with _written(probed=True) as cib:
+        whole = [_run(program, cib, lost) for _ in range(run.samples)]
+        run.add(WHOLE, f"crm_simulate --run, {size}, all probed, one lost", [one.cpu_s for one in whole])
         run.add(f"{WHOLE}.memory", "its peak memory", [one.peak_mib for one in whole], unit="MiB")
-        read = [_run(program, cib.name).cpu_s for _ in range(run.samples)]
+        read = [_run(program, cib).cpu_s for _ in range(run.samples)]
         run.add(READ, "crm_simulate, the same, read and printed", read)
+    with _written(probed=False) as cib:
+        lean = [_run(program, cib, lost).cpu_s for _ in range(run.samples)]
+        run.add(LEAN, f"crm_simulate --run, {size}, no probe on record, one lost", lean)
     ours = run.repeat(lambda: plan_s(VMS, NODES, lost=LOST, expected=lost))
     run.add(OURS, "full plan of the same", ours, baseline=WHOLE, target=Target(at_most=0.01, is_ratio=True))
+    run.add(OURS_TO_LEAN, "the same plan", ours, baseline=LEAN)
+
+
+@contextmanager
+def _written(*, probed: bool) -> Iterator[str]:
+    """The path of such a CIB."""
+    with tempfile.NamedTemporaryFile("w", suffix=".xml") as cib:
+        cib.write("".join(_cib(probed=probed)))
+        cib.flush()
+        yield cib.name
 
 
 def _run(program: str, cib: str, starts: int | None = None) -> Ran:
@@ -50,10 +70,10 @@ def _run(program: str, cib: str, starts: int | None = None) -> Ran:
     return done
 
 
-def _cib() -> Iterator[str]:
+def _cib(*, probed: bool) -> Iterator[str]:
     yield '<cib crm_feature_set="3.16.2" validate-with="pacemaker-3.7" admin_epoch="0" epoch="1" num_updates="1" '
     yield 'have-quorum="1" dc-uuid="1"><configuration><crm_config><cluster_property_set id="options">'
-    for name, value in (("stonith-enabled", "false"), ("enable-startup-probes", "false")):
+    for name, value in (("stonith-enabled", "false"), ("enable-startup-probes", str(probed).lower())):
         yield f'<nvpair id="{name}" name="{name}" value="{value}"/>'
     yield "</cluster_property_set></crm_config><nodes>"
     for node in range(NODES):
@@ -70,19 +90,23 @@ def _cib() -> Iterator[str]:
             yield f'<rsc_location id="vm-{vm}-{step}" rsc="vm-{vm}" node="node-{node}" score="{score}"/>'
     yield "</constraints></configuration><status>"
     for node in range(NODES):
-        yield from _state(node)
+        yield from _state(node, probed=probed)
     yield "</status></cib>"
 
 
-def _state(node: int) -> Iterator[str]:
+def _state(node: int, *, probed: bool) -> Iterator[str]:
     yield f'<node_state id="{node + 1}" uname="node-{node}" '
     if node == LOST:
         yield 'in_ccm="false" crmd="offline" join="down" expected="down"/>'
         return
     yield f'in_ccm="true" crmd="online" join="member" expected="member"><lrm id="{node + 1}"><lrm_resources>'
-    for vm in range(node, VMS, NODES):
+    for vm in range(VMS) if probed else range(node, VMS, NODES):
+        runs_here = vm % NODES == node
+        operation, code = ("start", 0) if runs_here else ("monitor", _NOT_RUNNING)
         yield f'<lrm_resource id="vm-{vm}" class="ocf" provider="pacemaker" type="Dummy"><lrm_rsc_op '
-        yield f'id="vm-{vm}_last_0" operation_key="vm-{vm}_start_0" operation="start" crm_feature_set="3.16.2" '
-        yield f'transition-key="{_RAN}" transition-magic="0:0;{_RAN}" call-id="1" rc-code="0" op-status="0" '
+        yield f'id="vm-{vm}_last_0" operation_key="vm-{vm}_{operation}_0" operation="{operation}" '
+        key = f"1:0:{code}:{_UUID}"
+        yield f'crm_feature_set="3.16.2" transition-key="{key}" transition-magic="0:{code};{key}" '
+        yield f'call-id="1" rc-code="{code}" op-status="0" '
         yield f'op-digest="{_NO_PARAMETERS}" interval="0" on_node="node-{node}"/></lrm_resource>'
     yield "</lrm_resources></lrm></node_state>"

@@ -12,7 +12,7 @@ from bench.ganeti import LARGE, ganeti
 from bench.instances import Instance, draw
 from bench.measure import Run, Target, progress
 from bench.optimum import Best, optimum
-from bench.pacemaker import OURS, READ, WHOLE, pacemaker
+from bench.pacemaker import PACEMAKER, pacemaker
 from bench.reach import reachable
 from bench.small_world import Made, planned
 from bench.uneven import UNEVEN, uneven
@@ -26,7 +26,7 @@ NONE = Target(at_most=0)
 
 
 def names() -> list[str]:
-    return [COLD, LOST, WHOLE, READ, OURS, LARGE, UNEVEN]
+    return [COLD, LOST, *PACEMAKER, LARGE, UNEVEN]
 
 
 def placement(run: Run) -> None:
@@ -34,7 +34,7 @@ def placement(run: Run) -> None:
         _against_optimum(run, COLD, [draw(seed, cold=True) for seed in range(INSTANCES // 2)])
     if run.wants([LOST]):
         _against_optimum(run, LOST, [draw(seed, cold=False) for seed in range(INSTANCES // 2)])
-    if run.wants([WHOLE, READ, OURS]):
+    if run.wants(PACEMAKER):
         pacemaker(run)
     if run.wants([LARGE]):
         ganeti(run)
