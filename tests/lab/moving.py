@@ -1,21 +1,19 @@
 """The guest that the tests of migrations move: as wanted, at home on h1, and what is done to it."""
 
+from pathlib import Path
+
 from tests.lab.cluster import Cluster
 from tests.lab.conftest import wait_until
+from vmha.lab.witness import domain
 
 ADDRESSES = {"h1": "10.97.0.1", "h2": "10.97.0.2", "h3": "10.97.0.3"}
 
-_PAYLOAD = "/usr/lib/x86_64-linux-gnu/libcrypto.so.3"
-_LOADER = f"""<qemu:commandline>
-    <qemu:arg value='-device'/><qemu:arg value='loader,file={_PAYLOAD},addr=0x400000,force-raw=on'/>
-  </qemu:commandline>
-</domain>"""
+_PAYLOAD = Path("/usr/lib/x86_64-linux-gnu/libcrypto.so.3")
 
 
 def with_payload(xml: str) -> str:
     """Some MiB more in its memory, so that its migration at 1 MiB/s takes some seconds."""
-    named = xml.replace("<domain ", "<domain xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0' ", 1)
-    return named.replace("</domain>", _LOADER)
+    return domain.with_payload(xml, _PAYLOAD)
 
 
 def document(

@@ -6,12 +6,13 @@ of two instances that overwrote each other's ticks, the server of two connection
 
 import re
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from vmha.lab import client
 from vmha.lab.layout import LabDir, unknown_name
 from vmha.lab.witness.disk import make_disk
-from vmha.lab.witness.domain import witness_domain_xml
+from vmha.lab.witness.domain import with_payload, witness_domain_xml
 from vmha.lab.witness.verdict import read_disk
 from vmha.model.errors import Rejected
 
@@ -77,8 +78,8 @@ class WitnessVerdict:
         return ", ".join(parts)
 
 
-def add_witness(lab: LabDir, name: str, *, memory_mib: int = 16) -> Witness:
-    """Make the disk of a new witness guest, and its definition.
+def add_witness(lab: LabDir, name: str, *, memory_mib: int = 16, payload: Path | None = None) -> Witness:
+    """Make the disk of a new witness guest, and its definition. ``payload``: a file to be in its memory as well.
 
     Raises:
         NoLab: none runs here.
@@ -93,7 +94,8 @@ def add_witness(lab: LabDir, name: str, *, memory_mib: int = 16) -> Witness:
         make_disk(lab.image(name))
     except FileExistsError:
         raise Rejected(f"there is a witness guest {name!r} already") from None
-    return Witness(name=name, xml=witness_domain_xml(name, memory_mib))
+    xml = witness_domain_xml(name, memory_mib)
+    return Witness(name=name, xml=with_payload(xml, payload) if payload else xml)
 
 
 def list_witnesses(lab: LabDir) -> list[str]:

@@ -1,6 +1,7 @@
 """The rounds that a seed draws: always the same, each for itself, and within what the lab can be asked for."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -21,6 +22,7 @@ from vmha.lab.chaos.schedule import (
 )
 from vmha.lab.chaos.strikes import find_etcd_leader
 from vmha.model.settings import PROFILES, Profile
+from vmha.model.vm import MigrationStyle
 
 TIMING = PROFILES[Profile.TUNED]
 SHAPE = Shape.of(hosts=3, etcd=3, vms=3, timing=TIMING)
@@ -36,7 +38,8 @@ def test_a_round_played_alone_is_the_one_of_the_whole_run() -> None:
 
 
 def test_the_schedule_is_the_same_on_every_machine() -> None:
-    assert draw_round(1, 2, SHAPE).words == "drain host of v3 at 0.0 s for 1.0 s; freeze h1 at 0.6 s for 6.4 s"
+    words = "drain host of v3 at 0.0 s for 1.0 s; freeze h1 at 0.6 s for 6.4 s; load host of v2 at 0.0 s for 7.0 s"
+    assert draw_round(1, 2, SHAPE).words == words
     assert [p.hosts for p in draw_preferences(1, SHAPE)] == [p.hosts for p in draw_preferences(1, SHAPE)]
 
 
@@ -46,15 +49,34 @@ def test_another_seed_and_another_number_draw_other_rounds() -> None:
 
 def test_every_fault_is_drawn_sooner_or_later() -> None:
     assert set(count_faults(MANY)) == {fault.value for fault in Fault}
-    assert AT_HOSTS.keys() | AT_ETCD.keys() | AT_VMS.keys() | MOVES.keys() == set(Fault)
+    assert AT_HOSTS.keys() | AT_ETCD.keys() | AT_VMS.keys() | MOVES.keys() | {Fault.LOAD} == set(Fault)
 
 
-def test_a_round_has_one_or_two_faults_and_perhaps_a_move_before_them() -> None:
+def test_a_round_has_one_or_two_faults_and_perhaps_a_move_before_them_and_a_busy_host() -> None:
     for played in MANY:
         moves = [strike for strike in played.strikes if strike.fault in MOVES]
+        loads = [strike for strike in played.strikes if strike.fault is Fault.LOAD]
         assert len(moves) <= 1
-        assert 1 <= len(played.strikes) - len(moves) <= 2
+        assert len(loads) <= 1
+        assert 1 <= len(played.strikes) - len(moves) - len(loads) <= 2
         assert all(strike.at_s >= 0.0 for strike in moves)
+
+
+def test_a_host_is_busy_from_the_beginning_of_a_round_to_its_end() -> None:
+    busy = [(played, load) for played in MANY for load in played.strikes if load.fault is Fault.LOAD]
+    assert len(MANY) / 5 < len(busy) < len(MANY) / 2
+    for played, load in busy:
+        assert load.at_s == 0.0
+        assert load.lasts_s > 0.0
+        assert load.ends_s >= max(strike.ends_s for strike in played.strikes) - 0.01
+    assert any(strike.fault in MOVES for played, _ in busy for strike in played.strikes)
+
+
+def test_the_guests_migrate_in_both_styles_and_some_take_their_time() -> None:
+    drawn = draw_preferences(1, SHAPE)
+    assert {each.style for each in drawn} == {MigrationStyle.LIVE, MigrationStyle.PAUSE}
+    assert {each.is_large for each in drawn} == {True, False}
+    assert draw_preferences(1, replace(SHAPE, vms=("v1", "v2", "v3", "v4")))[3].style is MigrationStyle.LIVE
 
 
 def test_durations_lie_on_all_sides_of_the_deadlines() -> None:

@@ -17,7 +17,7 @@ from vmha.model.errors import VmhaError
 from vmha.model.ids import VmName
 from vmha.model.keys import Keys
 from vmha.model.records import JournalEntry, Phase, Verb
-from vmha.model.vm import Desired, FailoverDomain, FailoverDomainMember, Recovery
+from vmha.model.vm import Desired, FailoverDomain, FailoverDomainMember, Migration, Recovery
 from vmha.operator import domains, nodes, overview, requests, vms
 from vmha.operator.client import OperatorClient
 from vmha.policy.members.membership import Condition
@@ -27,6 +27,8 @@ from vmha.store.etcd import EtcdStore
 from vmha.store.port import KeyValue
 
 STOP_TIMEOUT_S = 4.0
+LARGE_GOES_AT_MIB_S = 8
+"""What a large guest is made of is copied in two or three seconds."""
 _LOOK_AGAIN_S = 0.3
 _RESTING_RULE = "it-ends-again-and-again"
 
@@ -85,7 +87,7 @@ class Cluster:
     # -- the operator's verbs ------------------------------------------------------------------------------------------
 
     async def add_guest(self, witness: Witness, preference: Preference) -> None:
-        domain = None
+        domain, bandwidth = None, LARGE_GOES_AT_MIB_S if preference.is_large else None
         if preference.hosts:
             domain = f"for-{preference.vm}"
             members = tuple(
@@ -103,6 +105,7 @@ class Cluster:
             failover_domain=domain,
             recovery=Recovery.RELOCATE if preference.relocates else Recovery.RESTART,
             stop_timeout_s=STOP_TIMEOUT_S,
+            migration=Migration(style=preference.style, bandwidth_mib_s=bandwidth),
         )
 
     async def ask(self, verb: Verb, vm: str, to: str) -> None:

@@ -9,6 +9,7 @@ A round that the lab itself could not carry out counts as a violation: what was 
 """
 
 import asyncio
+import shutil
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +20,9 @@ from vmha.lab.chaos.cluster import Cluster
 from vmha.lab.chaos.evidence import keep_evidence
 from vmha.lab.chaos.judge import Facts, GuestFacts, Outcome, Traces, judge, judge_unplayed
 from vmha.lab.chaos.recovery import Recovery, budget_s
-from vmha.lab.chaos.schedule import Fault, Round, Shape, draw_preferences, draw_round
+from vmha.lab.chaos.schedule import Fault, Preference, Round, Shape, draw_preferences, draw_round
 from vmha.lab.chaos.strikes import Strikes
-from vmha.lab.guests import add_witness
+from vmha.lab.guests import Witness, add_witness
 from vmha.lab.layout import LabDir
 from vmha.lab.witness.verdict import read_disk
 from vmha.model.clock import Clock
@@ -31,6 +32,7 @@ from vmha.policy.deciding.decide import LONGEST_RESTART_REST_S
 from vmha.policy.telling.explain import VmState
 
 FIRST_REST_S = 90.0
+LARGE_MIB = 48
 _LOOK_S = 0.2
 _QUIET_LOOKS = 3
 
@@ -101,8 +103,7 @@ class _Player:
 
     async def add_guests(self) -> None:
         for preference in draw_preferences(self._run.seed, self._run.shape):
-            witness = await asyncio.to_thread(add_witness, self._lab, preference.vm)
-            await self._cluster.add_guest(witness, preference)
+            await self._cluster.add_guest(await asyncio.to_thread(_make, self._lab, preference), preference)
         pending, _ = await self._await_rest(self._clock.now(), FIRST_REST_S * self._run.slack, {})
         if pending:
             raise Retryable(f"the guests did not come up: {pending}")
@@ -252,6 +253,14 @@ class _Player:
         hosts = self._run.shape.hosts
         said = await asyncio.gather(*(self.strikes.inside.run(host, _QEMUS) for host in hosts))
         return {host: each.text.split() for host, each in zip(hosts, said, strict=True) if each.code == 0}
+
+
+def _make(lab: LabDir, preference: Preference) -> Witness:
+    """A large guest has QEMU itself in its memory: a file of some MiB that is on every host, and hard to compress."""
+    qemu = shutil.which("qemu-system-x86_64") if preference.is_large else None
+    if qemu is None:
+        return add_witness(lab, preference.vm)
+    return add_witness(lab, preference.vm, memory_mib=LARGE_MIB, payload=Path(qemu))
 
 
 def _outage_s(report: dict[str, Any] | None) -> float:

@@ -3,6 +3,7 @@
 ::
 
     a move under way (or none)   one fault, or two          each lasts its time, then is mended
+    a busy host (or none)
     0 s                          0 ... 4 s                  longest end: everything is healed
 
 A round is drawn from its seed and number alone, so it can be played without those before it. Targets may be roles
@@ -14,11 +15,13 @@ guard acts and another node takes over, and longer than that.
 
 import random  # noqa: TID251 (the one place that draws: the seed is part of the command line)
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
+from itertools import cycle
 from typing import Any
 
 from vmha.model.settings import Timing
+from vmha.model.vm import MigrationStyle
 
 
 class Fault(StrEnum):
@@ -41,6 +44,7 @@ class Fault(StrEnum):
     STOP_GUARD = "stop guard"
     STOP_LIBVIRTD = "stop libvirtd"
     STOP_QEMU = "stop qemu"
+    LOAD = "load"
     # etcd
     ETCD_POWER_CUT = "etcd power cut"
     ETCD_FREEZE = "etcd freeze"
@@ -149,12 +153,17 @@ class Shape:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preference:
-    """Where one guest would rather run, most preferred first; no hosts: it has no failover domain."""
+    """Where one guest would rather run, most preferred first; no hosts: it has no failover domain.
+
+    ``is_large``: its migrations take seconds, so that a fault meets them half-way.
+    """
 
     vm: str
     hosts: tuple[str, ...] = ()
     fails_back: bool = True
     relocates: bool = False
+    style: MigrationStyle = MigrationStyle.LIVE
+    is_large: bool = False
 
 
 AT_HOSTS = {
@@ -221,7 +230,10 @@ _LASTING = frozenset(
     }
 )
 _WITH_DESTINATION = frozenset({Fault.MIGRATE, Fault.VIRSH_MIGRATE, Fault.RELOCATE, Fault.VIRSH_COPY})
+_MIGRATE = ((MigrationStyle.LIVE, False), (MigrationStyle.PAUSE, True), (MigrationStyle.LIVE, True))
+"""How the first guest, the second and the third migrate, and whether they are large; then over again."""
 _A_MOVE_IS_UNDER_WAY = 0.5
+_A_HOST_IS_BUSY = 0.3
 _TWO_FAULTS = 0.6
 _HITS_THE_ARRIVING_QEMU = 0.5
 
@@ -238,7 +250,8 @@ def draw_preferences(seed: int, shape: Shape) -> tuple[Preference, ...]:
     for vm in shape.vms:
         hosts = tuple(draw.sample(shape.hosts, len(shape.hosts))) if draw.random() < 0.6 else ()
         found.append(Preference(vm=vm, hosts=hosts, fails_back=draw.random() < 0.7, relocates=draw.random() < 0.3))
-    return tuple(found)
+    pairs = zip(found, cycle(_MIGRATE), strict=False)
+    return tuple(replace(each, style=style, is_large=is_large) for each, (style, is_large) in pairs)
 
 
 class _Draw:
@@ -257,6 +270,8 @@ class _Draw:
             takeover_s = self._shape.timing.dead_after_s
             pauses = ((0.0, 0.1), (0.1, 1.5), (0.1, 1.5), (1.0, 4.0), (takeover_s - 0.5, takeover_s + 2.0))
             strikes.append(self._fault(at_s + draw.uniform(*draw.choice(pauses)), vm, to))
+        if draw.random() < _A_HOST_IS_BUSY:
+            strikes.append(self._load(vm, to, until_s=max(strike.ends_s for strike in strikes)))
         return Round(seed=seed, number=number, strikes=tuple(strikes))
 
     def _move(self) -> Strike:
@@ -274,6 +289,11 @@ class _Draw:
         if fault in AT_ETCD:
             return self._strike(at_s, fault, self._etcd_target(fault))
         return self._strike(at_s, fault, self._host_target(vm, to))
+
+    def _load(self, vm: str, to: str, until_s: float) -> Strike:
+        """From the beginning, for as long as anything else of the round."""
+        lasts_s = max(until_s, self._shape.timing.suspect_s)
+        return Strike(at_s=0.0, fault=Fault.LOAD, target=self._host_target(vm, to), lasts_s=round(lasts_s, 2))
 
     def _host_target(self, vm: str, to: str) -> Target:
         """The two ends of a move most of all, then the leader, then anybody."""

@@ -14,6 +14,7 @@ from vmha.lab import client
 from vmha.lab.chaos.cluster import Cluster
 from vmha.lab.chaos.inside import Inside, Said
 from vmha.lab.chaos.judge import Done
+from vmha.lab.chaos.load import BEGIN_LOAD, END_LOAD
 from vmha.lab.chaos.schedule import NEEDS_WATCHDOG, Fault, Role, Shape, Strike, Target
 from vmha.lab.layout import ETCD_CLIENT_PORT, ETCD_FIRST_OCTET, LAN_PREFIX, LabDir, Link
 from vmha.model.clock import Clock
@@ -123,6 +124,8 @@ class Strikes:
                 number = "KILL" if fault is Fault.KILL_QEMU else "STOP"
                 script = f"pid=$(cat /run/libvirt/qemu/{vm}.pid) && kill -{number} $pid"
                 return await (self.inside.run(to, script) if to else self._virsh(vm, script))
+            case Fault.LOAD:
+                return await self.inside.run(name, BEGIN_LOAD)
             case Fault.MIGRATE:
                 await self._cluster.ask(Verb.MIGRATE, vm, self._elsewhere(vm, to))
             case Fault.RELOCATE:
@@ -150,6 +153,8 @@ class Strikes:
                 await _all(self.inside.run(member, _GO_ON) for member in self._shape.members)
             case Fault.STOP_QEMU:
                 await _all(self.inside.run(host, _GO_ON) for host in self._shape.hosts)
+            case Fault.LOAD:
+                await self.inside.run(name, END_LOAD)
             case Fault.VIRSH_SUSPEND:
                 await self._virsh(strike.target.name, _SUSPENDED.format(vm=strike.target.name))
             case Fault.STOP:
@@ -226,7 +231,7 @@ class Strikes:
                     await self._ask("thaw", name)
                 if machine["power"] == "off":
                     await self._ask("start", name)
-                if (await self.inside.run(name, _GO_ON)).code == 0:
+                if (await self.inside.run(name, f"{END_LOAD}; {_GO_ON}")).code == 0:
                     return
                 raise Retryable(f"{name} lets nobody in")
             except (VmhaError, OSError) as error:

@@ -1,6 +1,7 @@
 """The witness guest's libvirt definition."""
 
 import uuid
+from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 from vmha.lab.layout import STORAGE_ADDRESS, STORAGE_PORT
@@ -38,6 +39,13 @@ _TEMPLATE = """\
 """
 _TARGETS = {"ide": "hda", "sata": "sda"}
 
+_QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
+_PAYLOAD = """\
+  <qemu:commandline>
+    <qemu:arg value='-device'/><qemu:arg value={loader}/>
+  </qemu:commandline>
+</domain>"""
+
 
 def witness_domain_xml(
     name: str,
@@ -63,3 +71,10 @@ def witness_domain_xml(
         target=_TARGETS[bus],
         bus=bus,
     )
+
+
+def with_payload(xml: str, file: Path) -> str:
+    """The same guest with ``file`` in its memory, from its fifth MiB on: so much more is copied by its migrations."""
+    named = xml.replace("<domain ", f"<domain xmlns:qemu='{_QEMU_NAMESPACE}' ", 1)
+    loader = quoteattr(f"loader,file={file},addr=0x400000,force-raw=on")
+    return named.replace("</domain>", _PAYLOAD.format(loader=loader))
