@@ -45,8 +45,13 @@ def moving(shared_cluster: Cluster, web_xml: str) -> Iterator[Moving]:
     assert verdict["double_writers"] == 0, verdict
 
 
-def test_source_libvirtd_killed_in_mid_copy_leaves_the_guest_running_at_home(moving: Moving):
-    moving.settle(bandwidth_mib_s=1)
+styles = pytest.mark.parametrize("style", ["live", "pause"])
+
+
+@styles
+def test_source_libvirtd_killed_in_mid_copy_leaves_the_guest_running_at_home(moving: Moving, style: str):
+    """In style pause nobody runs while it is copied: what was suspended for that must go on."""
+    moving.settle(bandwidth_mib_s=1, style=style)
     boots = moving.boots()
     moving.begin()
     moving.sh("h1", "kill -9 $(pidof libvirtd)")
@@ -139,8 +144,9 @@ def test_cancelled_migration_leaves_the_guest_running_at_home(moving: Moving):
     assert moving.boots() == boots
 
 
-def test_network_cut_in_mid_copy_ends_with_one_instance(moving: Moving):
-    moving.settle(bandwidth_mib_s=1)
+@styles
+def test_network_cut_in_mid_copy_ends_with_one_instance(moving: Moving, style: str):
+    moving.settle(bandwidth_mib_s=1, style=style)
     moving.begin()
     moving.cluster.lab.run("cut", "h2")
     assert moving.await_peace() == "h1"
