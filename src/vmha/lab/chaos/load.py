@@ -13,7 +13,7 @@ _WRITE = f"while :; do dd if=/dev/zero of={_WRITTEN} bs=1M count={_FILE_MIB} con
 
 
 def _started(name: str, work: str) -> str:
-    return f"setsid sh -c 'echo $$ >{_NUMBERS}/{name}; {work}' >/dev/null 2>&1 </dev/null &"
+    return f"setsid sh -c 'echo $$ >{_NUMBERS}/{name} && {work}' >/dev/null 2>&1 </dev/null &"
 
 
 BEGIN_LOAD = " ".join(
@@ -21,12 +21,13 @@ BEGIN_LOAD = " ".join(
         f"mkdir -p {_NUMBERS} || exit;",
         *(_started(f"computes-{number}", _COMPUTE) for number in range(_COMPUTING)),
         _started("writes", _WRITE),
+        f"until [ $(ls {_NUMBERS} | wc -l) = {_COMPUTING + 1} ]; do sleep 0.05; done",
     ]
 )
-"""A shell script; it ends at once, what it started goes on."""
+"""A shell script; it ends when each has said its number, what it started goes on."""
 
 END_LOAD = (
-    f'for f in {_NUMBERS}/*; do [ ! -e "$f" ] || kill -KILL -- "-$(cat "$f")"; done 2>/dev/null; '
+    f'for f in {_NUMBERS}/*; do [ ! -e "$f" ] || kill -KILL "-$(cat "$f")"; done 2>/dev/null; '
     f"rm -rf {_NUMBERS} {_WRITTEN}"
 )
 """Ends all of it; does nothing where none is."""
