@@ -369,7 +369,7 @@ class Product:
         self, at: int, action: str, read: Slot | None, answers: tuple[Answer, ...], standing: Standing, guest: int
     ) -> Worked:
         agent = self._agent(at, (), standing, guest, guest)
-        keeper, gate, earlier, here = agent._keeper, agent._gate, list(answers), guest
+        keeper, gate, earlier, here = agent._ports.keeper, agent._ports.gate, list(answers), guest
         given: list[Answer] = []
         granted = (0, "")
 

@@ -33,11 +33,12 @@ def _claims_without(kept: Callable[[Any, Any], bool]) -> Callable[[], tuple[Chan
     original = Claims.write
 
     async def write(self: Any, read: Any, new: Any, **how: Any) -> Any:
-        true, self.store = self.store, without(lambda one: kept(self, one), self.store)
+        true = self.ports
+        self.ports = replace(true, store=without(lambda one: kept(self, one), true.store))
         try:
             return await original(self, read, new, **how)
         finally:
-            self.store = true
+            self.ports = true
 
     return lambda: ((Claims, "write", write),)
 

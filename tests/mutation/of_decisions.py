@@ -72,7 +72,7 @@ def _arrives_running() -> tuple[Change, ...]:
 
 
 def _switches_unseen() -> tuple[Change, ...]:
-    async def see_alive(claims: Any, clock: Any, vm: Any, target: Any) -> None: ...
+    async def see_alive(ports: Any, vm: Any, target: Any) -> None: ...
 
     return ((workers, "see_alive", see_alive),)
 
@@ -97,7 +97,7 @@ def _goes_on_unclaimed() -> tuple[Change, ...]:
         return elsewhere(placement, local, attempt, me)
 
     async def resume(self: Any, read: Any) -> None:
-        await self.hypervisor.resume(read.value.vm)
+        await self.ports.hypervisor.resume(read.value.vm)
         if read.value.phase is Phase.ASSIGNED:
             await self._claim(read, "arrived")
 
@@ -106,7 +106,7 @@ def _goes_on_unclaimed() -> tuple[Change, ...]:
 
 def _gives_up_under_way() -> tuple[Change, ...]:
     async def keep(self: Any, read: Any) -> None:
-        new = transitions.keep(read.value, "the migration did not happen", self.clock.wall())
+        new = transitions.keep(read.value, "the migration did not happen", self.ports.clock.wall())
         await self.claims.write(read, new, kind="migration-failed", text="it stays")
 
     return ((Worker, "_keep", keep),)

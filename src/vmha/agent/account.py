@@ -9,23 +9,19 @@ from contextlib import suppress
 
 from vmha.agent.inventory import Inventory
 from vmha.agent.lasting import Lasting
-from vmha.agent.session import SessionKeeper
+from vmha.agent.ports import AgentPorts
 from vmha.agent.session_state import Session
-from vmha.hypervisor.port import HostCapacity, Hypervisor
+from vmha.hypervisor.port import HostCapacity
 from vmha.model.by_hand import LEAVE
-from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.ids import Revision, SessionId
-from vmha.model.keys import Keys, encode
+from vmha.model.keys import encode
 from vmha.model.records import ArmedLevel, FenceRecord, Hand, LeftOver, NodeStatus, Phase, Placement
 from vmha.model.settings import Proof
 from vmha.policy.deciding.leaving import TAKEN_FROM, Went, went_as_asked, where_it_went, why_departed
 from vmha.policy.members.membership import former_sessions
 from vmha.policy.state import transitions
-from vmha.policy.state.indexes import Indexes
-from vmha.policy.state.snapshot import Snapshot
-from vmha.store.journal import Journal
-from vmha.store.port import Compare, Created, LeaseGone, Modified, Op, Put, Store
+from vmha.store.port import Compare, Created, LeaseGone, Modified, Op, Put
 
 FAILSAFE = "failsafe"
 """The journal's word for an outage that was lived through."""
@@ -45,30 +41,21 @@ class Account:
 
     def __init__(
         self,
-        *,
-        store: Store,
-        keys: Keys,
-        clock: Clock,
-        hypervisor: Hypervisor,
-        keeper: SessionKeeper,
+        ports: AgentPorts,
         inventory: Inventory,
-        journal: Journal,
-        read_snapshot: Callable[[], Snapshot],
-        read_indexes: Callable[[], Indexes],
+        *,
         address: str,
         migration_address: str,
         read_left_overs: Callable[[], tuple[LeftOver, ...]] = tuple,
         has_migrated: Callable[[Placement], bool] = lambda _: False,
     ) -> None:
         self._has_migrated = has_migrated
-        self._store, self._keys, self._clock = store, keys, clock
-        self._hypervisor, self._keeper, self._inventory = hypervisor, keeper, inventory
-        self._journal, self._read_snapshot, self._read_indexes = journal, read_snapshot, read_indexes
+        self._ports, self._inventory = ports, inventory
         self._address, self._migration_address = address, migration_address
         self._read_left_overs = read_left_overs
         self._capacity: HostCapacity | None = None
-        self._unshown = Lasting(clock, UNSHOWN_S, lambda _: None)  # the sweep comes by
-        self._unsaid = Lasting(clock, UNSAID_S, lambda _: None)
+        self._unshown = Lasting(ports.clock, UNSHOWN_S, lambda _: None)  # the sweep comes by
+        self._unsaid = Lasting(ports.clock, UNSAID_S, lambda _: None)
         self._waits_for = ""
         self._publishing = asyncio.Lock()
         self._news: list[tuple[str, str, Hand | None]] = []  # kind, text: for the journal, with the next status
@@ -80,7 +67,7 @@ class Account:
     def note_outage(self, silent_s: float) -> None:
         """The store answers again, and the guests here went on meanwhile: that goes into the journal."""
         text = (
-            f"the store did not answer {self._keeper.node} for {silent_s:.0f} s; all its peers promised to take "
+            f"the store did not answer {self._ports.node} for {silent_s:.0f} s; all its peers promised to take "
             "nothing over, and no guest was ended"
         )
         self._news = [*(one for one in self._news if one[0] != FAILSAFE), (FAILSAFE, text, None)]
@@ -97,7 +84,7 @@ class Account:
             await self._publish()
 
     async def _publish(self) -> None:
-        session = self._keeper.current
+        session = self._ports.keeper.current
         if session is None or session.over.is_set():
             return
         await self._learn_capacity()
@@ -105,32 +92,32 @@ class Account:
         news = list(self._news)
         if status == self.status and not news:
             return
-        ops: list[Op] = [Put(self._keys.node_status(self._keeper.node), encode(status))]
+        ops: list[Op] = [Put(self._ports.keys.node_status(self._ports.node), encode(status))]
         if news:
-            await self._journal.refresh()
-        ops += [self._journal.entry(kind, text, node=self._keeper.node, hand=hand) for kind, text, hand in news]
-        beat = Created(self._keys.beat(self._keeper.node), session.beat_created)
+            await self._ports.journal.refresh()
+        ops += [self._ports.journal.entry(kind, text, node=self._ports.node, hand=hand) for kind, text, hand in news]
+        beat = Created(self._ports.keys.beat(self._ports.node), session.beat_created)
         if await self._write([beat], ops):
             self.status = status
             self._news = [one for one in self._news if one not in news]
 
     def look_whether_it_stands(self) -> None:
         """A status whose answer was lost may come to the store late, over a later one: that is written again then."""
-        view = self._read_snapshot().nodes.get(self._keeper.node)
+        view = self._ports.read_snapshot().nodes.get(self._ports.node)
         if view is not None and view.status is not None and view.status.value != self.status:
             self.status = None
 
     async def _learn_capacity(self) -> None:
         if self._capacity is None:
             with suppress(VmhaError):
-                self._capacity = await self._hypervisor.capacity()
+                self._capacity = await self._ports.hypervisor.capacity()
 
     def _make_status(self, session: Session) -> NodeStatus:
         why_not = self._why_not_eligible(session)
         is_published = self._inventory.is_published(session)
         capacity = self._capacity or _UNKNOWN
         return NodeStatus(
-            node=self._keeper.node,
+            node=self._ports.node,
             session=session.id,
             eligible=not why_not,
             why_not=why_not,
@@ -149,7 +136,7 @@ class Account:
         )
 
     def _why_not_eligible(self, session: Session) -> str:
-        if why := self._keeper.why_too_old():
+        if why := self._ports.keeper.why_too_old():
             return f"has an agent that is too old: {why}"
         if session.armed is ArmedLevel.NONE:
             return "has no guard armed"
@@ -160,7 +147,7 @@ class Account:
         return ""
 
     def _other_notes(self) -> tuple[str, ...]:
-        why = self._keeper.why_no_failsafe()
+        why = self._ports.keeper.why_no_failsafe()
         failsafe = f"no failsafe: {why}" if why else ""
         gate = f"the start gate is not up to date: {self.gate_trouble}" if self.gate_trouble else ""
         return tuple(filter(None, (failsafe, gate, self._waits_for)))
@@ -170,23 +157,25 @@ class Account:
 
         Only after it is published: whoever reads the proof then also reads what still runs here.
         """
-        session = self._keeper.current
+        session = self._ports.keeper.current
         if session is None or session.over.is_set() or not self._inventory.is_published(session):
             return
-        if self._keeper.why_too_old():
+        if self._ports.keeper.why_too_old():
             return  # what those sessions held may be among what this agent can not read
-        node, self._waits_for = self._keeper.node, ""
-        for former in former_sessions(self._read_snapshot(), node, session.id, vms=self._read_indexes().on(node)):
+        node, self._waits_for = self._ports.node, ""
+        for former in former_sessions(
+            self._ports.read_snapshot(), node, session.id, vms=self._ports.read_indexes().on(node)
+        ):
             if await self._is_departures_told(former, session):
                 await self._release(former, session)
 
     async def remembers_departures(self) -> bool:
         """Whether a vm that a session of this node held was taken away by a migration that is not on record."""
-        for name, vm in self._read_snapshot().vms.items():
+        for name, vm in self._ports.read_snapshot().vms.items():
             held = vm.placement.value if vm.placement else None
-            if held is None or held.node != self._keeper.node or held.phase not in TAKEN_FROM:
+            if held is None or held.node != self._ports.node or held.phase not in TAKEN_FROM:
                 continue
-            if transitions.is_its_departure(held, await self._hypervisor.recall_migration(name)):
+            if transitions.is_its_departure(held, await self._ports.hypervisor.recall_migration(name)):
                 return True
         return False
 
@@ -196,16 +185,16 @@ class Account:
         Released by our word alone, it would be started again although nobody has seen it end. False: try again.
         """
         reading = self._inventory.reading
-        for name, vm in self._read_snapshot().vms.items():
+        for name, vm in self._ports.read_snapshot().vms.items():
             held = vm.placement
-            is_its = held is not None and (held.value.node, held.value.session) == (self._keeper.node, former)
+            is_its = held is not None and (held.value.node, held.value.session) == (self._ports.node, former)
             if held is None or not is_its or held.value.phase not in TAKEN_FROM:
                 continue
             if reading is None or reading.local(name) is not None:
                 continue
-            if not transitions.is_its_departure(held.value, await self._hypervisor.recall_migration(name)):
+            if not transitions.is_its_departure(held.value, await self._ports.hypervisor.recall_migration(name)):
                 continue
-            went = self._has_migrated(held.value) or went_as_asked(vm, held.value, self._read_snapshot())
+            went = self._has_migrated(held.value) or went_as_asked(vm, held.value, self._ports.read_snapshot())
             where = self._where(held.value, went)
             if where is Went.AS_ASKED:
                 continue
@@ -216,11 +205,11 @@ class Account:
                 )
                 return False
             why = why_departed(held.value, where)
-            new = transitions.depart(held.value, why, self._clock.wall())
-            await self._journal.refresh()
-            entry = self._journal.entry("departed", why, vm=name, node=self._keeper.node, cause=new.reason.cause)
-            key = self._keys.placement(name)
-            beat = Created(self._keys.beat(self._keeper.node), session.beat_created)
+            new = transitions.depart(held.value, why, self._ports.clock.wall())
+            await self._ports.journal.refresh()
+            entry = self._ports.journal.entry("departed", why, vm=name, node=self._ports.node, cause=new.reason.cause)
+            key = self._ports.keys.placement(name)
+            beat = Created(self._ports.keys.beat(self._ports.node), session.beat_created)
             compares: list[Compare] = [beat, Modified(key, held.modified)]
             if not await self._write(compares, [Put(key, encode(new)), entry]):
                 return False
@@ -242,23 +231,23 @@ class Account:
     async def _write(self, compares: list[Compare], ops: list[Op]) -> bool:
         """False: not done. An entry of the journal goes with it, whose lease a restored store may not know."""
         try:
-            return (await self._store.txn(compares, ops)).succeeded
+            return (await self._ports.store.txn(compares, ops)).succeeded
         except LeaseGone:
-            self._journal.forget_lease()
+            self._ports.journal.forget_lease()
             raise
 
     async def _release(self, former: SessionId, session: Session) -> None:
         record = FenceRecord(
             session=former,
-            node=self._keeper.node,
+            node=self._ports.node,
             proof=Proof.RELEASED,
-            how=f"{self._keeper.node} began session {session.id} and has published what runs on it",
-            at=self._clock.wall(),
-            by=self._keeper.node,
-            last_beat=self._keeper.last_beats.get(former, Revision(0)),
+            how=f"{self._ports.node} began session {session.id} and has published what runs on it",
+            at=self._ports.clock.wall(),
+            by=self._ports.node,
+            last_beat=self._ports.keeper.last_beats.get(former, Revision(0)),
         )
-        key = self._keys.fencing(former)
-        await self._store.txn(
-            [Created(self._keys.beat(self._keeper.node), session.beat_created), Created(key, Revision(0))],
+        key = self._ports.keys.fencing(former)
+        await self._ports.store.txn(
+            [Created(self._ports.keys.beat(self._ports.node), session.beat_created), Created(key, Revision(0))],
             [Put(key, encode(record))],
         )

@@ -6,6 +6,7 @@ Level, not edge: a change of a key or of a guest only marks a vm as worth a look
 import asyncio
 from collections.abc import Collection, Iterable
 from contextlib import suppress
+from dataclasses import replace
 
 import structlog
 
@@ -22,6 +23,7 @@ from vmha.agent.left_overs import LeftOvers
 from vmha.agent.migration_watch import MigrationWatch, try_of
 from vmha.agent.outlook import Outlook
 from vmha.agent.pauses import Pauses
+from vmha.agent.ports import AgentPorts
 from vmha.agent.post_copy import PostCopy
 from vmha.agent.saved_states import SavedStates
 from vmha.agent.session import SessionKeeper
@@ -76,126 +78,65 @@ class Agent:
         probes: Probes | None = None,
     ) -> None:
         names: dict[VmName, str] = {}
-        as_libvirt_says, hypervisor = hypervisor, by_its_name(hypervisor, names)
-        self._store, self._keys, self._clock, self._mirror = store, keys, clock, mirror
-        self._hypervisor, self._keeper, self._gate = hypervisor, keeper, gate
-        self._prefix = keys.prefix
-        self._journal = Journal(store, keys, clock, keeper.node, days=lambda: mirror.snapshot().config.journal_days)
-        self._claims = Claims(store, keys, keeper, self._journal)
-        self._health = HealthWatch(
-            probes=probes,
-            hypervisor=hypervisor,
-            clock=clock,
-            node=keeper.node,
-            read_snapshot=mirror.snapshot,
-            on_change=self._health_changed,
-        )
-        self.inventory = Inventory(
-            hypervisor=hypervisor,
+        self._mirror, self._prefix = mirror, keys.prefix
+        self._ports = ports = AgentPorts(
             store=store,
             keys=keys,
-            clock=clock,
-            keeper=keeper,
-            journal=self._journal,
+            journal=Journal(store, keys, clock, keeper.node, days=lambda: mirror.snapshot().config.journal_days),
             read_snapshot=mirror.snapshot,
             read_indexes=lambda: mirror.indexes,
-            on_change=self._mark,
-            read_health=self._health.health,
-            names=names,
+            keeper=keeper,
+            hypervisor=by_its_name(hypervisor, names),
+            files=files,
+            gate=gate,
+            clock=clock,
         )
+        self._claims = Claims(ports)
+        self._health = HealthWatch(ports, probes=probes, on_change=self._health_changed)
+        self.inventory = Inventory(ports, on_change=self._mark, read_health=self._health.health, names=names)
         self._pauses = Pauses(clock, self._mark)
         self._claims.forget = self.inventory.forget
-        self._watch = MigrationWatch(hypervisor=hypervisor, inventory=self.inventory, read_snapshot=mirror.snapshot)
+        self._watch = MigrationWatch(ports=ports, inventory=self.inventory)
         self._worker = Worker(
-            hypervisor=hypervisor,
+            ports=ports,
             inventory=self.inventory,
             claims=self._claims,
-            keeper=keeper,
-            clock=clock,
-            cluster=keys.cluster,
             migration_uri=migration_uri,
-            gate=gate,
-            read_snapshot=mirror.snapshot,
             watch=self._watch,
-            post_copy=PostCopy(
-                hypervisor=hypervisor,
-                inventory=self.inventory,
-                claims=self._claims,
-                clock=clock,
-                may_start=keeper.may_start,
-                read_snapshot=mirror.snapshot,
-            ),
+            post_copy=PostCopy(ports=ports, inventory=self.inventory, claims=self._claims),
             health=self._health,
-            troubled=Troubled(
-                hypervisor=hypervisor, claims=self._claims, keeper=keeper, health=self._health, pauses=self._pauses
-            ),
-            definitions=Definitions(files=files, hypervisor=hypervisor),
-            saved_states=SavedStates(
-                hypervisor=hypervisor,
-                files=files,
-                inventory=self.inventory,
-                claims=self._claims,
-                clock=clock,
-                cluster=keys.cluster,
-                node=keeper.node,
-            ),
+            troubled=Troubled(ports=ports, claims=self._claims, health=self._health, pauses=self._pauses),
+            definitions=Definitions(ports),
+            saved_states=SavedStates(ports=ports, inventory=self.inventory, claims=self._claims),
         )
-        self.left_overs = LeftOvers(
-            hypervisor=hypervisor,
-            claims=self._claims,
-            node=keeper.node,
-            read_snapshot=mirror.snapshot,
-            on_change=self._wake_now,
-        )
+        self.left_overs = LeftOvers(ports, self._claims, on_change=self._wake_now)
         self._beside = Beside(
-            hypervisor=as_libvirt_says,
+            ports=replace(ports, hypervisor=hypervisor),
             inventory=self.inventory,
             claims=self._claims,
-            keeper=keeper,
-            clock=clock,
-            cluster=keys.cluster,
-            read_snapshot=mirror.snapshot,
             tell=self._tell,
             look_again=self._mark,
         )
-        self._checkups = Checkups(
-            store=store,
-            keys=keys,
-            clock=clock,
-            hypervisor=hypervisor,
-            files=files,
-            keeper=keeper,
-            migration_uri=migration_uri,
-            read_snapshot=mirror.snapshot,
-        )
+        self._checkups = Checkups(ports, migration_uri=migration_uri)
         self.inventory.may_vouch = lambda: not self._worker.starts_a_removed_one()
         self.account = Account(
-            store=store,
-            keys=keys,
-            clock=clock,
-            hypervisor=hypervisor,
-            keeper=keeper,
-            inventory=self.inventory,
-            journal=self._journal,
-            read_snapshot=mirror.snapshot,
-            read_indexes=lambda: mirror.indexes,
+            ports,
+            self.inventory,
             address=address,
             migration_address=migration_address,
             read_left_overs=lambda: self.left_overs.found,
             has_migrated=lambda placement: self._worker.migrated.get(placement.vm) == try_of(placement),
         )
-        self._gate_lists = GateLists(gate=gate, cluster=keys.cluster, node=keeper.node, read_snapshot=mirror.snapshot)
+        self._gate_lists = GateLists(ports)
         self._dirty: set[VmName] = set()
         self._wake = asyncio.Event()
         self._busy: dict[VmName, asyncio.Task[None]] = {}
         self._outlook = Outlook(
-            keeper=keeper,
+            ports=ports,
             inventory=self.inventory,
-            hypervisor=hypervisor,
             health=self._health,
             pauses=self._pauses,
             worker=self._worker,
-            clock=clock,
             mark=self._mark,
         )
         mirror.subscribe(self._keys_changed)
@@ -206,10 +147,10 @@ class Agent:
         return not self._worker.starting
 
     async def run(self) -> None:
-        self._gate.clear()  # a former process may have left a grant behind
+        self._ports.gate.clear()  # a former process may have left a grant behind
         await self._mirror.synced.wait()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._keeper.run(), name="session")
+            tasks.create_task(self._ports.keeper.run(), name="session")
             tasks.create_task(self.inventory.run(), name="inventory")
             tasks.create_task(self._reconcile_on(tasks), name="reconciler")
             tasks.create_task(self._sweep_on(), name="sweep")
@@ -243,7 +184,7 @@ class Agent:
             return False
         try:
             await self.account.publish()  # whose word it is, before the session ends under which that is told
-            await self._keeper.leave()
+            await self._ports.keeper.leave()
         except VmhaError as error:
             log.warning("not left yet", why=str(error))
             return False
@@ -252,7 +193,7 @@ class Agent:
     def _claimed_here(self) -> bool:
         return any(
             vm.placement
-            and vm.placement.value.node == self._keeper.node
+            and vm.placement.value.node == self._ports.node
             and vm.placement.value.phase not in (Phase.STOPPED, Phase.DEPARTED)
             for vm in self._mirror.snapshot().vms.values()
         )
@@ -285,7 +226,7 @@ class Agent:
                 case ("config",):
                     self._gate_lists.is_stale = True
                     self._wake.set()
-                case ("nodes", node, "spec") if node == self._keeper.node:
+                case ("nodes", node, "spec") if node == self._ports.node:
                     self._gate_lists.is_stale = True
                     self._wake.set()
         if vms:
@@ -347,7 +288,7 @@ class Agent:
         """A disk that is full keeps no claim of a former session waiting: it is told, and tried again."""
         trouble = ""
         try:
-            if (session := self._keeper.current) and not session.over.is_set():
+            if (session := self._ports.keeper.current) and not session.over.is_set():
                 self._gate_lists.expect_arrivals(changed, session.id)
             await self._gate_lists.list_managed()
         except GateUnavailable as error:
@@ -358,14 +299,14 @@ class Agent:
         self.account.gate_trouble = trouble
 
     def _begin(self, vm: VmName, tasks: asyncio.TaskGroup) -> None:
-        if self._keeper.why_too_old():
+        if self._ports.keeper.why_too_old():
             return  # the guests go on under the session, and wait for an agent that reads what is said of them
         snapshot = self._mirror.snapshot()
         view = snapshot.vms.get(vm)
         if not self._outlook.concerns(vm, view):
             return
         if self.inventory.reading is not None:
-            confirmed = self._keeper.confirmed
+            confirmed = self._ports.keeper.confirmed
             self._health.follow(vm, self.inventory.reading.local(vm), confirmed.id if confirmed else None)
         if self._beside.is_due(vm):
             self._set_about(vm, tasks.create_task(self._beside.treat(vm), name=f"beside-{vm}"))
@@ -386,7 +327,7 @@ class Agent:
         snapshot = self._mirror.snapshot()
         view = snapshot.vms.get(vm)
         read = view.placement if view else None
-        with operation(str(action), of_state(read.value if read else None), vm=vm, node=self._keeper.node):
+        with operation(str(action), of_state(read.value if read else None), vm=vm, node=self._ports.node):
             await self._carry_out_now(vm, action, snapshot, view, read)
 
     async def _carry_out_now(
@@ -402,7 +343,7 @@ class Agent:
                 return  # the record that this task reads may be a later one: it may name another node by now
             if action is Action.CLEAR and self._is_second(vm):
                 await self._tell(
-                    vm, "duplicate-ended", f"the second copy that was paused on {self._keeper.node} is ended"
+                    vm, "duplicate-ended", f"the second copy that was paused on {self._ports.node} is ended"
                 )
             log.info("doing", action=str(action), vm=vm)
             await self._worker.do(action, read, vm, view.spec.value if view and view.spec else None)
@@ -419,13 +360,13 @@ class Agent:
 
     async def _is_confirmed(self, vm: VmName, view: VmView | None, snapshot: Snapshot) -> bool:
         """Before a copy here is touched: the store itself says that the holder's still runs. It is on record then."""
-        rightful = find_rightful(view, self._keeper.node, snapshot) if view else None
+        rightful = find_rightful(view, self._ports.node, snapshot) if view else None
         if rightful is None:
             return True  # nothing of this is about a second copy
-        known = await self._store.get(self._keys.observation(rightful.node, vm))
+        known = await self._ports.store.get(self._ports.keys.observation(rightful.node, vm))
         if known is None or decode(Observation, known.value, where=known.key).state is not SeenState.RUNNING:
             return False
-        text = f"it ran on {self._keeper.node} too, while {rightful.node} holds it"
+        text = f"it ran on {self._ports.node} too, while {rightful.node} holds it"
         is_told = await self._tell(vm, "duplicate", text)
         if is_told:
             log.warning("a second copy runs here", vm=vm, holder=rightful.node)
@@ -437,16 +378,16 @@ class Agent:
 
     async def _tell(self, vm: VmName, kind: str, text: str) -> bool:
         """Into the journal, by a session that lives. False: it does not."""
-        await self._journal.refresh()
-        entry = self._journal.entry(kind, text, vm=vm, node=self._keeper.node)
-        session = self._keeper.current
+        await self._ports.journal.refresh()
+        entry = self._ports.journal.entry(kind, text, vm=vm, node=self._ports.node)
+        session = self._ports.keeper.current
         if session is None:
             return False
-        beat = Created(self._keys.beat(self._keeper.node), session.beat_created)
+        beat = Created(self._ports.keys.beat(self._ports.node), session.beat_created)
         try:
-            return (await self._store.txn([beat], [entry])).succeeded
+            return (await self._ports.store.txn([beat], [entry])).succeeded
         except LeaseGone:
-            self._journal.forget_lease()
+            self._ports.journal.forget_lease()
             raise
 
     async def _settle(self, vm: VmName) -> None:

@@ -7,9 +7,8 @@ It takes a beat's time, a second or two.
 
 import asyncio
 
-from vmha.agent.claims import Claims
+from vmha.agent.ports import AgentPorts
 from vmha.hypervisor.port import MigrationFailed
-from vmha.model.clock import Clock
 from vmha.model.ids import NodeName, VmName
 from vmha.model.keys import decode
 from vmha.model.records import BeatRecord
@@ -17,22 +16,22 @@ from vmha.model.records import BeatRecord
 LOOK_S = 0.1
 
 
-async def see_alive(claims: Claims, clock: Clock, vm: VmName, target: NodeName) -> None:
+async def see_alive(ports: AgentPorts, vm: VmName, target: NodeName) -> None:
     """Returns as soon as ``target`` has committed a beat since it was called.
 
     Raises:
         MigrationFailed: it has no session, another one, or committed none for its whole hold.
         VmhaError: the store does not answer.
     """
-    key = claims.keys.beat(target)
-    first = await claims.store.get(key)
+    key = ports.keys.beat(target)
+    first = await ports.store.get(key)
     if first is None:
         raise MigrationFailed(f"migrate {vm} to {target}: {target} has no session")
     hold_s = decode(BeatRecord, first.value, where=key).hold_s
-    give_up_at = clock.now() + hold_s
-    while clock.now() < give_up_at:
+    give_up_at = ports.clock.now() + hold_s
+    while ports.clock.now() < give_up_at:
         await asyncio.sleep(LOOK_S)
-        now = await claims.store.get(key)
+        now = await ports.store.get(key)
         if now is None or now.create_revision != first.create_revision:
             raise MigrationFailed(f"migrate {vm} to {target}: the session of {target} is over")
         if now.mod_revision > first.mod_revision:

@@ -12,9 +12,8 @@ import structlog
 
 from vmha.agent.claims import Claims
 from vmha.agent.inventory import Inventory
-from vmha.agent.session import SessionKeeper
-from vmha.hypervisor.port import DomainMissing, Hypervisor, Tag
-from vmha.model.clock import Clock
+from vmha.agent.ports import AgentPorts
+from vmha.hypervisor.port import DomainMissing, Tag
 from vmha.model.errors import VmhaError
 from vmha.model.ids import Epoch, VmName
 from vmha.model.records import Placement, SeenState
@@ -22,7 +21,6 @@ from vmha.model.vm import OnDuplicate
 from vmha.policy.at_node.beside import too_many
 from vmha.policy.at_node.reconcile import Local
 from vmha.policy.at_node.tracking import on_duplicate
-from vmha.policy.state.snapshot import Snapshot
 
 log = structlog.get_logger(__name__)
 
@@ -32,15 +30,11 @@ RETRY_S = 5.0
 
 @dataclass(slots=True, kw_only=True)
 class Beside:
-    """``hypervisor``: not the one that knows vms by their guests' names."""
+    """``ports``: with a hypervisor that is asked by the guests' very own names."""
 
-    hypervisor: Hypervisor
+    ports: AgentPorts
     inventory: Inventory
     claims: Claims
-    keeper: SessionKeeper
-    clock: Clock
-    cluster: str
-    read_snapshot: Callable[[], Snapshot]
     tell: Callable[[VmName, str, str], Awaitable[bool]]
     look_again: Callable[[set[VmName]], None]
     _told: dict[VmName, frozenset[str]] = field(default_factory=dict)
@@ -53,19 +47,19 @@ class Beside:
             self._told.pop(vm, None)
             self._again_at.pop(vm, None)
             return False
-        view, snapshot = self.read_snapshot().vms.get(vm), self.read_snapshot()
+        view, snapshot = self.ports.read_snapshot().vms.get(vm), self.ports.read_snapshot()
         if view is None or view.placement is None or snapshot.unsettled or self.inventory.trouble:
             return False
-        if self.clock.now() < self._again_at.get(vm, 0.0):
+        if self.ports.clock.now() < self._again_at.get(vm, 0.0):
             return False
         return bool(self._due(vm, view.placement.value))
 
     def _due(self, vm: VmName, placement: Placement) -> list[Local]:
-        session, reading = self.keeper.confirmed, self.inventory.reading
-        spec = view.spec.value if (view := self.read_snapshot().vms.get(vm)) and view.spec else None
+        session, reading = self.ports.keeper.confirmed, self.inventory.reading
+        spec = view.spec.value if (view := self.ports.read_snapshot().vms.get(vm)) and view.spec else None
         if session is None or reading is None or spec is None or not self.inventory.is_published(session):
             return []
-        found = too_many(placement, reading.others(vm), me=self.keeper.node, session=session.id)
+        found = too_many(placement, reading.others(vm), me=self.ports.node, session=session.id)
         if on_duplicate(spec) is OnDuplicate.ALARM:
             return [one for one in found if one.name not in self._told.get(vm, ())]
         return found
@@ -81,18 +75,18 @@ class Beside:
             await self.inventory.refresh()
         except VmhaError as error:
             log.warning("a second guest of a vm here is not treated", vm=vm, why=str(error))
-            self._again_at[vm] = self.clock.now() + RETRY_S
+            self._again_at[vm] = self.ports.clock.now() + RETRY_S
             asyncio.get_running_loop().call_later(RETRY_S, self.look_again, {vm})
 
     async def _treat(self, vm: VmName, one: Local) -> None:
-        reading, spec = self.inventory.reading, self.read_snapshot().vms[vm].spec
+        reading, spec = self.inventory.reading, self.ports.read_snapshot().vms[vm].spec
         assert reading is not None
         assert spec is not None
         rightful, other = reading.domains[vm].name, one.name or str(vm)
         if one.name not in self._told.get(vm, ()):
             log.warning("a second guest of a vm runs here", vm=vm, guest=other, rightful=rightful)
             did = "ran" if one.state is SeenState.RUNNING else "had a guest"
-            text = f"it {did} on {self.keeper.node} twice: as {rightful}, which is its own, and as {other}"
+            text = f"it {did} on {self.ports.node} twice: as {rightful}, which is its own, and as {other}"
             if not await self.tell(vm, "duplicate", text):
                 return
             self._told[vm] = self._told.get(vm, frozenset()) | {one.name}
@@ -100,12 +94,13 @@ class Beside:
             match on_duplicate(spec.value):
                 case OnDuplicate.PAUSE:
                     epoch = one.epoch if one.epoch is not None else Epoch(0)
-                    await self.hypervisor.set_tag(other, Tag(cluster=self.cluster, vm=vm, epoch=epoch, second=True))
+                    second = Tag(cluster=self.ports.cluster, vm=vm, epoch=epoch, second=True)
+                    await self.ports.hypervisor.set_tag(other, second)
                     if one.state is SeenState.RUNNING:
-                        await self.hypervisor.suspend(other)
+                        await self.ports.hypervisor.suspend(other)
                 case OnDuplicate.DESTROY:
-                    await self.hypervisor.destroy(other)
-                    text = f"the second guest of it on {self.keeper.node}, {other}, is ended"
+                    await self.ports.hypervisor.destroy(other)
+                    text = f"the second guest of it on {self.ports.node}, {other}, is ended"
                     await self.tell(vm, "duplicate-ended", text)
                 case OnDuplicate.ALARM:
                     pass  # it is on record by now

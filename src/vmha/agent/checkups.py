@@ -5,26 +5,23 @@ decides nothing, and one at a time is looked for.
 """
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 
 import structlog
 
-from vmha.agent.session import SessionKeeper
+from vmha.agent.ports import AgentPorts
 from vmha.agent.trying import Trying
-from vmha.hypervisor.files import FileTrouble, HostFiles
-from vmha.hypervisor.port import DomainState, Hypervisor
+from vmha.hypervisor.files import FileTrouble
+from vmha.hypervisor.port import DomainState
 from vmha.model.checkup import Checkup, CheckupAnswer, Kept
-from vmha.model.clock import Clock
 from vmha.model.domain_xml import disk_sources, machine_type
 from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName
-from vmha.model.keys import Keys, decode, encode
+from vmha.model.keys import decode, encode
 from vmha.policy.placing.may_run import vms_that_may_run_on
-from vmha.policy.state.snapshot import Snapshot
-from vmha.store.port import Created, Exists, KeyValue, Put, Store
+from vmha.store.port import Created, Exists, KeyValue, Put
 
 log = structlog.get_logger(__name__)
 
@@ -38,22 +35,9 @@ SLICE = 20
 
 
 class Checkups:
-    def __init__(
-        self,
-        *,
-        store: Store,
-        keys: Keys,
-        clock: Clock,
-        hypervisor: Hypervisor,
-        files: HostFiles,
-        keeper: SessionKeeper,
-        migration_uri: str,
-        read_snapshot: Callable[[], Snapshot],
-    ) -> None:
-        self._store, self._keys, self._clock = store, keys, clock
-        self._hypervisor, self._files, self._keeper = hypervisor, files, keeper
-        self._read_snapshot = read_snapshot
-        self._trying = Trying(hypervisor.ways, migration_uri=migration_uri, read_snapshot=read_snapshot)
+    def __init__(self, ports: AgentPorts, *, migration_uri: str) -> None:
+        self._ports = ports
+        self._trying = Trying(ports.hypervisor.ways, migration_uri=migration_uri, read_snapshot=ports.read_snapshot)
         self._asked: asyncio.Queue[str] = asyncio.Queue(maxsize=8)
 
     def heard(self, checkup: str) -> None:
@@ -65,18 +49,18 @@ class Checkups:
         while True:
             checkup = await self._asked.get()
             try:
-                known = await self._store.get(self._keys.checkup(checkup))
+                known = await self._ports.store.get(self._ports.keys.checkup(checkup))
                 if known is not None:
                     await self._answer(known)
             except Exception as error:  # nobody's duty: whatever it meets must not end the agent
                 log.warning("check-up not answered", checkup=checkup, why=f"{type(error).__name__}: {error}")
 
     async def _answer(self, known: KeyValue) -> None:
-        session, node = self._keeper.current, self._keeper.node
+        session, node = self._ports.keeper.current, self._ports.node
         if session is None:
             return
         asked = decode(Checkup, known.value, where=known.key)
-        answer = CheckupAnswer(node=node, session=session.id, at=self._clock.wall())
+        answer = CheckupAnswer(node=node, session=session.id, at=self._ports.clock.wall())
         try:
             if asked.only_domains:
                 found = replace(answer, domains=await self._list_domains())
@@ -87,10 +71,10 @@ class Checkups:
             found = replace(answer, trouble=str(error))
         except Exception as error:  # XML that nobody foresaw, say: told, and no more than that
             found = replace(answer, trouble=f"{type(error).__name__}: {error}")
-        found = replace(found, at=self._clock.wall())
-        mine = Created(self._keys.beat(node), session.beat_created)
-        key = self._keys.checkup_answer(asked.id, node)
-        await self._store.txn([mine, Exists(known.key)], [Put(key, encode(found), known.lease)])
+        found = replace(found, at=self._ports.clock.wall())
+        mine = Created(self._ports.keys.beat(node), session.beat_created)
+        key = self._ports.keys.checkup_answer(asked.id, node)
+        await self._ports.store.txn([mine, Exists(known.key)], [Put(key, encode(found), known.lease)])
 
     async def _ask_again(self, asked: Checkup, answer: CheckupAnswer) -> CheckupAnswer:
         """With what the others have answered."""
@@ -98,7 +82,7 @@ class Checkups:
         return await self._knock(asked, answer) if asked.doors else answer
 
     async def _compare(self, asked: Checkup, answer: CheckupAnswer) -> CheckupAnswer:
-        can = {cpu: await self._hypervisor.compare_cpu(cpu) for cpu in sorted(set(asked.cpus.values()))}
+        can = {cpu: await self._ports.hypervisor.compare_cpu(cpu) for cpu in sorted(set(asked.cpus.values()))}
         unfit = (name for name, cpu in sorted(asked.cpus.items()) if name != answer.node and not can[cpu])
         return replace(answer, unfit_cpus=tuple(unfit))
 
@@ -107,8 +91,8 @@ class Checkups:
         return replace(answer, shut=shut, distrusted=distrusted)
 
     async def _look(self, asked: Checkup, answer: CheckupAnswer) -> CheckupAnswer:
-        traits = await self._hypervisor.traits()
-        door = await self._hypervisor.ways.open_door(for_s=DOOR_PATIENCES * asked.patience_s)
+        traits = await self._ports.hypervisor.traits()
+        door = await self._ports.hypervisor.ways.open_door(for_s=DOOR_PATIENCES * asked.patience_s)
         ways = await self._trying.reach_all(answer.node)
         unseen, lacking = await self._look_for_what_vms_need(answer.node, set(traits.machines))
         return replace(
@@ -134,7 +118,7 @@ class Checkups:
         seen: dict[str, bool] = {}
         unseen: dict[str, tuple[str, ...]] = {}
         lacking: dict[str, str] = {}
-        for count, vm in enumerate(vms_that_may_run_on(me, self._read_snapshot())):
+        for count, vm in enumerate(vms_that_may_run_on(me, self._ports.read_snapshot())):
             if count % SLICE == 0:
                 await asyncio.sleep(0)
             if (machine := machine_type(vm.xml)) and machine not in machines:
@@ -142,22 +126,22 @@ class Checkups:
             for path in (paths := disk_sources(vm.xml)):
                 if path not in seen:
                     with suppress(FileTrouble):
-                        seen[path] = await self._files.is_there(path)
+                        seen[path] = await self._ports.files.is_there(path)
             if missing := tuple(path for path in paths if not seen.get(path, False)):
                 unseen[vm.name] = missing
         return unseen, lacking
 
     async def _list_domains(self) -> tuple[Kept, ...]:
-        marked = {(one.name, one.uuid): one.autostart for one in await self._hypervisor.definitions()}
+        marked = {(one.name, one.uuid): one.autostart for one in await self._ports.hypervisor.definitions()}
         found = [
             Kept(
                 name=view.name,
                 uuid=view.uuid,
                 runs=view.state is not DomainState.SHUTOFF,
                 autostart=marked.get((view.name, view.uuid), False),
-                ours=view.tag is not None and view.tag.cluster == self._keys.cluster,
+                ours=view.tag is not None and view.tag.cluster == self._ports.keys.cluster,
                 state=view.state,
             )
-            for view in await self._hypervisor.inventory()
+            for view in await self._ports.hypervisor.inventory()
         ]
         return tuple(found[:DOMAINS_AT_MOST])

@@ -5,17 +5,16 @@ from dataclasses import dataclass
 
 import structlog
 
-from vmha.agent.session import SessionKeeper
+from vmha.agent.ports import AgentPorts
 from vmha.model.errors import Refused
 from vmha.model.ids import CauseId, NodeName, Revision, VmName
-from vmha.model.keys import Keys, decode, encode
+from vmha.model.keys import decode, encode
 from vmha.model.records import Placement, Reason, Stored
 from vmha.model.vm import VmSpec
 from vmha.policy.state.causes import of_state
 from vmha.policy.state.hands_off import hands_off
 from vmha.policy.state.snapshot import Snapshot
-from vmha.store.journal import Journal
-from vmha.store.port import Ambiguous, Compare, Created, Delete, LeaseGone, Modified, Op, Put, Store
+from vmha.store.port import Ambiguous, Compare, Created, Delete, LeaseGone, Modified, Op, Put
 from vmha.tracing.operation import cause_now, operation
 
 log = structlog.get_logger(__name__)
@@ -36,15 +35,12 @@ def readable(spec: VmSpec | None) -> VmSpec:
 class Claims:
     """Law 1 and law 2 as transactions."""
 
-    store: Store
-    keys: Keys
-    keeper: SessionKeeper
-    journal: Journal
+    ports: AgentPorts
     forget: Callable[[VmName], None] = lambda _: None  # an observation was taken away
 
     async def read(self, vm: VmName) -> Stored[Placement] | None:
         """Through the store's quorum: what has been agreed on by now, however late our watch is."""
-        kv = await self.store.get(self.keys.placement(vm))
+        kv = await self.ports.store.get(self.ports.keys.placement(vm))
         if kv is None:
             return None
         return Stored(decode(Placement, kv.value, where=kv.key), kv.create_revision, kv.mod_revision, kv.lease)
@@ -55,15 +51,16 @@ class Claims:
         Raises:
             Lost: this node has no session, so that it has no word.
         """
-        session = self.keeper.current
+        session = self.ports.keeper.current
         if session is None or session.over.is_set():
             raise Lost("this node has no session")
-        await self.journal.refresh()
-        entry = self.journal.entry(kind, text, vm=vm, node=self.keeper.node, cause=CauseId(cause_now()))
+        await self.ports.journal.refresh()
+        entry = self.ports.journal.entry(kind, text, vm=vm, node=self.ports.node, cause=CauseId(cause_now()))
         try:
-            result = await self.store.txn([Created(self.keys.beat(self.keeper.node), session.beat_created)], [entry])
+            beat = Created(self.ports.keys.beat(self.ports.node), session.beat_created)
+            result = await self.ports.store.txn([beat], [entry])
         except LeaseGone:
-            self.journal.forget_lease()
+            self.ports.journal.forget_lease()
             raise
         if not result.succeeded:
             raise Lost("this node's session is over")
@@ -78,7 +75,7 @@ class Claims:
         if view is not None and (off := hands_off(view, snapshot)):
             raise Lost(off.text)
         pause = snapshot.pause.modified if snapshot.pause else Revision(0)
-        return [Created(self.keys.freeze(vm), Revision(0)), Modified(self.keys.pause, pause)]
+        return [Created(self.ports.keys.freeze(vm), Revision(0)), Modified(self.ports.keys.pause, pause)]
 
     async def write(
         self,
@@ -98,29 +95,29 @@ class Claims:
             Lost: nothing was written.
             Ambiguous, Unavailable: from the store; the next reading tells.
         """
-        session = self.keeper.current
+        session = self.ports.keeper.current
         if session is None or session.over.is_set():
             raise Lost("this node has no session")
-        await self.journal.refresh()
-        key = self.keys.placement(new.vm)
+        await self.ports.journal.refresh()
+        key = self.ports.keys.placement(new.vm)
         compares: list[Compare] = [
-            Created(self.keys.beat(self.keeper.node), session.beat_created),
+            Created(self.ports.keys.beat(self.ports.node), session.beat_created),
             Modified(key, read.modified),
         ]
         if also_living:
-            compares.append(Created(self.keys.beat(also_living[0]), also_living[1]))
+            compares.append(Created(self.ports.keys.beat(also_living[0]), also_living[1]))
         compares += also
         cause = of_state(new)
         reason = Reason(rule=kind, text=text, cause=cause)
-        entry = self.journal.entry(kind, text, vm=new.vm, node=new.node, cause=cause, reason=reason)
+        entry = self.ports.journal.entry(kind, text, vm=new.vm, node=new.node, cause=cause, reason=reason)
         ops: list[Op] = [Put(key, encode(new)), entry]
         if gone_here:
-            ops.append(Delete(self.keys.observation(self.keeper.node, new.vm)))
+            ops.append(Delete(self.ports.keys.observation(self.ports.node, new.vm)))
         with operation(kind, cause, vm=new.vm, node=new.node):
             try:
-                result = await self.store.txn(compares, ops)
+                result = await self.ports.store.txn(compares, ops)
             except LeaseGone:
-                self.journal.forget_lease()
+                self.ports.journal.forget_lease()
                 raise
             except Ambiguous:
                 now = await self.read(new.vm)

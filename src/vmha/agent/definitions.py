@@ -7,8 +7,8 @@ guard and the other nodes know the guest. With another uuid it is another machin
 
 from dataclasses import dataclass
 
-from vmha.hypervisor.files import HostFiles
-from vmha.hypervisor.port import Hypervisor, StartFailed
+from vmha.agent.ports import AgentPorts
+from vmha.hypervisor.port import StartFailed
 from vmha.model.digest import digest
 from vmha.model.domain_xml import DomainFacts, parse_domain
 from vmha.model.errors import Rejected, VmhaError
@@ -27,10 +27,9 @@ class Found:
     learned: Learned
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Definitions:
-    files: HostFiles
-    hypervisor: Hypervisor
+    ports: AgentPorts
 
     async def find(self, spec: VmSpec) -> Found:
         """
@@ -47,14 +46,14 @@ class Definitions:
 
     async def _read(self, spec: VmSpec, source: DefinitionSource) -> tuple[str, str]:
         if source.persistent:
-            xml = await self.hypervisor.find_definition(spec.name)
+            xml = await self.ports.hypervisor.find_definition(spec.name)
             if xml is None:
                 raise StartFailed(f"this node's libvirt has no persistent definition of {spec.name} (virsh define)")
             return xml, "the persistent definition"
         places = source.places(spec.name)
         for place in places:
             try:
-                text = await self.files.read_definition(place)
+                text = await self.ports.files.read_definition(place)
             except VmhaError as error:
                 raise StartFailed(f"its definition can not be read: {error}") from error
             if text is not None:

@@ -7,43 +7,40 @@ from dataclasses import dataclass
 
 from vmha.agent.claims import Claims, Lost
 from vmha.agent.inventory import Inventory
-from vmha.model.clock import Clock
-from vmha.model.ids import NodeName
+from vmha.agent.ports import AgentPorts
 from vmha.model.records import Placement, Stored
 from vmha.policy.at_node.reconcile import is_news_of_leaving
 from vmha.policy.deciding.leaving import find_where_it_comes_in
 from vmha.policy.state import transitions
-from vmha.policy.state.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)
 class Departures:
+    ports: AgentPorts
     inventory: Inventory
     claims: Claims
-    clock: Clock
-    node: NodeName
 
-    async def note(self, read: Stored[Placement], snapshot: Snapshot) -> None:
+    async def note(self, read: Stored[Placement]) -> None:
         """That it is leaving, and where to if a member has shown it; or that it is not leaving any more."""
-        placement, reading = read.value, self.inventory.reading
+        placement, reading, snapshot = read.value, self.inventory.reading, self.ports.read_snapshot()
         view, local = snapshot.vms.get(placement.vm), reading.local(placement.vm) if reading else None
-        comes_in = find_where_it_comes_in(view, self.node, snapshot) if view else None
+        comes_in = find_where_it_comes_in(view, self.ports.node, snapshot) if view else None
         if local is None or not is_news_of_leaving(placement, local, comes_in):
             raise Lost("it is as it is on record")
         to = comes_in if local.migrating else None
         if not local.migrating:
-            text = f"it stays on {self.node}: the migration that somebody had begun is over"
+            text = f"it stays on {self.ports.node}: the migration that somebody had begun is over"
         else:
             where = to or "a host that no member has shown to be it"
-            text = f"somebody is migrating it away from {self.node}, to {where}"
+            text = f"somebody is migrating it away from {self.ports.node}, to {where}"
         new = transitions.note_leaving(placement, leaving=local.migrating, to=to)
         await self.claims.write(read, new, kind="leaving", text=text)
 
     async def depart(self, read: Stored[Placement]) -> None:
         if (await self.inventory.refresh()).local(read.value.vm) is not None:
             raise Lost("it is still here")
-        why = f"somebody migrated it away from {self.node}; it starts again only when seen, or confirmed gone"
-        new = transitions.depart(read.value, why, self.clock.wall())
+        why = f"somebody migrated it away from {self.ports.node}; it starts again only when seen, or confirmed gone"
+        new = transitions.depart(read.value, why, self.ports.clock.wall())
         await self.claims.write(read, new, kind="departed", text=why, gone_here=True)
 
     async def depart_unsure(self, read: Stored[Placement]) -> None:
@@ -52,8 +49,8 @@ class Departures:
         if here is None or not here.stands_outgoing:
             raise Lost("it does not stand here as a migration left it")
         why = (
-            f"a migration by hand broke at its end on {self.node}, and libvirt can not tell whether it runs "
+            f"a migration by hand broke at its end on {self.ports.node}, and libvirt can not tell whether it runs "
             "where it was sent to; it starts again only when seen, or confirmed gone"
         )
-        new = transitions.depart(read.value, why, self.clock.wall())
+        new = transitions.depart(read.value, why, self.ports.clock.wall())
         await self.claims.write(read, new, kind="departed", text=why)

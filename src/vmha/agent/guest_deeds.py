@@ -11,8 +11,8 @@ import structlog
 
 from vmha.agent.claims import Claims
 from vmha.agent.inventory import Inventory
-from vmha.hypervisor.port import DomainMissing, Hypervisor
-from vmha.model.clock import Clock
+from vmha.agent.ports import AgentPorts
+from vmha.hypervisor.port import DomainMissing
 from vmha.model.errors import Rejected, VmhaError
 from vmha.model.ids import VmName
 from vmha.model.records import Placement, Stored
@@ -27,10 +27,9 @@ RESET_SEEN_S = 10.0
 
 @dataclass(slots=True)
 class GuestDeeds:
-    hypervisor: Hypervisor
+    ports: AgentPorts
     inventory: Inventory
     claims: Claims
-    clock: Clock
 
     async def do(self, read: Stored[Placement], *, reboot_timeout_s: float) -> None:
         """Raises: Lost: the record changed before anything was done."""
@@ -49,16 +48,16 @@ class GuestDeeds:
 
     async def _carry_out(self, kind: RestartKind, vm: VmName, reboot_timeout_s: float) -> str:
         """Returns why it did not come about; '' when the guest was seen to boot again."""
-        before = self.hypervisor.boots_again(vm)
-        give_up_at = self.clock.now() + (reboot_timeout_s if kind is RestartKind.REBOOT else RESET_SEEN_S)
-        ask_at = self.clock.now()
+        before = self.ports.hypervisor.boots_again(vm)
+        give_up_at = self.ports.clock.now() + (reboot_timeout_s if kind is RestartKind.REBOOT else RESET_SEEN_S)
+        ask_at = self.ports.clock.now()
         if kind is RestartKind.RESET:
-            await self.hypervisor.reset(vm)
+            await self.ports.hypervisor.reset(vm)
             ask_at = give_up_at
-        while self.hypervisor.boots_again(vm) == before:
+        while self.ports.hypervisor.boots_again(vm) == before:
             if (await self.inventory.refresh()).local(vm) is None:
                 return "it ended instead"
-            now = self.clock.now()
+            now = self.ports.clock.now()
             if now >= give_up_at:
                 return (
                     f"it did not boot again in time; other kinds do not ask it: {RestartKind.RESET}, {RestartKind.HARD}"
@@ -71,7 +70,7 @@ class GuestDeeds:
 
     async def _ask(self, vm: VmName) -> None:
         try:
-            await self.hypervisor.reboot(vm)
+            await self.ports.hypervisor.reboot(vm)
         except DomainMissing:
             return  # the next look sees it
         except Rejected:

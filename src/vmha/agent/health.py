@@ -14,16 +14,15 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
-from vmha.hypervisor.port import GuestAgentMissing, GuestAgentSilent, Hypervisor
-from vmha.model.clock import Clock
+from vmha.agent.ports import AgentPorts
+from vmha.hypervisor.port import GuestAgentMissing, GuestAgentSilent
 from vmha.model.errors import VmhaError
 from vmha.model.health import Probe, ProbeKind
-from vmha.model.ids import Epoch, NodeName, SessionId, VmName
+from vmha.model.ids import Epoch, SessionId, VmName
 from vmha.model.records import Health, HealthState, Phase, SeenState
 from vmha.model.vm import VmSpec
 from vmha.policy.at_node.health import Answer, Asked, Judged, Record, judge
 from vmha.policy.at_node.reconcile import Local
-from vmha.policy.state.snapshot import Snapshot
 from vmha.probing.port import Probes, Question, Reply
 
 log = structlog.get_logger(__name__)
@@ -51,16 +50,12 @@ class HealthWatch:
 
     def __init__(
         self,
+        ports: AgentPorts,
         *,
         probes: Probes | None,
-        hypervisor: Hypervisor,
-        clock: Clock,
-        node: NodeName,
-        read_snapshot: Callable[[], Snapshot],
         on_change: Callable[[VmName], None],
     ) -> None:
-        self._probes, self._hypervisor, self._clock, self._node = probes, hypervisor, clock, node
-        self._read_snapshot, self._on_change = read_snapshot, on_change
+        self._ports, self._probes, self._on_change = ports, probes, on_change
         self._runs: dict[VmName, _Run] = {}
         self._tasks: asyncio.TaskGroup | None = None
         self._room = asyncio.Semaphore(AT_ONCE)
@@ -72,7 +67,7 @@ class HealthWatch:
 
     def follow(self, vm: VmName, local: Local | None, session: SessionId | None) -> None:
         """Whoever looks at a vm says here what it has seen: asks, goes on asking, or stops."""
-        view = self._read_snapshot().vms.get(vm)
+        view = self._ports.read_snapshot().vms.get(vm)
         spec = view.spec.value if view and view.spec else None
         if local is None or spec is None or not spec.probes:
             self._forget(vm)
@@ -90,7 +85,7 @@ class HealthWatch:
 
     def health(self, vm: VmName, epoch: Epoch | None) -> Health | None:
         """For the observation. None: it has no probes."""
-        view = self._read_snapshot().vms.get(vm)
+        view = self._ports.read_snapshot().vms.get(vm)
         spec = view.spec.value if view and view.spec else None
         if spec is None or not spec.probes:
             return None
@@ -102,14 +97,15 @@ class HealthWatch:
 
     def judged(self, vm: VmName, epoch: Epoch | None) -> Judged | None:
         """What follows now. None: nothing is known of that run."""
-        view, run = self._read_snapshot().vms.get(vm), self._runs.get(vm)
+        view, run = self._ports.read_snapshot().vms.get(vm), self._runs.get(vm)
         if run is None or view is None or view.spec is None or run.epoch != epoch:
             return None
         return self._judge(vm, run, view.spec.value)
 
     def _judge(self, vm: VmName, run: _Run, spec: VmSpec) -> Judged | None:
         is_starting = run.epoch is not None and self.started.get(vm) == run.epoch
-        return judge(run.probes, run.records, now=self._clock.now(), is_starting=is_starting, no_kill=spec.no_kill)
+        now = self._ports.clock.now()
+        return judge(run.probes, run.records, now=now, is_starting=is_starting, no_kill=spec.no_kill)
 
     def _of(self, vm: VmName, epoch: Epoch | None, spec: VmSpec) -> _Run:
         run = self._runs.get(vm)
@@ -118,7 +114,7 @@ class HealthWatch:
         self._forget(vm)
         if epoch is not None and (before := self._published_before(vm, epoch)) and before.gated:
             self.started.setdefault(vm, epoch)
-        begun = Record(since=self._clock.now(), has_answered=self._was_well(vm, epoch))
+        begun = Record(since=self._ports.clock.now(), has_answered=self._was_well(vm, epoch))
         run = self._runs[vm] = _Run(epoch, spec.probes, {probe.title: begun for probe in spec.probes})
         return run
 
@@ -128,8 +124,8 @@ class HealthWatch:
         return before is not None and before.state is HealthState.HEALTHY
 
     def _published_before(self, vm: VmName, epoch: Epoch) -> Health | None:
-        view = self._read_snapshot().vms.get(vm)
-        seen = view.seen.get(self._node) if view else None
+        view = self._ports.read_snapshot().vms.get(vm)
+        seen = view.seen.get(self._ports.node) if view else None
         return seen.health if seen is not None and seen.epoch == epoch else None
 
     def _forget(self, vm: VmName) -> None:
@@ -138,13 +134,13 @@ class HealthWatch:
             run.stop()
 
     async def _ask_on(self, vm: VmName, uuid: str, run: _Run, probe: Probe) -> None:
-        question = Question(vm=vm, uuid=uuid, node=self._node, probe=probe)
-        begin = run.records[probe.title].since + probe.initial_delay_s - self._clock.now()
+        question = Question(vm=vm, uuid=uuid, node=self._ports.node, probe=probe)
+        begin = run.records[probe.title].since + probe.initial_delay_s - self._ports.clock.now()
         await asyncio.sleep(max(0.0, begin))
         while True:
             async with self._room:
                 reply = await self._ask(question)
-            asked = Asked(at=self._clock.now(), answer=reply.answer, text=reply.text)
+            asked = Asked(at=self._ports.clock.now(), answer=reply.answer, text=reply.text)
             run.records[probe.title] = run.records[probe.title].took(asked)
             self._on_change(vm)
             await asyncio.sleep(probe.interval_s)
@@ -160,7 +156,7 @@ class HealthWatch:
 
     async def _ping(self, question: Question) -> Reply:
         try:
-            await self._hypervisor.ping_agent(question.vm, timeout_s=question.probe.timeout_s)
+            await self._ports.hypervisor.ping_agent(question.vm, timeout_s=question.probe.timeout_s)
         except GuestAgentMissing as error:
             return Reply(Answer.NONE, str(error))
         except GuestAgentSilent as error:

@@ -9,13 +9,12 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from vmha.agent.session import SessionKeeper
+from vmha.agent.ports import AgentPorts
 from vmha.agent.session_state import Session
-from vmha.hypervisor.port import DomainEvent, DomainState, DomainView, Hypervisor
-from vmha.model.clock import Clock
+from vmha.hypervisor.port import DomainEvent, DomainState, DomainView
 from vmha.model.errors import VmhaError
 from vmha.model.ids import Epoch, Revision, SessionId, VmName
-from vmha.model.keys import Keys, encode
+from vmha.model.keys import encode
 from vmha.model.migration import MigrationProgress
 from vmha.model.records import Health, Observation, SeenState
 from vmha.policy.at_node.beside import in_order
@@ -24,11 +23,8 @@ from vmha.policy.at_node.sightings import began, sighting
 from vmha.policy.deciding.post_copy import POSTCOPY
 from vmha.policy.members.removed import identities
 from vmha.policy.state.causes import of_state
-from vmha.policy.state.indexes import Indexes
-from vmha.policy.state.snapshot import Snapshot
 from vmha.store.bell import Bell
-from vmha.store.journal import Journal
-from vmha.store.port import Compare, Created, Delete, LeaseGone, Op, Put, Store
+from vmha.store.port import Compare, Created, Delete, LeaseGone, Op, Put
 
 log = structlog.get_logger(__name__)
 
@@ -86,24 +82,14 @@ class Inventory:
 
     def __init__(
         self,
+        ports: AgentPorts,
         *,
-        hypervisor: Hypervisor,
-        store: Store,
-        keys: Keys,
-        clock: Clock,
-        keeper: SessionKeeper,
-        journal: Journal,
-        read_snapshot: Callable[[], Snapshot],
-        read_indexes: Callable[[], Indexes],
         on_change: Callable[[set[VmName]], None],
         read_health: Callable[[VmName, Epoch | None], Health | None] = lambda _vm, _epoch: None,
         names: dict[VmName, str] | None = None,
     ) -> None:
         self._names = {} if names is None else names
-        self._journal = journal
-        self._hypervisor, self._store, self._keys, self._clock = hypervisor, store, keys, clock
-        self._keeper, self._read_snapshot, self._on_change = keeper, read_snapshot, on_change
-        self._read_indexes, self._read_health = read_indexes, read_health
+        self._ports, self._on_change, self._read_health = ports, on_change, read_health
         self._look = Bell()
         self._published: dict[VmName, Observation] = {}
         self._written_at = Revision(0)
@@ -119,14 +105,14 @@ class Inventory:
         """The newest definition of a vm that the published inventory has looked for."""
         self.may_vouch: Callable[[], bool] = lambda: True
         """Whether what is not here now will not be here in a moment: no start of a removed vm is under way."""
-        hypervisor.subscribe(self._heard)
+        ports.hypervisor.subscribe(self._heard)
 
     def _heard(self, event: DomainEvent) -> None:
         if event.kind == "suspended":
-            self._stopped_at[event.name] = self._clock.now()
+            self._stopped_at[event.name] = self._ports.clock.now()
             self._let_go_at.pop(event.name, None)
         elif event.kind == "resumed":
-            self._let_go_at[event.name] = self._clock.now()
+            self._let_go_at[event.name] = self._ports.clock.now()
             self._have_run.add(event.name)
         elif event.kind == "started":
             self._have_run.discard(event.name)
@@ -147,7 +133,7 @@ class Inventory:
     @property
     def history(self) -> str:
         """The newest record of a restored store: what was published before it may be gone from the store."""
-        record = self._read_snapshot().history
+        record = self._ports.read_snapshot().history
         return record.value.id if record else ""
 
     def forget(self, vm: VmName) -> None:
@@ -187,7 +173,7 @@ class Inventory:
         """Identities of this node's guests of the cluster, for the guard; those of removed vms are nobody's."""
         if self.reading is None:
             return ()
-        vms = self._read_snapshot().vms
+        vms = self._ports.read_snapshot().vms
         ours = (
             view.uuid
             for vm in self.reading.domains
@@ -204,8 +190,8 @@ class Inventory:
 
     async def refresh(self) -> Reading:
         """Look now. Raises ``HypervisorUnavailable`` when it does not answer: unknown is not absent."""
-        views = await self._hypervisor.inventory()
-        removed = dict(identities(self._read_snapshot()))
+        views = await self._ports.hypervisor.inventory()
+        removed = dict(identities(self._ports.read_snapshot()))
         found: dict[VmName, list[DomainView]] = {}
         for view in views:
             vm = self._vm_of(view, removed)
@@ -232,7 +218,7 @@ class Inventory:
         """By the one of each vm that is the vm's."""
         domains: dict[VmName, DomainView] = {}
         beside: dict[VmName, tuple[DomainView, ...]] = {}
-        vms, me = self._read_snapshot().vms, self._keeper.node
+        vms, me = self._ports.read_snapshot().vms, self._ports.node
         for vm, views in found.items():
             domains[vm] = views[0]
             if len(views) == 1:
@@ -255,7 +241,7 @@ class Inventory:
 
     def _recall_names(self, here: Mapping[VmName, DomainView]) -> None:
         """Of what has gone while no agent was here: a former process has put on record what it was called."""
-        for vm, view in self._read_indexes().on(self._keeper.node).items():
+        for vm, view in self._ports.read_indexes().on(self._ports.node).items():
             held = view.placement.value if view.placement else None
             if held is not None and held.guest and held.session is not None and vm not in here:
                 self._names.setdefault(vm, held.guest)
@@ -276,7 +262,7 @@ class Inventory:
             self.trouble = str(error)
             log.warning("no inventory", why=str(error))
             return False
-        session = self._keeper.current
+        session = self._ports.keeper.current
         if session is None or session.over.is_set():
             return False
         try:
@@ -284,7 +270,7 @@ class Inventory:
         except VmhaError as error:
             log.warning("inventory not published", why=str(error))
             if isinstance(error, LeaseGone):
-                self._journal.forget_lease()
+                self._ports.journal.forget_lease()
             self._published_in = None  # what has been written is not known: all of it anew
             return False
         if done and newest > self.looked_for:
@@ -294,7 +280,7 @@ class Inventory:
 
     def newest_definition(self) -> Revision:
         """A guest of a vm that is defined later may be here, nobody's yet; or of one that was removed, nobody's now."""
-        return self._read_indexes().newest_definition()
+        return self._ports.read_indexes().newest_definition()
 
     def _vm_of(self, view: DomainView, removed: Mapping[str, VmName]) -> VmName | None:
         """Ours by its tag, else by its uuid or name: somebody may have started it by hand.
@@ -302,17 +288,17 @@ class Inventory:
         By name too, because libvirt draws a new uuid for every start of an XML that has none: such a guest writes to
         the same disks, and a second one must not be started beside it.
         """
-        by_name = self._read_indexes().named
+        by_name = self._ports.read_indexes().named
         known = (by_name(identity) or removed.get(identity) for identity in (view.uuid, view.name))
         named = next((vm for vm in known if vm is not None), None)
-        if view.tag is not None and view.tag.cluster == self._keys.cluster and view.tag.vm in (view.name, named):
+        if view.tag is not None and view.tag.cluster == self._ports.keys.cluster and view.tag.vm in (view.name, named):
             return view.tag.vm  # a copy of its XML under another name and uuid bears the mark too, and is not it
         return named
 
     async def _publish(self, session: Session) -> bool:
         """Write the differences; all of it in the first look of a session. False: to be tried again."""
         assert self.reading
-        node = self._keeper.node
+        node = self._ports.node
         now = (session.id, self.history)
         whole = self._published_in != now
         known = await self._stored_before() if whole else self._published_still()
@@ -321,16 +307,16 @@ class Inventory:
         for vm, view in sorted(self.reading.domains.items()):
             before = None if whole else known.get(vm)
             if before is None or self._observe(vm, view, session, since=before.since) != before:
-                wanted[vm] = self._observe(vm, view, session, since=self._clock.wall())
-                ops.append(Put(self._keys.observation(node, vm), encode(wanted[vm])))
+                wanted[vm] = self._observe(vm, view, session, since=self._ports.clock.wall())
+                ops.append(Put(self._ports.keys.observation(node, vm), encode(wanted[vm])))
                 ops += await self._told(before, wanted[vm], is_new=not whole and vm not in known)
             else:
                 wanted[vm] = before
         there = known.keys() | self._published.keys()
-        ops += [Delete(self._keys.observation(node, vm)) for vm in sorted(there - wanted.keys())]
-        guarded: list[Compare] = [Created(self._keys.beat(node), session.beat_created)]
+        ops += [Delete(self._ports.keys.observation(node, vm)) for vm in sorted(there - wanted.keys())]
+        guarded: list[Compare] = [Created(self._ports.keys.beat(node), session.beat_created)]
         for start in range(0, len(ops), OPS_PER_TXN):
-            result = await self._store.txn(guarded, ops[start : start + OPS_PER_TXN])
+            result = await self._ports.store.txn(guarded, ops[start : start + OPS_PER_TXN])
             if not result.succeeded:
                 session.end("evicted: the beat key is gone or another's")
                 return False
@@ -345,32 +331,32 @@ class Inventory:
         """Without what the store shows otherwise: a write that was given up for lost may be committed behind those that
         came after it.
         """
-        snapshot, node = self._read_snapshot(), self._keeper.node
+        snapshot, node = self._ports.read_snapshot(), self._ports.node
         if snapshot.revision < self._written_at:
             return self._published
         seen = {vm: view.seen.get(node) if (view := snapshot.vms.get(vm)) else None for vm in self._published}
         return {vm: told for vm, told in self._published.items() if _is_same(told, seen[vm])}
 
     async def _told(self, before: Observation | None, now: Observation, *, is_new: bool) -> list[Op]:
-        view = self._read_snapshot().vms.get(now.vm)
+        view = self._ports.read_snapshot().vms.get(now.vm)
         placement = view.placement.value if view and view.placement else None
         told = sighting(before, now, placement) if before else began(now, placement) if is_new else None
         if told is None:
             return []
-        await self._journal.refresh()
+        await self._ports.journal.refresh()
         kind, text = told
-        return [self._journal.entry(kind, text, vm=now.vm, node=now.node, cause=of_state(placement))]
+        return [self._ports.journal.entry(kind, text, vm=now.vm, node=now.node, cause=of_state(placement))]
 
     async def _stored_before(self) -> dict[VmName, Observation | None]:
-        prefix = self._keys.observation(self._keeper.node, VmName(""))
-        listing = await self._store.list(prefix)
+        prefix = self._ports.keys.observation(self._ports.node, VmName(""))
+        listing = await self._ports.store.list(prefix)
         return {VmName(kv.key.removeprefix(prefix)): None for kv in listing.items}
 
     def _observe(self, vm: VmName, view: DomainView, session: Session, *, since: float) -> Observation:
         others = self.reading.beside.get(vm, ()) if self.reading else ()
         return Observation(
             vm=vm,
-            node=self._keeper.node,
+            node=self._ports.node,
             session=session.id,
             state=_SEEN[view.state],
             reason=view.reason,

@@ -8,9 +8,10 @@ from collections.abc import Callable
 import structlog
 
 from vmha.agent.claims import Claims
-from vmha.hypervisor.port import DomainEvent, HostDefinition, Hypervisor
+from vmha.agent.ports import AgentPorts
+from vmha.hypervisor.port import DomainEvent, HostDefinition
 from vmha.model.errors import VmhaError
-from vmha.model.ids import NodeName, VmName
+from vmha.model.ids import VmName
 from vmha.model.records import LeftOver
 from vmha.policy.state.snapshot import Snapshot
 from vmha.policy.telling.left_overs import in_words
@@ -26,21 +27,12 @@ AT_MOST = 200
 class LeftOvers:
     """``found`` is the newest look; ``on_change`` is called when it is another one."""
 
-    def __init__(
-        self,
-        *,
-        hypervisor: Hypervisor,
-        claims: Claims,
-        node: NodeName,
-        read_snapshot: Callable[[], Snapshot],
-        on_change: Callable[[], None],
-    ) -> None:
-        self._hypervisor, self._claims, self._node = hypervisor, claims, node
-        self._read_snapshot, self._on_change = read_snapshot, on_change
+    def __init__(self, ports: AgentPorts, claims: Claims, *, on_change: Callable[[], None]) -> None:
+        self._ports, self._claims, self._on_change = ports, claims, on_change
         self._look = Bell()
         self._told: set[str] | None = None
         self.found: tuple[LeftOver, ...] = ()
-        hypervisor.subscribe(self._heard)
+        ports.hypervisor.subscribe(self._heard)
 
     def _heard(self, event: DomainEvent) -> None:
         if event.kind in ("defined", "undefined", "connected"):
@@ -56,7 +48,7 @@ class LeftOvers:
                 self._look.clear()
 
     async def _once(self) -> None:
-        kept = await self._hypervisor.definitions()
+        kept = await self._ports.hypervisor.definitions()
         found = self._of_the_cluster(kept)
         if found != self.found:
             self.found = found
@@ -67,7 +59,7 @@ class LeftOvers:
         if not kept:
             return ()
         known: dict[str, VmName] = {}
-        for name, vm in self._read_snapshot().vms.items():
+        for name, vm in self._ports.read_snapshot().vms.items():
             if vm.spec:
                 known[vm.spec.value.uuid.lower()] = known[str(name)] = name
         found = [
@@ -86,9 +78,9 @@ class LeftOvers:
 
     async def _tell_new_ones(self) -> None:
         """Once each; what an earlier session published has been told by it."""
-        snapshot = self._read_snapshot()
+        snapshot = self._ports.read_snapshot()
         if self._told is None:
-            view = snapshot.nodes.get(self._node)
+            view = snapshot.nodes.get(self._ports.node)
             self._told = set(self._words(view.status.value.left_overs, snapshot)) if view and view.status else set()
         now = self._words(self.found, snapshot)
         self._told &= now.keys()  # gone, and come back: told again
@@ -102,5 +94,5 @@ class LeftOvers:
         for one in left_overs:
             vm = snapshot.vms.get(one.vm)
             if vm is not None and vm.spec is not None:
-                said |= dict.fromkeys(in_words(one, self._node, vm.spec.value), one)
+                said |= dict.fromkeys(in_words(one, self._ports.node, vm.spec.value), one)
         return said

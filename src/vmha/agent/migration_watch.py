@@ -6,7 +6,7 @@ What is waited for before libvirt is asked at all ends with the cancel.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,11 +14,11 @@ from typing import Any
 import structlog
 
 from vmha.agent.inventory import Inventory
-from vmha.hypervisor.port import Hypervisor, MigrationFailed
+from vmha.agent.ports import AgentPorts
+from vmha.hypervisor.port import MigrationFailed
 from vmha.model.errors import VmhaError
 from vmha.model.ids import Epoch, VmName
 from vmha.model.records import Phase, Placement
-from vmha.policy.state.snapshot import Snapshot
 
 log = structlog.get_logger(__name__)
 
@@ -35,9 +35,8 @@ def try_of(placement: Placement) -> Try:
 
 @dataclass(slots=True, kw_only=True)
 class MigrationWatch:
-    hypervisor: Hypervisor
+    ports: AgentPorts
     inventory: Inventory
-    read_snapshot: Callable[[], Snapshot]
     _news: dict[VmName, asyncio.Event] = field(default_factory=dict)
 
     def look(self, vm: VmName) -> None:
@@ -94,7 +93,7 @@ class MigrationWatch:
         while True:
             await asyncio.sleep(PROGRESS_S)
             with suppress(VmhaError):
-                if progress := await self.hypervisor.migration_progress(vm):
+                if progress := await self.ports.hypervisor.migration_progress(vm):
                     self.inventory.show_migration(vm, progress)
 
     async def _hear_cancel(self, placement: Placement, news: asyncio.Event) -> None:
@@ -107,11 +106,11 @@ class MigrationWatch:
         log.info("calling off a migration", vm=placement.vm, target=placement.target)
         while True:
             with suppress(VmhaError):
-                await self.hypervisor.abort_migration(placement.vm)
+                await self.ports.hypervisor.abort_migration(placement.vm)
             await asyncio.sleep(ABORT_AGAIN_S)
 
     def _is_cancelled(self, placement: Placement) -> bool:
-        view = self.read_snapshot().vms.get(placement.vm)
+        view = self.ports.read_snapshot().vms.get(placement.vm)
         now = view.placement.value if view and view.placement else None
         if now is None or now.phase is not Phase.MIGRATING or try_of(now) != try_of(placement):
             return False

@@ -12,10 +12,9 @@ from vmha.agent.inventory import Inventory
 from vmha.agent.lasting import Lasting
 from vmha.agent.migration_watch import try_of
 from vmha.agent.pauses import Pauses
-from vmha.agent.session import SessionKeeper
+from vmha.agent.ports import AgentPorts
 from vmha.agent.worker import Worker
-from vmha.hypervisor.port import Ending, Hypervisor
-from vmha.model.clock import Clock
+from vmha.hypervisor.port import Ending
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import (
     Phase,
@@ -42,13 +41,11 @@ LEFT_STANDING_S = 5.0
 class Outlook:
     """``alarmed``: second copies that were told of, and are to be left."""
 
-    keeper: SessionKeeper
+    ports: AgentPorts
     inventory: Inventory
-    hypervisor: Hypervisor
     health: HealthWatch
     pauses: Pauses
     worker: Worker
-    clock: Clock
     mark: Callable[[set[VmName]], None]
     alarmed: set[VmName] = field(default_factory=set)
     _lately: set[VmName] = field(default_factory=set)
@@ -60,12 +57,12 @@ class Outlook:
     _pulling: Lasting = field(init=False)
 
     def __post_init__(self) -> None:
-        self._duplicate = Lasting(self.clock, DUPLICATE_GRACE_S, self.mark)
-        self._beside = Lasting(self.clock, SURE_OF_SECOND_S, self.mark)
-        self._answering = Lasting(self.clock, UNSURE_ARRIVAL_S, self.mark)
-        self._standing = Lasting(self.clock, LEFT_STANDING_S, self.mark)
-        self._incoming = Lasting(self.clock, LEFT_STANDING_S, self.mark)
-        self._pulling = Lasting(self.clock, PULLS_IN_VAIN_S, self.mark)
+        self._duplicate = Lasting(self.ports.clock, DUPLICATE_GRACE_S, self.mark)
+        self._beside = Lasting(self.ports.clock, SURE_OF_SECOND_S, self.mark)
+        self._answering = Lasting(self.ports.clock, UNSURE_ARRIVAL_S, self.mark)
+        self._standing = Lasting(self.ports.clock, LEFT_STANDING_S, self.mark)
+        self._incoming = Lasting(self.ports.clock, LEFT_STANDING_S, self.mark)
+        self._pulling = Lasting(self.ports.clock, PULLS_IN_VAIN_S, self.mark)
 
     def concerns(self, vm: VmName, view: VmView | None) -> bool:
         """Is it this node's business, or was it at the last look? Nothing is to be decided about any other.
@@ -79,7 +76,7 @@ class Outlook:
 
     def _is_ours(self, vm: VmName, view: VmView | None) -> bool:
         """Something of it is here, was last shown to be here, or is here by its placement, or on the way here."""
-        reading, node = self.inventory.reading, self.keeper.node
+        reading, node = self.inventory.reading, self.ports.node
         if reading is not None and vm in reading.domains:
             return True
         if view is None:
@@ -91,7 +88,7 @@ class Outlook:
     def decide(
         self, vm: VmName, view: VmView | None, placement: Stored[Placement] | None, snapshot: Snapshot
     ) -> Action:
-        session, reading = self.keeper.confirmed, self.inventory.reading
+        session, reading = self.ports.keeper.confirmed, self.inventory.reading
         if session is None or reading is None or self.inventory.trouble or not self.inventory.is_published(session):
             return Action.NOTHING
         if not self._is_ours(vm, view):
@@ -100,27 +97,27 @@ class Outlook:
         target = placement.value.target if placement else None
         at_once = runs_at_once(placement.value if placement else None, spec)
         local = reading.local(vm)
-        is_ours = is_ours_alone(view, placement.value if placement else None, self.keeper.node, session.id, snapshot)
+        is_ours = is_ours_alone(view, placement.value if placement else None, self.ports.node, session.id, snapshot)
         reaction = self.pauses.look(vm, local, spec, is_held=is_ours)
         attempt = replace(self._attempt(vm, view, placement, local), pause=reaction.deed)
         action = reconcile(
             placement.value if placement else None,
             reading.local(vm),
-            me=self.keeper.node,
+            me=self.ports.node,
             session=session.id,
             managed=spec is not None or snapshot.is_unreadable("vms", vm, "spec"),
             attempt=attempt,
             at_target=find_seen(target, view, snapshot),
             target_answers=not at_once or self._target_answers(vm, placement, snapshot),
             target_lacks_it=attempt.left_by_migration and self._target_lacks_it(vm, placement, snapshot),
-            seen_elsewhere=_is_seen_elsewhere(self.keeper.node, view, placement, snapshot),
-            comes_in=find_where_it_comes_in(view, self.keeper.node, snapshot) if view else None,
+            seen_elsewhere=_is_seen_elsewhere(self.ports.node, view, placement, snapshot),
+            comes_in=find_where_it_comes_in(view, self.ports.node, snapshot) if view else None,
             target_is_over=is_session_over(target, snapshot),
             runs_at_once=at_once,
             post_copy=is_post_copy(placement.value if placement else None, spec),
             duplicate=self._on_duplicate(vm, view, snapshot),
             stands_beside=self._beside.has_lasted(
-                vm, view is not None and stands_beside(view, self.keeper.node, snapshot)
+                vm, view is not None and stands_beside(view, self.ports.node, snapshot)
             ),
         )
         if snapshot.unsettled and action not in SAYS_WHAT_IS:
@@ -133,11 +130,11 @@ class Outlook:
         self, vm: VmName, view: VmView | None, placement: Stored[Placement] | None, local: Local | None
     ) -> Attempt:
         tried = self.worker.migrations_tried.get(vm)
-        held_here = placement is not None and placement.value.node == self.keeper.node
+        held_here = placement is not None and placement.value.node == self.ports.node
         held_here = held_here and placement is not None and placement.value.phase is Phase.HELD
         return Attempt(
             migration_tried=tried is not None and placement is not None and tried[0] == try_of(placement.value),
-            left_by_migration=self.hypervisor.find_ending(vm) is Ending.MIGRATED
+            left_by_migration=self.ports.hypervisor.find_ending(vm) is Ending.MIGRATED
             or (placement is not None and self.worker.left_unseen.get(vm) == placement.modified),
             migration_is_ours=placement is not None
             and (
@@ -156,7 +153,7 @@ class Outlook:
 
     def _is_expected(self, placement: Stored[Placement] | None) -> bool:
         """By migration, here."""
-        return placement is not None and self.keeper.node in (placement.value.target, placement.value.node)
+        return placement is not None and self.ports.node in (placement.value.target, placement.value.node)
 
     def _is_unwell(self, vm: VmName, local: Local) -> bool:
         judged = self.health.judged(vm, local.epoch)
@@ -187,7 +184,7 @@ class Outlook:
 
     def _on_duplicate(self, vm: VmName, view: VmView | None, snapshot: Snapshot) -> OnDuplicate | None:
         """What to do with a second copy here, once it has been one for longer than a migration's switch."""
-        if view is None or view.spec is None or find_rightful(view, self.keeper.node, snapshot) is None:
+        if view is None or view.spec is None or find_rightful(view, self.ports.node, snapshot) is None:
             self._duplicate.ends(vm)
             self.alarmed.discard(vm)
             return None

@@ -6,7 +6,6 @@ next agent attends to it from where it finds it. What it may do, and when, is sa
 
 import asyncio
 import contextlib
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -14,16 +13,15 @@ import structlog
 from vmha.agent.claims import Claims, Lost
 from vmha.agent.inventory import Inventory, Reading
 from vmha.agent.migration_watch import Try, try_of
+from vmha.agent.ports import AgentPorts
 from vmha.agent.sending import send
-from vmha.hypervisor.port import Hypervisor, MigrationFailed, MigrationOrder
-from vmha.model.clock import Clock
+from vmha.hypervisor.port import MigrationFailed, MigrationOrder
 from vmha.model.errors import VmhaError
 from vmha.model.ids import VmName
 from vmha.model.records import Observation, Phase, Placement, SeenState
 from vmha.model.vm import Migration
 from vmha.policy.deciding.post_copy import POSTCOPY, Fetching, find_seen, is_due, why_no_switch
 from vmha.policy.state import transitions
-from vmha.policy.state.snapshot import Snapshot
 
 log = structlog.get_logger(__name__)
 
@@ -34,12 +32,9 @@ LOOK_S = 1.0
 class PostCopy:
     """``given_up``: the migrations of which nothing comes any more; what is left of them here is to be ended."""
 
-    hypervisor: Hypervisor
+    ports: AgentPorts
     inventory: Inventory
     claims: Claims
-    clock: Clock
-    may_start: Callable[[], bool]
-    read_snapshot: Callable[[], Snapshot]
     given_up: dict[VmName, Try] = field(default_factory=dict)
 
     async def send(self, placement: Placement, how: Migration, order: MigrationOrder) -> None:
@@ -50,9 +45,9 @@ class PostCopy:
             DomainMissing, HypervisorUnavailable
         """
         if not order.post_copy:
-            await send(self.hypervisor, self.clock, order)
+            await send(self.ports.hypervisor, self.ports.clock, order)
             return
-        sending = asyncio.create_task(send(self.hypervisor, self.clock, order), name=f"send-{order.name}")
+        sending = asyncio.create_task(send(self.ports.hypervisor, self.ports.clock, order), name=f"send-{order.name}")
         attending: asyncio.Task[None] | None = None
         try:
             while not sending.done():
@@ -87,8 +82,8 @@ class PostCopy:
                 except VmhaError as error:
                     log.info("post-copy not attended to", vm=placement.vm, why=str(error))
                     continue
-                fetching = await self._look_at(fetching or Fetching(moved_at=self.clock.now()), placement)
-                now = self.clock.now()
+                fetching = await self._look_at(fetching or Fetching(moved_at=self.ports.clock.now()), placement)
+                now = self.ports.clock.now()
                 if fetching.is_over(self._at_target(placement), now):
                     self.given_up[placement.vm] = try_of(placement)
                     return
@@ -106,13 +101,13 @@ class PostCopy:
             VmhaError: it has not switched, for all that is known; the next look sees.
         """
         vm = placement.vm
-        progress = await self.hypervisor.migration_progress(vm)
+        progress = await self.ports.hypervisor.migration_progress(vm)
         if progress is None or not is_due(progress, how):
             return
         read = await self.claims.read(vm)
         if read is None or try_of(read.value) != try_of(placement):
             return
-        snapshot = self.read_snapshot()
+        snapshot = self.ports.read_snapshot()
         if why := why_no_switch(read.value, snapshot.vms.get(vm), snapshot):
             raise Lost(f"it does not switch: {why}")
         if not read.value.switched:
@@ -128,19 +123,19 @@ class PostCopy:
                 text=text,
                 also_living=(target, beat.created),
             )
-        if not self.may_start():
+        if not self.ports.keeper.may_start():
             raise Lost("too little time is left before the guard's deadline")
-        await self.hypervisor.start_post_copy(vm)
+        await self.ports.hypervisor.start_post_copy(vm)
         self.inventory.look_again()
 
     async def _look_at(self, fetching: Fetching, placement: Placement) -> Fetching:
         progress = None
         with contextlib.suppress(VmhaError):
-            progress = await self.hypervisor.migration_progress(placement.vm)
-        return fetching.look(progress, self.clock.now())
+            progress = await self.ports.hypervisor.migration_progress(placement.vm)
+        return fetching.look(progress, self.ports.clock.now())
 
     def _at_target(self, placement: Placement) -> Observation | None:
-        snapshot = self.read_snapshot()
+        snapshot = self.ports.read_snapshot()
         return find_seen(placement.target, snapshot.vms.get(placement.vm), snapshot)
 
     async def _take_up(self, order: MigrationOrder, is_news: bool) -> None:
@@ -149,7 +144,7 @@ class PostCopy:
             if is_news:
                 text = "nothing is fetched any more; its connection is to be taken up again"
                 await self.claims.tell("post-copy", text, order.tag.vm)
-            await self.hypervisor.migrate(order.again())
+            await self.ports.hypervisor.migrate(order.again())
         except VmhaError as error:
             log.info("post-copy taken up again", vm=order.name, said=str(error))
 
@@ -159,7 +154,7 @@ class PostCopy:
 
     def _is_called_off(self, placement: Placement) -> bool:
         """Or another's by now."""
-        view = self.read_snapshot().vms.get(placement.vm)
+        view = self.ports.read_snapshot().vms.get(placement.vm)
         now = view.placement.value if view and view.placement else None
         is_it = now is not None and now.phase is Phase.MIGRATING and try_of(now) == try_of(placement)
         return now is None or not is_it or (now.cancel is not None and not now.switched)

@@ -11,12 +11,12 @@ import structlog
 
 from vmha.agent.claims import Claims
 from vmha.agent.inventory import Inventory
-from vmha.hypervisor.files import FileTrouble, HostFiles
-from vmha.hypervisor.port import DomainExists, Hypervisor, SaveFailed, StartFailed, Tag
+from vmha.agent.ports import AgentPorts
+from vmha.hypervisor.files import FileTrouble
+from vmha.hypervisor.port import DomainExists, SaveFailed, StartFailed, Tag
 from vmha.hypervisor.saved_file import COMPLETE
-from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
-from vmha.model.ids import NodeName, VmName
+from vmha.model.ids import VmName
 from vmha.model.records import Placement, SavedImage
 from vmha.model.vm import VmSpec
 from vmha.policy.at_node.saved_state import image_path, used_path, why_not_used
@@ -26,13 +26,9 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class SavedStates:
-    hypervisor: Hypervisor
-    files: HostFiles
+    ports: AgentPorts
     inventory: Inventory
     claims: Claims
-    clock: Clock
-    cluster: str
-    node: NodeName
 
     async def save(self, placement: Placement, spec: VmSpec) -> bool:
         """Whether it is written and the guest gone. Not so: shut it down.
@@ -45,7 +41,7 @@ class SavedStates:
         path = image_path(spec, placement.epoch)
         self.inventory.show_progress(vm, f"its memory is being written to {path}")
         try:
-            await self.hypervisor.save(vm, path, timeout_s=spec.saved_state.timeout_s)
+            await self.ports.hypervisor.save(vm, path, timeout_s=spec.saved_state.timeout_s)
         except SaveFailed as error:
             await self._tell("not-saved", f"its memory was not saved, it is shut down: {error}", vm)
             return False
@@ -59,7 +55,7 @@ class SavedStates:
             return None
         path = image_path(spec, placement.epoch)
         try:
-            head = await self.files.head(path, len(COMPLETE))
+            head = await self.ports.files.head(path, len(COMPLETE))
         except FileTrouble as error:
             log.warning("saved state not found", vm=placement.vm, why=str(error))
             return None
@@ -69,25 +65,25 @@ class SavedStates:
             file=path,
             epoch=placement.epoch,
             definition=placement.definition,
-            node=self.node,
-            at=self.clock.wall(),
+            node=self.ports.node,
+            at=self.ports.clock.wall(),
         )
 
     async def forget_namesake(self, placement: Placement, spec: VmSpec) -> None:
         """Before a run begins: a file under its number is of another history of the store, and not its memory."""
         if spec.saved_state is not None:
             with suppress(FileTrouble):
-                await self.files.remove(image_path(spec, placement.epoch))
+                await self.ports.files.remove(image_path(spec, placement.epoch))
 
     async def use_up(self, image: SavedImage, spec: VmSpec, definition: str) -> str | None:
         """The file to go on from, under the name that nobody else can give it any more. None: boot."""
         if why := why_not_used(image, spec, definition):
             with suppress(FileTrouble):
-                await self.files.rename(image.file, used_path(image))  # nor by a hand
+                await self.ports.files.rename(image.file, used_path(image))  # nor by a hand
             await self._tell("not-restored", f"it boots, its saved state is left out: {why}", VmName(spec.name))
             return None
         try:
-            await self.files.rename(image.file, used_path(image))
+            await self.ports.files.rename(image.file, used_path(image))
         except FileTrouble as error:
             await self._tell("not-restored", f"it boots, its saved state can not be used: {error}", VmName(spec.name))
             return None
@@ -102,12 +98,12 @@ class SavedStates:
         vm = placement.vm
         timeout_s = spec.saved_state.timeout_s if spec.saved_state else spec.start_timeout_s
         try:
-            await self.hypervisor.restore(
+            await self.ports.hypervisor.restore(
                 path,
                 name=vm,
                 uuid=spec.uuid,
-                saved=Tag(cluster=self.cluster, vm=vm, epoch=image.epoch),
-                tag=Tag(cluster=self.cluster, vm=vm, epoch=placement.epoch),
+                saved=Tag(cluster=self.ports.cluster, vm=vm, epoch=image.epoch),
+                tag=Tag(cluster=self.ports.cluster, vm=vm, epoch=placement.epoch),
                 timeout_s=timeout_s,
             )
         except (StartFailed, DomainExists) as error:
@@ -116,7 +112,7 @@ class SavedStates:
             await self._tell("not-restored", f"it boots, its saved state was refused ({path}): {error}", vm)
             return False
         with suppress(FileTrouble):
-            await self.files.remove(path)
+            await self.ports.files.remove(path)
         await self._tell("restored", f"it goes on from its memory as it was saved on {image.node}", vm)
         return True
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from vmha.agent.claims import Claims, Lost
 from vmha.agent.health import HealthWatch
 from vmha.agent.pauses import Pauses
-from vmha.agent.session import SessionKeeper
-from vmha.hypervisor.port import Hypervisor
+from vmha.agent.ports import AgentPorts
 from vmha.model.ids import Revision, VmName
 from vmha.model.records import Failure, Placement, RunEnd, Stored
 from vmha.policy.at_node.health import Consequence
@@ -28,9 +27,8 @@ class EndedByUs:
 
 @dataclass(slots=True, kw_only=True)
 class Troubled:
-    hypervisor: Hypervisor
+    ports: AgentPorts
     claims: Claims
-    keeper: SessionKeeper
     health: HealthWatch
     pauses: Pauses
     _ended: dict[VmName, EndedByUs] = field(default_factory=dict)
@@ -51,9 +49,9 @@ class Troubled:
 
     async def _end(self, read: Stored[Placement], ended: RunEnd, why: str, *, leaves: bool = False) -> None:
         vm = read.value.vm
-        await self.claims.tell("unwell", f"it is ended on {self.keeper.node}: {why}", vm)
+        await self.claims.tell("unwell", f"it is ended on {self.ports.node}: {why}", vm)
         self.remember(vm, read.modified, ended, why, leaves=leaves)
-        await self.hypervisor.destroy(vm)
+        await self.ports.hypervisor.destroy(vm)
 
     def remember(self, vm: VmName, under: Revision, ended: RunEnd, why: str, *, leaves: bool = False) -> None:
         """It is about to be ended under the placement of this revision, and why."""
@@ -66,11 +64,11 @@ class Troubled:
         """
         vm = read.value.vm
         reaction = self.pauses.reaction(vm)
-        if reaction.deed is not Deed.RESUME or not self.keeper.may_start():
+        if reaction.deed is not Deed.RESUME or not self.ports.keeper.may_start():
             raise Lost("it is not to be resumed now")
         if self.pauses.tried(vm):
-            await self.claims.tell("resumed", f"it is resumed on {self.keeper.node}: {reaction.why}", vm)
-        await self.hypervisor.resume(vm)
+            await self.claims.tell("resumed", f"it is resumed on {self.ports.node}: {reaction.why}", vm)
+        await self.ports.hypervisor.resume(vm)
 
     def find_ending(self, read: Stored[Placement], wall: float) -> tuple[RunEnd, str, Failure | None] | None:
         """How the run ended that this agent has ended, and what makes its node rest before it is tried there again."""
@@ -78,4 +76,4 @@ class Troubled:
         if ours is None or ours.under != read.modified:
             return None
         rests = ours.leaves or ours.ended is RunEnd.START_FAILED
-        return ours.ended, ours.why, Failure(node=self.keeper.node, at=wall, error=ours.why) if rests else None
+        return ours.ended, ours.why, Failure(node=self.ports.node, at=wall, error=ours.why) if rests else None

@@ -4,7 +4,7 @@ The order in a start is the law: claim in etcd, look at the guard's time, then a
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,24 +20,22 @@ from vmha.agent.health import HealthWatch
 from vmha.agent.inventory import Inventory
 from vmha.agent.migration_watch import MigrationWatch, Try, try_of
 from vmha.agent.orders import ENDED, migration_order
+from vmha.agent.ports import AgentPorts
 from vmha.agent.post_copy import PostCopy, is_lost_half
 from vmha.agent.saved_states import SavedStates
-from vmha.agent.session import SessionKeeper
 from vmha.agent.shutting_down import ask_to_shut_down
 from vmha.agent.troubled import Troubled
-from vmha.fencing.gate_files import Gate, GateUnavailable
+from vmha.fencing.gate_files import GateUnavailable
 from vmha.hypervisor.port import (
     DomainExists,
     DomainMissing,
     Ending,
-    Hypervisor,
     HypervisorUnavailable,
     MigrationFailed,
     MigrationOrder,
     StartFailed,
     Tag,
 )
-from vmha.model.clock import Clock
 from vmha.model.domain_xml import tagged
 from vmha.model.errors import Rejected
 from vmha.model.ids import Epoch, Revision, VmName
@@ -48,7 +46,6 @@ from vmha.policy.at_node.reconcile import Action
 from vmha.policy.at_node.saved_state import is_to_be_saved
 from vmha.policy.deciding.post_copy import SPLIT, runs_at_once
 from vmha.policy.state import transitions
-from vmha.policy.state.snapshot import Snapshot
 from vmha.store.port import Compare
 from vmha.tracing.operation import part
 
@@ -68,15 +65,10 @@ class Worker:
     ``cleared``, what was left of a guest and it has ended, under which one.
     """
 
-    hypervisor: Hypervisor
+    ports: AgentPorts
     inventory: Inventory
     claims: Claims
-    keeper: SessionKeeper
-    clock: Clock
-    cluster: str
     migration_uri: str
-    gate: Gate
-    read_snapshot: Callable[[], Snapshot]
     watch: MigrationWatch
     post_copy: PostCopy
     health: HealthWatch
@@ -114,7 +106,7 @@ class Worker:
             case Action.STOP:
                 await self._stop(read.value, readable(spec))
             case Action.DEED:
-                deeds = GuestDeeds(self.hypervisor, self.inventory, self.claims, self.clock)
+                deeds = GuestDeeds(self.ports, self.inventory, self.claims)
                 await deeds.do(read, reboot_timeout_s=readable(spec).stop_timeout_s)
             case Action.MIGRATE if spec is None:
                 await self._keep(read)  # no longer managed: it stays where it is
@@ -128,7 +120,7 @@ class Worker:
             case Action.HAND_OVER:
                 await self._hand_over(read, spec)
             case Action.RESUME_AND_KEEP:
-                await self.hypervisor.resume(vm)
+                await self.ports.hypervisor.resume(vm)
                 await self._keep(read)
             case Action.KEEP:
                 await self._keep(read)
@@ -139,7 +131,7 @@ class Worker:
             case Action.DEPART_UNSURE:
                 await self._departures().depart_unsure(read)
             case Action.NOTE_LEAVING:
-                await self._departures().note(read, self.read_snapshot())
+                await self._departures().note(read)
             case _:
                 raise AssertionError(action)
 
@@ -147,12 +139,12 @@ class Worker:
         """What may be about a vm that nobody holds, or that is not managed."""
         match action:
             case Action.UNTAG:
-                await self.hypervisor.set_tag(vm, None)
+                await self.ports.hypervisor.set_tag(vm, None)
             case Action.CLEAR:
                 under = self.cleared[vm] = read.modified if read else Revision(0)
                 if is_lost_half(self.inventory.reading, vm):
                     self.troubled.remember(vm, under, RunEnd.CRASHED, SPLIT)
-                await self.hypervisor.destroy(vm)
+                await self.ports.hypervisor.destroy(vm)
             case Action.ALARM_DUPLICATE | Action.NOTHING | Action.WAIT:
                 pass  # an alarm is on record by now
             case Action.PAUSE_DUPLICATE:
@@ -171,7 +163,7 @@ class Worker:
         self.starting.add(vm)
         try:
             found, trouble = await self._find_definition(spec)
-            also = self.claims.nothing_holds_it(vm, self.read_snapshot())
+            also = self.claims.nothing_holds_it(vm, self.ports.read_snapshot())
             held = await self._claim(read, "claimed", found, also=also)
             try:
                 if found is None:
@@ -196,8 +188,8 @@ class Worker:
         restore = self.saved_states.restore
         if saved and image and await self._let_come(held, spec, restore(image, saved, held.value, spec)):
             return
-        xml = tagged(found.xml, cluster=self.cluster, vm=held.value.vm, epoch=held.value.epoch, uuid=spec.uuid)
-        await self._let_come(held, spec, self.hypervisor.start(xml, timeout_s=spec.start_timeout_s))
+        xml = tagged(found.xml, cluster=self.ports.cluster, vm=held.value.vm, epoch=held.value.epoch, uuid=spec.uuid)
+        await self._let_come(held, spec, self.ports.hypervisor.start(xml, timeout_s=spec.start_timeout_s))
 
     async def _let_come(
         self, held: Stored[Placement], spec: VmSpec, coming: Coroutine[Any, Any, bool | None]
@@ -206,27 +198,28 @@ class Worker:
         session = held.value.session
         assert session
         try:
-            if not self.keeper.may_start():
+            if not self.ports.keeper.may_start():
                 raise StartFailed("too little time is left before the guard's deadline")
             self.health.started[held.value.vm] = held.value.epoch
-            self.gate.grant(spec.uuid, epoch=held.value.epoch, session=session)
+            self.ports.gate.grant(spec.uuid, epoch=held.value.epoch, session=session)
             try:
                 with part("hypervisor"):
                     return await coming
             except HypervisorUnavailable:
-                self.gate.withdraw(spec.uuid)  # before the wait: a start that was still queued is refused from now on
+                # Before the wait: a start that was still queued is refused from now on.
+                self.ports.gate.withdraw(spec.uuid)
                 await self._wait_out(held.value.vm)
                 raise
             finally:
-                self.gate.withdraw(spec.uuid)
+                self.ports.gate.withdraw(spec.uuid)
         finally:
             coming.close()
 
     async def _end_what_came_too_late(self, held: Stored[Placement]) -> None:
         """The session ended while the hypervisor was at work: another node may run it by now."""
-        session = self.keeper.current
+        session = self.ports.keeper.current
         if session is None or session.over.is_set() or session.id != held.value.session:
-            await self.hypervisor.destroy(held.value.vm)
+            await self.ports.hypervisor.destroy(held.value.vm)
             raise Lost("the session ended during the start")
 
     async def _wait_out(self, vm: VmName) -> None:
@@ -235,7 +228,7 @@ class Worker:
         Giving the vm back now could let it run twice, so absence must be seen for a while after libvirtd answers.
         """
         absent_since: float | None = None
-        while absent_since is None or self.clock.now() - absent_since < UNSURE_START_S:
+        while absent_since is None or self.ports.clock.now() - absent_since < UNSURE_START_S:
             await asyncio.sleep(STOP_LOOK_S)
             try:
                 here = (await self.inventory.refresh()).local(vm) is not None
@@ -244,29 +237,29 @@ class Worker:
                 continue
             if here:
                 return
-            absent_since = absent_since if absent_since is not None else self.clock.now()
+            absent_since = absent_since if absent_since is not None else self.ports.clock.now()
 
     async def _claim(
         self, read: Stored[Placement], kind: str, found: Found | None = None, *, also: Sequence[Compare] = ()
     ) -> Stored[Placement]:
         if read.value.phase is Phase.HELD:
             return read
-        left = await self.hypervisor.recall_migration(read.value.vm) or ""
-        session = self.keeper.current
-        if read.value.node != self.keeper.node:
+        left = await self.ports.hypervisor.recall_migration(read.value.vm) or ""
+        session = self.ports.keeper.current
+        if read.value.node != self.ports.node:
             raise Lost(f"it is {read.value.node}'s")
-        if session is None or not self.keeper.may_start():
+        if session is None or not self.ports.keeper.may_start():
             raise Lost("this node may not start vms now")
         learned = found.learned if found else transitions.NOTHING_LEARNED
-        new = transitions.claim(read.value, session.id, self.clock.wall(), learned=learned, left_before=left)
-        return await self.claims.write(read, new, kind=kind, text=f"{kind} by {self.keeper.node}", also=also)
+        new = transitions.claim(read.value, session.id, self.ports.clock.wall(), learned=learned, left_before=left)
+        return await self.claims.write(read, new, kind=kind, text=f"{kind} by {self.ports.node}", also=also)
 
     async def _start_failed(self, held: Stored[Placement], error: str) -> None:
         """Verified by looking: only a vm that is not here may be given back."""
         if (await self.inventory.refresh()).local(held.value.vm) is not None:
             return
-        failure = Failure(node=self.keeper.node, at=self.clock.wall(), error=error)
-        new = transitions.release(held.value, RunEnd.START_FAILED, error, self.clock.wall(), failure=failure)
+        failure = Failure(node=self.ports.node, at=self.ports.clock.wall(), error=error)
+        new = transitions.release(held.value, RunEnd.START_FAILED, error, self.ports.clock.wall(), failure=failure)
         text = f"it did not start on {failure.node}: {error}"
         await self.claims.write(held, new, kind="start-failed", text=text, gone_here=True)
 
@@ -275,23 +268,23 @@ class Worker:
         placement, local = read.value, (await self.inventory.refresh()).local(read.value.vm)
         if local is not None and local.name != placement.guest:
             placement = transitions.call(placement, local.name)
-            text = f"its guest on {self.keeper.node} is called {local.name or placement.vm}"
+            text = f"its guest on {self.ports.node} is called {local.name or placement.vm}"
             await self.claims.write(read, placement, kind="named", text=text)
-        tag = Tag(cluster=self.cluster, vm=placement.vm, epoch=placement.epoch)
-        await self.hypervisor.set_tag(placement.vm, tag)
+        tag = Tag(cluster=self.ports.cluster, vm=placement.vm, epoch=placement.epoch)
+        await self.ports.hypervisor.set_tag(placement.vm, tag)
         self.inventory.look_again()
 
     async def _resume_arrival(self, read: Stored[Placement]) -> None:
         held = await self._claim(read, "arrived")
-        if not self.keeper.may_start():
+        if not self.ports.keeper.may_start():
             raise Lost("too little time is left before the guard's deadline")
-        await self.hypervisor.resume(held.value.vm)
+        await self.ports.hypervisor.resume(held.value.vm)
         await self._end_what_came_too_late(held)
 
     async def _measure(self, read: Stored[Placement], spec: VmSpec | None) -> None:
         """Once for each arrival; what a process did not see itself is not known to it."""
         placement = read.value
-        came = await self.hypervisor.read_arrival(placement.vm)
+        came = await self.ports.hypervisor.read_arrival(placement.vm)
         here = (await self.inventory.refresh()).local(placement.vm)
         is_libvirts = spec is not None and spec.migration.handover is Handover.LIBVIRT
         stood_s = 0.0 if is_libvirts else self.inventory.stood_s(placement.vm)
@@ -315,31 +308,31 @@ class Worker:
         is libvirtd that does not answer, the look says so: nothing is ended then that was not asked.
         """
         vm = placement.vm
-        if is_to_be_saved(spec, placement, self.read_snapshot().requests) and await self._save(placement, spec):
+        if is_to_be_saved(spec, placement, self.ports.read_snapshot().requests) and await self._save(placement, spec):
             return
-        until = self.clock.now() + (0.0 if placement.by_force else spec.stop_timeout_s)
-        began = ask_at = self.clock.now()
+        until = self.ports.clock.now() + (0.0 if placement.by_force else spec.stop_timeout_s)
+        began = ask_at = self.ports.clock.now()
         while (here := (await self.inventory.refresh()).local(vm)) is not None:
             if here.state is SeenState.OUTGOING or here.migrating is not placement.leaving:
                 return  # a hand's migration: that goes on record first, and at its end the outcome decides
             if here.second:
                 return  # its own has gone; what stood beside it hears no shutdown, and is ended
-            left = until - self.clock.now()
+            left = until - self.ports.clock.now()
             if left <= 0:
                 if self._is_removed(vm):
                     return
                 if spec.no_kill:
                     self.inventory.show_progress(vm, "ignores the shutdown; no_kill forbids to end it by force")
                     return
-                await self.hypervisor.destroy(vm)
+                await self.ports.hypervisor.destroy(vm)
                 self.inventory.look_again()
                 return
-            if self.clock.now() >= ask_at:
+            if self.ports.clock.now() >= ask_at:
                 is_first = ask_at == began
-                said = await ask_to_shut_down(self.hypervisor, vm, spec.shutdown_by, is_first=is_first)
+                said = await ask_to_shut_down(self.ports.hypervisor, vm, spec.shutdown_by, is_first=is_first)
                 if said:
                     self.inventory.show_progress(vm, said)
-                ask_at = self.clock.now() + ASK_AGAIN_S
+                ask_at = self.ports.clock.now() + ASK_AGAIN_S
             await asyncio.sleep(min(STOP_LOOK_S, left))
 
     def starts_a_removed_one(self) -> bool:
@@ -355,12 +348,12 @@ class Worker:
 
     def _is_removed(self, vm: VmName) -> bool:
         """Taken out of the cluster meanwhile: its guest is nobody's to end any more."""
-        view = self.read_snapshot().vms.get(vm)
+        view = self.ports.read_snapshot().vms.get(vm)
         return view is None or view.spec is None
 
     async def _release(self, read: Stored[Placement], spec: VmSpec | None) -> None:
         placement = read.value
-        ending = self.hypervisor.find_ending(placement.vm) or Ending.UNKNOWN
+        ending = self.ports.hypervisor.find_ending(placement.vm) or Ending.UNKNOWN
         is_known = ending is not Ending.UNKNOWN or self.left_unseen.get(placement.vm) == read.modified
         if not is_known and await self._has_left_unseen(placement):
             self.left_unseen[placement.vm] = read.modified  # the next look decides what follows from it
@@ -369,10 +362,10 @@ class Worker:
             await self._wait_out(placement.vm)  # a former process of this agent may have asked for its start
         if (await self.inventory.refresh()).local(placement.vm) is not None:
             raise Lost("it is still here")
-        told = self.hypervisor.find_ending(placement.vm) or Ending.UNKNOWN
+        told = self.ports.hypervisor.find_ending(placement.vm) or Ending.UNKNOWN
         if ending is Ending.UNKNOWN and told is not Ending.UNKNOWN:
             raise Lost(f"its end has been told meanwhile: {told}")  # the list was a moment ahead of the event
-        ended, why, failure, wall = RunEnd.ASKED, "as asked", None, self.clock.wall()
+        ended, why, failure, wall = RunEnd.ASKED, "as asked", None, self.ports.clock.wall()
         if placement.phase is not Phase.STOPPING:
             ended, why = ENDED.get(ending, ENDED[Ending.UNKNOWN])
             if ended is RunEnd.DESTROYED and (ours := self.troubled.find_ending(read, wall)):
@@ -386,15 +379,15 @@ class Worker:
         new = transitions.release(placement, ended, why, wall, failure=failure, saved=saved)
         if placement.phase is Phase.MIGRATING and is_known and ending in (Ending.MIGRATED, Ending.UNKNOWN):
             new = transitions.lost_at_target(new, placement)
-        text = f"it does not run on {self.keeper.node} any more: {new.ended_why}"
+        text = f"it does not run on {self.ports.node} any more: {new.ended_why}"
         await self.claims.write(read, new, kind="stopped", text=text, gone_here=True)
 
     def _departures(self) -> Departures:
-        return Departures(self.inventory, self.claims, self.clock, self.keeper.node)
+        return Departures(self.ports, self.inventory, self.claims)
 
     async def _has_left_unseen(self, placement: Placement) -> bool:
         """It left by migration while no agent was here to see it. A note from before its claim is of an earlier run."""
-        left = await self.hypervisor.recall_migration(placement.vm)
+        left = await self.ports.hypervisor.recall_migration(placement.vm)
         if left is None:
             return False
         return placement.phase is Phase.MIGRATING or transitions.is_its_departure(placement, left)
@@ -407,12 +400,12 @@ class Worker:
         view = (await self.inventory.refresh()).domains.get(vm)
         if view is not None and view.reason == "booted":
             await self._mark_second(vm)
-        await self.hypervisor.suspend(vm)
+        await self.ports.hypervisor.suspend(vm)
 
     async def _mark_second(self, vm: VmName) -> None:
         here = (await self.inventory.refresh()).local(vm)
         epoch = here.epoch if here and here.epoch is not None else Epoch(0)
-        await self.hypervisor.set_tag(vm, Tag(cluster=self.cluster, vm=vm, epoch=epoch, second=True))
+        await self.ports.hypervisor.set_tag(vm, Tag(cluster=self.ports.cluster, vm=vm, epoch=epoch, second=True))
 
     # --- migrating
 
@@ -422,7 +415,7 @@ class Worker:
         order = self._order(placement, spec.migration)
         try:
             if runs_at_once(placement, spec) and placement.target:
-                alive = see_alive(self.claims, self.clock, placement.vm, placement.target)
+                alive = see_alive(self.ports, placement.vm, placement.target)
                 await self.watch.before(placement, alive)
             with part("hypervisor"):
                 await self.watch.beside(placement, self.post_copy.send(placement, spec.migration, order))
@@ -432,50 +425,50 @@ class Worker:
             return
         self.migrated[placement.vm] = try_of(placement)
         if order.post_copy:  # its switch was put on record meanwhile, and perhaps more
-            await took.hear(self.hypervisor, placement.vm)
+            await took.hear(self.ports.hypervisor, placement.vm)
             read = await self.claims.read(placement.vm) or read
             if read.value.phase is not Phase.MIGRATING or try_of(read.value) != try_of(placement):
                 raise Lost("it is another's by now")
         await self._hand_over(read, spec)
 
     def _order(self, placement: Placement, how: Migration) -> MigrationOrder:
-        target = self.read_snapshot().nodes.get(placement.target) if placement.target else None
-        return migration_order(placement, how, target, cluster=self.cluster, migration_uri=self.migration_uri)
+        target = self.ports.read_snapshot().nodes.get(placement.target) if placement.target else None
+        return migration_order(placement, how, target, cluster=self.ports.cluster, migration_uri=self.migration_uri)
 
     async def _hand_over(self, read: Stored[Placement], spec: VmSpec | None) -> None:
         placement = read.value
         assert placement.target
-        text = f"handed over from {self.keeper.node} to {placement.target}"
+        text = f"handed over from {self.ports.node} to {placement.target}"
         if not runs_at_once(placement, spec):
-            new = transitions.hand_over(placement, self.clock.wall())
+            new = transitions.hand_over(placement, self.ports.clock.wall())
             await self.claims.write(read, new, kind="handed-over", text=text, gone_here=True)
             return
-        target = self.read_snapshot().nodes.get(placement.target)
+        target = self.ports.read_snapshot().nodes.get(placement.target)
         if target is None or target.beat is None:
             raise Lost(f"{placement.target} has no session to hand it over to")
         moved = None
         if placement.switched and self.migrated.get(placement.vm) == try_of(placement):
-            moved = took.find_moved(self.hypervisor, placement.vm, self.keeper.node)
+            moved = took.find_moved(self.ports.hypervisor, placement.vm, self.ports.node)
         session = target.beat.value.session
-        new = transitions.hand_over(placement, self.clock.wall(), already_running_in=session, moved=moved)
+        new = transitions.hand_over(placement, self.ports.clock.wall(), already_running_in=session, moved=moved)
         living = (placement.target, target.beat.created)
         await self.claims.write(read, new, kind="handed-over", text=text, gone_here=True, also_living=living)
         if placement.switched:
-            await self.claims.tell("migrated", took.in_words(moved, self.keeper.node), placement.vm)
+            await self.claims.tell("migrated", took.in_words(moved, self.ports.node), placement.vm)
 
     async def _keep(self, read: Stored[Placement]) -> None:
         """Only when nothing can move it any more: a migration that went on would end with the guest cleared away at
         its target, and nowhere else.
         """
         vm = read.value.vm
-        await self.hypervisor.abort_migration(vm)
+        await self.ports.hypervisor.abort_migration(vm)
         here = (await self.inventory.refresh()).local(vm)
         if here is None or here.migrating or here.state is SeenState.OUTGOING:
             raise Lost("it is still on its way, or stands as the migration left it")
         _, why = self.migrations_tried.get(vm, (None, "the migration did not happen"))
         if read.value.cancel is not None:
             why = f"cancelled by {read.value.cancel_by}"
-        new = transitions.keep(read.value, why, self.clock.wall())
+        new = transitions.keep(read.value, why, self.ports.clock.wall())
         did = "was called off" if read.value.cancel is not None else "failed"
-        text = f"the migration to {read.value.target} {did}, it stays on {self.keeper.node}: {why}"
+        text = f"the migration to {read.value.target} {did}, it stays on {self.ports.node}: {why}"
         await self.claims.write(read, new, kind="migration-failed", text=text)
