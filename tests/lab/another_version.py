@@ -47,7 +47,7 @@ _PATCHES = {
         ),
         (f"    {OLD_NAME}: ", f"    {NEW_NAME}: "),
     ),
-    "policy/deciding/decide.py": ((f"spec.{OLD_NAME}", f"spec.{NEW_NAME}"),),
+    "policy/deciding/starting.py": ((f"spec.{OLD_NAME}", f"spec.{NEW_NAME}"),),
     "operator/rgmanager/vms.py": ((f'"{OLD_NAME}"', f'"{NEW_NAME}"'),),
 }
 _OF_VERBS = (f"{OLD_NAME}={OLD_NAME}", f"{NEW_NAME}={OLD_NAME}")

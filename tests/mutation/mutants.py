@@ -17,8 +17,9 @@ from vmha.model.ids import Revision
 from vmha.model.records import FenceRecord
 from vmha.model.settings import Proof, Timing
 from vmha.policy import plan
-from vmha.policy.deciding import decide
 from vmha.policy.members import membership
+from vmha.policy.phases import lost as lost_ones
+from vmha.policy.phases import stopped
 from vmha.policy.state.snapshot import NodeView
 from vmha.sim.world import gate as sim_gate
 from vmha.store.port import Created, Exists, Modified
@@ -114,7 +115,7 @@ def _forgives_late_beats() -> tuple[Change, ...]:
 
 
 def _recovers_without_proof() -> tuple[Change, ...]:
-    original = decide.decide_lost
+    original = lost_ones.decide_lost
 
     def lost(vm: Any, held: Any, ground: Any, moment: Any) -> Any:
         invented = FenceRecord(session=held.session, node=held.node, proof=Proof.RELEASED, how="", at=0.0, by=held.node)
@@ -126,7 +127,7 @@ def _recovers_without_proof() -> tuple[Change, ...]:
 
 
 def _nothing_is_unsettled() -> tuple[Change, ...]:
-    return ((decide, "unsettled", lambda vm, ground: ""),)
+    return ((stopped, "unsettled", lambda vm, ground: ""),)
 
 
 def _never_too_late() -> tuple[Change, ...]:

@@ -22,9 +22,9 @@ from vmha.leader.fencing import PowerCuts
 from vmha.model.records import ArmedLevel, Phase, SeenState
 from vmha.policy import plan
 from vmha.policy.at_node import reconcile
-from vmha.policy.deciding import decide
 from vmha.policy.members import membership
 from vmha.policy.members.failsafe import refuse_promise
+from vmha.policy.phases import lost
 from vmha.policy.state import transitions
 from vmha.policy.state.snapshot import Snapshot
 from vmha.store.mirror import Mirror
@@ -59,7 +59,7 @@ def _hands_over_at_once() -> tuple[Change, ...]:
 
 
 def _leaving_is_lost() -> tuple[Change, ...]:
-    return ((decide, "decide_left", lambda _vm, _held, _snapshot, _moment: None),)
+    return ((lost, "decide_left", lambda _vm, _held, _snapshot, _moment: None),)
 
 
 def _arrives_running() -> tuple[Change, ...]:

@@ -7,15 +7,13 @@ same record, and that no hold has come down since it was read (agent/claims.py).
 from vmha.model.records import Phase, Placement, Reason, Request
 from vmha.model.vm import Desired
 from vmha.policy.asked.requests import decide_request
-from vmha.policy.deciding.decide import (
-    decide_assigned,
-    decide_departed,
-    decide_held,
-    decide_lost,
-    decide_stopped,
-    decide_unmanaged,
-)
 from vmha.policy.deciding.decision import NOTHING, Decision, change, in_words, seen_running, wait_for_the_end
+from vmha.policy.phases.assigned import decide_assigned
+from vmha.policy.phases.departed import decide_departed
+from vmha.policy.phases.held import decide_held
+from vmha.policy.phases.lost import decide_lost
+from vmha.policy.phases.stopped import decide_stopped
+from vmha.policy.phases.unmanaged import decide_unmanaged
 from vmha.policy.placing.field import Field
 from vmha.policy.state import transitions
 from vmha.policy.state.causes import of_loss

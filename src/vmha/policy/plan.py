@@ -10,14 +10,6 @@ from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, Request
 from vmha.policy.asked.requests import decide_request, open_requests, tidy
 from vmha.policy.at_rest import who_is_due
-from vmha.policy.deciding.decide import (
-    decide_assigned,
-    decide_departed,
-    decide_held,
-    decide_lost,
-    decide_stopped,
-    decide_unmanaged,
-)
 from vmha.policy.deciding.decision import NOTHING, Decision, change
 from vmha.policy.deciding.drain import largest_first
 from vmha.policy.deciding.making_room import look_for_room, move_for_room
@@ -27,6 +19,12 @@ from vmha.policy.members.membership import Verdict, fence_and_evict, judge
 from vmha.policy.members.removed import tidy_removed
 from vmha.policy.members.schema import raise_schema
 from vmha.policy.on_hold import call_back_start, decide_on_hold
+from vmha.policy.phases.assigned import decide_assigned
+from vmha.policy.phases.departed import decide_departed
+from vmha.policy.phases.held import decide_held
+from vmha.policy.phases.lost import decide_lost
+from vmha.policy.phases.stopped import decide_stopped
+from vmha.policy.phases.unmanaged import decide_unmanaged
 from vmha.policy.placing.field import Field
 from vmha.policy.placing.placement import survey
 from vmha.policy.placing.preferences import Preferences

@@ -28,7 +28,7 @@ from vmha.lab.witness.verdict import read_disk
 from vmha.model.clock import Clock
 from vmha.model.errors import Retryable, VmhaError
 from vmha.model.records import Verb
-from vmha.policy.deciding.decide import LONGEST_RESTART_REST_S
+from vmha.policy.phases.stopped import LONGEST_RESTART_REST_S
 from vmha.policy.telling.explain import VmState
 
 FIRST_REST_S = 90.0

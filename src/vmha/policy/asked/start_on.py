@@ -10,9 +10,9 @@ from dataclasses import replace
 
 from vmha.model.records import Candidate, Phase, Placement, Progress, Reason, Request, SeenState, Verb
 from vmha.model.vm import Desired
-from vmha.policy.deciding.decide import unsettled
 from vmha.policy.deciding.decision import Decision, place, seen_running
 from vmha.policy.deciding.dependencies import waits_for
+from vmha.policy.deciding.unsettled import unsettled
 from vmha.policy.placing.choice import Choice
 from vmha.policy.placing.field import Field
 from vmha.policy.placing.placement import choose

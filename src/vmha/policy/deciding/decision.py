@@ -1,4 +1,4 @@
-"""A decision about one vm, and the steps that it may consist of: built here, chosen in ``decide`` and ``requests``."""
+"""A decision about one vm, and the steps that it may consist of: built here, chosen in ``phases`` and ``asked``."""
 
 from dataclasses import dataclass, replace
 from functools import lru_cache

@@ -10,11 +10,11 @@ from vmha.model.holds import PauseMode
 from vmha.model.ids import NodeName
 from vmha.model.records import Phase, Placement
 from vmha.model.vm import Desired
-from vmha.policy.deciding.decide import unsettled
 from vmha.policy.deciding.decision import Decision
 from vmha.policy.deciding.dependencies import waits_for
 from vmha.policy.deciding.frozen_with_host import kept_for
 from vmha.policy.deciding.making_room import who_is_to_leave
+from vmha.policy.deciding.unsettled import unsettled
 from vmha.policy.members.membership import Condition
 from vmha.policy.placing.affinity import forbidden
 from vmha.policy.placing.exclusive import clash
