@@ -9,7 +9,7 @@ from typing import Any
 
 from vmha.agent.claims import Claims
 from vmha.agent.session import SessionKeeper
-from vmha.agent.worker import Worker
+from vmha.agent.starts import Starts
 from vmha.fencing import gate
 from vmha.fencing.deadline import Deadline, State
 from vmha.leader.executor import Executor
@@ -133,7 +133,7 @@ def _nothing_is_unsettled() -> tuple[Change, ...]:
 def _never_too_late() -> tuple[Change, ...]:
     async def end(self: Any, held: Any) -> None: ...
 
-    return ((Worker, "_end_what_came_too_late", end),)
+    return ((Starts, "end_what_came_too_late", end),)
 
 
 def _releases_without_looking() -> tuple[Change, ...]:

@@ -7,16 +7,17 @@ from typing import Any
 
 from vmha.agent import agent as agents
 from vmha.agent import failsafe as promises
-from vmha.agent import post_copy
+from vmha.agent import migrating, post_copy
 from vmha.agent import session as sessions
-from vmha.agent import worker as workers
 from vmha.agent.account import Account
 from vmha.agent.agent import Agent
+from vmha.agent.endings import Endings
 from vmha.agent.inventory import Reading
+from vmha.agent.migrating import Migrating
 from vmha.agent.rejoin import Rejoin, read_beat
 from vmha.agent.session import SessionKeeper
 from vmha.agent.session_state import Session
-from vmha.agent.worker import Worker
+from vmha.agent.starts import Starts
 from vmha.fencing.port import State
 from vmha.leader.fencing import PowerCuts
 from vmha.model.records import ArmedLevel, Phase, SeenState
@@ -74,7 +75,7 @@ def _arrives_running() -> tuple[Change, ...]:
 def _switches_unseen() -> tuple[Change, ...]:
     async def see_alive(ports: Any, vm: Any, target: Any) -> None: ...
 
-    return ((workers, "see_alive", see_alive),)
+    return ((migrating, "see_alive", see_alive),)
 
 
 def _gone_is_migrated() -> tuple[Change, ...]:
@@ -99,9 +100,9 @@ def _goes_on_unclaimed() -> tuple[Change, ...]:
     async def resume(self: Any, read: Any) -> None:
         await self.ports.hypervisor.resume(read.value.vm)
         if read.value.phase is Phase.ASSIGNED:
-            await self._claim(read, "arrived")
+            await self.claim(read, "arrived")
 
-    return ((reconcile, "_elsewhere", decided), (Worker, "_resume_arrival", resume))
+    return ((reconcile, "_elsewhere", decided), (Starts, "resume_arrival", resume))
 
 
 def _gives_up_under_way() -> tuple[Change, ...]:
@@ -109,7 +110,7 @@ def _gives_up_under_way() -> tuple[Change, ...]:
         new = transitions.keep(read.value, "the migration did not happen", self.ports.clock.wall())
         await self.claims.write(read, new, kind="migration-failed", text="it stays")
 
-    return ((Worker, "_keep", keep),)
+    return ((Migrating, "keep", keep),)
 
 
 def _same_epoch() -> tuple[Change, ...]:
@@ -122,23 +123,24 @@ def _same_epoch() -> tuple[Change, ...]:
 def _unsure_is_absent() -> tuple[Change, ...]:
     async def wait_out(self: Any, vm: Any) -> None: ...
 
-    return ((Worker, "_wait_out", wait_out),)
+    return ((Starts, "wait_out", wait_out),)
 
 
 def _releases_unseen() -> tuple[Change, ...]:
-    original = Worker._release
+    original = Endings.release
 
     async def release(self: Any, read: Any, spec: Any) -> None:
         async def refresh() -> Reading:
             return Reading({})
 
-        true, self.inventory = self.inventory, _Instead(self.inventory, refresh=refresh)
+        true = self.inventory
+        self.inventory = self.starts.inventory = _Instead(true, refresh=refresh)
         try:
             await original(self, read, spec)
         finally:
-            self.inventory = true
+            self.inventory = self.starts.inventory = true
 
-    return ((Worker, "_release", release), (agents, "needs_fresh_reading", lambda action: False))
+    return ((Endings, "release", release), (agents, "needs_fresh_reading", lambda action: False))
 
 
 def _begins_over_starts() -> tuple[Change, ...]:
@@ -146,7 +148,7 @@ def _begins_over_starts() -> tuple[Change, ...]:
 
 
 def _failed_is_absent() -> tuple[Change, ...]:
-    original = Worker._start_failed
+    original = Starts._start_failed
 
     async def failed(self: Any, held: Any, error: str) -> None:
         async def refresh() -> Reading:
@@ -158,7 +160,7 @@ def _failed_is_absent() -> tuple[Change, ...]:
         finally:
             self.inventory = true
 
-    return ((Worker, "_start_failed", failed),)
+    return ((Starts, "_start_failed", failed),)
 
 
 # --- sessions

@@ -15,19 +15,16 @@ from vmha.agent.beside import Beside
 from vmha.agent.by_its_name import by_its_name
 from vmha.agent.checkups import Checkups
 from vmha.agent.claims import Claims
-from vmha.agent.definitions import Definitions
 from vmha.agent.gate_lists import GateLists
 from vmha.agent.health import HealthWatch
 from vmha.agent.inventory import Inventory
 from vmha.agent.left_overs import LeftOvers
-from vmha.agent.migration_watch import MigrationWatch, try_of
+from vmha.agent.memory import Memory, try_of
+from vmha.agent.migration_watch import MigrationWatch
 from vmha.agent.outlook import Outlook
 from vmha.agent.pauses import Pauses
 from vmha.agent.ports import AgentPorts
-from vmha.agent.post_copy import PostCopy
-from vmha.agent.saved_states import SavedStates
 from vmha.agent.session import SessionKeeper
-from vmha.agent.troubled import Troubled
 from vmha.agent.worker import Worker
 from vmha.fencing.gate_files import Gate, GateUnavailable
 from vmha.hypervisor.files import HostFiles
@@ -97,17 +94,16 @@ class Agent:
         self._pauses = Pauses(clock, self._mark)
         self._claims.forget = self.inventory.forget
         self._watch = MigrationWatch(ports=ports, inventory=self.inventory)
+        self._memory = Memory()
         self._worker = Worker(
-            ports=ports,
-            inventory=self.inventory,
-            claims=self._claims,
+            ports,
+            self.inventory,
+            self._claims,
+            self._memory,
             migration_uri=migration_uri,
             watch=self._watch,
-            post_copy=PostCopy(ports=ports, inventory=self.inventory, claims=self._claims),
             health=self._health,
-            troubled=Troubled(ports=ports, claims=self._claims, health=self._health, pauses=self._pauses),
-            definitions=Definitions(ports),
-            saved_states=SavedStates(ports=ports, inventory=self.inventory, claims=self._claims),
+            pauses=self._pauses,
         )
         self.left_overs = LeftOvers(ports, self._claims, on_change=self._wake_now)
         self._beside = Beside(
@@ -118,14 +114,14 @@ class Agent:
             look_again=self._mark,
         )
         self._checkups = Checkups(ports, migration_uri=migration_uri)
-        self.inventory.may_vouch = lambda: not self._worker.starts_a_removed_one()
+        self.inventory.may_vouch = lambda: not self._worker.starts.starts_a_removed_one()
         self.account = Account(
             ports,
             self.inventory,
             address=address,
             migration_address=migration_address,
             read_left_overs=lambda: self.left_overs.found,
-            has_migrated=lambda placement: self._worker.migrated.get(placement.vm) == try_of(placement),
+            has_migrated=lambda placement: self._memory.migrated.get(placement.vm) == try_of(placement),
         )
         self._gate_lists = GateLists(ports)
         self._dirty: set[VmName] = set()
@@ -136,7 +132,7 @@ class Agent:
             inventory=self.inventory,
             health=self._health,
             pauses=self._pauses,
-            worker=self._worker,
+            memory=self._memory,
             mark=self._mark,
         )
         mirror.subscribe(self._keys_changed)
@@ -144,7 +140,7 @@ class Agent:
     @property
     def is_at_rest(self) -> bool:
         """No start is under way: nothing that an earlier session began can still come to life."""
-        return not self._worker.starting
+        return not self._memory.starting
 
     async def run(self) -> None:
         self._ports.gate.clear()  # a former process may have left a grant behind

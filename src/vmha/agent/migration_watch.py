@@ -14,23 +14,17 @@ from typing import Any
 import structlog
 
 from vmha.agent.inventory import Inventory
+from vmha.agent.memory import try_of
 from vmha.agent.ports import AgentPorts
 from vmha.hypervisor.port import MigrationFailed
 from vmha.model.errors import VmhaError
-from vmha.model.ids import Epoch, VmName
+from vmha.model.ids import VmName
 from vmha.model.records import Phase, Placement
 
 log = structlog.get_logger(__name__)
 
 PROGRESS_S = 1.0
 ABORT_AGAIN_S = 0.5
-
-Try = tuple[Epoch, float]
-
-
-def try_of(placement: Placement) -> Try:
-    """Which migration it is. A cancel changes the record, and it is the same migration."""
-    return placement.epoch, placement.since
 
 
 @dataclass(slots=True, kw_only=True)

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field, replace
 from vmha.agent.health import HealthWatch
 from vmha.agent.inventory import Inventory
 from vmha.agent.lasting import Lasting
-from vmha.agent.migration_watch import try_of
+from vmha.agent.memory import Memory, try_of
 from vmha.agent.pauses import Pauses
 from vmha.agent.ports import AgentPorts
-from vmha.agent.worker import Worker
 from vmha.hypervisor.port import Ending
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import (
@@ -45,7 +44,7 @@ class Outlook:
     inventory: Inventory
     health: HealthWatch
     pauses: Pauses
-    worker: Worker
+    memory: Memory
     mark: Callable[[set[VmName]], None]
     alarmed: set[VmName] = field(default_factory=set)
     _lately: set[VmName] = field(default_factory=set)
@@ -129,25 +128,25 @@ class Outlook:
     def _attempt(
         self, vm: VmName, view: VmView | None, placement: Stored[Placement] | None, local: Local | None
     ) -> Attempt:
-        tried = self.worker.migrations_tried.get(vm)
+        tried = self.memory.migrations_tried.get(vm)
         held_here = placement is not None and placement.value.node == self.ports.node
         held_here = held_here and placement is not None and placement.value.phase is Phase.HELD
         return Attempt(
             migration_tried=tried is not None and placement is not None and tried[0] == try_of(placement.value),
             left_by_migration=self.ports.hypervisor.find_ending(vm) is Ending.MIGRATED
-            or (placement is not None and self.worker.left_unseen.get(vm) == placement.modified),
+            or (placement is not None and self.memory.left_unseen.get(vm) == placement.modified),
             migration_is_ours=placement is not None
             and (
-                self.worker.migrated.get(vm) == try_of(placement.value)
+                self.memory.migrated.get(vm) == try_of(placement.value)
                 or _has_shown_what_came_in(view, placement.value)
             ),
             is_unwell=local is not None and self._is_unwell(vm, local),
-            measured=placement is not None and self.worker.measured.get(vm) == placement.value.epoch,
+            measured=placement is not None and self.memory.measured.get(vm) == placement.value.epoch,
             left_standing=self._standing.has_lasted(vm, local is not None and local.stands_outgoing),
             left_incoming=self._incoming.has_lasted(
                 vm, local is not None and local.state is SeenState.INCOMING and not self._is_expected(placement)
             ),
-            is_given_up=placement is not None and self.worker.post_copy.given_up.get(vm) == try_of(placement.value),
+            is_given_up=placement is not None and self.memory.given_up.get(vm) == try_of(placement.value),
             pulls_in_vain=self._pulling.has_lasted(vm, local is not None and local.is_pulling and held_here),
         )
 

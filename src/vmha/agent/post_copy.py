@@ -6,13 +6,13 @@ next agent attends to it from where it finds it. What it may do, and when, is sa
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import structlog
 
 from vmha.agent.claims import Claims, Lost
 from vmha.agent.inventory import Inventory, Reading
-from vmha.agent.migration_watch import Try, try_of
+from vmha.agent.memory import Memory, try_of
 from vmha.agent.ports import AgentPorts
 from vmha.agent.sending import send
 from vmha.hypervisor.port import MigrationFailed, MigrationOrder
@@ -30,12 +30,10 @@ LOOK_S = 1.0
 
 @dataclass(slots=True, kw_only=True)
 class PostCopy:
-    """``given_up``: the migrations of which nothing comes any more; what is left of them here is to be ended."""
-
     ports: AgentPorts
     inventory: Inventory
     claims: Claims
-    given_up: dict[VmName, Try] = field(default_factory=dict)
+    memory: Memory
 
     async def send(self, placement: Placement, how: Migration, order: MigrationOrder) -> None:
         """Migrate, attended to.
@@ -55,7 +53,7 @@ class PostCopy:
                 await asyncio.wait([sending, attending], return_when=asyncio.FIRST_COMPLETED)
                 if attending.done():
                     attending.result()
-                if not sending.done() and self.given_up.get(placement.vm) == try_of(placement):
+                if not sending.done() and self.memory.given_up.get(placement.vm) == try_of(placement):
                     raise MigrationFailed(f"migrate {order.name} by post-copy: nothing is fetched any more")
             await sending
         finally:
@@ -85,7 +83,7 @@ class PostCopy:
                 fetching = await self._look_at(fetching or Fetching(moved_at=self.ports.clock.now()), placement)
                 now = self.ports.clock.now()
                 if fetching.is_over(self._at_target(placement), now):
-                    self.given_up[placement.vm] = try_of(placement)
+                    self.memory.given_up[placement.vm] = try_of(placement)
                     return
                 if fetching.is_to_be_taken_up(self._reason(placement.vm), now):
                     is_news, fetching = fetching.taken_up_at is None, replace(fetching, taken_up_at=now)
