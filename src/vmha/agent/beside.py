@@ -19,7 +19,7 @@ from vmha.model.ids import Epoch, VmName
 from vmha.model.records import Placement, SeenState
 from vmha.model.vm import OnDuplicate
 from vmha.policy.at_node.beside import too_many
-from vmha.policy.at_node.reconcile import Local
+from vmha.policy.at_node.known import Local
 from vmha.policy.at_node.tracking import on_duplicate
 
 log = structlog.get_logger(__name__)

@@ -22,7 +22,7 @@ from vmha.model.ids import Epoch, SessionId, VmName
 from vmha.model.records import Health, HealthState, Phase, SeenState
 from vmha.model.vm import VmSpec
 from vmha.policy.at_node.health import Answer, Asked, Judged, Record, judge
-from vmha.policy.at_node.reconcile import Local
+from vmha.policy.at_node.known import Local
 from vmha.probing.port import Probes, Question, Reply
 
 log = structlog.get_logger(__name__)

@@ -18,7 +18,7 @@ from vmha.model.keys import encode
 from vmha.model.migration import MigrationProgress
 from vmha.model.records import Health, Observation, SeenState
 from vmha.policy.at_node.beside import in_order
-from vmha.policy.at_node.reconcile import Local
+from vmha.policy.at_node.known import Local
 from vmha.policy.at_node.sightings import began, sighting
 from vmha.policy.deciding.post_copy import POSTCOPY
 from vmha.policy.members.removed import identities

@@ -23,8 +23,9 @@ from vmha.model.records import (
 )
 from vmha.model.vm import OnDuplicate
 from vmha.policy.at_node.health import Consequence
+from vmha.policy.at_node.known import Attempt, Local, Others
 from vmha.policy.at_node.paused import is_ours_alone
-from vmha.policy.at_node.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, reconcile, under_hold
+from vmha.policy.at_node.reconcile import SAYS_WHAT_IS, Action, reconcile, under_hold
 from vmha.policy.at_node.tracking import DUPLICATE_GRACE_S, SURE_OF_SECOND_S, find_rightful, on_duplicate, stands_beside
 from vmha.policy.deciding.leaving import find_where_it_comes_in
 from vmha.policy.deciding.post_copy import PULLS_IN_VAIN_S, find_seen, is_post_copy, is_session_over, runs_at_once
@@ -106,18 +107,20 @@ class Outlook:
             session=session.id,
             managed=spec is not None or snapshot.is_unreadable("vms", vm, "spec"),
             attempt=attempt,
-            at_target=find_seen(target, view, snapshot),
-            target_answers=not at_once or self._target_answers(vm, placement, snapshot),
-            target_lacks_it=attempt.left_by_migration and self._target_lacks_it(vm, placement, snapshot),
-            seen_elsewhere=_is_seen_elsewhere(self.ports.node, view, placement, snapshot),
-            comes_in=find_where_it_comes_in(view, self.ports.node, snapshot) if view else None,
-            target_is_over=is_session_over(target, snapshot),
+            others=Others(
+                at_target=find_seen(target, view, snapshot),
+                target_answers=not at_once or self._target_answers(vm, placement, snapshot),
+                target_lacks_it=attempt.left_by_migration and self._target_lacks_it(vm, placement, snapshot),
+                target_is_over=is_session_over(target, snapshot),
+                seen_elsewhere=_is_seen_elsewhere(self.ports.node, view, placement, snapshot),
+                comes_in=find_where_it_comes_in(view, self.ports.node, snapshot) if view else None,
+                duplicate=self._on_duplicate(vm, view, snapshot),
+                stands_beside=self._beside.has_lasted(
+                    vm, view is not None and stands_beside(view, self.ports.node, snapshot)
+                ),
+            ),
             runs_at_once=at_once,
             post_copy=is_post_copy(placement.value if placement else None, spec),
-            duplicate=self._on_duplicate(vm, view, snapshot),
-            stands_beside=self._beside.has_lasted(
-                vm, view is not None and stands_beside(view, self.ports.node, snapshot)
-            ),
         )
         if snapshot.unsettled and action not in SAYS_WHAT_IS:
             return Action.NOTHING  # the placement may be of the past (policy/deciding/restored.py)
@@ -174,7 +177,7 @@ class Outlook:
         return self._answering.has_lasted(vm)
 
     def _target_lacks_it(self, vm: VmName, placement: Stored[Placement] | None, snapshot: Snapshot) -> bool | None:
-        """See ``reconcile``."""
+        """See ``Others``."""
         target = placement.value.target if placement else None
         view = snapshot.nodes.get(target) if target else None
         if view is None or view.beat is None:

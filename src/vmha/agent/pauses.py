@@ -8,8 +8,8 @@ from vmha.model.clock import Clock
 from vmha.model.ids import VmName
 from vmha.model.records import SeenState
 from vmha.model.vm import VmSpec
+from vmha.policy.at_node.known import Local
 from vmha.policy.at_node.paused import CALM_S, HUNG, Reaction, Standing, react
-from vmha.policy.at_node.reconcile import Local
 
 
 def reason_of(local: Local) -> str | None:

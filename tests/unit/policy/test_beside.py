@@ -8,7 +8,7 @@ import pytest
 from vmha.model.ids import Epoch, NodeName, SessionId, VmName
 from vmha.model.records import Phase, Placement, Reason, SeenState
 from vmha.policy.at_node.beside import in_order, too_many
-from vmha.policy.at_node.reconcile import Local
+from vmha.policy.at_node.known import Local
 
 ME, MINE, OTHER = NodeName("n1"), SessionId("s-n1"), NodeName("n2")
 

@@ -8,7 +8,8 @@ from tests.support.clusters import KEYS, Book, cluster
 from vmha.model.ids import Epoch, NodeName, SessionId, VmName
 from vmha.model.records import Phase, Placement, Reason, SeenState
 from vmha.model.vm import Desired
-from vmha.policy.at_node.reconcile import SAYS_WHAT_IS, Action, Attempt, Local, reconcile
+from vmha.policy.at_node.known import Attempt, Local, Others
+from vmha.policy.at_node.reconcile import SAYS_WHAT_IS, Action, reconcile
 from vmha.policy.at_node.tracking import find_rightful
 from vmha.policy.deciding.leaving import Went, where_it_went, why_departed
 from vmha.policy.state import transitions
@@ -36,7 +37,8 @@ def decide(
 ) -> Action:
     here = Local(state=state, epoch=Epoch(1), tagged=True, migrating=migrating)
     to = NodeName(comes_in) if comes_in else None
-    return reconcile(placement, here, me=ME, session=SessionId("s-n1"), managed=True, attempt=Attempt(), comes_in=to)
+    others = Others(comes_in=to)
+    return reconcile(placement, here, me=ME, session=SessionId("s-n1"), managed=True, attempt=Attempt(), others=others)
 
 
 @pytest.mark.parametrize("state", [SeenState.RUNNING, SeenState.PAUSED, SeenState.OUTGOING])

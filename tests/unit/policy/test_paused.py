@@ -9,8 +9,9 @@ from tests.unit.policy.test_reconcile import OLD, STATES, decide, local, placeme
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, SeenState
 from vmha.model.standing import OnIoError, OnPause, OnTrouble
+from vmha.policy.at_node.known import Attempt
 from vmha.policy.at_node.paused import Deed, Standing, is_ours_alone, react
-from vmha.policy.at_node.reconcile import Action, Attempt, needs_fresh_reading, under_hold
+from vmha.policy.at_node.reconcile import Action, needs_fresh_reading, under_hold
 
 DEFAULT = OnPause()
 

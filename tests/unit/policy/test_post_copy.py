@@ -20,7 +20,8 @@ from vmha.model.records import (
     Stored,
 )
 from vmha.model.vm import Handover, Migration, MigrationStyle, VmSpec
-from vmha.policy.at_node.reconcile import Action, Attempt, Local
+from vmha.policy.at_node.known import Attempt, Local
+from vmha.policy.at_node.reconcile import Action
 from vmha.policy.deciding.post_copy import (
     GIVE_UP_AFTER_S,
     NOTHING_THERE_S,

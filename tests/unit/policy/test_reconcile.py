@@ -1,14 +1,15 @@
 """What an agent does about one vm: every phase against everything that can be seen of the guest, none left open."""
 
 import itertools
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
 from vmha.model.ids import Epoch, NodeName, SessionId, VmName
 from vmha.model.records import Observation, Phase, Placement, Reason, SeenState
 from vmha.model.vm import OnDuplicate
-from vmha.policy.at_node.reconcile import NOT_LET_GO_ON, Action, Attempt, Local, needs_fresh_reading, reconcile
+from vmha.policy.at_node.known import Attempt, Local, Others
+from vmha.policy.at_node.reconcile import NOT_LET_GO_ON, Action, needs_fresh_reading, reconcile
 from vmha.policy.state import transitions
 
 ME, OTHER = NodeName("n1"), NodeName("n2")
@@ -52,7 +53,9 @@ def at_target(state: SeenState | None) -> Observation | None:
 
 
 def decide(placed: Placement | None, here: Local | None, **more: object) -> Action:
-    given: dict[str, object] = {"managed": True, "attempt": Attempt()} | more
+    """``more``: of what the others show, too."""
+    shown = {field.name: more.pop(field.name) for field in fields(Others) if field.name in more}
+    given: dict[str, object] = {"managed": True, "attempt": Attempt(), "others": Others(**shown)} | more  # type: ignore[arg-type]
     return reconcile(placed, here, me=ME, session=MINE, **given)  # type: ignore[arg-type]
 
 

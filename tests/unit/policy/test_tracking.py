@@ -18,7 +18,8 @@ from vmha.model.records import (
     Stored,
 )
 from vmha.model.vm import OnDuplicate, VmSpec
-from vmha.policy.at_node.reconcile import Action, Attempt, Local, reconcile
+from vmha.policy.at_node.known import Attempt, Local, Others
+from vmha.policy.at_node.reconcile import Action, reconcile
 from vmha.policy.at_node.tracking import find_rightful, on_duplicate, stands_beside
 from vmha.policy.state.snapshot import NodeView, Snapshot, VmView
 
@@ -91,7 +92,13 @@ def test_the_holder_itself_is_never_the_copy():
 def test_what_is_done_about_it_is_the_vms_policy(policy: OnDuplicate | None, action: Action):
     local = Local(state=SeenState.RUNNING)
     decided = reconcile(
-        HELD, local, me=H2, session=SessionId("s-h2"), managed=True, attempt=Attempt(), duplicate=policy
+        HELD,
+        local,
+        me=H2,
+        session=SessionId("s-h2"),
+        managed=True,
+        attempt=Attempt(),
+        others=Others(duplicate=policy),
     )
     assert decided is action
 
@@ -139,7 +146,7 @@ def test_else_what_stands_here_may_be_the_vm(view: VmView, snapshot: Snapshot):
 def test_what_is_certainly_one_too_many_is_marked_and_what_runs_is_treated_first():
     stands, runs = (Local(state=state, epoch=Epoch(3), tagged=True) for state in (SeenState.PAUSED, SeenState.RUNNING))
 
-    def decide(local: Local | None, **more: object) -> Action:
+    def decide(local: Local | None, duplicate: OnDuplicate | None = None) -> Action:
         return reconcile(
             HELD,
             local,
@@ -147,8 +154,7 @@ def test_what_is_certainly_one_too_many_is_marked_and_what_runs_is_treated_first
             session=SessionId("s-h2"),
             managed=True,
             attempt=Attempt(),
-            stands_beside=True,
-            **more,  # type: ignore[arg-type]
+            others=Others(stands_beside=True, duplicate=duplicate),
         )
 
     assert decide(stands) is Action.MARK_SECOND

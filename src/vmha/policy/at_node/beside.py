@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from vmha.model.ids import NodeName, SessionId
 from vmha.model.records import Phase, Placement, SeenState
-from vmha.policy.at_node.reconcile import Local
+from vmha.policy.at_node.known import Local
 
 _STANDS_OR_RUNS = (SeenState.RUNNING, SeenState.PAUSED)
 

@@ -5,12 +5,12 @@ a placement read through the store's quorum just before (the agent's duty: see `
 agent whose watch lags could otherwise undo what others have agreed on.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 
-from vmha.model.ids import Epoch, NodeName, SessionId
+from vmha.model.ids import NodeName, SessionId
 from vmha.model.records import Observation, Phase, Placement, SeenState
 from vmha.model.vm import OnDuplicate
+from vmha.policy.at_node.known import NOTHING_SHOWN, Attempt, Local, Others
 from vmha.policy.at_node.paused import Deed
 
 
@@ -76,59 +76,6 @@ def needs_fresh_reading(action: Action) -> bool:
     return action in DESTRUCTIVE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Local:
-    """One domain with a QEMU on this node."""
-
-    state: SeenState
-    reason: str = ""
-    epoch: Epoch | None = None
-    tagged: bool = False
-    migrating: bool = False  # out of this node, in progress
-    has_switched: bool = False  # out of this node by post-copy: it goes on at its target, or did
-    is_pulling: bool = False  # it came in by post-copy, and lacks memory that is still at its source
-    second: bool = False  # it was paused as a second copy
-    silent: bool = False  # its QEMU has answered nothing for a while, though it should run
-    name: str = ""  # what it is called, where that is not the vm's name
-
-    @property
-    def stands_outgoing(self) -> bool:
-        """As a migration left it that is not under way any more."""
-        return self.state is SeenState.OUTGOING and not self.migrating
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """What this agent has already tried under the placement's present state.
-
-    ``migration_tried``: the migration that the placement asks for was begun by this process and has ended.
-    ``left_by_migration``: the last run here ended with the guest at another host.
-    ``migration_is_ours``: the migration that the placement asks for is known to have been what took it away from here:
-    libvirt said so to this process, or the target has shown what came in under that very epoch.
-    ``pause``: what is to be done about its standing still (policy/at_node/paused.py).
-    ``is_unwell``: by its probes the guest is not to go on (policy/at_node/health.py).
-    ``measured``: what its arrival took was asked for.
-    ``left_standing``: for a while it has been standing here as a migration left it, and none is under way any more.
-    ``left_incoming``: for a while it has been coming in here, and the placement asks for no migration to this node. It
-    is one of ours that was given up, if it has the epoch that only ours gives: libvirt ends it itself, unless the QEMU
-    that receives it is stuck.
-    ``is_given_up``: nothing comes any more of the post-copy that the placement asks for (policy/deciding/post_copy.py).
-    ``pulls_in_vain``: for a while it has been lacking memory that nobody can send: this node holds it, its source is
-    gone.
-    """
-
-    migration_tried: bool = False
-    left_by_migration: bool = False
-    migration_is_ours: bool = False
-    left_standing: bool = False
-    is_unwell: bool = False
-    measured: bool = False
-    left_incoming: bool = False
-    is_given_up: bool = False
-    pulls_in_vain: bool = False
-    pause: Deed = Deed.NOTHING
-
-
 def reconcile(
     placement: Placement | None,
     local: Local | None,
@@ -137,30 +84,15 @@ def reconcile(
     session: SessionId,
     managed: bool,
     attempt: Attempt,
-    at_target: Observation | None = None,
-    target_answers: bool = True,
-    target_lacks_it: bool | None = False,
-    seen_elsewhere: bool = False,
-    comes_in: NodeName | None = None,
-    target_is_over: bool = False,
+    others: Others = NOTHING_SHOWN,
     runs_at_once: bool = False,
     post_copy: bool = False,
-    duplicate: OnDuplicate | None = None,
-    stands_beside: bool = False,
 ) -> Action:
     """Args:
-    target_is_over: the session of the target of a migration is over, and what ran in it with it.
-    runs_at_once, post_copy: of the migration that the placement asks for (policy/deciding/post_copy.py).
-    target_answers: what is not seen at the target of a migration is known not to be there. Only where libvirt lets
-        the target run by itself does it matter: a target that we left standing is no second instance.
-    target_lacks_it: the target of a migration has been saying for a while that it shows nothing of the vm; None: it
-        has not said so for long enough yet; False: its session is over, it will say nothing any more.
-    seen_elsewhere: a member that is neither this one nor the target runs it.
-    comes_in: a member that has something of it: a migration out of here goes there.
-    duplicate: the holder has been running it for a while, and it runs here as well; what to do then.
-    stands_beside: the holder has been running it, and answering, for so long that what stands here is one too many.
+    local: what is here.
+    me, session: this node, and its session now.
     managed: the vm is defined in the cluster.
-    at_target: what the target of a migration, if its session lives, saw of the vm.
+    runs_at_once, post_copy: of the migration that the placement asks for (policy/deciding/post_copy.py).
     """
     if placement is None or not (managed or _is_on_its_way(placement)):
         return Action.UNTAG if local and local.tagged and not managed and not _stands_aside(local) else Action.NOTHING
@@ -171,25 +103,25 @@ def reconcile(
             case Phase.ASSIGNED:
                 return _assigned(placement, local)
             case Phase.HELD if placement.session == session:
-                return _held(placement, local, attempt, comes_in)
+                return _held(placement, local, attempt, others.comes_in)
             case Phase.STOPPING if placement.session == session:
-                return _stopping(placement, local, attempt, comes_in)
+                return _stopping(placement, local, attempt, others.comes_in)
             case Phase.MIGRATING if placement.session == session:
-                if local is None and attempt.left_by_migration and at_target is None:
+                if local is None and attempt.left_by_migration and others.at_target is None:
                     is_ours = attempt.migration_is_ours or placement.switched
-                    by_hand = _left_by_hand(is_ours, target_lacks_it, seen_elsewhere)
+                    by_hand = _left_by_hand(is_ours, others.target_lacks_it, others.seen_elsewhere)
                     if by_hand is not None:
                         return by_hand
-                    if runs_at_once and target_is_over:
+                    if runs_at_once and others.target_is_over:
                         return Action.RELEASE
                 if local is not None and (under_way := _by_post_copy(placement, local, attempt, post_copy)):
                     return under_way
-                return _migrating(placement, local, attempt, at_target, target_answers, runs_at_once)
+                return _migrating(placement, local, attempt, others.at_target, others.target_answers, runs_at_once)
             case Phase.DEPARTED:
                 return Action.CLEAR if _is_left_over(local, attempt) else Action.NOTHING
-    if duplicate is not None and local is not None and local.state is SeenState.RUNNING:
-        return _DUPLICATE[duplicate]
-    if stands_beside and local is not None and local.state is SeenState.PAUSED and not local.second:
+    if others.duplicate is not None and local is not None and local.state is SeenState.RUNNING:
+        return _DUPLICATE[others.duplicate]
+    if others.stands_beside and local is not None and local.state is SeenState.PAUSED and not local.second:
         return Action.MARK_SECOND
     return _elsewhere(placement, local, attempt, me)
 
