@@ -45,6 +45,14 @@ def guest(
         (held("old"), "old", guest(), guest("old", second=True)),  # what was paused as a second copy never is
         (None, None, guest(epoch=None), guest("old", epoch=None, state=SeenState.PAUSED)),
         (None, "old", guest("old", epoch=None, state=SeenState.PAUSED), guest(epoch=None)),  # no change without need
+        (held(), "old", guest("old", epoch=None), guest(epoch=None, state=SeenState.PAUSED)),  # adopted, not marked yet
+        (held(), None, guest("old", epoch=4), guest(epoch=None, state=SeenState.PAUSED)),
+        (
+            held("old"),
+            None,
+            guest("old", epoch=None, state=SeenState.PAUSED),
+            guest(epoch=None),
+        ),  # named, not marked yet
         (
             held(node=OTHER, guest="old"),
             "",

@@ -24,12 +24,13 @@ def in_order(guests: Iterable[Local], placement: Placement | None, *, me: NodeNa
 
 
 def _rank(guest: Local, placement: Placement | None, me: NodeName, before: str | None) -> tuple[bool | str, ...]:
-    """False sorts before True."""
+    """False sorts before True. Of what was adopted just now, and is not marked yet, no name is on record either."""
     on_record = placement.guest if placement is not None and placement.node == me else None
+    is_expected = guest.epoch == _expected(placement, me)
     return (
         guest.second,
-        guest.epoch != _expected(placement, me),
-        guest.name != on_record,
+        not is_expected,
+        (is_expected or bool(on_record)) and guest.name != on_record,
         guest.name != before,
         guest.state is not SeenState.RUNNING,
         not guest.tagged,
