@@ -2,12 +2,16 @@
 
 import asyncio
 
-from tests.sim.probes import add_running, placement
+import pytest
+
+from tests.sim.probes import add_running, placement, see_at_once
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.fencing.port import State
 from vmha.model.ids import NodeName
+from vmha.model.records import Phase
 from vmha.model.settings import AtShutdown, ClusterConfig, HostShutdown, Profile
+from vmha.model.vm import Handover, Migration
 from vmha.sim.journal import read_journal
 
 IN_A_HURRY = HostShutdown(migrate_s=5.0, stop_s=10.0)
@@ -151,3 +155,53 @@ def test_whole_cluster_shuts_down_without_waiting_for_migrations_and_its_vms_run
         assert cluster.violations() == []
 
     in_cluster(scene)
+
+
+def test_host_waits_for_what_is_on_its_way_to_it_and_sends_it_on() -> None:
+    """Else its session were over when the guest has arrived, and the guest's memory were lost."""
+
+    async def scene(cluster: Cluster) -> None:
+        await configure(cluster)
+        await add_running(cluster, "web", on=("n2", "n1", "n3"))
+        memory = cluster.world.fabric.host("n2").guests["web"].memory
+        await cluster.hands.migrate("web", "n1")
+        await see_at_once(lambda: True if is_migrating(cluster) else None)
+        cluster.hands.shutdown("n1")
+        await off(cluster, timeout_s=30.0)
+        await cluster.rest()
+        (home,) = cluster.where("web")
+        assert cluster.world.fabric.host(home).guests["web"].memory is memory
+        assert not has_a_session(cluster)
+        assert cluster.observer.snapshot.fenced == {}
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+@pytest.mark.parametrize("after_s", [round(0.1 * step, 1) for step in range(0, 25, 2)])
+def test_vm_that_libvirt_lets_run_on_a_host_that_leaves_runs_once(after_s: float) -> None:
+    """That the session is over says that nothing runs there: its source would give the vm back at once."""
+
+    async def scene(cluster: Cluster) -> None:
+        await configure(cluster)
+        cluster.world.fabric.is_own_switch_atomic = True
+        await add_running(cluster, "web", on=("n2", "n1", "n3"), migration=Migration(handover=Handover.LIBVIRT))
+        memory = cluster.world.fabric.host("n2").guests["web"].memory
+        cluster.world.etcd.slow("n1", 0.6)
+        await cluster.hands.migrate("web", "n1")
+        await see_at_once(lambda: True if is_migrating(cluster) else None)
+        await asyncio.sleep(after_s)
+        cluster.hands.shutdown("n1")
+        await off(cluster, timeout_s=60.0)
+        await cluster.rest()
+        (home,) = cluster.where("web")
+        assert cluster.world.fabric.host(home).guests["web"].memory is memory
+        assert cluster.observer.snapshot.fenced == {}
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def is_migrating(cluster: Cluster) -> bool:
+    held = placement(cluster, "web")
+    return held is not None and held.phase is Phase.MIGRATING

@@ -31,7 +31,7 @@ from vmha.hypervisor.files import HostFiles
 from vmha.hypervisor.port import Hypervisor
 from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
-from vmha.model.ids import VmName
+from vmha.model.ids import Revision, VmName
 from vmha.model.keys import Keys, decode, split_key
 from vmha.model.records import Observation, Phase, Placement, SeenState, Stored
 from vmha.policy.at_node.health import Consequence
@@ -180,18 +180,25 @@ class Agent:
             return False
         try:
             await self.account.publish()  # whose word it is, before the session ends under which that is told
-            await self._ports.keeper.leave()
+            await self._ports.keeper.leave(self._is_empty)
         except VmhaError as error:
             log.warning("not left yet", why=str(error))
             return False
         return True
 
+    async def _is_empty(self, as_of: Revision) -> bool:
+        """Looks anew, knowing all that was on record at ``as_of``."""
+        if not await self._mirror.caught_up(as_of):
+            return False
+        await self.inventory.refresh()
+        return not (self._busy or self.inventory.managed_uuids() or self._claimed_here())
+
     def _claimed_here(self) -> bool:
+        """Or on its way here: a session that ends before it has come is taken for over, with all that runs in it."""
+        me = self._ports.node
+        held = (vm.placement.value for vm in self._mirror.snapshot().vms.values() if vm.placement)
         return any(
-            vm.placement
-            and vm.placement.value.node == self._ports.node
-            and vm.placement.value.phase not in (Phase.STOPPED, Phase.DEPARTED)
-            for vm in self._mirror.snapshot().vms.values()
+            one.target == me or (one.node == me and one.phase not in (Phase.STOPPED, Phase.DEPARTED)) for one in held
         )
 
     # --- what to look at

@@ -20,6 +20,7 @@ from typing import Protocol
 
 import structlog
 
+from vmha.agent.farewell import Farewell, IsEmpty
 from vmha.agent.guard_watch import watch_guard
 from vmha.agent.namesakes import Namesakes, NotYetError
 from vmha.agent.outlive import NoPeers, Outliving, outlive
@@ -92,7 +93,7 @@ class SessionKeeper:
         self.current: Session | None = None
         self.last_beats: dict[SessionId, Revision] = {}  # of our former sessions, as they were replaced
         self.beats = BeatCount()
-        self._has_left = False
+        self._farewell = Farewell(store, keys, guard, identity.node, self._rejoin)
 
     @property
     def node(self) -> NodeName:
@@ -170,30 +171,14 @@ class SessionKeeper:
                 self.current = None
             log.warning("session is over", session=session.id, why=session.why_over)
             self._on_change()
-            if self._has_left:
+            if self._farewell.is_said:
                 return  # a new session would only have to be fenced when the power goes
             await self._end_guests(session)
 
-    async def leave(self) -> None:
-        """End the session in good order, when no managed guest runs here any more.
-
-        The beat goes first, so that nothing can be claimed under it, and the guard is disarmed after that: the other
-        way round, a vm that is claimed in between would run with nothing to end it.
-        """
-        session = self.current
-        if session is None:
-            return
-        result = await self._store.txn(
-            [Created(self._keys.beat(self.node), session.beat_created)],
-            [Delete(self._keys.beat(self.node)), Delete(self._keys.session(self.node))],
-            idempotent=True,
-        )
-        if not result.succeeded and result.found.get(self._keys.beat(self.node)) is not None:
-            session.end("evicted: the beat key is another's")
-            return
-        self._has_left = True
-        session.end("left in good order")
-        await self._guard.disarm(session.id)
+    async def leave(self, is_empty: IsEmpty) -> None:
+        """End the session in good order (agent/farewell.py)."""
+        if (session := self.current) is not None:
+            await self._farewell.say(session, is_empty)
 
     # --- opening
 
@@ -354,7 +339,9 @@ class SessionKeeper:
             session.hurry.clear()
             self._lengthen_hold(session)
             session.count += 1
-            if self.beats.note(await self._commit_beat(session, sent_at)):
+            async with self._farewell.beat_key:
+                is_committed = self.beats.note(await self._commit_beat(session, sent_at))
+            if is_committed:
                 await self._tell_guard(session)
                 await self._shorten_hold(session)
             pause = session.timing.beat_s if session.sent_at == sent_at else RETRY_S / 5
@@ -393,6 +380,8 @@ class SessionKeeper:
             return False
         found = result.found.get(key)
         if not result.succeeded and not is_ours(session, found):
+            if await self._farewell.was_said(session, found):
+                return False
             if not await self._rejoin.after_lost_beat(session, found, beat, sent_at, host=self._identity.host):
                 return False
         else:
