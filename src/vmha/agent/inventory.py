@@ -31,6 +31,8 @@ log = structlog.get_logger(__name__)
 POLL_S = 10.0
 RETRY_S = 0.5
 OPS_PER_TXN = 100
+_STOPPED_IN_ITS_RUN = ("ioerror", "watchdog")
+"""By what libvirt says of it. What came in standing is said to have been paused by a user, whatever had stopped it."""
 
 _SEEN = {
     DomainState.RUNNING: SeenState.RUNNING,
@@ -99,6 +101,7 @@ class Inventory:
         self._stopped_at: dict[str, float] = {}
         self._let_go_at: dict[str, float] = {}
         self._have_run: set[str] = set()  # since their QEMU began
+        self._is_new = True  # this process has published nothing yet
         self.reading: Reading | None = None
         self.trouble = "the hypervisor has not answered yet"
         self.looked_for = Revision(0)
@@ -302,6 +305,8 @@ class Inventory:
         now = (session.id, self.history)
         whole = self._published_in != now
         known = await self._stored_before() if whole else self._published_still()
+        if self._is_new:
+            self._recall_who_has_run(session)
         wanted: dict[VmName, Observation] = {}
         ops: list[Op] = []
         for vm, view in sorted(self.reading.domains.items()):
@@ -321,7 +326,7 @@ class Inventory:
                 session.end("evicted: the beat key is gone or another's")
                 return False
             self._written_at = max(self._written_at, result.revision)
-        self._published = wanted
+        self._published, self._is_new = wanted, False
         if whole:
             self._published_in = now
             self._on_change(set(wanted))
@@ -347,6 +352,17 @@ class Inventory:
         kind, text = told
         return [self._ports.journal.entry(kind, text, vm=now.vm, node=now.node, cause=of_state(placement))]
 
+    def _recall_who_has_run(self, session: Session) -> None:
+        """What the process before this one has shown in the same session, of the same run of a guest."""
+        vms, node = self._read_snapshot().vms, self._keeper.node
+        for vm, view in self.reading.domains.items() if self.reading else ():
+            seen = known.seen.get(node) if (known := vms.get(vm)) else None
+            if seen is None or (seen.session, seen.uuid) != (session.id, view.uuid):
+                continue
+            is_same_run = view.tag is not None and view.tag.epoch == seen.epoch
+            if is_same_run and (seen.has_run or seen.state is SeenState.RUNNING):
+                self._have_run.add(view.name)
+
     async def _stored_before(self) -> dict[VmName, Observation | None]:
         prefix = self._ports.keys.observation(self._ports.node, VmName(""))
         listing = await self._ports.store.list(prefix)
@@ -368,10 +384,13 @@ class Inventory:
             health=self._read_health(vm, view.tag.epoch if view.tag else None),
             migration=self._migrations.get(vm),
             silent=view.silent,
-            has_run=view.state is DomainState.PAUSED and view.name in self._have_run,
+            has_run=view.state is DomainState.PAUSED and self._has_run(view),
             also_running=tuple(sorted(one.name for one in others if one.state is DomainState.RUNNING)),
             also_standing=tuple(sorted(one.name for one in others if one.state is not DomainState.RUNNING)),
         )
+
+    def _has_run(self, view: DomainView) -> bool:
+        return view.name in self._have_run or view.reason in _STOPPED_IN_ITS_RUN
 
 
 def _is_same(told: Observation, stored: Observation | None) -> bool:
