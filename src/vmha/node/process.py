@@ -158,14 +158,17 @@ async def _run(settings: NodeSettings, stalls: Stalls) -> None:
 
 
 async def _leave_when(told: asyncio.Event, member: Member, run_dir: Path) -> None:
-    await told.wait()
-    log.info("the host shuts down: the agent leaves")
-    is_empty = await member.leave(asked_by(run_dir))
-    if is_empty:
-        log.info("left in good order")
-    else:
-        log.error("not left: guests run, or the store does not answer; the guard counts on")
-    tell(run_dir, Left(is_empty=is_empty))
+    """Each time: who was told that guests are left may have seen to them since, and ask again."""
+    while True:
+        await told.wait()
+        told.clear()
+        log.info("the host shuts down: the agent leaves")
+        is_empty = await member.leave(asked_by(run_dir))
+        if is_empty:
+            log.info("left in good order")
+        else:
+            log.error("not left: guests run, or the store does not answer; the guard counts on")
+        tell(run_dir, Left(is_empty=is_empty))
 
 
 async def _serve_metrics(

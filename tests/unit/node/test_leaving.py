@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -12,7 +13,8 @@ from vmha.model.clock import SystemClock
 from vmha.model.errors import Refused, Rejected
 from vmha.model.records import Hand
 from vmha.node.leaving import Left, ask_to_leave, asked_by, tell
-from vmha.node.process import only_agent
+from vmha.node.member import Member
+from vmha.node.process import _leave_when, only_agent
 
 ANN = Hand(author="ann@kvm1", why="the host shuts down")
 
@@ -45,6 +47,30 @@ async def test_agent_that_says_nothing_is_not_waited_for_for_ever(tmp_path: Path
         signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         with pytest.raises(Refused, match="has not left within"):
             await ask_to_leave(tmp_path, SystemClock(), timeout_s=0.3, by=ANN)
+
+
+async def test_agent_that_could_not_leave_hears_it_when_it_is_asked_again(tmp_path: Path) -> None:
+    class Full:
+        """A member with guests, until they are seen to."""
+
+        is_empty = False
+
+        async def leave(self, by: Hand | None) -> bool:
+            assert by == ANN
+            return self.is_empty
+
+    member, told = Full(), asyncio.Event()
+    listening = asyncio.create_task(_leave_when(told, cast(Member, member), tmp_path))
+    with only_agent(tmp_path):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, told.set)
+        try:
+            for is_empty in (False, True):
+                member.is_empty = is_empty
+                left = await ask_to_leave(tmp_path, SystemClock(), timeout_s=10.0, by=ANN)
+                assert left == Left(is_empty=is_empty)
+        finally:
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
+            listening.cancel()
 
 
 async def test_nobody_is_signalled_where_no_agent_holds_the_lock(tmp_path: Path) -> None:
