@@ -59,10 +59,12 @@ class PowerCuts:
         self.begun += 1
         task = asyncio.create_task(self._cut_told(step, snapshot, executor), name=f"fence-{step.node}")
         self._cuts[step.session] = _Cut(step, task)
-        task.add_done_callback(lambda _: self._ended(step.session))
+        task.add_done_callback(lambda done: self._ended(step.session, done))
 
-    def _ended(self, session: SessionId) -> None:
-        self._cuts.pop(session, None)
+    def _ended(self, session: SessionId, task: "asyncio.Task[None]") -> None:
+        """One of an earlier term may take a while to end: what this term has begun meanwhile is under way still."""
+        if (cut := self._cuts.get(session)) is not None and cut.task is task:
+            del self._cuts[session]
         self._wake()
 
     async def look(self, snapshot: Snapshot, executor: Executor) -> None:
@@ -161,7 +163,12 @@ class PowerCuts:
         view = snapshot.nodes[step.node]
         task = asyncio.create_task(self._give_back(step, view, executor), name=f"give-back-{step.node}")
         self._gifts[step.node] = task
-        task.add_done_callback(lambda _: (self._gifts.pop(step.node, None), self._wake()))
+        task.add_done_callback(lambda done: self._is_given(step.node, done))
+
+    def _is_given(self, node: NodeName, task: "asyncio.Task[None]") -> None:
+        if self._gifts.get(node) is task:
+            del self._gifts[node]
+        self._wake()
 
     async def _give_back(self, step: GiveBackStorage, view: NodeView, executor: Executor) -> None:
         assert view.spec
