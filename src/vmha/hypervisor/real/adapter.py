@@ -51,6 +51,7 @@ from vmha.hypervisor.real.qemu_log import recall_migration
 from vmha.hypervisor.real.reaching import LibvirtWays
 from vmha.hypervisor.real.reading import RawDomain
 from vmha.hypervisor.real.translate import words
+from vmha.hypervisor.real.ways_out import WaysOut
 from vmha.hypervisor.states import (
     Job,
     Mark,
@@ -112,8 +113,7 @@ class LibvirtHypervisor:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._listeners: list[Callable[[DomainEvent], None]] = []
         self._endings = Endings()
-        self._leaving: set[str] = set()  # our own migrations under way
-        self._perhaps_leaving: set[str] = set()  # seen migrating, by somebody's hand or from before our start
+        self._ways_out = WaysOut()
         self._unanswered_starts: set[str] = set()
         self._boots_again: Counter[str] = Counter()
         self._tagging: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -358,18 +358,18 @@ class LibvirtHypervisor:
             await _call(self._link.channels.act, work, f"set the tag of {name}", ACT_TIMEOUT_S)
 
     async def migrate(self, order: MigrationOrder) -> None:
-        if order.name in self._leaving:
+        if order.name in self._ways_out.ours:
             raise Refused(f"{order.name} is being migrated already")
         if self._knocks:
             await knocking.ensure_somebody_answers(order.target_uri)
-        self._leaving.add(order.name)
+        self._ways_out.ours.add(order.name)
         try:
             await migration.carry_out(self._link.channels, order)
-        except asyncio.CancelledError:
-            self._perhaps_leaving.add(order.name)  # it goes on without us
+        except BaseException:
+            self._ways_out.perhaps.add(order.name)  # it may go on without us
             raise
         finally:
-            self._leaving.discard(order.name)
+            self._ways_out.ours.discard(order.name)
 
     async def start_post_copy(self, name: str) -> None:
         await migration.start_post_copy(self._link.channels, name)
@@ -384,12 +384,12 @@ class LibvirtHypervisor:
 
     async def _read_jobs(self, channels: Channels, raws: tuple[RawDomain, ...]) -> dict[str, Job]:
         """The jobs of those domains that may be migrating by somebody else's hand; at worst UNKNOWN."""
-        self._perhaps_leaving &= {raw.name for raw in raws if raw.has_qemu}
+        ways = self._ways_out
+        ways.here(raw.name for raw in raws if raw.has_qemu)
         asked = tuple(
             raw.name
             for raw in raws
-            if raw.name not in self._leaving
-            and (raw.name in self._perhaps_leaving or needs_job(raw.state, raw.reason, raw.mark))
+            if raw.name not in ways.ours and (raw.name in ways.perhaps or needs_job(raw.state, raw.reason, raw.mark))
         )
         answers: dict[str, Job] = {}
         if asked and not channels.ask.is_full:
@@ -400,18 +400,16 @@ class LibvirtHypervisor:
                     "ask for the domains' jobs",
                     ASK_TIMEOUT_S,
                 )
-        jobs = {name: answers.get(name, Job.UNKNOWN) for name in asked}
-        self._perhaps_leaving -= {name for name, job in jobs.items() if job in (Job.NONE, Job.INCOMING)}
-        return jobs
+        return ways.told(asked, answers)
 
     def _at_rest(self, raws: tuple[RawDomain, ...]) -> list[str]:
         """The cluster's that run, and are not known to be on their way anywhere."""
         ours = (raw for raw in raws if raw.tag is not None and raw.tag.cluster == self._cluster)
-        leaving = self._leaving | self._perhaps_leaving
+        leaving = self._ways_out.all
         return [raw.name for raw in ours if raw.state == RawState.RUNNING and raw.name not in leaving]
 
     def _view(self, raw: RawDomain, job: Job) -> DomainView:
-        is_ours = raw.name in self._leaving
+        is_ours = raw.name in self._ways_out.ours
         tag = raw.tag
         return DomainView(
             name=raw.name,
@@ -442,7 +440,7 @@ class LibvirtHypervisor:
     def on_lifecycle(self, name: str, event: int, detail: int) -> None:
         ending = self._endings.note(name, event, detail)
         if event == Lifecycle.STOPPED:
-            self._perhaps_leaving.discard(name)
+            self._ways_out.ended(name)
         kind = Lifecycle(event).word if event in tuple(Lifecycle) else f"event {event}"
         if event == Lifecycle.STOPPED and detail in tuple(Stopped):
             kind = f"{kind} {Stopped(detail).name.lower()}"
@@ -457,8 +455,8 @@ class LibvirtHypervisor:
         self._tell(name, "rebooted")
 
     def on_migration_pass(self, name: str, number: int) -> None:
-        if name not in self._leaving:
-            self._perhaps_leaving.add(name)
+        if name not in self._ways_out.ours:
+            self._ways_out.perhaps.add(name)
         if number == 1:
             self._tell(name, "migrating")
 
@@ -478,7 +476,7 @@ class LibvirtHypervisor:
         raws = await self._read_domains(channels)
         with_qemu = [raw for raw in raws if raw.has_qemu]
         # A migration by hand, or our own from before a restart, announces itself only as it begins: ask once.
-        self._perhaps_leaving |= {raw.name for raw in with_qemu}
+        self._ways_out.perhaps |= {raw.name for raw in with_qemu}
         jobs = await self._read_jobs(channels, raws)
         incoming = [
             raw.name
