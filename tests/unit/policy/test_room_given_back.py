@@ -38,3 +38,12 @@ def test_its_room_is_kept_for_itself_and_a_vm_beside_it_starts_if_both_fit(fits:
         (Phase.ASSIGNED, "n1") if fits else (Phase.STOPPED, None)
     )
     assert check_relations(book.record) == []
+
+
+def test_one_of_its_size_that_waits_for_room_does_not_keep_it_waiting() -> None:
+    """What was found for that one is no answer for it."""
+    book = lost_where_others_are_full().vm("app", memory_mib=700, priority=200)
+    book.lead(rounds=4)
+    assert (book.claim("db").phase, book.claim("db").node) == (Phase.ASSIGNED, "n1")
+    assert book.claim("app").phase is Phase.STOPPED
+    assert check_relations(book.record) == []

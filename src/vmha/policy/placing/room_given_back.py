@@ -15,7 +15,10 @@ from vmha.policy.placing.room_for_all import choose_start
 
 
 def choose_for_lost(spec: VmSpec, held: Placement, ground: Field, *, prefer: NodeName | None) -> Choice:
-    """As ``choose_start``."""
+    """As ``choose_start``. What others of its size were answered counts its claim, and is no answer for it; nor is its
+    own for them.
+    """
+    answers, ground.answers = ground.answers, None
     need = ground.size_of(spec)
     ends = [ground.loads[node] for node in (held.node, held.target) if node in ground.loads]
     for load in ends:
@@ -25,4 +28,5 @@ def choose_for_lost(spec: VmSpec, held: Placement, ground: Field, *, prefer: Nod
     for load in ends:
         load.memory_mib += need.memory_mib
         load.vcpus += need.vcpus
+    ground.answers = answers
     return choice
