@@ -7,6 +7,7 @@ from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.hypervisor.twin.fabric_state import Deed
 from vmha.model.ids import VmName
+from vmha.model.settings import ClusterConfig, Limits, Profile
 from vmha.model.vm import Desired
 from vmha.operator.overview import overview
 
@@ -90,6 +91,23 @@ def test_what_is_lost_with_the_whole_cluster_comes_back_but_for_vms_without_auto
         await cluster.hands.start("build")
         await cluster.rest()
         assert len(cluster.where("build")) == 1
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def test_hosts_that_had_more_vms_than_they_may_start_at_once_have_them_all_back() -> None:
+    """What a lost session held is not being started by anybody, though it is on record as held and is not seen."""
+
+    async def scene(cluster: Cluster) -> None:
+        await cluster.hands.configure(ClusterConfig(profile=Profile.TUNED, limits=Limits(starts_per_node=1)))
+        vms = [f"v{number}" for number in range(6)]
+        for vm in vms:
+            await add(cluster, vm, start=True)
+        await cluster.rest()
+        assert sorted(cluster.where(vm)[0] for vm in vms) == ["n1", "n1", "n2", "n2", "n3", "n3"]
+        await outage(cluster)
+        await until(lambda: all(len(cluster.where(vm)) == 1 for vm in vms), what="all are back", timeout_s=120.0)
         assert cluster.violations() == []
 
     in_cluster(scene)

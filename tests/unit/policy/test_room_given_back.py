@@ -47,3 +47,14 @@ def test_one_of_its_size_that_waits_for_room_does_not_keep_it_waiting() -> None:
     assert (book.claim("db").phase, book.claim("db").node) == (Phase.ASSIGNED, "n1")
     assert book.claim("app").phase is Phase.STOPPED
     assert check_relations(book.record) == []
+
+
+def test_many_lost_ones_of_a_node_are_not_held_to_be_starting_there() -> None:
+    """Nobody starts them: else none of them ever would, where the node is the only one that can take them."""
+    book = cluster("n1")
+    names = [f"v{number}" for number in range(book.snapshot().config.limits.starts_per_node + 4)]
+    for name in names:
+        book.vm(name).placed(name, "n1", session=SessionId("s-before"))
+    book.fenced("s-before", "n1")
+    book.carry_out(book.plan(), book.snapshot())
+    assert sum(book.claim(name).phase is Phase.ASSIGNED for name in names) == len(names) - 4

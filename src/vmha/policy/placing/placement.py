@@ -122,12 +122,13 @@ def survey(
             load.vms += 1
             load.memory_mib += need.memory_mib
             load.vcpus += need.vcpus
-            load.migrating += is_moving
+            load.migrating += is_moving and is_at_work
             if vm.spec and vm.spec.value.exclusive:
                 load.exclusive.append(vm.name)
-            if not is_moving and (placement.phase is Phase.ASSIGNED or _is_starting(placement, vm.seen.get(node))):
+            is_starting = placement.phase is Phase.ASSIGNED or _is_starting(placement, vm.seen.get(node))
+            if is_starting and is_at_work and not is_moving:
                 load.starting += 1
-                ground.starting += is_at_work
+                ground.starting += 1
     return ground
 
 
