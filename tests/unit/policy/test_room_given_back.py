@@ -58,3 +58,12 @@ def test_many_lost_ones_of_a_node_are_not_held_to_be_starting_there() -> None:
     book.fenced("s-before", "n1")
     book.carry_out(book.plan(), book.snapshot())
     assert sum(book.claim(name).phase is Phase.ASSIGNED for name in names) == len(names) - 4
+
+
+def test_one_that_is_to_be_apart_from_it_does_not_have_it_wait_for_nothing() -> None:
+    """That one is more important, but can not have the node either while the lost one's claim is there."""
+    book = cluster("n1").vm("db").vm("web", priority=200).rule("r", apart=("db", "web"), hard=True)
+    book.placed("db", "n1", session=SessionId("s-before")).fenced("s-before", "n1")
+    book.lead(rounds=4)
+    assert (book.claim("db").phase, book.claim("db").node) == (Phase.ASSIGNED, "n1")
+    assert book.claim("web").phase is Phase.STOPPED

@@ -18,7 +18,7 @@ from dataclasses import replace
 from vmha.model.ids import NodeName, VmName
 from vmha.model.vm import VmSpec
 from vmha.policy.placing.field import Field
-from vmha.policy.placing.rule_book import Affinity, Counted, read_rules
+from vmha.policy.placing.rule_book import Affinity, Counted, places_of, read_rules
 from vmha.policy.placing.services import followers
 from vmha.policy.placing.ties import Ties
 from vmha.policy.state.snapshot import Snapshot
@@ -43,7 +43,9 @@ def took(name: str, node: NodeName, ground: Field) -> None:
 
 
 def left(name: str, node: NodeName, ground: Field) -> None:
-    """It is not to go there after all."""
+    """It is not to go there after all; what it has there still stays there (placing/room_given_back.py)."""
+    if node in places_of(ground.snapshot.vms[VmName(name)], ground.snapshot):
+        return
     for counted in rules_of(ground).hard.get(VmName(name), ()):
         if not counted.rule.vms:
             counted.at.get(node, set()).discard(VmName(name))

@@ -58,12 +58,13 @@ def read_rules(snapshot: Snapshot, *, without: Iterable[VmName] = ()) -> Affinit
                 continue
             book.setdefault(name, []).append(counted)
             if not rule.vms and name not in left:
-                for node in _places_of(vm, snapshot):
+                for node in places_of(vm, snapshot):
                     counted.count(name, node)
     return found
 
 
-def _places_of(vm: VmView, snapshot: Snapshot) -> Iterator[NodeName]:
+def places_of(vm: VmView, snapshot: Snapshot) -> Iterator[NodeName]:
+    """By its claim, were it of a session that is over, and where it is seen."""
     placement = vm.placement.value if vm.placement else None
     if placement is not None and placement.phase not in (Phase.STOPPED, Phase.DEPARTED):
         yield from (node for node in (placement.node, placement.target) if node is not None)
