@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vmha.cli import service_actions
-from vmha.cli.context import Json, Timeout, Wait, do
+from vmha.cli.context import Json, Timeout, Wait, Why, do
 from vmha.cli.output import screen, show, show_json, table
 from vmha.cli.service_actions import ServiceName as _Name
 
@@ -44,6 +44,7 @@ def add(
         str, typer.Option(help="restart: a vm that crashes is started again where the others are; relocate: elsewhere.")
     ] = "restart",
     replace: Annotated[bool, typer.Option("--replace", help="Replace one of that name.")] = False,
+    why: Why = "",
 ) -> None:
     """Put vms together. Nothing is started or stopped; vms that run on different nodes are brought together, live."""
     from pydantic import ValidationError
@@ -58,16 +59,16 @@ def add(
         )
     except ValidationError as error:
         raise in_words(error, where=f"service {name}") from error
-    do(ctx, lambda client: put_service(client, service, replace=replace))
+    do(ctx, lambda client: put_service(client, service, replace=replace, why=why))
     show(f"service {name}: {', '.join(service.members)}")
 
 
 @app.command()
-def remove(ctx: typer.Context, name: _Name) -> None:
+def remove(ctx: typer.Context, name: _Name, why: Why = "") -> None:
     """Forget a service. Its vms run on where they are."""
     from vmha.operator.services import remove_service
 
-    service = do(ctx, lambda client: remove_service(client, name))
+    service = do(ctx, lambda client: remove_service(client, name, why=why))
     show(f"service {name} is removed; {', '.join(service.members)} run on, each by itself")
 
 
@@ -108,27 +109,31 @@ def show_service(ctx: typer.Context, name: _Name, as_json: Json = False) -> None
 
 
 @app.command()
-def start(ctx: typer.Context, name: _Name, on: _On = None, wait: Wait = True, timeout: Timeout = 300.0) -> None:
+def start(
+    ctx: typer.Context, name: _Name, on: _On = None, why: Why = "", wait: Wait = True, timeout: Timeout = 300.0
+) -> None:
     """Want all its vms running: they start in order, on one node. A disabled one must be enabled first."""
-    _settle(ctx, name, "running", on=on, wait=wait, timeout_s=timeout)
+    _settle(ctx, name, "running", on=on, why=why, wait=wait, timeout_s=timeout)
 
 
 @app.command()
-def stop(ctx: typer.Context, name: _Name, wait: Wait = True, timeout: Timeout = 300.0) -> None:
+def stop(ctx: typer.Context, name: _Name, why: Why = "", wait: Wait = True, timeout: Timeout = 300.0) -> None:
     """Want all its vms stopped: the last one ends first."""
-    _settle(ctx, name, "stopped", wait=wait, timeout_s=timeout)
+    _settle(ctx, name, "stopped", why=why, wait=wait, timeout_s=timeout)
 
 
 @app.command()
-def enable(ctx: typer.Context, name: _Name, on: _On = None, wait: Wait = True, timeout: Timeout = 300.0) -> None:
+def enable(
+    ctx: typer.Context, name: _Name, on: _On = None, why: Why = "", wait: Wait = True, timeout: Timeout = 300.0
+) -> None:
     """Want all its vms running, whether they were disabled or not."""
-    _settle(ctx, name, "running", on=on, wait=wait, timeout_s=timeout, is_enable=True)
+    _settle(ctx, name, "running", on=on, why=why, wait=wait, timeout_s=timeout, is_enable=True)
 
 
 @app.command()
-def disable(ctx: typer.Context, name: _Name, wait: Wait = True, timeout: Timeout = 300.0) -> None:
+def disable(ctx: typer.Context, name: _Name, why: Why = "", wait: Wait = True, timeout: Timeout = 300.0) -> None:
     """Stop all its vms, and refuse to start them until they are enabled."""
-    _settle(ctx, name, "disabled", wait=wait, timeout_s=timeout)
+    _settle(ctx, name, "disabled", why=why, wait=wait, timeout_s=timeout)
 
 
 @app.command()
@@ -139,6 +144,7 @@ def migrate(
     cancel: Annotated[
         bool, typer.Option("--cancel", help="Call the move off, as long as its first vm is on its way: it stays.")
     ] = False,
+    why: Why = "",
     wait: Wait = True,
     timeout: Timeout = 900.0,
 ) -> None:
@@ -149,13 +155,13 @@ def migrate(
     if cancel and to is not None:
         raise Rejected("--cancel goes without --to", accepted="vmha service migrate --cancel NAME")
     if cancel:
-        _cancel(ctx, name, wait=wait, timeout_s=timeout)
+        _cancel(ctx, name, why=why, wait=wait, timeout_s=timeout)
         return
 
     async def work(client: "OperatorClient") -> str:
         from vmha.cli.waiting import wait_shown
 
-        request, vm = await move(client, name, to)
+        request, vm = await move(client, name, to, why=why)
         if not wait:
             return f"asked for (request {request}): {vm} goes first, the others follow it"
         return await wait_shown(client, service_has_moved(client, name, request, vm), timeout_s=timeout)
@@ -168,6 +174,7 @@ def _settle(
     name: str,
     desired: str,
     *,
+    why: str,
     wait: bool,
     timeout_s: float,
     is_enable: bool = False,
@@ -182,9 +189,9 @@ def _settle(
         from vmha.cli.waiting import wait_shown
 
         if on is not None:
-            service = await start_on(client, name, on, is_enable=is_enable, timeout_s=timeout_s)
+            service = await start_on(client, name, on, is_enable=is_enable, timeout_s=timeout_s, why=why)
         else:
-            service = await set_desired(client, name, Desired(desired), is_enable=is_enable)
+            service = await set_desired(client, name, Desired(desired), is_enable=is_enable, why=why)
         if not wait:
             return f"service {name} is to be {desired}: {', '.join(service.members)}"
         return await wait_shown(client, service_is(client, name, Desired(desired)), timeout_s=timeout_s)
@@ -192,14 +199,14 @@ def _settle(
     show(do(ctx, work))
 
 
-def _cancel(ctx: typer.Context, name: str, *, wait: bool, timeout_s: float) -> None:
+def _cancel(ctx: typer.Context, name: str, *, why: str, wait: bool, timeout_s: float) -> None:
     from vmha.operator.follow import request_ended
     from vmha.operator.service_verbs import cancel_move
 
     async def work(client: "OperatorClient") -> str:
         from vmha.cli.waiting import wait_shown
 
-        request = await cancel_move(client, name)
+        request = await cancel_move(client, name, why=why)
         if not wait:
             return f"asked for (request {request.id}); see: vmha requests"
         return await wait_shown(client, request_ended(client, request.id, vm=request.vm), timeout_s=timeout_s)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmha.cli.context import Json, Timeout, Wait, do
+from vmha.cli.context import Json, Timeout, Wait, Why, do
 from vmha.cli.output import show, show_json
 from vmha.cli.vm_freeze import For, Reason, for_how_long, of, seconds
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vmha.model.records import Request
     from vmha.operator.client import OperatorClient
     from vmha.operator.service_view import ServiceLine
-    from vmha.operator.why import Why
+    from vmha.operator.why import Why as Told
 
 ServiceName = Annotated[str, typer.Argument(help="Name of the service.", metavar="NAME", show_default=False)]
 
@@ -28,6 +28,7 @@ def restart(
             help="stop-start; reboot: the guests boot again in their QEMUs; reset: as by the button; hard: by force."
         ),
     ] = "stop-start",
+    why: Why = "",
     wait: Wait = True,
     timeout: Timeout = 600.0,
 ) -> None:
@@ -39,7 +40,7 @@ def restart(
     if kind not in tuple(RestartKind):
         raise Rejected(f"--kind {kind}", accepted=", ".join(RestartKind))
     chosen = RestartKind(kind)
-    _ask(ctx, name, lambda client: restart_service(client, name, kind=chosen), wait=wait, timeout_s=timeout)
+    _ask(ctx, name, lambda client: restart_service(client, name, kind=chosen, why=why), wait=wait, timeout_s=timeout)
 
 
 def relocate(
@@ -48,13 +49,14 @@ def relocate(
     to: Annotated[
         str | None, typer.Option("--to", help="The node to start it on; the best other one if left out.")
     ] = None,
+    why: Why = "",
     wait: Wait = True,
     timeout: Timeout = 600.0,
 ) -> None:
     """Stop its vms and start them on another node that has room for all. Without a stop: vmha service migrate."""
     from vmha.operator.service_verbs import relocate as relocate_service
 
-    _ask(ctx, name, lambda client: relocate_service(client, name, to=to), wait=wait, timeout_s=timeout)
+    _ask(ctx, name, lambda client: relocate_service(client, name, to=to, why=why), wait=wait, timeout_s=timeout)
 
 
 def freeze(ctx: typer.Context, name: ServiceName, reason: Reason = "", for_time: For = None) -> None:
@@ -67,11 +69,11 @@ def freeze(ctx: typer.Context, name: ServiceName, reason: Reason = "", for_time:
     show(f"service {name} is {how}; lift it with: vmha service unfreeze {name}")
 
 
-def unfreeze(ctx: typer.Context, name: ServiceName) -> None:
+def unfreeze(ctx: typer.Context, name: ServiceName, why: Why = "") -> None:
     """Take its vms in hand again: what is due by then is done at once."""
     from vmha.operator.service_verbs import unfreeze as unfreeze_service
 
-    lifted = do(ctx, lambda client: unfreeze_service(client, name))
+    lifted = do(ctx, lambda client: unfreeze_service(client, name, why=why))
     if not lifted:
         show(f"no vm of service {name} is frozen")
         return
@@ -85,7 +87,7 @@ def why(ctx: typer.Context, name: ServiceName, as_json: Json = False) -> None:
     from vmha.operator.why import sentences
     from vmha.operator.why import why as explain
 
-    async def work(client: "OperatorClient") -> "tuple[ServiceLine, dict[str, Why]]":
+    async def work(client: "OperatorClient") -> "tuple[ServiceLine, dict[str, Told]]":
         snapshot, wall = await client.read(), client.clock.wall()
         line = service_line(snapshot, name, wall=wall)
         return line, {vm.name: explain(snapshot, vm.name, wall=wall) for vm in line.vms if vm.state is not None}

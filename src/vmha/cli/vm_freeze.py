@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vmha.cli.context import VmArgument, do
+from vmha.cli.context import VmArgument, Why, do
 from vmha.cli.output import show
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ def freeze(ctx: typer.Context, name: VmArgument, reason: Reason = "", for_time: 
     show(f"{name} is frozen{for_how_long(for_s)}; lift it with: vmha vm unfreeze {name}")
 
 
-def unfreeze(ctx: typer.Context, name: VmArgument) -> None:
+def unfreeze(ctx: typer.Context, name: VmArgument, why: Why = "") -> None:
     """Take it in hand again: what is due by then (a recovery, a stop, a failback) is done at once."""
     from vmha.operator.holds import unfreeze as unfreeze_vm
 
-    lifted = do(ctx, lambda client: unfreeze_vm(client, name))
+    lifted = do(ctx, lambda client: unfreeze_vm(client, name, why=why))
     show(f"{name} is not frozen any more ({of(lifted)})" if lifted else f"{name} is not frozen")
 
 

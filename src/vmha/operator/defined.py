@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from vmha.model.by_hand import ADDED, APPLIED, CHANGED, REMOVED, WANTED
 from vmha.model.ids import NodeName, VmName
 from vmha.model.vm import Desired, NodeSpec, VmSpec
-from vmha.operator.hand import Told
+from vmha.operator.hand import Told, because
 from vmha.policy.state.causes import of_wanted
 from vmha.policy.state.snapshot import VmView
 
@@ -29,13 +29,17 @@ def put(
     by: str,
     *,
     less: Collection[str] = _DESIRED,
+    why: str = "",
 ) -> Told:
-    """``kind``: vm, node, service, rule, failover domain, config. ``less``: fields that are told otherwise."""
+    """``kind``: vm, node, service, rule, failover domain, config. ``less``: fields that are told otherwise.
+
+    ``why``: in its author's own words.
+    """
     what = f"{kind} {name}".rstrip()
     if old is None:
-        return Told(kind=ADDED, text=f"{what} is added by {by}", **_about(kind, name))
+        return Told(kind=ADDED, text=because(f"{what} is added by {by}", why), why=why, **_about(kind, name))
     said = ", ".join(field for field in _changed(old, new) if field not in less)
-    return Told(kind=CHANGED, text=f"{what} is changed by {by}: {said}", **_about(kind, name))
+    return Told(kind=CHANGED, text=because(f"{what} is changed by {by}: {said}", why), why=why, **_about(kind, name))
 
 
 def _changed(old: BaseModel, new: BaseModel) -> list[str]:
@@ -75,8 +79,9 @@ def added(spec: VmSpec, by: str) -> list[Told]:
     return [replace(told, cause=start.cause), start]
 
 
-def removed(kind: str, name: str, by: str, more: str = "") -> Told:
-    return Told(kind=REMOVED, text=f"{kind} {name} is removed by {by}{more}", **_about(kind, name))
+def removed(kind: str, name: str, by: str, more: str = "", *, why: str = "") -> Told:
+    text = because(f"{kind} {name} is removed by {by}{more}", why)
+    return Told(kind=REMOVED, text=text, why=why, **_about(kind, name))
 
 
 def _about(kind: str, name: str) -> dict[str, Any]:

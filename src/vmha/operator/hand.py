@@ -54,6 +54,11 @@ def entries(journal: Journal, author: str, told: Iterable[Told]) -> list[Put]:
     return made
 
 
+def because(text: str, why: str) -> str:
+    """``why``: in the author's own words, which come last; '' when nothing was said."""
+    return f"{text}: {why}" if why else text
+
+
 def until(hand: Hand | None, when: Callable[[float], str]) -> str:
     """To be added to what is told: a text has no time of day, for its readers may live in other time zones."""
     return f" (until {when(hand.until)})" if hand and hand.until else ""
@@ -65,9 +70,9 @@ def frozen(vm: VmView, hold: Hold) -> Told:
     return Told(kind=FROZEN, text=text, why=hold.reason, until=ends_at(hold), vm=vm.name, cause=of_hold(vm.name, hold))
 
 
-def unfrozen(vm: VmView, hold: Hold, by: str) -> Told:
-    text = f"unfrozen by {by}; it was frozen by {hold.in_full}"
-    return Told(kind=UNFROZEN, text=text, vm=vm.name, cause=cause_of_lifting(vm, hold))
+def unfrozen(vm: VmView, hold: Hold, by: str, why: str = "") -> Told:
+    text = because(f"unfrozen by {by}; it was frozen by {hold.in_full}", why)
+    return Told(kind=UNFROZEN, text=text, why=why, vm=vm.name, cause=cause_of_lifting(vm, hold))
 
 
 def paused(hold: Hold, before: Hold | None) -> Told:
@@ -91,7 +96,7 @@ def drained(old: NodeSpec | None, new: NodeSpec, by: str, why: str) -> list[Told
     if new.maintenance == (old is not None and old.maintenance):
         return []
     if new.maintenance:
-        text = f"drained by {by}" + (f": {why}" if why else "")
+        text = because(f"drained by {by}", why)
         return [Told(kind=DRAIN, text=text, why=why, node=node, cause=of_drain(node))]
     was = (old.maintenance_why if old else "") or "drained"
     was = was if was.startswith("drained") else f"drained: {was}"
@@ -110,5 +115,5 @@ def asked(request: Request, why: str = "") -> Told:
     cause = of_request(request.id)
     if request.verb is Verb.CONFIRM_OFF and request.node and request.session:
         cause = of_loss(request.node, request.session)
-    text = f"{request.author} asks for: {what_is_asked(request)}" + (f": {why}" if why else "")
+    text = because(f"{request.author} asks for: {what_is_asked(request)}", why)
     return Told(kind=ASKED, text=text, why=why, vm=request.vm, node=request.node, cause=cause)

@@ -40,15 +40,16 @@ async def freeze(client: OperatorClient, name: str, *, reason: str = "", for_s: 
     return await client.change(decide)
 
 
-async def unfreeze(client: OperatorClient, name: str) -> Hold | None:
-    """Returns what was lifted; None: it was not frozen. Raises: UnknownName."""
+async def unfreeze(client: OperatorClient, name: str, *, why: str = "") -> Hold | None:
+    """Returns what was lifted; None: it was not frozen. Raises: UnknownName, Rejected."""
+    why = checked_reason(why)
 
     def decide(reading: Reading) -> Edit[Hold | None]:
         vm = find_vm(reading.snapshot, name)
         if vm.freeze is None:
             return Edit(result=None)
         key = client.keys.freeze(vm.name)
-        told = [hand.unfrozen(vm, vm.freeze.value, client.author)]
+        told = [hand.unfrozen(vm, vm.freeze.value, client.author, why)]
         return Edit(result=vm.freeze.value, ops=[Delete(key)], compares=[reading.unchanged(key)], told=told)
 
     return await client.change(decide)

@@ -24,7 +24,7 @@ from vmha.store.port import Delete, Put
 async def drain(client: OperatorClient, name: str, *, why: str = "") -> NodeSpec:
     """Send a node's vms elsewhere by migration and let none come, until ``undrain``."""
     why = checked_reason(why)
-    text = f"drained by {client.author}" + (f": {why}" if why else "")
+    text = hand.because(f"drained by {client.author}", why)
     return await _set(client, name, why, maintenance=True, maintenance_why=text)
 
 

@@ -19,6 +19,7 @@ from vmha.operator.client import Edit, OperatorClient, Reading
 from vmha.operator.errors import RefusedByCluster
 from vmha.operator.follow import End, Goal, Sighting, request_ended, wait
 from vmha.operator.holds import new_hold
+from vmha.operator.reasons import checked_reason
 from vmha.operator.requests import check, new_request, submit
 from vmha.operator.service_view import ServiceState, service_in_words, service_line
 from vmha.operator.services import find_service, members_of, set_desired
@@ -31,23 +32,27 @@ from vmha.policy.state.snapshot import Snapshot
 from vmha.store.port import Compare, Delete, Exists, Op, Put
 
 
-async def restart(client: OperatorClient, name: str, *, kind: RestartKind | None = None) -> list[Request]:
+async def restart(
+    client: OperatorClient, name: str, *, kind: RestartKind | None = None, why: str = ""
+) -> list[Request]:
     """Ask for the restart of all its vms that are wanted running: they end in reverse and start in order.
 
-    A kind that keeps the QEMUs has all guests boot again where they run, at once.
+    A kind that keeps the QEMUs has all guests boot again where they run, at once. ``why``: for those who wonder later,
+    in the journal, as with the other verbs here.
 
     Raises:
         UnknownName: no such service.
+        Rejected: ``why`` is too long.
         RefusedByCluster: one of its vms can not be restarted now, or none is wanted running.
     """
 
     def ask(service: Service, running: Sequence[str], _: Snapshot) -> list[Request]:
         return [new_request(client, Verb.RESTART, vm=vm, kind=kind) for vm in running]
 
-    return await _ask_as_one(client, name, ask)
+    return await _ask_as_one(client, name, ask, why)
 
 
-async def relocate(client: OperatorClient, name: str, *, to: str | None = None) -> list[Request]:
+async def relocate(client: OperatorClient, name: str, *, to: str | None = None, why: str = "") -> list[Request]:
     """Ask for all its vms that are wanted running to be stopped, in reverse, and started on another node, in order.
 
     Raises:
@@ -62,7 +67,7 @@ async def relocate(client: OperatorClient, name: str, *, to: str | None = None) 
         _check_room(service, asked, snapshot, client.clock.wall())
         return [asked, *(new_request(client, Verb.RESTART, vm=vm) for vm in others)]
 
-    return await _ask_as_one(client, name, ask)
+    return await _ask_as_one(client, name, ask, why)
 
 
 def all_ended(client: OperatorClient, name: str, asked: Sequence[Request]) -> Goal:
@@ -83,7 +88,7 @@ def all_ended(client: OperatorClient, name: str, asked: Sequence[Request]) -> Go
     return goal
 
 
-async def cancel_move(client: OperatorClient, name: str) -> Request:
+async def cancel_move(client: OperatorClient, name: str, *, why: str = "") -> Request:
     """Call off the migration of the vm that leads: the service stays where it is.
 
     Raises:
@@ -93,7 +98,7 @@ async def cancel_move(client: OperatorClient, name: str) -> Request:
     line = service_line(await client.read(), name, wall=client.clock.wall())
     vm = line.leading or VmName(line.vms[0].name)
     try:
-        return await submit(client, Verb.CANCEL, vm=vm)
+        return await submit(client, Verb.CANCEL, vm=vm, why=why)
     except RefusedByCluster as error:
         if line.state is not ServiceState.APART:
             raise
@@ -101,7 +106,9 @@ async def cancel_move(client: OperatorClient, name: str) -> Request:
         raise RefusedByCluster(f"{text}vmha service migrate {name} --to NODE") from error
 
 
-async def start_on(client: OperatorClient, name: str, node: str, *, is_enable: bool, timeout_s: float) -> Service:
+async def start_on(
+    client: OperatorClient, name: str, node: str, *, is_enable: bool, timeout_s: float, why: str = ""
+) -> Service:
     """Start it on that node, this once: its first vm there, to its end; then the others are wanted beside it.
 
     Raises:
@@ -120,13 +127,13 @@ async def start_on(client: OperatorClient, name: str, node: str, *, is_enable: b
         raise RefusedByCluster(f"{service_in_words(line)}; move it with: vmha service migrate {name} --to {node}")
     disabled = [spec for spec in members if spec.desired is Desired.DISABLED]
     if disabled and not is_enable:
-        why = disabled[0].desired_why or "no reason given"
-        message = f"{disabled[0].name} of service {name} is disabled ({why})"
+        since = disabled[0].desired_why or "no reason given"
+        message = f"{disabled[0].name} of service {name} is disabled ({since})"
         raise Rejected(message, accepted=f"vmha service enable {name} --on {node}")
     verb = Verb.ENABLE if is_enable else Verb.START
-    request = await submit(client, verb, vm=members[0].name, node=node)
+    request = await submit(client, verb, vm=members[0].name, node=node, why=why)
     await wait(client, request_ended(client, request.id, vm=members[0].name), timeout_s=timeout_s)
-    return await set_desired(client, name, Desired.RUNNING, is_enable=is_enable)
+    return await set_desired(client, name, Desired.RUNNING, is_enable=is_enable, why=why)
 
 
 async def freeze(client: OperatorClient, name: str, *, reason: str = "", for_s: float = 0.0) -> Service:
@@ -145,8 +152,9 @@ async def freeze(client: OperatorClient, name: str, *, reason: str = "", for_s: 
     return await client.change(decide)
 
 
-async def unfreeze(client: OperatorClient, name: str) -> dict[str, Hold]:
-    """Returns what was lifted, by vm; empty: none was frozen. Raises: UnknownName."""
+async def unfreeze(client: OperatorClient, name: str, *, why: str = "") -> dict[str, Hold]:
+    """Returns what was lifted, by vm; empty: none was frozen. Raises: UnknownName, Rejected."""
+    why = checked_reason(why)
 
     def decide(reading: Reading) -> Edit[dict[str, Hold]]:
         service = find_service(reading.snapshot, name)
@@ -156,7 +164,8 @@ async def unfreeze(client: OperatorClient, name: str) -> dict[str, Hold]:
             if (held := reading.snapshot.vms[VmName(spec.name)].freeze) is not None
         }
         keys = [client.keys.freeze(VmName(vm)) for vm in frozen]
-        told = [hand.unfrozen(reading.snapshot.vms[VmName(vm)], held, client.author) for vm, held in frozen.items()]
+        views = reading.snapshot.vms
+        told = [hand.unfrozen(views[VmName(vm)], held, client.author, why) for vm, held in frozen.items()]
         compares = [reading.unchanged(key) for key in keys]
         return Edit(result=frozen, ops=[Delete(key) for key in keys], compares=compares, told=told)
 
@@ -164,9 +173,10 @@ async def unfreeze(client: OperatorClient, name: str) -> dict[str, Hold]:
 
 
 async def _ask_as_one(
-    client: OperatorClient, name: str, ask: Callable[[Service, Sequence[str], Snapshot], list[Request]]
+    client: OperatorClient, name: str, ask: Callable[[Service, Sequence[str], Snapshot], list[Request]], why: str
 ) -> list[Request]:
     """``ask`` gets the vms that are wanted running, in their order."""
+    why = checked_reason(why)
 
     def decide(reading: Reading) -> Edit[list[Request]]:
         service = find_service(reading.snapshot, name)
@@ -182,7 +192,7 @@ async def _ask_as_one(
         ops: list[Op] = [Put(client.keys.request(request.id), encode(request)) for request in asked]
         compares: list[Compare] = [Exists(client.keys.vm_spec(VmName(vm))) for vm in running]
         compares.append(reading.unchanged(client.keys.service(name)))
-        told = [hand.asked(request) for request in asked]
+        told = [hand.asked(request, why) for request in asked]
         return Edit(result=asked, ops=ops, compares=compares, told=told)
 
     return await client.change(decide)

@@ -147,7 +147,7 @@ def service_in_words(line: ServiceLine) -> str:
     return f"service {line.name} is {line.state}{where}{apart}"
 
 
-async def move(client: OperatorClient, name: str, to: str | None) -> tuple[RequestId, VmName]:
+async def move(client: OperatorClient, name: str, to: str | None, *, why: str = "") -> tuple[RequestId, VmName]:
     """Ask for the migration of the vm that leads; the others follow it.
 
     Raises:
@@ -157,7 +157,7 @@ async def move(client: OperatorClient, name: str, to: str | None) -> tuple[Reque
     snapshot = await client.read()
     line = service_line(snapshot, name, wall=client.clock.wall())
     vm = line.leading or VmName(line.vms[0].name)
-    request = await submit(client, Verb.MIGRATE, vm=vm, node=to)
+    request = await submit(client, Verb.MIGRATE, vm=vm, node=to, why=why)
     return request.id, vm
 
 

@@ -13,8 +13,9 @@ from vmha.operator.client import Edit, OperatorClient, Reading
 from vmha.operator.document import ClusterDocument
 from vmha.operator.domains import needed_domain
 from vmha.operator.errors import unknown_name
-from vmha.operator.hand import Told
+from vmha.operator.hand import Told, because
 from vmha.operator.holds import unless_on_hold
+from vmha.operator.reasons import checked_reason
 from vmha.operator.relations import NO_CIRCLE, in_a_circle, needs_of, specs_of
 from vmha.operator.rules import check_service, settled
 from vmha.operator.yaml_source import Complaint
@@ -25,13 +26,14 @@ MOST_MEMBERS = 50
 """They are started, stopped and frozen in one transaction, and each needs two compares of its 128."""
 
 
-async def put_service(client: OperatorClient, service: Service, *, replace: bool = False) -> Service:
+async def put_service(client: OperatorClient, service: Service, *, replace: bool = False, why: str = "") -> Service:
     """Create a service. An equal one is a success; another of its name is replaced only when asked for.
 
     Raises:
         UnknownName: no such vm.
-        Rejected: naming the member or failover domain that does not fit, and what is accepted.
+        Rejected: naming the member or failover domain that does not fit, and what is accepted; or ``why`` is too long.
     """
+    why = checked_reason(why)
 
     def decide(reading: Reading) -> Edit[Service]:
         snapshot = reading.snapshot
@@ -53,35 +55,40 @@ async def put_service(client: OperatorClient, service: Service, *, replace: bool
         compares += [reading.unchanged(client.keys.domain(service.failover_domain))] if service.failover_domain else []
         compares += [reading.unchanged(client.keys.vm_spec(VmName(name))) for name in service.members]
         compares += settled(client.keys, reading)
-        told = [defined.put("service", service.name, found, service, client.author)]
+        told = [defined.put("service", service.name, found, service, client.author, why=why)]
         return Edit(result=service, ops=[Put(key, encode(service))], compares=compares, told=told)
 
     return await client.change(decide)
 
 
-async def remove_service(client: OperatorClient, name: str) -> Service:
+async def remove_service(client: OperatorClient, name: str, *, why: str = "") -> Service:
     """Its vms run on where they are, each by itself from now on."""
+    why = checked_reason(why)
 
     def decide(reading: Reading) -> Edit[Service]:
         service = find_service(reading.snapshot, name)
         key = client.keys.service(name)
-        told = [defined.removed("service", name, client.author)]
+        told = [defined.removed("service", name, client.author, why=why)]
         return Edit(result=service, ops=[Delete(key)], compares=[reading.unchanged(key)], told=told)
 
     return await client.change(decide)
 
 
-async def set_desired(client: OperatorClient, name: str, desired: Desired, *, is_enable: bool = False) -> Service:
+async def set_desired(
+    client: OperatorClient, name: str, desired: Desired, *, is_enable: bool = False, why: str = ""
+) -> Service:
     """Want all its vms running, stopped or disabled. In one transaction; they start in order and end in reverse.
 
-    A stop leaves a disabled vm disabled. ``is_enable``: a disabled one is to run as well.
+    A stop leaves a disabled vm disabled. ``is_enable``: a disabled one is to run as well. ``why``: for those who wonder
+    later, with each of them.
 
     Raises:
-        Rejected: a member is disabled, and they are to start.
+        Rejected: a member is disabled, and they are to start; or ``why`` is too long.
         RefusedByCluster: a member is frozen, or the cluster is paused.
     """
     did = "enabled" if is_enable else "started" if desired is Desired.RUNNING else str(desired)
-    why = f"service {name} {did} by {client.author}"
+    why = checked_reason(why)
+    said = because(f"service {name} {did} by {client.author}", why)
 
     def decide(reading: Reading) -> Edit[Service]:
         service = find_service(reading.snapshot, name)
@@ -95,9 +102,9 @@ async def set_desired(client: OperatorClient, name: str, desired: Desired, *, is
             if spec.desired is desired or (spec.desired is Desired.DISABLED and desired is Desired.STOPPED):
                 continue
             key = client.keys.vm_spec(VmName(spec.name))
-            new = spec.model_copy(update={"desired": desired, "desired_why": why})
+            new = spec.model_copy(update={"desired": desired, "desired_why": said})
             ops.append(Put(key, encode(new)))
-            told.append(defined.wanted(reading.snapshot.vms[VmName(spec.name)], new))
+            told.append(defined.wanted(reading.snapshot.vms[VmName(spec.name)], new, why))
             compares += [reading.unchanged(key), *unless_on_hold(client, reading, spec.name, desired)]
         compares = list({compare.key: compare for compare in compares}.values())
         return Edit(result=service, ops=ops, compares=compares, told=told)

@@ -203,7 +203,7 @@ def _with_desired(
 ) -> Edit[VmSpec]:
     if old.desired is desired:
         return Edit(result=old)
-    new = old.model_copy(update={"desired": desired, "desired_why": f"{did}: {why}" if why else did})
+    new = old.model_copy(update={"desired": desired, "desired_why": hand.because(did, why)})
     key = client.keys.vm_spec(VmName(old.name))
     allowed = unless_on_hold(client, reading, old.name, desired)
     told = [defined.wanted(reading.snapshot.vms[VmName(old.name)], new, why)]
