@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from vmha.hypervisor.twin.fabric_state import Deed, Fact
+from vmha.policy.placing.room_asked import WAITS
+from vmha.policy.telling import explain
 from vmha.sim.judge.gaps import gaps_of
-from vmha.sim.judge.invariants import Violation, check_liveness, check_safety
+from vmha.sim.judge.invariants import PROMISE, WAITING_RULES, Violation, check_liveness, check_safety
 from vmha.sim.world.record import CommitLine, Written
 
 REASON = {"rule": "r", "text": "t", "cause": "", "candidates": []}
@@ -183,6 +185,39 @@ def test_vm_that_is_wanted_and_stands_still_without_a_reason_is_named() -> None:
 def test_vm_that_waits_is_named_with_what_the_store_says(record: dict[str, Any], reason: str) -> None:
     (blocked,) = check_liveness([], [WANTED, commit(2, 2, vms__web__placement=record)])
     assert blocked.reason.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        (placement("migrating", "n1", 1, "s1", target="n2"), "mail moves to n2"),
+        (placement("assigned", "n2", 2, arrival=True), "mail moves to n2"),
+        (placement("stopping", "n1", 1, "s1"), "mail moves to n2"),
+        (placement("held", "n1", 1, "s1"), ""),
+        (placement("assigned", "n2", 2, arrival=False), ""),
+    ],
+)
+def test_room_that_is_made_for_a_vm_is_why_it_waits_as_long_as_somebody_is_on_his_way(
+    other: dict[str, Any], reason: str
+) -> None:
+    waits = placement("stopped", None, 1) | {"reason": REASON | {"rule": WAITS, "text": "mail moves to n2"}}
+    record = [WANTED, commit(2, 2, vms__web__placement=waits, vms__mail__placement=other)]
+    (blocked,) = check_liveness([], record)
+    assert (blocked.vm, blocked.reason) == ("web", reason)
+
+
+def test_vm_that_waits_for_room_and_stands_in_a_living_session_is_not_excused_by_it() -> None:
+    """It was on a node that is drained, and has ended there: that room is made for it says nothing of that."""
+    held = placement("held", "n1", 1, "s1") | {"reason": REASON | {"rule": WAITS, "text": "mail moves to n2"}}
+    alive = commit(2, 2, nodes__n1__session={}, nodes__n1__beat={"session": "s1"})
+    moves = commit(3, 3, vms__mail__placement=placement("migrating", "n3", 1, "s3"))
+    (blocked,) = check_liveness([], [WANTED, alive, moves, commit(4, 4, vms__web__placement=held)])
+    assert blocked.reason == ""
+
+
+def test_judge_knows_every_rule_by_which_a_vm_may_wait() -> None:
+    """It shares no code with the policy, so that a rule which is new there was missed here once."""
+    assert {*WAITING_RULES, PROMISE} == set(explain.WAITING_RULES)
 
 
 def test_vm_that_is_not_wanted_running_is_not_blocked() -> None:

@@ -48,7 +48,7 @@ HOLDS_END = ("unfrozen", "cluster-resumed")
 """The leader's, or an operator's."""
 _CLAIMED = ("held", "stopping", "migrating")
 _PLACED = ("assigned", *_CLAIMED)
-_WAITING_RULES = (
+WAITING_RULES = (
     "no-node-can-take-it",
     "enough-at-once",
     "its-whereabouts-are-unknown",
@@ -58,6 +58,8 @@ _WAITING_RULES = (
     "it-is-frozen",
     "the-cluster-is-paused",
 )
+PROMISE = "room-is-made-for-it"
+"""Says that others leave for it: true only while somebody does."""
 
 Json = dict[str, Any]
 
@@ -273,7 +275,9 @@ def _check_leaving(state: _State, at_s: float, vm: str, before: Json, now: Json,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blocked:
-    """A vm that is wanted running and does not run. ``reason`` empty: the store does not say why (a breach)."""
+    """A vm that is wanted running and does not run. ``reason`` empty: the store does not say why, or says that room is
+    made for it while nobody is on his way (a breach).
+    """
 
     vm: str
     reason: str
@@ -307,8 +311,10 @@ def _why_not(vm: str, keys: dict[str, Json]) -> str:
         return ""
     node, session = placement["node"], placement["session"]
     seen = keys.get(f"nodes/{node}/vms/{vm}")
-    if placement["reason"]["rule"] in _WAITING_RULES:
+    if placement["reason"]["rule"] in WAITING_RULES:
         return str(placement["reason"]["text"])
+    if placement["reason"]["rule"] == PROMISE and placement["phase"] not in _CLAIMED:
+        return str(placement["reason"]["text"]) if _is_anybody_leaving(keys) else ""
     match placement["phase"]:
         case "departed":
             return str(placement["ended_why"])
@@ -319,3 +325,8 @@ def _why_not(vm: str, keys: dict[str, Json]) -> str:
             if seen is not None and seen["state"] == "paused":
                 return f"paused on {node}: {seen['reason']}"
     return ""
+
+
+def _is_anybody_leaving(keys: dict[str, Json]) -> bool:
+    places = [value for key, value in keys.items() if key.startswith("vms/") and key.endswith("/placement")]
+    return any(place["phase"] in ("migrating", "stopping") or place.get("arrival") for place in places)
