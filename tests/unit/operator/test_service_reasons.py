@@ -70,10 +70,11 @@ async def do(client: OperatorClient, verb: str, why: str) -> None:
 
 
 CONCERNED = {
-    **dict.fromkeys(("start", "enable"), ["tea"]),
-    **dict.fromkeys(("stop", "disable", "restart", "relocate", "freeze", "unfreeze"), ["app", "db"]),
+    **{verb: ["tea"] for verb in ("start", "enable")},
+    **{verb: ["app", "db"] for verb in ("stop", "disable", "restart", "relocate", "freeze", "unfreeze")},
     "migrate": ["db"],
-    **dict.fromkeys(("add", "remove"), [None]),
+    "add": [None],
+    "remove": [None],
 }
 
 
