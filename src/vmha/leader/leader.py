@@ -92,7 +92,7 @@ class Leader:
         self._wake = Bell()
         self.cuts = PowerCuts(node=node, power=power, clock=clock, wake=self.look_again)
         self._braked_since: float | None = None
-        self._survival = SurvivalWatch(threads=threads)
+        self._survival = SurvivalWatch(clock, threads=threads)
         self._unclaimed, self._ages, self._waits = Unclaimed(), Ages(), Waits()
         self.plan_took = Histogram(CALL_S)
         self._vacant_since: float | None = None
@@ -227,7 +227,7 @@ class Leader:
     async def _lead(self, term: Term) -> None:
         self.term = term
         self._braked_since = None
-        self._survival = SurvivalWatch(threads=self._threads)
+        self._survival = SurvivalWatch(self._clock, threads=self._threads)
         self._waits = Waits()
         mirror = self._mirror
         journal = Journal(

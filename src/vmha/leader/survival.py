@@ -3,6 +3,10 @@
 It asks once in ``STANDS_S`` at most, only when something of the cluster has changed (a beat has not) and nothing was
 decided for ``CALM_S``, and in a large cluster beside the loop. What has stood for that long is told
 (policy/telling/survival_news.py).
+
+It looks for ``PATIENCE_S`` at most. Where that does not do (large, and full to the brim) the nodes that were not looked
+at are counted with the answer, and it is asked again after ``AGAIN_S`` though nothing has changed: the machine may have
+had other things to do.
 """
 
 import asyncio
@@ -11,6 +15,7 @@ from typing import Any
 import structlog
 
 from vmha.leader.executor import Executor
+from vmha.model.clock import Clock, Patience
 from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName, Revision
 from vmha.policy.members.membership import Verdict
@@ -25,14 +30,20 @@ CALM_S = 3.0
 """While one decision follows the other the answer is another one each time, and the leader has better to do."""
 BESIDE_THE_LOOP_FROM = 500
 """Vms."""
+ON_THE_LOOP_S = 0.25
+"""In a smaller one; what takes longer is asked beside it as well."""
+PATIENCE_S = 2.0
+AGAIN_S = 60.0
 
 
 class SurvivalWatch:
     """One term's. ``look`` is called whenever a plan proposes nothing, ``stirred`` when it does."""
 
-    def __init__(self, *, threads: bool) -> None:
-        self._threads = threads
+    def __init__(self, clock: Clock, *, threads: bool) -> None:
+        self._clock, self._threads = clock, threads
         self._asked_of: tuple[Any, ...] = ()
+        self._asked_at = float("-inf")
+        self._patience: Patience | None = None
         self._found: Survival | None = None
         self._at_work: asyncio.Task[Survival] | None = None
         self._looked_at = float("-inf")
@@ -76,15 +87,20 @@ class SurvivalWatch:
             self._found, self._at_work = self._at_work.result(), None
             return True
         key = _what_it_depends_on(snapshot, verdicts)
-        if _is_same_key(key, self._asked_of):
+        is_lacking = self._patience is not None and self._patience.is_over
+        is_due_again = is_lacking and moment.now - self._asked_at >= AGAIN_S
+        if _is_same_key(key, self._asked_of) and not is_due_again:
             return True
-        self._asked_of = key
-        if self._threads and len(snapshot.vms) >= BESIDE_THE_LOOP_FROM:
-            thinking = asyncio.to_thread(survival, snapshot, moment, verdicts=verdicts)
-            self._at_work = asyncio.create_task(thinking, name="survival")
-            return False
-        self._found = survival(snapshot, moment, verdicts=verdicts)
-        return True
+        self._asked_of, self._asked_at = key, moment.now
+        if not self._threads or len(snapshot.vms) < BESIDE_THE_LOOP_FROM:
+            self._patience = Patience(self._clock, ON_THE_LOOP_S if self._threads else PATIENCE_S)
+            self._found = survival(snapshot, moment, verdicts=verdicts, goes_on=self._patience)
+            if not self._threads or not self._patience.is_over:
+                return True
+        self._patience = Patience(self._clock, PATIENCE_S)
+        thinking = asyncio.to_thread(survival, snapshot, moment, verdicts=verdicts, goes_on=self._patience)
+        self._at_work = asyncio.create_task(thinking, name="survival")
+        return False
 
 
 def _what_it_depends_on(snapshot: Snapshot, verdicts: dict[NodeName, Verdict]) -> tuple[Any, ...]:

@@ -24,3 +24,16 @@ class SystemClock:
 
     def wall(self) -> float:
         return time.time()  # noqa: TID251 (the one place that may)
+
+
+class Patience:
+    """Has a question so much time yet? Asked between the parts of a pure answer, which reads no clock itself."""
+
+    def __init__(self, clock: Clock, for_s: float) -> None:
+        self._clock, self._ends_at = clock, clock.now() + for_s
+        self.is_over = False
+
+    def __call__(self) -> bool:
+        """Once it has said no, the answer lacks something: ``is_over``."""
+        self.is_over = self.is_over or self._clock.now() >= self._ends_at
+        return not self.is_over

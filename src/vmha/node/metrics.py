@@ -48,7 +48,7 @@ class MemberMetrics(Collector):
     ) -> None:
         self._member, self._clock, self._cluster = member, clock, cluster
         self._happenings, self._store, self._stalls = happenings, store, stalls
-        self._survival = SurvivalMetrics()
+        self._survival = SurvivalMetrics(clock)
 
     def registry(self) -> CollectorRegistry:
         found = CollectorRegistry(auto_describe=False)

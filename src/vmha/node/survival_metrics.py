@@ -1,7 +1,8 @@
 """What Prometheus reads of N+1, of the node that leads: would the loss of any one node be survived?
 
 Worked out anew only when something of it has changed: a beat has not. In a large cluster that is done in a thread, and
-a scrape tells what was found last.
+a scrape tells what was found last. It looks for as long as the leader does for its journal; of nodes that were not
+looked at by then nothing is told but how many they are.
 """
 
 import asyncio
@@ -10,6 +11,8 @@ from typing import Any
 
 from prometheus_client.core import Metric
 
+from vmha.leader.survival import PATIENCE_S
+from vmha.model.clock import Clock, Patience
 from vmha.node.metric_families import family, single
 from vmha.policy.members.membership import moment_of_one_reading
 from vmha.policy.plan import judge_all
@@ -22,7 +25,8 @@ IN_A_THREAD_FROM = 500
 
 
 class SurvivalMetrics:
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._key: tuple[Any, ...] = ()
         self._found: Survival | None = None
         self._at_work: asyncio.Task[None] | None = None
@@ -50,12 +54,14 @@ class SurvivalMetrics:
         if is_known and all(old is new for old, new in zip(self._key[0], parts, strict=True)):
             return
         if len(snapshot.vms) < IN_A_THREAD_FROM:
-            self._key, self._found = (parts, nodes), survival(snapshot, moment, verdicts=verdicts)
+            goes_on = Patience(self._clock, PATIENCE_S)
+            self._key, self._found = (parts, nodes), survival(snapshot, moment, verdicts=verdicts, goes_on=goes_on)
             return
         if self._at_work is None or self._at_work.done():
 
             async def work() -> None:
-                found = await asyncio.to_thread(survival, snapshot, moment, verdicts=verdicts)
+                goes_on = Patience(self._clock, PATIENCE_S)
+                found = await asyncio.to_thread(survival, snapshot, moment, verdicts=verdicts, goes_on=goes_on)
                 self._key, self._found = (parts, nodes), found
 
             self._at_work = asyncio.get_running_loop().create_task(work(), name="survival for metrics")

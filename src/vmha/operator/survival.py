@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-from vmha.model.clock import Clock
+from vmha.model.clock import Clock, Patience
 from vmha.model.ids import NodeName, VmName
 from vmha.model.vm import Desired
 from vmha.operator.client import OperatorClient
@@ -82,11 +82,7 @@ def _look(
     only: Collection[NodeName] | None = None,
     first: Collection[NodeName] = (),
 ) -> Survival:
-    moment, ends_at = moment_of_one_reading(snapshot, wall=clock.wall()), clock.now() + patience_s
-
-    def goes_on() -> bool:
-        return clock.now() < ends_at
-
+    goes_on, moment = Patience(clock, patience_s), moment_of_one_reading(snapshot, wall=clock.wall())
     return survival(snapshot, moment, look_at_most=NO_LIMIT, only=only, first=first, goes_on=goes_on)
 
 

@@ -12,6 +12,7 @@ from tests.sim.probes import add_running, leader_of
 from tests.support.clusters import cluster as small_cluster
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
+from vmha.model.clock import SystemClock
 from vmha.model.holds import PauseMode
 from vmha.model.ids import NodeName
 from vmha.node.happenings import Happenings
@@ -209,7 +210,7 @@ def test_in_a_large_cluster_it_is_worked_out_beside_the_loop_and_told_by_a_later
         book.running(f"vm{number}", "n1")
 
     async def scene() -> None:
-        metrics, snapshot = SurvivalMetrics(), book.snapshot()
+        metrics, snapshot = SurvivalMetrics(SystemClock()), book.snapshot()
         assert list(metrics.collect(snapshot, wall=0.0)) == []
         await until(lambda: list(metrics.collect(snapshot, wall=0.0)) != [], what="an answer", timeout_s=60.0)
         assert [metric.name for metric in metrics.collect(snapshot, wall=0.0)] == [

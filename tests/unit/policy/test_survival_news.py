@@ -67,3 +67,13 @@ def test_the_same_answer_at_another_time_is_the_same_news() -> None:
     assert is_same(None, None)
     assert not is_same(one, None)
     assert not is_same(one, news_of(no("mail"), READING, wall=15.0))
+
+
+def test_answer_that_lacks_nodes_is_told_after_a_yes_and_changes_no_other_no() -> None:
+    """Which nodes were looked at in time may differ from one look to the next: that is no news."""
+    lacking = replace(no("db"), unknown=(NodeName("n2"),))
+    news = news_of(lacking, READING, wall=5.0)
+    assert news
+    assert news.text.endswith("db would not come back (no room); 1 node not looked at (vmha plan --if 'any node lost')")
+    assert news_of(replace(no("mail"), unknown=(NodeName("n2"),)), told(news), wall=9.0) is None
+    assert news_of(no("mail"), told(news), wall=9.0)

@@ -2,7 +2,9 @@
 
 The answer *no* is on record (``survival``) from when it was told until *yes* is. So whoever leads next tells neither
 again, and a cluster that survives writes nothing. An answer with other vms is another answer; where they run is not
-part of it. *Not known* changes nothing: the last answer stands.
+part of it. *Not known* changes nothing: the last answer stands. So it is with a *no* after a *no* while there are nodes
+that were not looked at: which ones these are may differ from one time to the next. A *no* after a *yes* is told with
+how many they are.
 
 What is told must have stood for ``STANDS_S``. While nodes join, vms start or a lost node's vms are recovered, the
 answer is another one from one instant to the next.
@@ -15,7 +17,7 @@ from vmha.model.ids import Revision
 from vmha.model.survival import SurvivalRecord
 from vmha.policy.state.snapshot import Snapshot
 from vmha.policy.telling.survival import Survival
-from vmha.policy.telling.survival_words import in_one_line, of_losses
+from vmha.policy.telling.survival_words import in_one_line
 
 STANDS_S = 10.0
 COSTS, SURVIVED = "loss-costs", "loss-survived"
@@ -35,7 +37,7 @@ def news_of(found: Survival, snapshot: Snapshot, *, wall: float) -> News | None:
     """What would be told of this answer. None: it is the one that was told last, or not known."""
     before = snapshot.survival
     expected = before.modified if before else Revision(0)
-    if found.survives is None:
+    if found.survives is None or (before is not None and found.unknown):
         return None
     if found.survives:
         if before is None:
@@ -46,7 +48,7 @@ def news_of(found: Survival, snapshot: Snapshot, *, wall: float) -> News | None:
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()[:32]
     if before is not None and before.value.digest == digest:
         return None
-    text = f"would not survive {of_losses(found.losses)}"
+    text = in_one_line(found)
     record = SurvivalRecord(at=wall, vms=len(names), digest=digest, text=text)
     return News(record=record, expected=expected, kind=COSTS, text=text)
 
