@@ -4,14 +4,15 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.sim.probes import placement, restart_agent
+from tests.sim.probes import answered, placement, restart_agent
 from tests.sim.test_other_names import rename
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.hypervisor.port import DomainState
-from vmha.model.records import Phase
+from vmha.model.ids import VmName
+from vmha.model.records import Phase, Progress
 from vmha.model.settings import ClusterConfig, GateMode, Profile
-from vmha.model.vm import OnDuplicate
+from vmha.model.vm import AfterShutdown, Desired, OnDuplicate
 from vmha.operator.overview import Overview, overview
 from vmha.operator.vms import edit
 from vmha.policy.telling.explain import VmState
@@ -148,6 +149,95 @@ def test_what_stands_beside_it_never_becomes_the_vm() -> None:
         assert cluster.where("web") == []
 
     with_two(scene)
+
+
+def with_one_beside(scene: Callable[[Cluster], Awaitable[None]]) -> None:
+    """``scene`` begins with the second one standing beside the vm's own."""
+
+    async def play(cluster: Cluster) -> None:
+        await until(lambda: states(cluster) == (RUNS, STANDS), what="the second one to be paused", timeout_s=5.0)
+        await cluster.rest()
+        await scene(cluster)
+
+    with_two(play)
+
+
+def is_stopped(cluster: Cluster) -> bool:
+    held = placement(cluster, "db")
+    return held is not None and held.phase is Phase.STOPPED and states(cluster) == (None, None)
+
+
+@pytest.mark.parametrize("is_agent_new", [False, True])
+def test_guest_that_powers_itself_off_beside_a_second_one_has_powered_itself_off(is_agent_new: bool) -> None:
+    """Not been ended with what stood there: ``on_guest_shutdown: stop`` keeps the vm down."""
+
+    async def scene(cluster: Cluster) -> None:
+        if is_agent_new:
+            restart_agent(cluster, "n1")
+            await cluster.rest()
+        cluster.world.fabric.power_off_guest("web")
+        await until(lambda: is_stopped(cluster), what="the vm to be down, and nothing to be left of it")
+        await cluster.rest()
+        assert is_stopped(cluster)
+        assert not booted_since(cluster)
+        spec = (await cluster.hands.operator.read()).vms[VmName("db")].spec
+        assert spec is not None
+        assert spec.value.desired is Desired.STOPPED
+        assert told(cluster, "duplicate-ended") == ["the second copy that was paused on n1 is ended"]
+        await cluster.hands.start("db")
+        await until(lambda: len(cluster.where("db")) == 1, what="its start")
+
+    with_one_beside(scene)
+
+
+def booted_since(cluster: Cluster) -> list[str]:
+    """Starts by vmha: a hand's are in no journal."""
+    return told(cluster, "claimed")
+
+
+@pytest.mark.parametrize("after", list(AfterShutdown))
+def test_guest_that_a_hand_ends_beside_a_second_one_was_ended_by_a_hand(after: AfterShutdown) -> None:
+    async def scene(cluster: Cluster) -> None:
+        await edit(cluster.hands.operator, "db", on_outside_stop=after)
+        await cluster.rest()
+        cluster.world.fabric.virsh_destroy("web", "n1")
+        if after is AfterShutdown.STOP:
+            await until(lambda: is_stopped(cluster), what="the vm to be down")
+            await cluster.rest()
+            assert is_stopped(cluster)
+        else:
+            await until(lambda: len(cluster.where("db")) == 1, what="the vm to run again", timeout_s=60.0)
+
+    with_one_beside(scene)
+
+
+def test_guest_that_a_hand_sends_out_beside_a_second_one_has_departed_and_is_not_started_here() -> None:
+    async def scene(cluster: Cluster) -> None:
+        cluster.hands.virsh_migrate("web", "elsewhere")
+        await until(lambda: has_departed(cluster), what="it to be on record", timeout_s=60.0)
+        await cluster.rest()
+        assert has_departed(cluster)
+        assert cluster.where("web") == ["elsewhere"]
+        assert states(cluster) == (None, None)
+
+    def has_departed(cluster: Cluster) -> bool:
+        held = placement(cluster, "db")
+        return held is not None and held.phase is Phase.DEPARTED
+
+    with_one_beside(scene)
+
+
+def test_guest_that_migrates_from_beside_a_second_one_goes_on_and_boots_nowhere() -> None:
+    async def scene(cluster: Cluster) -> None:
+        memory = cluster.world.fabric.host("n1").guests["web"].memory
+        asked = await cluster.hands.migrate("db", to="n2")
+        assert (await answered(cluster, asked.id, timeout_s=60.0)).progress is Progress.DONE
+        await cluster.rest()
+        assert cluster.where("web") == ["n2"]
+        assert cluster.world.fabric.host("n2").guests["web"].memory is memory
+        assert not booted_since(cluster)
+
+    with_one_beside(scene)
 
 
 def test_both_are_ended_by_the_guard_of_a_node_that_is_cut_off() -> None:

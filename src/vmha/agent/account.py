@@ -190,7 +190,8 @@ class Account:
             is_its = held is not None and (held.value.node, held.value.session) == (self._ports.node, former)
             if held is None or not is_its or held.value.phase not in TAKEN_FROM:
                 continue
-            if reading is None or reading.local(name) is not None:
+            local = reading.local(name) if reading else None
+            if reading is None or (local is not None and not self._inventory.is_beside_its_own(name)):
                 continue
             if not transitions.is_its_departure(held.value, await self._ports.hypervisor.recall_migration(name)):
                 continue

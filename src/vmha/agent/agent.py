@@ -75,6 +75,7 @@ class Agent:
         probes: Probes | None = None,
     ) -> None:
         names: dict[VmName, str] = {}
+        gone: dict[VmName, str] = {}
         self._mirror, self._prefix = mirror, keys.prefix
         self._ports = ports = AgentPorts(
             store=store,
@@ -83,14 +84,14 @@ class Agent:
             read_snapshot=mirror.snapshot,
             read_indexes=lambda: mirror.indexes,
             keeper=keeper,
-            hypervisor=by_its_name(hypervisor, names),
+            hypervisor=by_its_name(hypervisor, names, gone),
             files=files,
             gate=gate,
             clock=clock,
         )
         self._claims = Claims(ports)
         self._health = HealthWatch(ports, probes=probes, on_change=self._health_changed)
-        self.inventory = Inventory(ports, on_change=self._mark, read_health=self._health.health, names=names)
+        self.inventory = Inventory(ports, on_change=self._mark, read_health=self._health.health, names=names, gone=gone)
         self._pauses = Pauses(clock, self._mark)
         self._claims.forget = self.inventory.forget
         self._watch = MigrationWatch(ports=ports, inventory=self.inventory)

@@ -89,8 +89,9 @@ class Inventory:
         on_change: Callable[[set[VmName]], None],
         read_health: Callable[[VmName, Epoch | None], Health | None] = lambda _vm, _epoch: None,
         names: dict[VmName, str] | None = None,
+        gone: dict[VmName, str] | None = None,
     ) -> None:
-        self._names = {} if names is None else names
+        self._names, self._gone = {} if names is None else names, {} if gone is None else gone
         self._ports, self._on_change, self._read_health = ports, on_change, read_health
         self._look = Bell()
         self._published: dict[VmName, Observation] = {}
@@ -204,6 +205,7 @@ class Inventory:
         for vm, view in reading.domains.items():
             self._note_name(vm, view.name)
         self._recall_names(reading.domains)
+        self._note_gone(reading.domains)
         self._have_run = {
             view.name
             for vm in found
@@ -248,6 +250,28 @@ class Inventory:
             held = view.placement.value if view.placement else None
             if held is not None and held.guest and held.session is not None and vm not in here:
                 self._names.setdefault(vm, held.guest)
+
+    def _note_gone(self, here: Mapping[VmName, DomainView]) -> None:
+        """Of those that this node holds, whose own guest has gone while a second copy stands here."""
+        for vm, view in here.items():
+            if view.tag is None or not view.tag.second:
+                self._gone.pop(vm, None)
+            elif (own := self._own_name(vm)) not in (None, view.name):
+                self._gone[vm] = own
+        for vm in [vm for vm in self._gone if vm not in here and self._own_name(vm) is None]:
+            del self._gone[vm]
+
+    def _own_name(self, vm: VmName) -> str | None:
+        """As it is on record. None: this node does not hold it."""
+        known = self._ports.read_snapshot().vms.get(vm)
+        held = known.placement.value if known and known.placement else None
+        if held is None or held.node != self._ports.keeper.node or held.session is None:
+            return None
+        return held.guest or str(vm)
+
+    def is_beside_its_own(self, vm: VmName) -> bool:
+        """What is here of it is a second copy, and its own guest, which this node held, has gone by itself."""
+        return vm in self._gone
 
     async def is_empty(self) -> bool:
         """Looks now. Has no vm of the cluster a QEMU here? Unknown is not empty."""
@@ -354,7 +378,7 @@ class Inventory:
 
     def _recall_who_has_run(self, session: Session) -> None:
         """What the process before this one has shown in the same session, of the same run of a guest."""
-        vms, node = self._read_snapshot().vms, self._keeper.node
+        vms, node = self._ports.read_snapshot().vms, self._ports.keeper.node
         for vm, view in self.reading.domains.items() if self.reading else ():
             seen = known.seen.get(node) if (known := vms.get(vm)) else None
             if seen is None or (seen.session, seen.uuid) != (session.id, view.uuid):

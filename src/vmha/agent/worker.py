@@ -128,7 +128,9 @@ class Worker:
             case Action.UNTAG:
                 await self.ports.hypervisor.set_tag(vm, None)
             case Action.CLEAR:
-                under = self.memory.cleared[vm] = read.modified if read else Revision(0)
+                under = read.modified if read else Revision(0)
+                if not self.inventory.is_beside_its_own(vm):
+                    self.memory.cleared[vm] = under
                 if is_lost_half(self.inventory.reading, vm):
                     self.troubled.remember(vm, under, RunEnd.CRASHED, SPLIT)
                 await self.ports.hypervisor.destroy(vm)
