@@ -146,6 +146,7 @@ def clear(made: Made, choice: Choice) -> Choice:
 def keep_for(spec: VmSpec, made: Made, ground: Field) -> None:
     """What is free of its room by now is for nobody who comes later."""
     withheld, need = ground.ties.withheld, ALL if spec.exclusive else ground.size_of(spec)
+    need = need if made.need is None else made.need
     going = sum((ground.size_of(view.spec.value) for view in _views(made, ground) if view.spec), NOTHING)
     kept = Size(max(0, need.memory_mib - going.memory_mib), max(0, need.vcpus - going.vcpus))
     withheld[made.node] = withheld.get(made.node, NOTHING) + kept

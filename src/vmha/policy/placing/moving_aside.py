@@ -36,6 +36,7 @@ Target = tuple[int, int]
 class Piece:
     """``runs``: to move it is a migration; else it is yet to start. ``apart``: never on one node with these.
 
+    ``others``: that come with it, if it stands for several (placing/room_for_services.py); its need is that of all.
     ``level``: greater is more important; none that runs leaves for a less important one.
     """
 
@@ -44,6 +45,7 @@ class Piece:
     need: Size
     runs: bool = False
     apart: frozenset[str] = frozenset()
+    others: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -123,7 +125,7 @@ class Aside:
         for name, (piece, node) in self._put.items():
             if piece.runs or name == rival.name or name in self.delayed:
                 del self.nodes.on[node][name]  # it is not moved once more for the next one
-                self.nodes.fixed[node].add(name)
+                self.nodes.fixed[node] |= {name, *piece.others}
             else:
                 self._shift(self.nodes.now, piece, self.home[name], node)
                 self.home[name] = node

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Failure
 from vmha.model.vm import VmSpec
+from vmha.policy.state.reservation import Size
 
 RULE = "moved-to-make-room"
 ASIDE = "moved-aside-to-make-room"
@@ -25,11 +26,15 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """Where a vm is to start, who is to leave for it and where to, and who leaves already; None: it stops."""
+    """Where a vm is to start, who is to leave for it and where to, and who leaves already; None: it stops.
+
+    ``need``: what is to be kept for it there, if that is not its size: those of its service go there with it.
+    """
 
     node: NodeName
     moves: dict[VmName, NodeName | None]
     leaving: dict[VmName, NodeName | None] = field(default_factory=dict)
+    need: Size | None = None
 
     @property
     def in_words(self) -> str:

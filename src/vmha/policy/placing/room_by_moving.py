@@ -1,7 +1,8 @@
 """Whom to move where, for those that are to start and find no room.
 
-* For whom: the more important first, of equals the smaller; for an exclusive one all others leave a node. Not for one
-  that rests after a failed start, that ends again and again, or that is of a service.
+* For whom: the more important first, of equals the smaller; for an exclusive one all others leave a node, for the vms
+  of a service room is made for all of them together (placing/room_for_services.py). Not for one that rests after a
+  failed start, or that ends again and again.
 * Whom: vms that run well and migrate live (placing/room_numbers.py), of no higher priority than the one that waits.
 * Where to: nodes that may take it by every rule. Of equally few moves those come first that send nobody where it likes
   less, by its failover domain or by soft rules.
@@ -20,6 +21,7 @@ from vmha.policy.placing.moving_aside import Aside
 from vmha.policy.placing.placement import take
 from vmha.policy.placing.room_asked import WAITS, Asked, Made, Making
 from vmha.policy.placing.room_for_all import choose_as, untake, without_limits
+from vmha.policy.placing.room_for_services import Group, for_all_of_them, groups_of
 from vmha.policy.placing.room_numbers import Numbers
 from vmha.policy.placing.room_together import find_together
 from vmha.policy.state import transitions
@@ -62,35 +64,46 @@ def find_room(
             else:
                 take(place, one.spec, base, starting=False)  # it waits for its turn
                 there[name] = place
-    rivals = [one for one in late if _may_ask(one, base)]
+    may_ask = {_name(one) for one in late if _may_ask(one, base)}
+    groups = groups_of(late, may_ask, base)
+    speakers = may_ask.difference(*(group.waiting[1:] for group in groups.values()))
+    rivals = [one for one in late if _name(one) in speakers]
     if not rivals:
         return Making()
-    numbers = Numbers(base, asked, there, resting_on, is_barred, astir)
-    found = _one_by_one(numbers, _in_order(rivals, base), late)
+    numbers = Numbers(base, asked, there, resting_on, is_barred, astir, groups)
+    found = _one_by_one(numbers, _in_order(rivals, groups, base), late)
     left = [one for one in rivals if one.spec.name not in found.rivals and not (found.meant or {}).get(_name(one))]
     yielding = [asked[name] for name in there if any(_comes_before(one, asked[name], base) for one in left)]
-    yielding = [one for one in yielding if _may_ask(one, base)]
-    if not yielding:
-        return find_together(numbers, _in_order(rivals, base), late, found) or found
-    for one in yielding:  # nobody takes the room that is made for a more important one, or for one it was promised to
-        untake(there.pop(_name(one)), one.spec, base)
-    numbers = Numbers(base, asked, there, resting_on, is_barred, astir)
-    rivals, late = _in_order([*rivals, *yielding], base), [*late, *yielding]
-    found = _one_by_one(numbers, rivals, late)
-    return find_together(numbers, rivals, late, found) or found
+    yielding = [one for one in yielding if _name(one) not in base.ties.member_of and _may_ask(one, base)]
+    if yielding:
+        for one in yielding:  # nobody takes the room that is made for a more important one, or was promised to it
+            untake(there.pop(_name(one)), one.spec, base)
+        numbers = Numbers(base, asked, there, resting_on, is_barred, astir, groups)
+        rivals, late = [*rivals, *yielding], [*late, *yielding]
+        found = _one_by_one(numbers, _in_order(rivals, groups, base), late)
+    found = _all_at_once(numbers, _in_order(rivals, groups, base), late, found)
+    return for_all_of_them(found, groups.values()) if groups else found
+
+
+def _all_at_once(numbers: Numbers, rivals: list[Asked], late: list[Asked], known: Making) -> Making:
+    """What a service has a place for counts as if it stood there: it is looked at alone."""
+    placed = {name for name, group in numbers.groups.items() if group.place is not None}
+    if placed & known.rivals.keys():
+        return known
+    return find_together(numbers, [one for one in rivals if _name(one) not in placed], late, known) or known
 
 
 def _name(one: Asked) -> VmName:
     return VmName(one.spec.name)
 
 
-def _in_order(rivals: list[Asked], ground: Field) -> list[Asked]:
+def _in_order(rivals: list[Asked], groups: Mapping[VmName, Group], ground: Field) -> list[Asked]:
     """Who comes before whom, then the smaller by what it takes more of: of all memory or of all vcpus."""
     rooms = [ground.room_of(node) for node in ground.eligible]
     memory, vcpus = sum(room.memory_mib for room in rooms), sum(room.vcpus for room in rooms)
 
     def rank(one: Asked) -> tuple[tuple[int, bool], float, str]:
-        need = ground.size_of(one.spec)
+        need = groups[_name(one)].need if _name(one) in groups else ground.size_of(one.spec)
         share = max(need.memory_mib / memory if memory else 0.0, need.vcpus / vcpus if vcpus else 0.0)
         return (_importance(one, ground), share, one.spec.name)
 
@@ -107,10 +120,9 @@ def _importance(one: Asked, ground: Field) -> tuple[int, bool]:
 
 
 def _may_ask(one: Asked, ground: Field) -> bool:
-    name = VmName(one.spec.name)
-    if name in ground.ties.member_of or choose_as(one, ground).retry_in_s is not None:
+    if choose_as(one, ground).retry_in_s is not None:
         return False
-    view = ground.snapshot.vms[name]
+    view = ground.snapshot.vms[_name(one)]
     return len(transitions.recent_endings(view.placement.value if view.placement else None, ground.wall)) <= 1
 
 

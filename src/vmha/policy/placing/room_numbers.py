@@ -23,6 +23,7 @@ from vmha.policy.placing.moving_aside import Free, Nodes, Piece, Target
 from vmha.policy.placing.placement import able_nodes, left_of
 from vmha.policy.placing.room_asked import ASIDE, RULE, Asked
 from vmha.policy.placing.room_for_all import without_limits
+from vmha.policy.placing.room_for_services import Group, kept_apart_from
 from vmha.policy.placing.services import reserved
 from vmha.policy.state.causes import ROOM_FOR
 from vmha.policy.state.reservation import NOTHING, Room, Size
@@ -45,8 +46,9 @@ class Numbers:
         resting_on: Callable[[NodeName], Iterable[VmView]],
         is_barred: Callable[[VmName], bool],
         astir: Mapping[VmName, VmView],
+        groups: Mapping[VmName, Group],
     ) -> None:
-        self.ground, self.asked, self.there = base, asked, there
+        self.ground, self.asked, self.there, self.groups = base, asked, there, groups
         self.open = _as_if_empty(base)
         self.retry_in_s: float | None = None
         self.views: dict[str, VmView] = {}
@@ -55,14 +57,12 @@ class Numbers:
         self.leaving = _leaving(base, astir)
         self.nodes: list[NodeName] = []
         self.number: dict[NodeName, int] = {}
-        self.kept_for: VmSpec | None = None
         self.alone: set[VmName] = set()  # exclusive ones that room is looked for
         self.everybody: frozenset[VmName] = frozenset()
         self.may_leave: list[int] = []  # so many vms of each node
 
     def of(self, rivals: list[Asked]) -> Nodes:
         """What there is for these; a node's number is that of its name in ``nodes``."""
-        self.kept_for = rivals[0].spec
         self.nodes = self._some_nodes(rivals)
         self.number = {node: number for number, node in enumerate(self.nodes)}
         self.alone = {VmName(one.spec.name) for one in rivals if one.spec.exclusive}
@@ -88,6 +88,7 @@ class Numbers:
             return sorted(ground.eligible)
         room = {node: self._left(node)[0] for node in ground.eligible}
         named = {node for one in rivals for node in ground.ranking(one.spec, None).members if node in room}
+        named |= {group.place for group in self.groups.values() if group.place in room}
         chosen = sorted(named, key=lambda node: (-room[node], node))[: NODES_AT_MOST // 2]
         for node in sorted(room, key=lambda node: (-room[node], node)):
             if len(chosen) >= NODES_AT_MOST:
@@ -116,8 +117,7 @@ class Numbers:
         ground = self.ground
         room, taken = ground.room_of(node), ground.loads[node].taken
         if ground.ties.member_of:
-            assert self.kept_for
-            taken += reserved(node, self.kept_for, ground)
+            taken += reserved(node, None, ground)
         return (
             room.memory_mib - taken.memory_mib if room.memory_mib else inf,
             room.vcpus - taken.vcpus if room.vcpus else inf,
@@ -135,12 +135,15 @@ class Numbers:
         return fixed
 
     def piece(self, spec: VmSpec, *, runs: bool) -> Piece:
-        name = VmName(spec.name)
-        apart = frozenset(never_beside(name, self.ground)) | self.alone
+        name, need = VmName(spec.name), self.ground.size_of(spec)
+        apart, others = frozenset(never_beside(name, self.ground)) | self.alone, frozenset[VmName]()
         if spec.exclusive:
             apart |= self.everybody
-        apart -= {name}
-        return Piece(name=name, level=spec.priority, need=self.ground.size_of(spec), runs=runs, apart=apart)
+        if (group := self.groups.get(name)) is not None:
+            apart |= kept_apart_from(group, self.ground)
+            need, others = group.need, group.all_of_it - {name}
+        apart -= {name, *others}
+        return Piece(name=name, level=spec.priority, need=need, runs=runs, apart=apart, others=others)
 
     def _may_move(self, vm: VmView) -> bool:
         """It is at rest, for so much the census vouches."""

@@ -226,8 +226,9 @@ class _Together:
         return [{name for name, piece in here.items() if piece.runs} for here in self.nodes.on]
 
     def _start(self, name: str, node: int, free: list[Free], on: list[set[str]]) -> None:
-        _add(free, node, self._piece(name).need, -1)
-        on[node].add(name)
+        piece = self._piece(name)
+        _add(free, node, piece.need, -1)
+        on[node] |= {name, *piece.others}
 
     def _piece(self, name: str) -> Piece:
         return next(piece for piece in (*self.asked, *self.others) if piece.name == name)

@@ -140,28 +140,33 @@ def followers(node: NodeName, spec: VmSpec, ground: Field) -> list[VmSpec]:
     return [member for member in _not_there(service, node, ground) if member.name != spec.name]
 
 
+def wanted_members(service: Service, ground: Field) -> list[VmSpec]:
+    """Members that are to run, in their order."""
+    views = (ground.snapshot.vms.get(VmName(member)) for member in service.members)
+    specs = (view.spec.value for view in views if view is not None and view.spec is not None)
+    return [spec for spec in specs if spec.desired is Desired.RUNNING]
+
+
 def _not_there(service: Service, node: NodeName, ground: Field) -> list[VmSpec]:
     """Members that are to run, and do not count on ``node`` yet."""
     found = []
-    for member in service.members:
-        vm = ground.snapshot.vms.get(VmName(member))
-        if vm is None or vm.spec is None or vm.spec.value.desired is not Desired.RUNNING:
-            continue
-        placement = vm.placement.value if vm.placement else None
-        is_there = placement is not None and node in (placement.node, placement.target)
-        if not is_there and ground.ties.given.get(vm.name) != node:
-            found.append(vm.spec.value)
+    for spec in wanted_members(service, ground):
+        name = VmName(spec.name)
+        stored = ground.snapshot.vms[name].placement
+        is_there = stored is not None and node in (stored.value.node, stored.value.target)
+        if not is_there and ground.ties.given.get(name) != node:
+            found.append(spec)
     return found
 
 
-def reserved(node: NodeName, spec: VmSpec, ground: Field) -> Size:
+def reserved(node: NodeName, spec: VmSpec | None, ground: Field) -> Size:
     """What ``node`` keeps for members that are still to come there, but for ``spec``'s service's own."""
     ties = ground.ties
     if ties.kept is None:
         ties.kept = {}
         for service in ties.services:
             _keep_room(service, ground)
-    mine = ties.member_of.get(VmName(spec.name))
+    mine = ties.member_of.get(VmName(spec.name)) if spec is not None else None
     kept = ties.kept.get(node, {})
     return sum((need for name, need in kept.items() if mine is None or name != mine.name), NOTHING)
 
