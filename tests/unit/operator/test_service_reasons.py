@@ -69,7 +69,7 @@ async def do(client: OperatorClient, verb: str, why: str) -> None:
             await services.remove_service(client, "shop", why=why)
 
 
-CONCERNED = {
+CONCERNED: dict[str, list[str | None]] = {
     **{verb: ["tea"] for verb in ("start", "enable")},
     **{verb: ["app", "db"] for verb in ("stop", "disable", "restart", "relocate", "freeze", "unfreeze")},
     "migrate": ["db"],

@@ -60,6 +60,8 @@ def test_nobody_moves_for_a_part_of_it_nor_where_there_is_no_room_for_all() -> N
     book = full().vm("db", memory_mib=500).vm("app", memory_mib=501)
     assert moves(book) == {}
     assert settle(book) == {"a": "n1", "b": "n2", "db": None, "app": None}
+    told = why(book.snapshot(), "db", wall=book.clock.wall())
+    assert "n2 has room for all vms of its service: vms leave it, or its capacity is raised" in told.ends_when
 
 
 def test_nobody_moves_where_it_finds_room() -> None:
@@ -276,6 +278,39 @@ def test_what_is_to_come_to_a_place_finds_room_where_one_vm_that_may_go_nowhere_
     assert {there[member] for member in members} <= {"n0", None}
     if alone.get("m1"):
         assert {there[member] for member in members} == {"n0"}
+
+
+WAITING = st.lists(
+    st.tuples(st.integers(100, 102), st.lists(st.integers(1, 5), min_size=1, max_size=3)), min_size=1, max_size=4
+)
+"""Services by their priority and their vms' sizes; one of a single vm is none."""
+
+
+@given(crowded(), WAITING, st.booleans())
+@settings(max_examples=150, deadline=None)
+def test_services_and_single_vms_come_to_rest_together_and_within_what_the_nodes_have(
+    drawn: tuple[list[int], list[tuple[int, int]], list[int]], waiting: list[tuple[int, list[int]]], leaderless: bool
+) -> None:
+    nodes, runs, _ = drawn
+    book = crowd(nodes, runs)
+    size_of = {f"vm{number}": size for number, (_, size) in enumerate(runs)}
+    members: dict[str, list[str]] = {}
+    for number, (priority, sizes) in enumerate(waiting):
+        members[f"s{number}"] = [f"s{number}m{one}" for one in range(len(sizes))]
+        for name, size in zip(members[f"s{number}"], sizes, strict=True):
+            size_of[name] = size
+            book.vm(name, memory_mib=size * 100, priority=priority)
+        if len(sizes) > 1:
+            book.service(f"s{number}", *members[f"s{number}"])
+    if leaderless:
+        lead_step_by_step(book, steps=8)
+    there = settle(book, rounds=60)
+    for names in members.values():
+        assert len({there.get(name) for name in names}) == 1
+    for number, size in enumerate(nodes):
+        assert sum(size_of[vm] for vm, at in there.items() if at == f"n{number}") <= size
+    assert all(there[f"vm{number}"] is not None for number in range(len(runs)))
+    assert moves(book) == {}
 
 
 @pytest.mark.parametrize("priority", [50, 150])

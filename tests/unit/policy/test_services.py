@@ -60,6 +60,15 @@ def test_room_for_those_still_to_come_is_kept_from_others() -> None:
     assert "n1 has" in waiting_text(book, "other")
 
 
+def test_two_services_that_start_at_once_do_not_count_on_the_same_room() -> None:
+    """desk's first vm fits beside db and what is kept for app; desk as a whole does not."""
+    book = cluster("n1", memory_mib=6000).service("shop", "db", "app").service("desk", "x", "y")
+    book.vm("db", memory_mib=1000).vm("app", memory_mib=2000).vm("x", memory_mib=1000).vm("y", memory_mib=3000)
+    assert assigned_to(book, "db") == "n1"
+    assert assigned_to(book, "x") is None
+    assert "the vms of service desk need 4000" in waiting_text(book, "x")
+
+
 def test_failover_domain_of_the_service_counts_for_all_whatever_their_own_is() -> None:
     book = service(failover_domain="home").domain("home", "n2", restricted=True).domain("away", "n1", restricted=True)
     assert moves(book.vm("db", failover_domain="away").vm("app"), "db") == [(Change.ASSIGN, "n2")]

@@ -129,7 +129,8 @@ def apart(node: NodeName, spec: VmSpec, ground: Field) -> str:
         return "" if led[2] == node else f"is not where the other vms of service {service.name} are ({led[2]})"
     needed = sum(map(ground.size_of, _not_there(service, node, ground)), NOTHING)
     whose = f"the vms of service {service.name} need"
-    return ground.room_of(node).refusal(needed, ground.loads[node].taken, whose)
+    kept = reserved(node, spec, ground) + ground.ties.withheld.get(node, NOTHING)  # for others
+    return ground.room_of(node).refusal(needed, ground.loads[node].taken + kept, whose)
 
 
 def followers(node: NodeName, spec: VmSpec, ground: Field) -> list[VmSpec]:

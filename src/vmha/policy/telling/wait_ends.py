@@ -23,7 +23,7 @@ from vmha.policy.placing.field import Field
 from vmha.policy.placing.limits import no_start
 from vmha.policy.placing.placement import choose
 from vmha.policy.placing.room_asked import WAITS
-from vmha.policy.placing.services import apart
+from vmha.policy.placing.services import apart, is_led
 from vmha.policy.state.hands_off import hands_off, pause_of
 from vmha.policy.state.snapshot import NodeView, VmView
 from vmha.policy.telling.proofs import proofs_awaited
@@ -159,7 +159,9 @@ def _remedy(node: NodeName, vm: VmView, ground: Field, *, moving: bool) -> str:
     if (spec.exclusive or load.exclusive) and clash(spec, load):
         return f"the vms that are on {node} leave it"
     if ground.ties.member_of and apart(node, spec, ground):
-        return f"its service may be on {node}"
+        if is_led(spec.name, ground):
+            return f"its service may be on {node}"
+        return f"{node} has room for all vms of its service: vms leave it, or its capacity is raised"
     if ground.snapshot.rules and forbidden(node, spec, ground):
         return f"no rule keeps it off {node} (vmha rule list)"
     if ground.room_of(node).refusal(ground.size_of(spec), load.taken):
