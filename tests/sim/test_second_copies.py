@@ -14,8 +14,9 @@ from vmha.hypervisor.states import Mark
 from vmha.hypervisor.twin.fabric_state import Memory
 from vmha.model.records import Phase
 from vmha.model.settings import ClusterConfig, GateMode, Profile
-from vmha.model.vm import OnDuplicate
+from vmha.model.vm import AfterShutdown, OnDuplicate
 from vmha.operator.overview import overview
+from vmha.operator.vms import edit
 from vmha.sim.journal import read_journal
 from vmha.sim.world.hands import domain_xml
 
@@ -93,6 +94,21 @@ def test_second_copy_is_ended_when_the_rightful_guest_ends_by_itself() -> None:
         before = memories(cluster)
         cluster.world.fabric.crash("web", host="n1")
         await boots_anew(cluster, before)
+
+    with_a_second_copy(scene)
+
+
+def test_guest_that_powers_itself_off_while_a_copy_stands_elsewhere_stays_down_where_it_is_to() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await edit(cluster.hands.operator, "web", on_guest_shutdown=AfterShutdown.STOP)
+        await cluster.rest()
+        cluster.world.fabric.power_off_guest("web")
+        await until(lambda: instances(cluster) == [], what="the copy to be ended", timeout_s=60.0)
+        await cluster.rest()
+        assert instances(cluster) == []
+        record = cluster.world.record.catch_up().lines
+        claimed = [line for line in read_journal(record) if line.kind == "claimed" and line.vm == "web"]
+        assert len(claimed) == 1, "as it was started at first"
 
     with_a_second_copy(scene)
 
