@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.sim.probes import answered, placement, restart_agent
-from tests.sim.test_other_names import rename
+from tests.sim.test_other_names import RENAMED, XML, is_held, rename
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.hypervisor.port import DomainState
@@ -14,7 +14,7 @@ from vmha.model.records import Phase, Progress
 from vmha.model.settings import ClusterConfig, GateMode, Profile
 from vmha.model.vm import AfterShutdown, Desired, OnDuplicate
 from vmha.operator.overview import Overview, overview
-from vmha.operator.vms import edit
+from vmha.operator.vms import add_vm, edit
 from vmha.policy.telling.explain import VmState
 from vmha.sim.journal import read_journal
 from vmha.sim.world.hands import domain_xml
@@ -151,15 +151,30 @@ def test_what_stands_beside_it_never_becomes_the_vm() -> None:
     with_two(scene)
 
 
-def with_one_beside(scene: Callable[[Cluster], Awaitable[None]]) -> None:
-    """``scene`` begins with the second one standing beside the vm's own."""
+Scene = Callable[[Cluster, str], Awaitable[None]]
+OWN = pytest.mark.parametrize("own", ["web", "db"])
+"""What the vm's own guest is called: it is the vm's by its uuid, and the one beside it by its name, or the reverse."""
+
+
+def with_one_beside(own: str, scene: Scene) -> None:
+    """``scene`` begins with the other one standing beside the vm's own."""
 
     async def play(cluster: Cluster) -> None:
-        await until(lambda: states(cluster) == (RUNS, STANDS), what="the second one to be paused", timeout_s=5.0)
+        await cluster.hands.configure(ClusterConfig(profile=Profile.TUNED, gate=GateMode.OFF))
+        if own == "web":
+            await rename(cluster)
+        else:
+            await add_vm(cluster.hands.operator, "db", RENAMED, on_guest_shutdown=AfterShutdown.STOP)
+            cluster.hands.virsh_start(BY_NAME, "n1")
+            await until(lambda: is_held(cluster), what="what a hand has started to be adopted")
         await cluster.rest()
-        await scene(cluster)
+        cluster.hands.virsh_start(BY_NAME if own == "web" else XML, "n1")
+        wanted = (RUNS, STANDS) if own == "web" else (STANDS, RUNS)
+        await until(lambda: states(cluster) == wanted, what="the second one to be paused")
+        await cluster.rest()
+        await scene(cluster, own)
 
-    with_two(play)
+    in_cluster(play)
 
 
 def is_stopped(cluster: Cluster) -> bool:
@@ -167,19 +182,20 @@ def is_stopped(cluster: Cluster) -> bool:
     return held is not None and held.phase is Phase.STOPPED and states(cluster) == (None, None)
 
 
+@OWN
 @pytest.mark.parametrize("is_agent_new", [False, True])
-def test_guest_that_powers_itself_off_beside_a_second_one_has_powered_itself_off(is_agent_new: bool) -> None:
+def test_guest_that_powers_itself_off_beside_a_second_one_has_powered_itself_off(own: str, is_agent_new: bool) -> None:
     """Not been ended with what stood there: ``on_guest_shutdown: stop`` keeps the vm down."""
 
-    async def scene(cluster: Cluster) -> None:
+    async def scene(cluster: Cluster, own: str) -> None:
         if is_agent_new:
             restart_agent(cluster, "n1")
             await cluster.rest()
-        cluster.world.fabric.power_off_guest("web")
+        cluster.world.fabric.power_off_guest(own)
         await until(lambda: is_stopped(cluster), what="the vm to be down, and nothing to be left of it")
         await cluster.rest()
         assert is_stopped(cluster)
-        assert not booted_since(cluster)
+        assert not told(cluster, "claimed"), "it was not started again"
         spec = (await cluster.hands.operator.read()).vms[VmName("db")].spec
         assert spec is not None
         assert spec.value.desired is Desired.STOPPED
@@ -187,20 +203,16 @@ def test_guest_that_powers_itself_off_beside_a_second_one_has_powered_itself_off
         await cluster.hands.start("db")
         await until(lambda: len(cluster.where("db")) == 1, what="its start")
 
-    with_one_beside(scene)
+    with_one_beside(own, scene)
 
 
-def booted_since(cluster: Cluster) -> list[str]:
-    """Starts by vmha: a hand's are in no journal."""
-    return told(cluster, "claimed")
-
-
+@OWN
 @pytest.mark.parametrize("after", list(AfterShutdown))
-def test_guest_that_a_hand_ends_beside_a_second_one_was_ended_by_a_hand(after: AfterShutdown) -> None:
-    async def scene(cluster: Cluster) -> None:
+def test_guest_that_a_hand_ends_beside_a_second_one_was_ended_by_a_hand(own: str, after: AfterShutdown) -> None:
+    async def scene(cluster: Cluster, own: str) -> None:
         await edit(cluster.hands.operator, "db", on_outside_stop=after)
         await cluster.rest()
-        cluster.world.fabric.virsh_destroy("web", "n1")
+        cluster.world.fabric.virsh_destroy(own, "n1")
         if after is AfterShutdown.STOP:
             await until(lambda: is_stopped(cluster), what="the vm to be down")
             await cluster.rest()
@@ -208,36 +220,38 @@ def test_guest_that_a_hand_ends_beside_a_second_one_was_ended_by_a_hand(after: A
         else:
             await until(lambda: len(cluster.where("db")) == 1, what="the vm to run again", timeout_s=60.0)
 
-    with_one_beside(scene)
+    with_one_beside(own, scene)
 
 
-def test_guest_that_a_hand_sends_out_beside_a_second_one_has_departed_and_is_not_started_here() -> None:
-    async def scene(cluster: Cluster) -> None:
-        cluster.hands.virsh_migrate("web", "elsewhere")
+@OWN
+def test_guest_that_a_hand_sends_out_beside_a_second_one_has_departed_and_is_not_started_here(own: str) -> None:
+    async def scene(cluster: Cluster, own: str) -> None:
+        cluster.hands.virsh_migrate(own, "elsewhere")
         await until(lambda: has_departed(cluster), what="it to be on record", timeout_s=60.0)
         await cluster.rest()
         assert has_departed(cluster)
-        assert cluster.where("web") == ["elsewhere"]
+        assert cluster.where(own) == ["elsewhere"]
         assert states(cluster) == (None, None)
 
     def has_departed(cluster: Cluster) -> bool:
         held = placement(cluster, "db")
         return held is not None and held.phase is Phase.DEPARTED
 
-    with_one_beside(scene)
+    with_one_beside(own, scene)
 
 
-def test_guest_that_migrates_from_beside_a_second_one_goes_on_and_boots_nowhere() -> None:
-    async def scene(cluster: Cluster) -> None:
-        memory = cluster.world.fabric.host("n1").guests["web"].memory
+@OWN
+def test_guest_that_migrates_from_beside_a_second_one_goes_on_and_boots_nowhere(own: str) -> None:
+    async def scene(cluster: Cluster, own: str) -> None:
+        memory = cluster.world.fabric.host("n1").guests[own].memory
         asked = await cluster.hands.migrate("db", to="n2")
         assert (await answered(cluster, asked.id, timeout_s=60.0)).progress is Progress.DONE
         await cluster.rest()
-        assert cluster.where("web") == ["n2"]
-        assert cluster.world.fabric.host("n2").guests["web"].memory is memory
-        assert not booted_since(cluster)
+        assert cluster.where(own) == ["n2"]
+        assert cluster.world.fabric.host("n2").guests[own].memory is memory
+        assert not told(cluster, "claimed")
 
-    with_one_beside(scene)
+    with_one_beside(own, scene)
 
 
 def test_both_are_ended_by_the_guard_of_a_node_that_is_cut_off() -> None:
