@@ -135,10 +135,11 @@ def tagged(xml: str, *, cluster: str, vm: str, epoch: int, uuid: str, handover: 
     Raises:
         Rejected: this is no definition at all.
     """
-    _parse(xml)
+    root = _parse(xml)
     tag = tag_element(TagFacts(cluster, VmName(vm), Epoch(epoch), handover))
+    own = "" if (root.findtext("uuid") or "").strip() else f"<uuid>{uuid}</uuid>"
     text = _DECLARATION.sub("", xml, count=1)  # it may name an encoding that this text no longer has
-    return _splice(text.encode(), tag.encode(), uuid.encode()).decode()
+    return _splice(text.encode(), tag.encode(), own.encode()).decode()
 
 
 def _parse(xml: str) -> Element:
@@ -167,11 +168,18 @@ def _words(error: ParseError) -> str:
     return expat.ErrorString(error.code) or "not well-formed"
 
 
+def _find_text(root: Element, tag: str) -> str | None:
+    """None: there is no such element. libvirt would take in the text of elements in it: another name, say."""
+    element = root.find(tag)
+    if element is not None and len(element):
+        raise Rejected(f"the domain XML's <{tag}> has an element in it", accepted="text alone")
+    return None if element is None else element.text or ""
+
+
 def _name(root: Element) -> VmName:
-    element = root.find("name")
-    if element is None:
+    name = _find_text(root, "name")
+    if name is None:
         raise Rejected("the domain XML has no <name>")
-    name = element.text or ""
     accepted = "a name without '/', control characters, or blanks at its ends"
     if not name.strip():
         raise Rejected("the domain XML's <name> is empty", accepted=accepted)
@@ -181,7 +189,7 @@ def _name(root: Element) -> VmName:
 
 
 def _uuid(root: Element) -> str | None:
-    text = (root.findtext("uuid") or "").strip()
+    text = (_find_text(root, "uuid") or "").strip()
     if not text:
         return None
     # Python's own parser also takes braces and urn:uuid:, which libvirt does not.
@@ -196,7 +204,7 @@ def _memory_mib(root: Element) -> int:
     element = root.find("memory")
     if element is None:
         raise Rejected("the domain XML has no <memory>")
-    text = (element.text or "").strip()
+    text = (_find_text(root, "memory") or "").strip()
     unit = element.get("unit") or "KiB"
     scale = _memory_scale(unit)
     if scale is None:
@@ -222,7 +230,7 @@ def _memory_scale(unit: str) -> int | None:
 
 
 def _vcpus(root: Element) -> int:
-    text = (root.findtext("vcpu") or "1").strip()
+    text = (_find_text(root, "vcpu") or "1").strip()
     if not _is_whole(text) or int(text) == 0:
         raise Rejected(f"the domain XML's <vcpu> is {short(text)}", accepted="a whole number above 0")
     return int(text)
@@ -240,6 +248,8 @@ def _tag_of(element: Element) -> TagFacts | None:
 
 
 _DEEPEST_THAT_MATTERS = 4
+_SEPARATOR = "\x1f"
+"""Between an element's namespace and its name: no XML may contain it, so no namespace is refused for having it."""
 
 
 class _Spots:
@@ -251,18 +261,18 @@ class _Spots:
         self.metadata: tuple[int, int] | None = None  # span of its start tag
         self.old_tags: list[tuple[int, int]] = []
         self.uuid: tuple[int, int] | None = None
-        self.has_uuid = False
         self._data = data
         self._open: list[tuple[str, int, int]] = []  # element, start and end of its start tag
-        parser = expat.ParserCreate("utf-8", " ")
+        parser = expat.ParserCreate("utf-8", _SEPARATOR)
         parser.StartElementHandler = lambda name, _: self._start(name, parser.CurrentByteIndex)
         parser.EndElementHandler = lambda _: self._end(parser.CurrentByteIndex)
-        parser.CharacterDataHandler = self._text
         try:
             parser.Parse(data, True)
+        except expat.ExpatError as error:
+            raise Rejected(f"the domain XML can not be marked: {error}") from error
         finally:
             # Else the two would hold each other, and the XML with them.
-            parser.StartElementHandler = parser.EndElementHandler = parser.CharacterDataHandler = None
+            parser.StartElementHandler = parser.EndElementHandler = None
 
     @property
     def _path(self) -> tuple[str, ...]:
@@ -288,21 +298,17 @@ class _Spots:
             self.name_end = end
         elif path == ("domain", "uuid") and self.uuid is None:
             self.uuid = (start, end)
-        elif path == ("domain", "metadata", f"{NAMESPACE} vm"):
+        elif path == ("domain", "metadata", f"{NAMESPACE}{_SEPARATOR}vm"):
             self.old_tags.append((start, end))
-
-    def _text(self, text: str) -> None:
-        if self.uuid is None and self._path == ("domain", "uuid") and text.strip():
-            self.has_uuid = True
 
 
 def _splice(data: bytes, tag: bytes, uuid: bytes) -> bytes:
     spots = _Spots(data)
     after_name = spots.name_end or spots.root_start_end
     cuts: list[tuple[int, int, bytes]] = [(start, end, b"") for start, end in spots.old_tags]
-    if not spots.has_uuid:
+    if uuid:
         start, end = spots.uuid or (after_name, after_name)
-        cuts.append((start, end, b"<uuid>" + uuid + b"</uuid>"))
+        cuts.append((start, end, uuid))
     if spots.metadata is None:
         cuts.append((after_name, after_name, b"<metadata>" + tag + b"</metadata>"))
     else:

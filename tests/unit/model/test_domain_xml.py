@@ -1,10 +1,11 @@
 """Reading and marking domain definitions: what is taken, what is refused and in which words, what stays as it was."""
 
 import re
+from dataclasses import replace
 from xml.etree.ElementTree import canonicalize
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vmha.model.domain_xml import (
@@ -95,6 +96,10 @@ def test_memory_in_every_unit_is_rounded_up_to_mib(memory: str, mib: int) -> Non
         (definition(memory="<memory>-1</memory>"), "<memory> is '-1'"),
         (definition("<vcpu>0</vcpu>"), "<vcpu> is '0'"),
         (definition("<vcpu>two</vcpu>"), "<vcpu> is 'two'"),
+        (definition(name="<name>web<x>2</x></name>"), "<name> has an element in it"),
+        (definition(f"<uuid><x/>{UUID}</uuid>"), "<uuid> has an element in it"),
+        (definition(memory="<memory>1024<x>0</x></memory>"), "<memory> has an element in it"),
+        (definition("<vcpu>1<x>6</x></vcpu>"), "<vcpu> has an element in it"),
         ("<!DOCTYPE d [<!ENTITY a 'b'>]>" + definition(name="<name>&a;</name>"), "document type"),
         ("<!DOCTYPE domain SYSTEM 'file:///etc/passwd'>" + definition(), "document type"),
         (definition("<x>" + "y" * MAX_BYTES + "</x>"), "bytes"),
@@ -222,3 +227,52 @@ def test_number_of_thousands_of_digits_is_refused_in_words(field: str) -> None:
     with pytest.raises(Rejected, match="a whole number above 0") as refused:
         parse_domain(text)
     assert len(str(refused.value)) < 300
+
+
+WHOLE = (
+    f"<?xml version='1.0' encoding='utf-8'?>\n<domain type='kvm' id='3'><name>web</name><uuid>{UUID}</uuid>"
+    f"<metadata><v:vm xmlns:v='{NAMESPACE}' cluster='c' name='web' epoch='3'/><o:a xmlns:o='urn:o'>x</o:a></metadata>"
+    "<memory unit='KiB'>1048576</memory><vcpu placement='static'>4</vcpu><devices><disk type='file'/></devices></domain>"
+)
+PIECES = (
+    *("<", ">", "/>", "&", '"', "'", "=", "&#0;", "&#x41;", "&#10;", "]]>", "<![CDATA[>]]>", "<?x >?>", "<!-- > -->"),
+    *(" xmlns:q='a b'", " xmlns='a\tb'", " xmlns:q='a}b'", " xmlns:q='&#9;'", " xmlns:v='u'", " xmlns='u'", ' a=">"'),
+    *("<metadata/>", "<metadata>", "</metadata>", "<uuid/>", "<uuid>", "</uuid>", "<name/>", "<memory>1</memory>"),
+    *("<x/>", "<x>y</x>", " ", "\ufeff", "\u2003", "\x1f", "\0", "\ud800", "é", "🌐", "0", "-1", "²", "9" * 40),
+    *("<!DOCTYPE a [<!ENTITY b 'c'>]>", "<?xml version='1.0' encoding='utf-16'?>", f"<vm xmlns='{NAMESPACE}'/>"),
+)
+PLACES = [at for at, sign in enumerate(WHOLE) if sign in "<>/="] + [
+    at + 1 for at, sign in enumerate(WHOLE) if sign == ">"
+]
+
+
+@settings(max_examples=600, deadline=None, database=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(PLACES) | st.integers(0, len(WHOLE)),
+            st.sampled_from([0, 0, 0, 1, 2, 7, 30]),
+            st.sampled_from(PIECES) | st.text(max_size=2),
+        ),
+        max_size=3,
+    )
+)
+@example([(WHOLE.index(">", 40), 0, " xmlns:q='a b'")])
+@example([(WHOLE.index(UUID), len(UUID), "<x/>" + UUID)])
+def test_what_is_read_can_be_marked_and_is_the_same_guest_with_the_mark(edits: list[tuple[int, int, str]]) -> None:
+    """A definition that comes in, and that then could not be marked, would be found out by each start of it."""
+    xml = WHOLE
+    for at, gone, piece in edits:
+        xml = xml[:at] + piece + xml[at + gone :]
+    try:
+        facts = parse_domain(xml)
+    except Rejected:
+        facts = None
+    try:
+        marked = mark(xml)
+    except Rejected:
+        marked = ""
+    assert marked or facts is None
+    if facts is not None:
+        assert parse_domain(marked) == replace(facts, uuid=facts.uuid or UUID)
+        assert read_tag(marked) == ("prod", "web", 7)
