@@ -19,6 +19,7 @@ it does not understand about a vm that is not managed it lets through.
 """
 
 import json
+import math
 import os
 import sys
 import time
@@ -36,6 +37,8 @@ COMING_IN = "coming-in"
 COMING_IN_FOR_S = 60.0
 START = ("start", "begin")
 MIGRATE = ("migrate", "begin")
+MOST_DIGITS = 1000
+"""Of an epoch that is read: Python refuses to read thousands."""
 
 
 class Asked(NamedTuple):
@@ -118,7 +121,7 @@ def main() -> int:
     state_dir = os.environ.get("VMHA_STATE_DIR", "/var/lib/vmha")
     try:
         asked = read_domain(sys.stdin.read(), sys.argv[1])
-    except ElementTree.ParseError:
+    except (ElementTree.ParseError, ValueError):
         asked = Asked(name=sys.argv[1], uuid="")
     refusal = judge(operation, asked, read_known(run_dir, state_dir, asked), time.clock_gettime(time.CLOCK_BOOTTIME))
     if refusal:
@@ -135,7 +138,7 @@ def main() -> int:
 
 
 def read_domain(text: str, name: str) -> Asked:
-    """Raises: ParseError, also where entities could expand: libvirt writes no DOCTYPE."""
+    """Raises: ParseError, also where entities could expand: libvirt writes no DOCTYPE; ValueError: it is not text."""
     if "<!DOCTYPE" in text:
         raise ElementTree.ParseError("has a DOCTYPE, so libvirt did not write it")
     root = ElementTree.fromstring(text)
@@ -145,7 +148,7 @@ def read_domain(text: str, name: str) -> Asked:
         name=root.findtext("name") or name,
         uuid=(root.findtext("uuid") or "").strip().lower(),
         tag_cluster=tag.get("cluster", "") if tag is not None else "",
-        tag_epoch=int(epoch) if epoch.isdigit() else None,
+        tag_epoch=int(epoch) if epoch.isascii() and epoch.isdigit() and len(epoch) <= MOST_DIGITS else None,
     )
 
 
@@ -153,19 +156,22 @@ def read_known(run_dir: str, state_dir: str, asked: Asked) -> Known:
     """Whatever can not be read is not there: no grant, no session. Without the list only the tag tells what is ours."""
     managed = _read(state_dir, MANAGED)
     grant = _read(run_dir, GRANTS, asked.uuid) if asked.uuid else {}
-    deadline = _read(run_dir, GUARD_STATE).get("deadline") or {}
-    armed = deadline.get("state") == "armed"
+    deadline = _read(run_dir, GUARD_STATE).get("deadline")
+    deadline = deadline if isinstance(deadline, dict) else {}
+    kill_at = _kill_at(deadline) if deadline.get("state") == "armed" else None
+    armed = kill_at is not None
     epoch = grant.get("epoch")
     expected = _read(run_dir, EXPECTED)
     arrivals = expected.get("epochs")
     arrival = arrivals.get(asked.uuid) if isinstance(arrivals, dict) else None
+    vms = managed.get("vms")
     return Known(
         cluster=str(managed.get("cluster", asked.tag_cluster)),
-        managed=frozenset(str(one) for one in managed.get("vms", ())),
+        managed=frozenset(map(str, vms if isinstance(vms, list) else ())),
         granted_epoch=epoch if isinstance(epoch, int) else None,
         granted_session=str(grant.get("session", "")),
         armed_session=str(deadline.get("session", "")) if armed else "",
-        kill_at=deadline["sent_at"] + deadline["hold_s"] - deadline["kill_lead_s"] if armed else 0.0,
+        kill_at=0.0 if kill_at is None else kill_at,
         coming_in=_comes_in(os.path.join(run_dir, COMING_IN, asked.uuid or asked.name), asked),
         mode=str(managed.get("gate", "")),
         expected_epoch=arrival if isinstance(arrival, int) else None,
@@ -174,11 +180,20 @@ def read_known(run_dir: str, state_dir: str, asked: Asked) -> Known:
     )
 
 
+def _kill_at(deadline: dict[str, Any]) -> float | None:
+    """None: that is no deadline."""
+    try:
+        kill_at = float(deadline["sent_at"]) + float(deadline["hold_s"]) - float(deadline["kill_lead_s"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return kill_at if math.isfinite(kill_at) else None
+
+
 def _read(*path: str) -> dict[str, Any]:
     try:
         with open(os.path.join(*path)) as file:
             found = json.load(file)
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.until import until
-from vmha.fencing.gate import Asked, Known, judge
+from vmha.fencing.gate import Asked, Known, judge, read_domain, read_known
 from vmha.fencing.gate_files import GateFiles, GateUnavailable
 from vmha.model.ids import Epoch, SessionId
 from vmha.model.settings import GateMode
@@ -137,6 +137,11 @@ class Hook:
         )
         return done.returncode, done.stderr
 
+    def judge(self, operation: tuple[str, str], xml: str) -> str:
+        """The same without a process, a second after its boot."""
+        asked = read_domain(xml, "web")
+        return judge(operation, asked, read_known(str(self.run_dir), str(self.state_dir), asked), 1.0)
+
     def arm(self, session: str, *, hold_s: float) -> None:
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         deadline = {"state": "armed", "session": session, "sent_at": now, "hold_s": hold_s, "kill_lead_s": 0.5}
@@ -235,6 +240,43 @@ def test_hook_does_not_stand_in_the_way_of_what_it_can_not_read(hook: Hook):
     bomb = f'<!DOCTYPE domain [<!ENTITY a "a"><!ENTITY b "{"&a;" * 1000}">]>'
     another = _xml(tag="&b;").replace("<name>web<", "<name>other<")
     assert hook.ask("start", bomb + another)[0] == 1, "what it says of its name counts for nothing"
+
+
+@pytest.mark.parametrize("epoch", ["²", "٣", "3" * 5000, "-3", "3.0", ""], ids=range(6))
+def test_epoch_that_is_none_is_refused_in_words(hook: Hook, epoch: str):
+    asyncio.run(hook.files.list_managed("c", [UUID]))
+    hook.files.grant(UUID, epoch=Epoch(3), session=SessionId("s"))
+    words = hook.judge(START, _xml(tag=TAG.replace('"3"', f'"{epoch}"')))
+    assert words == "web carries epoch None, granted is 3: not this start"
+
+
+ODD = ("", "{", "[" * 100_000, "[]", "null", "3", '"s"', "\x00\xff", '{"deadline": []}', '{"vms": 3, "cluster": "c"}')
+NO_TIMES = ("null", "[]", '"soon"', "NaN", "Infinity", "1e999", "9" * 400, "9" * 5000)
+
+
+@pytest.mark.parametrize("file", ["run/guard.json", f"run/grants/{UUID}", "run/expected.json", "state/managed.json"])
+@pytest.mark.parametrize("text", ODD, ids=range(len(ODD)))
+def test_odd_file_lets_no_managed_vm_start_and_is_in_no_other_vms_way(hook: Hook, file: str, text: str):
+    asyncio.run(hook.files.list_managed("c", [UUID], mode=GateMode.STRICT))
+    for name in ("run/guard.json", f"run/grants/{UUID}", "run/expected.json", file):
+        path = hook.run_dir.parent / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="latin-1")
+    other = _xml().replace(UUID, UUID.replace("1", "2")).replace("web", "mine")
+    for operation in (START, MIGRATE):
+        assert hook.judge(operation, _xml(tag=TAG)).startswith("web ")
+        assert hook.judge(operation, other) == ""
+
+
+@pytest.mark.parametrize("field", ["sent_at", "hold_s", "kill_lead_s"])
+@pytest.mark.parametrize("value", NO_TIMES, ids=range(len(NO_TIMES)))
+def test_deadline_that_is_no_number_is_none(hook: Hook, field: str, value: str):
+    asyncio.run(hook.files.list_managed("c", [UUID]))
+    hook.files.grant(UUID, epoch=Epoch(3), session=SessionId("s"))
+    times = {"sent_at": "1", "hold_s": "10", "kill_lead_s": "0.5"} | {field: value}
+    said = ", ".join(f'"{name}": {time}' for name, time in times.items())
+    (hook.run_dir / "guard.json").write_text(f'{{"deadline": {{"state": "armed", "session": "s", {said}}}}}')
+    assert "too late" in hook.judge(START, _xml(tag=TAG))
 
 
 async def test_disk_that_stands_still_holds_up_neither_the_agent_nor_its_end(hook: Hook):
