@@ -129,7 +129,7 @@ class GuardClient:
             is_done = answer["ok"] is True
             status = _read_status(answer["status"]) if is_done else None
             verdict = None if is_done else Verdict(answer["error"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             raise GuardUnavailable(f"the answer of the guard at {self._path} is none: {line[:100]!r}") from error
         if status is None or verdict is not None:
             raise refusal(verdict or Verdict.INVALID, f"the guard says: {answer.get('message', '')}")

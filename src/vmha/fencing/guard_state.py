@@ -7,6 +7,7 @@ Standard library only: the guard imports this.
 """
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -21,6 +22,8 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
 # A proof names what was killed; a host that lost more guests than this has a count to go by.
 MAX_KILLED = 2000
+
+MAX_PID = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +110,9 @@ def load(path: Path, boot_id: str, now: float) -> tuple[SavedState, str]:
         if document["boot_id"] != boot_id:
             return SavedState(), f"{path} is of an earlier boot: ignored"
         return _restore(document), ""
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        return _unreadable(now), f"{path} can not be read ({error!r}): taken as expired"
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        what = f"{type(error).__name__}: {str(error)[:200]}"
+        return _unreadable(now), f"{path} can not be read ({what}): taken as expired"
 
 
 def _unreadable(now: float) -> SavedState:
@@ -123,9 +127,9 @@ def _restore(document: dict[str, Any]) -> SavedState:
         deadline=Deadline(
             state=State(deadline["state"]),
             session=str(deadline["session"]),
-            hold_s=float(deadline["hold_s"]),
-            kill_lead_s=float(deadline["kill_lead_s"]),
-            sent_at=float(deadline["sent_at"]),
+            hold_s=_finite(deadline["hold_s"]),
+            kill_lead_s=_finite(deadline["kill_lead_s"]),
+            sent_at=_finite(deadline["sent_at"]),
             cause=str(deadline.get("cause", "")),
             expired_at=_maybe(deadline.get("expired_at")),
             clean_at=_maybe(deadline.get("clean_at")),
@@ -142,13 +146,13 @@ def restore_kill(fields: dict[str, Any]) -> KillRecord:
     """A kill record from its JSON form.
 
     Raises:
-        KeyError, TypeError, ValueError: it is none.
+        KeyError, TypeError, ValueError, OverflowError: it is none.
     """
     return KillRecord(
         session=str(fields["session"]),
         cause=str(fields.get("cause", "")),
-        begun_at=float(fields["begun_at"]),
-        begun_wall=float(fields.get("begun_wall", 0.0)),
+        begun_at=_finite(fields["begun_at"]),
+        begun_wall=_finite(fields.get("begun_wall", 0.0)),
         verified_at=_maybe(fields.get("verified_at")),
         guests=tuple(
             Killed(uuid=str(guest["uuid"]), name=str(guest["name"]), pid=int(guest["pid"]))
@@ -158,13 +162,24 @@ def restore_kill(fields: dict[str, Any]) -> KillRecord:
 
 
 def _restore_guest(fields: dict[str, Any]) -> Guest:
+    pid = int(fields["pid"])
+    if not 0 < pid <= MAX_PID:
+        raise ValueError(f"pid {str(pid)[:20]} is none")
     return Guest(
         uuid=str(fields["uuid"]),
         name=str(fields["name"]),
-        pid=int(fields["pid"]),
+        pid=pid,
         start_ticks=int(fields["start_ticks"]),
     )
 
 
 def _maybe(value: Any) -> float | None:
-    return None if value is None else float(value)
+    return None if value is None else _finite(value)
+
+
+def _finite(value: Any) -> float:
+    """A deadline of NaN would never come."""
+    seconds = float(value)
+    if not math.isfinite(seconds):
+        raise ValueError(f"{value!r} is no instant and no time")
+    return seconds

@@ -16,11 +16,11 @@ Standard library only: the guard imports this.
 
 import os
 import re
-import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from xml.parsers import expat
 
 from vmha.fencing.names import TAG_NAMESPACE
 
@@ -124,7 +124,7 @@ class QemuProcesses:
                 domain = self._read_status(file_name)
             except FileNotFoundError:
                 continue  # the domain ended between the two reads
-            except (OSError, ValueError, ET.ParseError) as error:
+            except (OSError, ValueError, expat.ExpatError) as error:
                 self._judge_unreadable(file_name, str(error), unclear)
                 continue
             if domain.cluster == self._cluster or told & {domain.name.lower(), domain.uuid}:
@@ -225,20 +225,63 @@ def _parse(text: bytes) -> _Domain:
     # libvirtd writes no DOCTYPE; without one there are no entities that could expand.
     if b"<!DOCTYPE" in text:
         raise ValueError("has a DOCTYPE, so libvirtd did not write it")
-    root = ET.fromstring(text)
-    if root.tag != "domstatus":
-        raise ValueError(f"is <{root.tag}>, not <domstatus>")
-    domain = root.find("domain")
-    if domain is None:
+    status = _Status(text)
+    if status.root != "domstatus":
+        raise ValueError(f"is <{status.root}>, not <domstatus>")
+    if _DOMAIN not in status.attributes:
         raise ValueError("has no <domain>")
-    tag = domain.find(f"metadata/{{{TAG_NAMESPACE}}}vm")
-    pid = root.get("pid", "")
+    pid, tag = status.attributes[_ROOT].get("pid", ""), status.attributes.get(_TAG)
     return _Domain(
-        name=domain.findtext("name", ""),
-        uuid=domain.findtext("uuid", "").strip().lower(),
+        name=status.texts.get(_NAME, ""),
+        uuid=status.texts.get(_UUID, "").strip().lower(),
         pid=int(pid) if pid.isdecimal() and int(pid) > 0 else None,
         cluster=None if tag is None else tag.get("cluster", ""),
     )
+
+
+_SEPARATOR = "\x1f"
+_ROOT, _DOMAIN = ("domstatus",), ("domstatus", "domain")
+_NAME, _UUID = (*_DOMAIN, "name"), (*_DOMAIN, "uuid")
+_TAG = (*_DOMAIN, "metadata", f"{TAG_NAMESPACE}{_SEPARATOR}vm")
+_PLACES = frozenset({_ROOT, _DOMAIN, _NAME, _UUID, _TAG})
+
+
+class _Status:
+    """What matters in a status file: the first element at each place, its attributes and its text.
+
+    Not by ElementTree: it refuses a namespace with a ``}``, which libvirt takes. Then a guest that is none of ours would
+    be unclear for as long as it runs. What stands between namespace and name here is no character of any XML.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        self.root = ""
+        self.attributes: dict[tuple[str, ...], Mapping[str, str]] = {}
+        self.texts: dict[tuple[str, ...], str] = {}
+        self._open: list[str] = []
+        self._reads: tuple[str, ...] = ()  # the place whose text it is in
+        parser = expat.ParserCreate("utf-8", _SEPARATOR)
+        parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
+        parser.CharacterDataHandler = self._text
+        parser.Parse(text, True)
+
+    def _start(self, name: str, attributes: Mapping[str, str]) -> None:
+        self.root = self.root or name
+        self._open.append(name)
+        self._reads = ()
+        if len(self._open) > len(_TAG):
+            return
+        place = tuple(self._open)
+        if place in _PLACES and place not in self.attributes:
+            self.attributes[place] = attributes
+            self._reads = place if place in (_NAME, _UUID) else ()
+
+    def _end(self, _: str) -> None:
+        self._open.pop()
+        self._reads = ()
+
+    def _text(self, text: str) -> None:
+        if self._reads:
+            self.texts[self._reads] = self.texts.get(self._reads, "") + text
 
 
 def _is_qemu(argv: tuple[str, ...]) -> bool:

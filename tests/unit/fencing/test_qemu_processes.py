@@ -123,6 +123,29 @@ def test_a_child_of_libvirtd_that_is_about_to_become_the_guest_is_not_nothing(ho
     assert "about to become" in host.look().scan().unclear[0]
 
 
+@pytest.mark.parametrize("namespace", ["a b", "a}b", "{", "&#9;", "https://vmha.dev/xmlns/domain/1}vm"])
+def test_foreign_metadata_of_any_namespace_hides_no_guest_and_makes_no_strangers_unclear(
+    host: Host, namespace: str
+) -> None:
+    """libvirt takes them all. A guest that is unclear would keep its node from ever being found empty."""
+    foreign = f"<x:vm xmlns:x='{namespace}' cluster='c1'>y<z/></x:vm>"
+    host.qemu(58, "web", UUID)
+    host.status("web", UUID, 58, metadata=foreign)
+    host.qemu(59, "stranger", OTHER)
+    host.status("stranger", OTHER, 59, cluster=None, metadata=foreign)
+    scan = host.look().scan()
+    assert (scan.guests, scan.unclear) == ((guest(58, "web"),), ())
+
+
+@pytest.mark.parametrize("declared", ["utf-16", "no-such", "rot13", "shift_jis"])
+def test_encoding_that_a_status_file_names_ends_no_look(host: Host, declared: str) -> None:
+    host.qemu(58, "web", UUID)
+    host.status("web", UUID, 58)
+    text = (host.run / "web.xml").read_text()
+    (host.run / "bad.xml").write_text(f"<?xml version='1.0' encoding='{declared}'?>{text}")
+    assert host.look().scan().guests == (guest(58, "web"),)
+
+
 @pytest.mark.parametrize("text", ["", "<domstatus", "<domain/>", "<!DOCTYPE a []><domstatus/>", "<domstatus/>"])
 def test_an_unreadable_status_file_of_a_live_process_is_unclear_not_absent(host: Host, text: str) -> None:
     host.qemu(58, "web", UUID)
