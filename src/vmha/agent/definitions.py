@@ -1,8 +1,9 @@
 """The definition that a vm is started from, wherever it is kept.
 
-In etcd it was looked at when it came in. From a file, or from the host's own libvirt, it comes as it is: it is read
-anew at each start, and has to be the vm's that it is started as: its name, and its uuid, by which the start gate, the
-guard and the other nodes know the guest. With another uuid it is another machine to all of them.
+From a file, or from the host's own libvirt, it comes as it is; in etcd it was looked at when it came in, but a hand may
+have put another there. So it is read anew at each start, and has to be the vm's that it is started as: its name, and
+its uuid, by which the start gate, the guard and the other nodes know the guest. With another uuid it is another machine
+to all of them.
 """
 
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class Definitions:
             HypervisorUnavailable: the host's libvirt does not answer.
         """
         if spec.definition is None:
+            _checked(spec.xml, "its definition", spec)
             return Found(xml=spec.xml, learned=Learned(definition=digest(spec.xml)))
         xml, where = await self._read(spec, spec.definition)
         facts = _checked(xml, where, spec)

@@ -249,8 +249,8 @@ _PLACES = frozenset({_ROOT, _DOMAIN, _NAME, _UUID, _TAG})
 class _Status:
     """What matters in a status file: the first element at each place, its attributes and its text.
 
-    Not by ElementTree: it refuses a namespace with a ``}``, which libvirt takes. Then a guest that is none of ours would
-    be unclear for as long as it runs. What stands between namespace and name here is no character of any XML.
+    Not by ElementTree: it refuses a namespace with a ``}``, which libvirt takes. Then a guest that is none of ours
+    would be unclear for as long as it runs. What stands between namespace and name here is no character of any XML.
     """
 
     def __init__(self, text: bytes) -> None:

@@ -165,7 +165,8 @@ def _keep_lines(match: re.Match[str]) -> str:
 
 
 def _words(error: ParseError) -> str:
-    return expat.ErrorString(error.code) or "not well-formed"
+    words = expat.ErrorString(error.code) or "not well-formed"
+    return f"{words}, or a namespace with a '}}' in it" if words == expat.errors.XML_ERROR_SYNTAX else words
 
 
 def _find_text(root: Element, tag: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import ssl
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from vmha.probing.port import Reply
 
 LONGEST_LINE = 4096
 LONGEST_TEXT = 200
+_CODE = re.compile(r"[0-9]{3}")
 
 
 async def ask_tcp(probe: Probe) -> Reply:
@@ -37,7 +39,7 @@ async def ask_http(probe: Probe) -> Reply:
     except (OSError, ValueError, asyncio.LimitOverrunError) as error:
         return Reply(Answer.BAD, f"{probe.http}: {_words(error)}")
     words = status.split(None, 2)
-    if len(words) < 2 or not words[0].startswith("HTTP/") or not words[1].isdigit():
+    if len(words) < 2 or not words[0].startswith("HTTP/") or not _CODE.fullmatch(words[1]):
         return Reply(Answer.BAD, f"{probe.http} does not speak HTTP")
     text = f"{probe.http} answers {' '.join(words[1:])}"[:LONGEST_TEXT]
     return Reply(Answer.GOOD if 200 <= int(words[1]) < 400 else Answer.BAD, text)

@@ -79,6 +79,7 @@ def test_memory_in_every_unit_is_rounded_up_to_mib(memory: str, mib: int) -> Non
         ("<domain>\n<name>web</nome></domain>", "line 2, column 12: mismatched tag"),
         ("<domain><name>web</name>", "line 1"),
         ("<domain>\n<name>a\0b</name></domain>", "line 2"),
+        ("<domain xmlns:q='a}b'/>", "or a namespace with a '}' in it"),
         ("<network/>", "root element is <network>"),
         ("<domain/>", "no <name>"),
         (definition(name="<name></name>"), "<name> is empty"),
@@ -232,7 +233,7 @@ def test_number_of_thousands_of_digits_is_refused_in_words(field: str) -> None:
 WHOLE = (
     f"<?xml version='1.0' encoding='utf-8'?>\n<domain type='kvm' id='3'><name>web</name><uuid>{UUID}</uuid>"
     f"<metadata><v:vm xmlns:v='{NAMESPACE}' cluster='c' name='web' epoch='3'/><o:a xmlns:o='urn:o'>x</o:a></metadata>"
-    "<memory unit='KiB'>1048576</memory><vcpu placement='static'>4</vcpu><devices><disk type='file'/></devices></domain>"
+    "<memory unit='KiB'>1048576</memory><vcpu placement='static'>4</vcpu><devices><disk/></devices></domain>"
 )
 PIECES = (
     *("<", ">", "/>", "&", '"', "'", "=", "&#0;", "&#x41;", "&#10;", "]]>", "<![CDATA[>]]>", "<?x >?>", "<!-- > -->"),

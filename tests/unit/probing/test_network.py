@@ -74,9 +74,11 @@ async def test_one_that_answers_with_an_error_is_not() -> None:
 
 
 async def test_one_that_speaks_something_else_or_nothing_is_not() -> None:
-    for garbage in (b"SSH-2.0-x\r\n", b"", b"\xff" * 100_000 + b"\r\n", b"HTTP/1.1 abc\r\n"):
+    for garbage in (b"SSH-2.0-x\r\n", b"", b"\xff" * 100_000 + b"\r\n", b"HTTP/1.1 abc\r\n", "HTTP/1.1 ²\r\n".encode()):
         async with server(garbage) as port:
-            assert (await ask(http=f"http://127.0.0.1:{port}/")).answer is Answer.BAD, garbage[:10]
+            reply = await ask(http=f"http://127.0.0.1:{port}/")
+        assert reply.answer is Answer.BAD, garbage[:10]
+        assert not garbage.startswith(b"HTTP/") or "does not speak HTTP" in reply.text
 
 
 async def test_one_that_does_not_answer_is_given_up_when_its_time_is_over() -> None:

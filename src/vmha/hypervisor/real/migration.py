@@ -22,7 +22,7 @@ from vmha.hypervisor.real.translate import translate, words
 from vmha.hypervisor.remedies import with_remedy
 from vmha.hypervisor.states import Job, Mark, Paused, RawState
 from vmha.model import domain_xml
-from vmha.model.errors import Refused, VmhaError
+from vmha.model.errors import Refused, Rejected, VmhaError
 
 if TYPE_CHECKING:
     import libvirt
@@ -50,6 +50,8 @@ async def carry_out(channels: Channels, order: MigrationOrder) -> None:
         )
     except libvirt.libvirtError as error:
         raise translate(error, what) from error
+    except Rejected as error:  # libvirt takes definitions that can not be marked
+        raise MigrationFailed(f"{what}: {error}") from error
     params = _params(order, destination_xml)
     flags = _flags(order)
 
