@@ -148,6 +148,44 @@ BAD = [
     pytest.param(
         "nodes:\n  - {name: h1, fence: [{agent: ''}]}", ["c.yaml:2: nodes[h1].fence[0].agent: ''"], id="agent"
     ),
+    pytest.param(
+        "vms:\n  - name: web\n    xml: x\n    priority: 1001",
+        ["c.yaml:4: vms[web].priority: 1001 (accepted: less than or equal to 1000)"],
+        id="priority just out of range",
+    ),
+    pytest.param(
+        "nodes:\n  - {name: h1, memory_mib: 0}\n  - {name: h2, vcpus: -4}",
+        [
+            "c.yaml:2: nodes[h1].memory_mib: 0 (accepted: greater than or equal to 1)",
+            "c.yaml:3: nodes[h2].vcpus: -4 (accepted: greater than or equal to 1)",
+        ],
+        id="node without memory or processors",
+    ),
+    pytest.param(
+        "config:\n  capacity:\n    reserve_mib: -1\n    memory_overcommit: 0\n    vcpu_overcommit: -0.5",
+        [
+            "c.yaml:3: config.capacity.reserve_mib: -1 (accepted: greater than or equal to 0)",
+            "c.yaml:4: config.capacity.memory_overcommit: 0 (accepted: greater than or equal to 0.1)",
+            "c.yaml:5: config.capacity.vcpu_overcommit: -0.5 (accepted: greater than or equal to 0)",
+        ],
+        id="capacity below what there can be",
+    ),
+    pytest.param(
+        "config:\n  capacity:\n    memory_overcommit: .nan\n    vcpu_overcommit: .inf",
+        [
+            "c.yaml:3: config.capacity.memory_overcommit: nan (accepted: a finite number)",
+            "c.yaml:4: config.capacity.vcpu_overcommit: inf (accepted: a finite number)",
+        ],
+        id="overcommit that is no number",
+    ),
+    pytest.param(
+        "nodes:\n  - name: h1\n    capacity:\n      memory_overcommit: .inf\n      vcpu_overcommit: .nan",
+        [
+            "c.yaml:4: nodes[h1].capacity.memory_overcommit: inf (accepted: a finite number)",
+            "c.yaml:5: nodes[h1].capacity.vcpu_overcommit: nan (accepted: a finite number)",
+        ],
+        id="a node's overcommit that is no number",
+    ),
     pytest.param("schema: 2", ["c.yaml:1: schema: 2", "less than or equal to 1"], id="a later schema"),
 ]
 
