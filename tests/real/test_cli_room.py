@@ -1,6 +1,5 @@
 """The command line about room, against a real etcd that holds the records of a cluster: no agent runs."""
 
-import asyncio
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,14 +8,13 @@ import pytest
 
 from tests.support.clusters import KEYS, Book, cluster
 from tests.support.etcd import RealEtcd
+from tests.support.filled import fill
 from tests.support.said import Vmha, command_line
 from tests.support.terminal import terminal
 from vmha.cli.exits import INTERRUPTED, ExitCode
 from vmha.model.ids import Epoch, NodeName
 from vmha.model.records import RunEnd
 from vmha.model.vm import Desired
-from vmha.store.etcd import EtcdStore
-from vmha.store.port import Delete, Put
 
 pytestmark = pytest.mark.real
 
@@ -34,21 +32,6 @@ def vmha(etcd: RealEtcd, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
     monkeypatch.setenv("VMHA_CLUSTER", KEYS.cluster)
 
     return command_line(capfd)
-
-
-def fill(etcd: RealEtcd, book: Book) -> None:
-    """The store holds just this."""
-
-    async def write() -> None:
-        store = EtcdStore(etcd.endpoints)
-        try:
-            old = await store.list(KEYS.prefix)
-            await store.txn([], [Delete(kv.key) for kv in old.items])
-            await store.txn([], [Put(key, value) for key, value in book.contents().items()])
-        finally:
-            await store.close()
-
-    asyncio.run(write())
 
 
 def test_what_a_start_costs_of_surviving_a_loss_is_a_warning_for_people_and_data_for_programs(
