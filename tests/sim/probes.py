@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from prometheus_client.exposition import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
 from tests.support.until import until
 from tests.support.worlds import Cluster
 from vmha.hypervisor.port import Tag
@@ -12,6 +15,7 @@ from vmha.model.ids import NodeName, RequestId, VmName
 from vmha.model.keys import decode, encode
 from vmha.model.records import Outcome, Placement, Progress
 from vmha.model.vm import FailoverDomain, FailoverDomainMember
+from vmha.node.metrics import MemberMetrics
 from vmha.sim.world.virtual import VirtualClock
 from vmha.store.port import Delete, Put
 
@@ -47,6 +51,17 @@ async def add_running(cluster: Cluster, name: str, *, on: tuple[str, ...] = ("n1
     await cluster.hands.add(name, memory_mib=1024, vcpus=1, start=True, failover_domain=domain, **fields)
     await cluster.rest()
     assert cluster.where(name) == [on[0]]
+
+
+def scrape(cluster: Cluster, node: str) -> dict[tuple[str, str], float]:
+    """What its endpoint writes for Prometheus: name and the one label's value (empty: none) to number."""
+    member = cluster.hands.host(node).member
+    assert member
+    text = generate_latest(MemberMetrics(member, cluster.world.clock, cluster="sim").registry()).decode()
+    found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    return {
+        (one.name, next(iter(one.labels.values()), "")): one.value for one in found if one.name != "vmha_agent_info"
+    }
 
 
 async def put(cluster: Cluster, key: str, value: Any) -> None:

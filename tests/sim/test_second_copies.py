@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.sim.probes import add_running, placement, restart_agent
+from tests.sim.probes import add_running, placement, restart_agent, scrape
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.hypervisor.port import DomainState
@@ -197,7 +197,7 @@ def is_second(cluster: Cluster) -> bool:
 
 
 def is_known_to_all(cluster: Cluster, holder: str, other: str) -> bool:
-    """It is in the journal, and what every member knows makes the same warning of it."""
+    """It is in the journal, what every member knows makes the same warning of it, and every endpoint counts it."""
     record = cluster.world.record.catch_up().lines
     told = [line.text for line in read_journal(record) if line.kind == "duplicate"]
     snapshots = [host.member.mirror.snapshot() for host in cluster.world.hosts.values() if host.member]
@@ -207,7 +207,12 @@ def is_known_to_all(cluster: Cluster, holder: str, other: str) -> bool:
         told == [f"it ran on {other} too, while {holder} holds it"]
         and len(warned) == len(cluster.world.hosts)
         and all(words in one for one in warned)
+        and [duplicates(cluster, node) for node in cluster.world.hosts] == [1.0] * len(cluster.world.hosts)
     )
+
+
+def duplicates(cluster: Cluster, node: str) -> float:
+    return scrape(cluster, node)["vmha_vms", "duplicate"]
 
 
 @pytest.mark.parametrize(("holder", "other"), list(itertools.permutations(("n1", "n2", "n3", "n4"), 2)))
@@ -225,5 +230,8 @@ def test_second_copy_on_any_two_members_is_found_within_two_seconds_and_every_me
         await asyncio.sleep(2.0)
         assert is_known_to_all(cluster, holder, other)
         assert [one.law for one in cluster.violations()] == ["never-two"]
+        cluster.world.fabric.virsh_destroy("web", other)
+        await asyncio.sleep(2.0)
+        assert {duplicates(cluster, node) for node in cluster.world.hosts} == {0.0}
 
     in_cluster(play, nodes=4)

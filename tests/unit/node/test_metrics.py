@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.sim.probes import add_running, leader_of
+from tests.sim.probes import add_running, leader_of, scrape
 from tests.support.clusters import cluster as small_cluster
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
@@ -24,19 +24,6 @@ from vmha.node.stalls import Stalls
 from vmha.node.survival_metrics import IN_A_THREAD_FROM, SurvivalMetrics
 from vmha.store.memory_store import MemoryStore
 from vmha.store.metered import Metered
-
-Numbers = dict[tuple[str, str], float]
-
-
-def scrape(cluster: Cluster, node: str) -> Numbers:
-    """Name and the one label's value (empty: none) to number."""
-    member = cluster.hands.host(node).member
-    assert member
-    text = generate_latest(MemberMetrics(member, cluster.world.clock, cluster="sim").registry()).decode()
-    found = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
-    return {
-        (one.name, next(iter(one.labels.values()), "")): one.value for one in found if one.name != "vmha_agent_info"
-    }
 
 
 def test_a_healthy_node_says_how_it_is_armed_and_how_long_its_hold_lasts() -> None:
