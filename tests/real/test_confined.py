@@ -5,6 +5,7 @@ started and seen, and ended when etcd goes.
 """
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,10 +91,25 @@ def ask(host: Host, *words: str) -> Any:
     return json.loads(said) if said else {}
 
 
-def capabilities(host: Host, unit: str) -> int:
+def about(host: Host, unit: str) -> dict[str, str]:
+    """What the kernel says of its process: ``status``, and how it is scheduled and spared."""
     pid = host.run("systemctl", "show", "--value", "-p", "MainPID", unit)
-    status = host.run("cat", f"/proc/{pid}/status")
-    return int(next(line for line in status.splitlines() if line.startswith("CapBnd")).split()[1], 16)
+    lines = (line.partition(":") for line in host.run("cat", f"/proc/{pid}/status").splitlines())
+    scheduler = f"import os; print(os.sched_getscheduler({pid}) & ~os.SCHED_RESET_ON_FORK == os.SCHED_RR)"
+    return {name: value.strip() for name, _, value in lines} | {
+        "is real time": host.run(sys.executable, "-c", scheduler),
+        "oom_score_adj": host.run("cat", f"/proc/{pid}/oom_score_adj"),
+    }
+
+
+def may_spare_itself() -> bool:
+    """Of the killer of a host without memory: also root may not in most containers."""
+    tried = "echo -1000 >/proc/self/oom_score_adj"
+    return subprocess.run(["sh", "-c", tried], capture_output=True, check=False).returncode == 0
+
+
+def capabilities(host: Host, unit: str) -> int:
+    return int(about(host, unit)["CapBnd"], 16)
 
 
 def test_agent_and_guard_do_their_work_confined(host: Host) -> None:
@@ -120,6 +136,10 @@ def test_agent_and_guard_do_their_work_confined(host: Host) -> None:
     assert node["armed"] == "guard", "it has armed the guard, whose self-test found that it can kill"
     assert not capabilities(host, "vmha-agent") & 1 << 25, "the clock is not the agent's to set"
     assert capabilities(host, "vmha-guard") & 1 << 5, "killing is the guard's"
+    guard = about(host, "vmha-guard")
+    assert int(guard["VmLck"].split()[0]) > 1024, "no page of it is ever had from a disk"
+    assert guard["is real time"] == "True", "nothing ordinary keeps it from running"
+    assert guard["oom_score_adj"] == "-1000" or not may_spare_itself()
     run(host, "vm", "add", "web", "--xml", "/opt/vmha/bin/web.xml", "--start")
     look_until(lambda: ask(host, "vm", "show", "web").get("state") == "running", what="it runs", **PATIENT)
     pid = host.run("cat", "/run/libvirt/qemu/web.pid")
