@@ -8,7 +8,7 @@ import random  # noqa: TID251 (seeded)
 from typing import Any
 
 ODD: tuple[Any, ...] = (
-    *(None, True, 0, -1, 1, 10**30, -(10**30), 1e308, 1e-9, float("nan"), float("inf")),
+    *(None, True, 0, -1, 1, 10**30, -(10**30), 10**400, -(10**400), "9" * 400, 1e308, 1e-9, float("nan"), float("inf")),
     *("", " ", "n1", "n9", "web", "x" * 3000, "\x00", "\ud800", "\n", "../.."),
     *("held", "migrating", "stopped", "running"),
     *([], {}, [[]], [None], {"": None}, ["web"], [1] * 2000),

@@ -11,6 +11,9 @@ from vmha.model.errors import Rejected
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.+:@-]*$"
 """Names of vms, nodes and failover domains: what libvirt, etcd keys and shells all take without quoting."""
 
+MOST_BITS = 256
+"""Of a number. One of some hundred digits is no memory and no time, and whoever divided it would end by that."""
+
 
 class Document(BaseModel):
     """A frozen record with named fields; an unknown key is an error, never ignored."""

@@ -30,6 +30,7 @@
 """
 
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar, cast
@@ -37,6 +38,7 @@ from typing import Any, TypeVar, cast
 from pydantic import TypeAdapter, ValidationError
 
 from vmha.model.checkup import Checkup, CheckupAnswer
+from vmha.model.document import MOST_BITS
 from vmha.model.errors import Rejected
 from vmha.model.holds import Hold
 from vmha.model.ids import NodeName, RequestId, SessionId, VmName
@@ -235,9 +237,27 @@ def encode(record: Any) -> bytes:
     return _adapter(type(record)).dump_json(record, by_alias=True)
 
 
+_MANY_DIGITS = re.compile(rb"[0-9_]{70}|\\u003[0-9]")
+
+
 @lru_cache(maxsize=512)
 def _read(kind: Any, value: bytes) -> Any:
     """Records are frozen, and the same bytes are often read again: by a claim, after a listing, by another mirror."""
+    record = _read_now(kind, value)
+    if _MANY_DIGITS.search(value) and _has_huge(_adapter(kind).dump_python(record)):
+        raise _NotReadError(f"a number of more than {MOST_BITS} bits")
+    return record
+
+
+def _has_huge(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(map(_has_huge, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return any(map(_has_huge, value))
+    return isinstance(value, int) and value.bit_length() > MOST_BITS
+
+
+def _read_now(kind: Any, value: bytes) -> Any:
     if kind not in UPGRADES:
         try:
             return _of_our_time(_adapter(kind).validate_json(value))
@@ -256,10 +276,11 @@ def _read_document(kind: Any, value: bytes) -> Any:
     _refuse_later(version_of(document))
     try:
         document = upgraded(kind, document)
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        text = json.dumps(document)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise _NotReadError(f"schema: {version_of(document)} is not what stands there: {error!r}") from error
     try:
-        return _of_our_time(_adapter(kind).validate_json(json.dumps(document)))
+        return _of_our_time(_adapter(kind).validate_json(text))
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         if any(one["type"] != "extra_forbidden" for one in found):

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from vmha.model.document import short
+from vmha.model.document import MOST_BITS, short
 from vmha.model.errors import Rejected
 
 Path = tuple[str | int, ...]
@@ -18,7 +18,6 @@ Path = tuple[str | int, ...]
 _MOST_VALUES = 1_000_000
 _DEEPEST = 32
 _LONGEST = 64 << 20
-_MOST_BITS = 256
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -137,8 +136,8 @@ class _Builder:
             raise Rejected(
                 f"{line}: {short(node.value)} is no {node.tag.rpartition(':')[2]}", accepted="YAML"
             ) from error
-        if isinstance(value, int) and value.bit_length() > _MOST_BITS:
-            raise Rejected(f"{line}: a number of {value.bit_length()} bits", accepted=f"at most {_MOST_BITS} bits")
+        if isinstance(value, int) and value.bit_length() > MOST_BITS:
+            raise Rejected(f"{line}: a number of {value.bit_length()} bits", accepted=f"at most {MOST_BITS} bits")
         return value
 
     def _mapping(self, node: yaml.MappingNode, path: Path, depth: int) -> dict[str, Any]:

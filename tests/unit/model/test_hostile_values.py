@@ -1,6 +1,7 @@
 """Whatever bytes stand under a key: a record, or one error that names the key. Never anything else."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.garbage import NOISE
+from vmha.model.document import MOST_BITS
 from vmha.model.errors import Rejected
 from vmha.model.keys import KEY_TYPES, decode, encode
 from vmha.model.vm import VmSpec
 
+SAMPLES = json.loads((Path(__file__).parents[2] / "data/schema/v1.json").read_text())
 KINDS = sorted({kind for _, kind in KEY_TYPES}, key=lambda kind: kind.__name__)
 LONGEST_MESSAGE = 2000
 
@@ -50,6 +53,20 @@ def test_value_of_any_shape_is_read_or_refused_in_words(kind: type) -> None:
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_noise_is_refused(kind: type) -> None:
     assert [value[:20] for value in NOISE if reads(kind, value)] == []
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "number", ["9" * 400, "-" + "9" * 400, '"' + "9" * 400 + '"', '"' + "9_" * 200 + '9"', '"' + "\\u0039" * 400 + '"']
+)
+def test_number_that_could_not_be_counted_with_is_refused_in_every_field(kind: type, number: str) -> None:
+    """A plan that divides by one, or with one, would end by it, at each leader in turn."""
+    whole = SAMPLES[kind.__name__]["sample"]
+    for field in fields_of(kind):
+        text = json.dumps(whole | {field: "here"}).replace('"here"', number)
+        if reads(kind, text.encode()):
+            value = getattr(decode(kind, text.encode(), where="key"), field)
+            assert not isinstance(value, int) or value.bit_length() <= MOST_BITS
 
 
 SPEC = {
