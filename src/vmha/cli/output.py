@@ -40,7 +40,7 @@ def screen(stream: TextIO | None = None) -> Screen:
 def _columns(stream: TextIO) -> int:
     """As ``shutil.get_terminal_size`` has it; importing shutil takes longer than drawing the screen."""
     said = os.environ.get("COLUMNS", "")
-    if said.isdigit() and int(said) > 0:
+    if said.isascii() and said.isdigit() and len(said) < 10 and int(said) > 0:
         return int(said)
     try:
         return os.get_terminal_size(stream.fileno()).columns or 80

@@ -111,7 +111,7 @@ class Guards:
         if len(scope.get("raw_path") or b"") > MOST_PATH_BYTES or len(scope["query_string"]) > MOST_QUERY_BYTES:
             return in_kind(where, 414, "too long")
         said = headers.get("content-length", "0")
-        if not said.isdecimal() or int(said) > MOST_BODY_BYTES:
+        if not (said.isascii() and said.isdecimal() and len(said) < 20) or int(said) > MOST_BODY_BYTES:
             return in_kind(where, 413, "too large")
         return None
 

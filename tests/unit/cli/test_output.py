@@ -143,6 +143,9 @@ def test_colour_is_for_terminals_and_never_with_no_color(monkeypatch: pytest.Mon
     monkeypatch.setenv("NO_COLOR", "1")
     assert screen(Terminal()) == Screen(colour=False, width=123)
     assert screen(io.StringIO()) == PIPED
+    for odd in ("²", "9" * 5000, "0", "-3", "wide"):
+        monkeypatch.setenv("COLUMNS", odd)
+        assert screen(Terminal()).width == 80
 
 
 @pytest.mark.parametrize(

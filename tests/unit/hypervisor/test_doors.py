@@ -18,6 +18,7 @@ HERE = "127.0.0.1"
         ("#migration_port_min = 1\n", QemuSettings()),
         ("migration_port_min = 50000\nmigration_port_max=50100\n", QemuSettings(first_port=50000, last_port=50100)),
         ('migration_port_min = "many"\nmigration_port_max = 99999\n', QemuSettings()),
+        (f'migration_port_min = "²"\nmigration_port_max = {"9" * 5000}\n', QemuSettings()),
         ('default_tls_x509_cert_dir = "/a"\n', QemuSettings(certificates="/a")),
         ('default_tls_x509_cert_dir = "/a"\nmigrate_tls_x509_cert_dir = "/b"\n', QemuSettings(certificates="/b")),
         ("migrate_tls_x509_verify = 0\n", QemuSettings(verifies=False)),

@@ -53,6 +53,8 @@ async def test_what_is_too_long_is_refused(browser: httpx.AsyncClient) -> None:
     assert (await browser.get("/vm/" + "x" * 2000)).status_code == 414
     assert (await browser.get("/", params={"q": "x" * 3000})).status_code == 414
     assert (await browser.post("/what-if", content=b"x" * (MOST_BODY_BYTES + 1))).status_code == 413
+    for length in ("9" * 5000, "many", "-1"):
+        assert (await browser.post("/what-if", headers={"content-length": length})).status_code == 413
 
 
 async def test_nothing_beside_the_three_files_is_served(browser: httpx.AsyncClient) -> None:

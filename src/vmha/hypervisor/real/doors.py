@@ -21,6 +21,8 @@ CERTIFICATES = "/etc/pki/qemu"
 HELLO = b"vmha\n"
 _SETTING = re.compile(r'^\s*(\w+)\s*=\s*"?([^"\n]*?)"?\s*$', re.MULTILINE)
 
+_PORT = re.compile(r"[0-9]{1,5}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QemuSettings:
@@ -38,7 +40,7 @@ def read_settings(text: str) -> QemuSettings:
 
     def number(name: str, otherwise: int) -> int:
         value = said.get(name, "")
-        return int(value) if value.isdigit() and 0 < int(value) < 65536 else otherwise
+        return int(value) if _PORT.fullmatch(value) and 0 < int(value) < 65536 else otherwise
 
     def of_tls(name: str, otherwise: str) -> str:
         return said.get(f"migrate_tls_x509_{name}") or said.get(f"default_tls_x509_{name}") or otherwise
