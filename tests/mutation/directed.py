@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from vmha.sim.judge.invariants import check_safety
+from vmha.sim.judge.of_fitness import check_fitness
 from vmha.sim.judge.of_relations import check_relations
 from vmha.sim.world.world import World
 
@@ -46,6 +47,7 @@ def laws_broken(name: str, history: Callable[[], object]) -> frozenset[str]:
             assert name, "a directed test fails without any mutant"
     found = []
     for world in worlds:
-        lines = world.record.catch_up().lines
-        found += [*check_safety(world.fabric.history, lines), *check_relations(lines)]
+        lines, history = world.record.catch_up().lines, world.fabric.history
+        found += [*check_safety(history, lines), *check_relations(lines)]
+        found += check_fitness(world.sights, history, lines)
     return frozenset(violation.law for violation in found)

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from vmha.model.settings import ClusterConfig, Profile
 from vmha.sim.judge.invariants import Violation, check_safety
+from vmha.sim.judge.of_fitness import check_fitness
 from vmha.sim.judge.of_relations import check_relations
 from vmha.sim.quiet import silence_logs
 from vmha.sim.rest import Observer
@@ -32,7 +33,8 @@ class Cluster:
 
     def violations(self) -> list[Violation]:
         lines = self.world.record.catch_up().lines
-        return [*check_safety(self.world.fabric.history, lines), *check_relations(lines)]
+        history, sights = self.world.fabric.history, self.world.sights
+        return [*check_safety(history, lines), *check_relations(lines), *check_fitness(sights, history, lines)]
 
 
 def in_cluster(

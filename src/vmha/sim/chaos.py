@@ -25,6 +25,7 @@ from vmha.sim.faults.schedule import Schedule, Step
 from vmha.sim.faults.stage import SHUTDOWN, Stage
 from vmha.sim.journal import JournalLine, read_journal
 from vmha.sim.judge.invariants import Blocked, Violation, check_liveness, check_safety
+from vmha.sim.judge.of_fitness import check_fitness
 from vmha.sim.judge.of_relations import check_relations
 from vmha.sim.judge.of_services import check_together
 from vmha.sim.rest import Observer
@@ -237,7 +238,12 @@ class _Chaos:
         self._reached.update(f"fenced: {line.text.partition(':')[0]}" for line in journal if line.kind == "fenced")
         return Life(
             seed=self._schedule.seed,
-            violations=(*check_safety(history, record), *check_relations(record), *check_together(history, record)),
+            violations=(
+                *check_safety(history, record),
+                *check_relations(record),
+                *check_together(history, record),
+                *check_fitness(self._world.sights, history, record),
+            ),
             blocked=owed(check_liveness(history, record), self._schedule),
             crashes=tuple(self._world.crashes),
             restless=restless,

@@ -15,6 +15,7 @@ from vmha.sim.scenario import Fence, Scenario, SimVm, Step
 from vmha.sim.world.hands import Hands, domain_xml
 from vmha.sim.world.record import CommitLine
 from vmha.sim.world.virtual import VirtualLoop, run_virtual
+from vmha.sim.world.witness import Sight
 from vmha.sim.world.world import World
 
 HAND_STARTS_S = 1.0
@@ -47,6 +48,7 @@ class Played:
     happenings: tuple[Happening, ...]
     history: tuple[Fact, ...]
     record: tuple[CommitLine, ...]
+    sights: tuple[Sight, ...]
     snapshot: Snapshot
     silence_s: dict[Any, float]
     crashes: tuple[str, ...]
@@ -88,6 +90,7 @@ class _Stage:
             happenings=tuple(self.happenings),
             history=tuple(self.world.fabric.history),
             record=tuple(self.world.record.catch_up().lines),
+            sights=tuple(self.world.sights),
             snapshot=self.observer.snapshot,
             silence_s=self.observer.silence_s(),
             crashes=tuple(self.world.crashes),

@@ -16,6 +16,7 @@ from vmha.policy.telling.explain import summarize
 from vmha.sim.journal import JournalLine, read_journal
 from vmha.sim.judge.gaps import Gap, gaps_of
 from vmha.sim.judge.invariants import Blocked, Violation, check_liveness, check_safety
+from vmha.sim.judge.of_fitness import check_fitness
 from vmha.sim.judge.of_relations import check_relations
 from vmha.sim.play import Played
 from vmha.sim.world.record import CommitLine
@@ -93,7 +94,11 @@ def report_on(played: Played) -> Report:
     begin_s = played.begin_s
     violations = tuple(
         Violation(at_s=v.at_s - begin_s, law=v.law, text=v.text)
-        for v in (*check_safety(played.history, played.record), *check_relations(played.record))
+        for v in (
+            *check_safety(played.history, played.record),
+            *check_relations(played.record),
+            *check_fitness(played.sights, played.history, played.record),
+        )
     )
     blocked = tuple(check_liveness(played.history, played.record))
     names = sorted({vm.name for vm in played.scenario.vms} | set(played.snapshot.vms))

@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from vmha.agent.session import TooOld
 from vmha.fencing.deadline import State
 from vmha.fencing.port import Guard
-from vmha.fencing.simulated import SimulatedGuard
-from vmha.hypervisor.twin.simulated import SimulatedHypervisor
 from vmha.hypervisor.twin.simulated_files import SimulatedFiles
 from vmha.model.ids import NodeName, SessionId
 from vmha.model.records import Hand
@@ -24,6 +22,7 @@ from vmha.sim.world.gate import SimGate
 from vmha.sim.world.process import Process
 from vmha.sim.world.surroundings import Surroundings
 from vmha.sim.world.virtual import HostClock
+from vmha.sim.world.witness import Act, Witness, WitnessedGuard, WitnessedHypervisor, machine_of
 from vmha.store.memory_store import MemoryStore
 
 AGENT_RESTART_S = 0.5
@@ -57,14 +56,15 @@ class SimHost:
         self.has_power = False
         self.is_cut = False
         self.is_cut_from_peers = False
-        self.guard: SimulatedGuard | None = None
+        self.guard: WitnessedGuard | None = None
         self.member: Member | None = None
         self.gate = SimGate(lambda: self.guard.state if self.guard is not None else State.IDLE)
         self.clock = HostClock(world.clock)
+        self._witness = Witness(world.sights, name, true=world.clock, own=self.clock)
         self.is_guard_away = False
         self.software: Software | None = None  # of the next agent; None: of today
         self.refused: list[str] = []  # what agents said that did not start
-        self._hypervisor: SimulatedHypervisor | None = None
+        self._hypervisor: WitnessedHypervisor | None = None
         self._nobody = contextvars.Context()  # of no process: goes on whatever becomes of the one that began it
         self.agent_process, self.guard_process = Process(), Process()
         self._is_frozen = False
@@ -92,9 +92,10 @@ class SimHost:
         self.boots += 1
         self.has_power = True
         self.world.fabric.power_on(self.name)
-        self._identity = SimIdentity(self.name, self.name, f"b{self.boots}", f"machine-{self.name}")
+        self._identity = SimIdentity(self.name, self.name, f"b{self.boots}", machine_of(self.name))
         self.is_guard_away = False
-        self.guard = SimulatedGuard(
+        self.guard = WitnessedGuard(
+            self._witness,
             self.clock,
             lambda: self.world.fabric.kill_managed(self.name),
             list_managed=lambda: self.world.managed_on(self.name),
@@ -253,6 +254,7 @@ class SimHost:
     async def _run_member(self) -> None:
         assert self.guard
         assert self._identity
+        self._witness.saw(Act.AGENT_BEGAN)
         self.member = Member(
             self._ports(self.guard),
             self._identity,
@@ -266,7 +268,7 @@ class SimHost:
 
     def _ports(self, guard: Guard) -> Ports:
         self._store = MemoryStore(self.world.etcd, self.name)
-        self._hypervisor = SimulatedHypervisor(self.world.fabric, self.name)
+        self._hypervisor = WitnessedHypervisor(self._witness, self.world.fabric, self.name)
         hub = self.world.peers
         return Ports(
             peers=hub.channel(self.name, self.agent_process.context) if hub else None,

@@ -7,6 +7,7 @@ from vmha.hypervisor.twin.fabric import SimulatedFabric
 from vmha.model.keys import Keys
 from vmha.peers.simulated import PeersHub
 from vmha.sim.world.virtual import VirtualClock
+from vmha.sim.world.witness import Sight
 from vmha.store.memory import MemoryEtcd
 
 
@@ -22,6 +23,7 @@ class Surroundings:
     power: PowerSwitch
     broken_probes: dict[str, str] = field(default_factory=dict)  # vms whose probes can not be asked, and why
     crashes: list[str] = field(default_factory=list)  # agents that ended by an error of their own
+    sights: list[Sight] = field(default_factory=list)  # of what the hosts really did (``witness``)
 
     def managed_on(self, host: str) -> tuple[str, ...]:
         return tuple(sorted(guest.name for guest in self.fabric.host(host).guests.values() if guest.tag is not None))
