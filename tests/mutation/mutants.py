@@ -20,12 +20,12 @@ from vmha.policy import plan
 from vmha.policy.members import membership
 from vmha.policy.phases import lost as lost_ones
 from vmha.policy.phases import stopped
-from vmha.policy.state.snapshot import NodeView
 from vmha.sim.world import gate as sim_gate
 from vmha.store.port import Created, Exists, Modified
 
 from .mutant import Change, Mutant, without
 from .of_decisions import OF_DECISIONS
+from .of_fitness import OF_FITNESS
 from .of_post_copy import OF_POST_COPY
 from .of_room import OF_ROOM
 
@@ -157,10 +157,6 @@ def _answers_before_looking() -> tuple[Change, ...]:
     return ((Inventory, "is_published", lambda self, session: session is not None),)
 
 
-def _any_status_counts() -> tuple[Change, ...]:
-    return ((NodeView, "current_status", property(lambda self: self.status.value if self.status else None)),)
-
-
 MUTANTS = (
     Mutant(
         name="guard-never-ends-guests",
@@ -257,11 +253,7 @@ MUTANTS = (
         removed="a node speaks for its former sessions only after its inventory is published",
         changes=_answers_before_looking,
     ),
-    Mutant(
-        name="status-of-a-former-session-counts",
-        removed="a node is eligible by what it published in this very session",
-        changes=_any_status_counts,
-    ),
+    *OF_FITNESS,
     *OF_DECISIONS,
     *OF_POST_COPY,
     *OF_ROOM,

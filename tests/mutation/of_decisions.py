@@ -9,18 +9,16 @@ from vmha.agent import agent as agents
 from vmha.agent import failsafe as promises
 from vmha.agent import migrating, post_copy
 from vmha.agent import session as sessions
-from vmha.agent.account import Account
 from vmha.agent.agent import Agent
 from vmha.agent.endings import Endings
 from vmha.agent.inventory import Reading
 from vmha.agent.migrating import Migrating
 from vmha.agent.rejoin import Rejoin, read_beat
 from vmha.agent.session import SessionKeeper
-from vmha.agent.session_state import Session
 from vmha.agent.starts import Starts
 from vmha.fencing.port import State
 from vmha.leader.fencing import PowerCuts
-from vmha.model.records import ArmedLevel, Phase, SeenState
+from vmha.model.records import Phase, SeenState
 from vmha.policy import plan
 from vmha.policy.at_node import reconcile
 from vmha.policy.members import membership
@@ -220,20 +218,6 @@ def _other_machines_too() -> tuple[Change, ...]:
     return ((sessions, "read_beat", read),)
 
 
-def _armed_or_not() -> tuple[Change, ...]:
-    true = Session.armed.fget  # type: ignore[attr-defined]
-
-    def armed(self: Any) -> ArmedLevel:
-        level: ArmedLevel = true(self)
-        return level if level is not ArmedLevel.NONE else ArmedLevel.GUARD
-
-    return ((Session, "armed", property(armed)),)
-
-
-def _eligible_unseen() -> tuple[Change, ...]:
-    return ((Account, "_why_not_eligible", lambda self, session: ""),)
-
-
 # --- promises
 
 
@@ -360,12 +344,6 @@ OF_DECISIONS = (
         _takes_up_what_expired,
     ),
     _mutant("second-machine-of-that-name", "a session of another machine is not replaced", _other_machines_too),
-    _mutant("eligible-without-an-armed-guard", "nothing is received without an armed guard", _armed_or_not),
-    _mutant(
-        "eligible-before-its-inventory",
-        "a node says that it may receive vms only when its inventory is published",
-        _eligible_unseen,
-    ),
     _mutant("promise-while-the-store-answers", "a node that has the store promises nothing", _promises_with_the_store),
     _mutant("promise-without-counting-anew", "who promises counts the silence anew", _promises_and_counts_on),
     _mutant("promise-of-some-is-enough", "only when all peers said yes is the hold counted anew", _some_promise),

@@ -99,6 +99,20 @@ async def answered(cluster: Cluster, request: RequestId, *, timeout_s: float) ->
     return found
 
 
+def given_to(cluster: Cluster, vm: str, node: str) -> list[float]:
+    """The instants at which a leader named this node for this vm: to start it, or as the target of a migration."""
+    found = []
+    for line in cluster.world.record.catch_up().lines:
+        for written in line.written:
+            if written.key != f"vms/{vm}/placement" or written.value is None:
+                continue
+            now = written.read()
+            starts = now["phase"] == "assigned" and now["node"] == node and not now["arrival"]
+            if starts or (now["phase"] == "migrating" and now["target"] == node):
+                found.append(line.at_s)
+    return found
+
+
 async def see_at_once(find: Callable[[], T | None], *, timeout_s: float = 10.0) -> T:
     """What ``find`` finds, seen sooner than a message can pass between the store and anybody."""
     for _ in range(int(timeout_s / AN_INSTANT_S)):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.sim.probes import add_running, placement, raw, runs_on
+from tests.sim.probes import add_running, given_to, placement, raw, runs_on
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.fencing.power import Halt, PowerOff
@@ -26,6 +26,17 @@ DEAD_AFTER_S = ClusterConfig(profile=Profile.TUNED).clockwork.dead_after_s
 def session_of(cluster: Cluster, node: NodeName) -> SessionId | None:
     value = raw(cluster, cluster.world.keys.beat(node))
     return decode(BeatRecord, value, where=node).session if value else None
+
+
+def said_to_be_fit_at(cluster: Cluster, session: SessionId | None) -> float:
+    """When n1 put on record, in this session, that it may receive vms, behind an armed guard."""
+    for line in cluster.world.record.catch_up().lines:
+        for written in line.written:
+            if written.key == "nodes/n1/status" and written.value:
+                said = written.read()
+                if (said["session"], said["eligible"]) == (session, True) and said["armed"] != "none":
+                    return line.at_s
+    raise AssertionError(f"session {session} never said so")
 
 
 def proof_of(cluster: Cluster, session: SessionId | None) -> Proof | None:
@@ -298,7 +309,13 @@ def test_node_fenced_and_quickly_rebooted_gets_nothing_before_its_guard_and_inve
         host.heal()
         host.power_on()
         await until(lambda: session_of(cluster, N1) not in (None, first), what="a new session", timeout_s=5.0)
+        began = session_of(cluster, N1)
+        booted_at = asyncio.get_running_loop().time()
         await runs_on(cluster, "web", "n1", timeout_s=60.0)  # it failed over, and came home
+        assert session_of(cluster, N1) == began
+        fit_at = said_to_be_fit_at(cluster, began)
+        assert [at for at in given_to(cluster, "web", "n1") if at > booted_at]  # in this session, and
+        assert [at for at in given_to(cluster, "web", "n1") if booted_at < at <= fit_at] == []  # not too early
         cluster.hands.break_switch("n1")  # nobody helps from outside this time: the guard must have been armed
         host.cut()
         await runs_on(cluster, "web", "n2", timeout_s=DEAD_AFTER_S + 5.0)

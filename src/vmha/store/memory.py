@@ -6,8 +6,9 @@ a history for watches. Time is the event loop's, real or virtual. There are no t
 iteration is sorted, so that a run on a virtual clock replays identically.
 
 Faults are switched on at the server: a client is cut off or slow, the whole store stops, an answer is lost, history is
-compacted, the space is used up. What it does not imitate: several members, their elections, and etcd's known faults
-(stale reads after a pause, leases revoked under a living holder: ``expire`` does that by hand).
+compacted, the space is used up. What it does not imitate: several members, their elections (but for what these do to
+leases: ``elect``), and etcd's known faults (stale reads after a pause, leases revoked under a living holder: ``expire``
+does that by hand).
 """
 
 import asyncio
@@ -98,6 +99,7 @@ class MemoryEtcd:
         self._last_lease = 0x1000
         self._sweep: asyncio.TimerHandle | None = None
         self._running = True
+        self._is_electing = False
         self._cut_off: set[str] = set()
         self._slow: dict[str, float] = {}
         self._lag: dict[str, float] = {}
@@ -139,10 +141,15 @@ class MemoryEtcd:
     def start(self) -> None:
         """Undoes ``stop``. Every lease begins anew, as after an election of etcd."""
         self._running = True
-        for lease in self._leases.values():
-            lease.expires_at_s = _now() + lease.ttl_s
-        self._plan_sweep()
+        self._extend_leases()
         self.wake()
+
+    def elect(self, is_electing: bool) -> None:
+        """One leader of the store follows another, each in less than a time to live: no lease runs out meanwhile, not
+        those of the dead either, and with the last of them every lease begins anew.
+        """
+        self._is_electing = is_electing
+        self._extend_leases()
 
     def lag(self, client: str, delay_s: float) -> None:
         """What watches of ``client`` deliver comes so much later from now on: others see the same change before it."""
@@ -407,12 +414,17 @@ class MemoryEtcd:
     def _find_commit(self, revision: int) -> int:
         return bisect_left(self._history, revision, key=lambda commit: commit.batch.revision)
 
+    def _extend_leases(self) -> None:
+        for lease in self._leases.values():
+            lease.expires_at_s = _now() + lease.ttl_s
+        self._plan_sweep()
+
     def _plan_sweep(self) -> None:
         """Wakes at the first sweep after the earliest expiry. A renewal puts that off: a sweep may find nothing."""
         if self._sweep is not None:
             self._sweep.cancel()
             self._sweep = None
-        if self._leases and self._running:
+        if self._leases and self._running and not self._is_electing:
             earliest = min(lease.expires_at_s for lease in self._leases.values())
             at = math.ceil(max(earliest, _now() + 1e-6) / SWEEP_S) * SWEEP_S
             self._sweep = asyncio.get_running_loop().call_at(at, self._sweep_now, context=self._context)

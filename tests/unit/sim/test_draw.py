@@ -7,7 +7,11 @@ from vmha.sim.drawing.draw import Options, draw
 
 @pytest.mark.parametrize(
     ("common", "variant"),
-    [("qemu-dies", "qemu-freezes"), ("switch-refuses", "switch-babbles")],
+    [
+        ("qemu-dies", "qemu-freezes"),
+        ("switch-refuses", "switch-babbles"),
+        ("all-leases-vanish", "leases-extended"),
+    ],
 )
 def test_fault_that_comes_in_several_kinds_leaves_all_else_of_a_life_as_it_was(common: str, variant: str) -> None:
     kinds = ("switch-babbles", "switch-missing") if common == "switch-refuses" else (variant,)

@@ -183,6 +183,43 @@ async def test_no_lease_expires_during_an_outage_and_each_begins_anew_after_it()
 
 
 @on_virtual_time
+async def test_no_lease_expires_while_leaders_are_elected_and_each_begins_anew_after_it() -> None:
+    server, store, _ = two_clients()
+    lease = await store.grant(5)
+    await store.txn([], [Put("a", b"", lease.id)])
+    server.elect(True)
+    await asyncio.sleep(60.0)
+    later = await store.grant(5)
+    await store.txn([], [Put("b", b"", later.id)])
+    assert await store.get("a") is not None
+    await asyncio.sleep(10.0)
+    server.elect(False)
+    await asyncio.sleep(4.9)
+    assert [kv.key for kv in (await store.list("")).items] == ["a", "b"]
+    await asyncio.sleep(0.7)
+    assert (await store.list("")).items == ()
+
+
+@on_virtual_time
+async def test_store_that_starts_during_elections_lets_no_lease_expire() -> None:
+    server, store, _ = two_clients()
+    lease = await store.grant(5)
+    await store.txn([], [Put("a", b"", lease.id)])
+    server.elect(True)
+    server.stop()
+    server.start()
+    await asyncio.sleep(60.0)
+    assert await store.get("a") is not None
+    server.stop()
+    server.elect(False)
+    await asyncio.sleep(60.0)
+    server.start()
+    assert await store.get("a") is not None
+    await asyncio.sleep(5.6)
+    assert await store.get("a") is None
+
+
+@on_virtual_time
 async def test_lease_may_be_revoked_under_a_living_holder() -> None:
     server, store, _ = two_clients()
     lease = await store.grant(60)

@@ -163,6 +163,7 @@ def _draw_steps(dice: random.Random, cluster: Schedule, options: Options) -> Ite
 _VARIANTS = {
     "switch-refuses": ("variants", ("switch-babbles", "switch-missing")),
     "qemu-dies": ("qemu-dies", ("qemu-freezes",)),
+    "all-leases-vanish": ("elections", ("leases-extended",)),
 }
 """Faults that come in several kinds, which strike as often as one: who refuses may do so in several ways. Each with
 dice of its own, as above.

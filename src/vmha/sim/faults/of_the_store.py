@@ -66,6 +66,16 @@ def _all_leases_vanish(stage: Stage, step: Step) -> str | None:
     return "nobody has a lease" if all(found) else None
 
 
+def _leases_extended(stage: Stage, step: Step) -> str | None:
+    """An election gives every lease its whole time again, and one follows another."""
+    etcd = stage.world.etcd
+    if not etcd.is_running:
+        return "it is down"
+    etcd.elect(True)
+    stage.hold("elections", step.for_s, lambda: etcd.elect(False))
+    return None
+
+
 def _false_renewals(stage: Stage, step: Step) -> None:
     etcd = stage.world.etcd
     etcd.deceive(step.node, True)
@@ -188,6 +198,15 @@ OF_THE_STORE: tuple[Fault, ...] = (
         weight=0.5,
         do=_all_leases_vanish,
         about="the store's leader was paused for longer than the time to live: all living leases are revoked",
+    ),
+    Fault(
+        name="leases-extended",
+        kind="lease",
+        weight=0.0,
+        for_s=(0.1, 10),
+        do=_leases_extended,
+        about="the store elects one leader after another: all leases begin anew, also of the dead; "
+        "drawn as all-leases-vanish",
     ),
     Fault(
         name="false-renewals",
