@@ -26,6 +26,8 @@ _FENCING, _FAILSAFE = "tests.sim.test_fencing", "tests.sim.test_failsafe"
 _HARD, _RESTORED = "tests.sim.test_hard_cases", "tests.sim.test_restored_store"
 _MIGRATION = "tests.sim.test_migration_faults"
 _FULL, _BOTH_ENDS = "no-node-is-given-more-than-it-has", "tests.sim.test_room_at_both_ends"
+_UNFIT, _FIT_NODES = "only-a-fit-node-is-given-a-vm", "tests.sim.test_only_fit_nodes"
+_REBOOTED = f"{_FENCING}:test_node_fenced_and_quickly_rebooted_gets_nothing_before_its_guard_and_inventory_are_there"
 _OWN = "tests.mutation.histories"
 _QUEUED = f"{_HARD}:test_start_still_queued_when_its_agent_is_killed_is_given_to_nobody_else_before_it_is_certain"
 
@@ -101,6 +103,20 @@ SHOWN = {
     ),
     "outgoing-takes-no-room": Shown(
         law=_FULL, history=f"{_BOTH_ENDS}:test_room_that_a_vm_leaves_is_given_to_another_only_when_it_is_gone"
+    ),
+    "status-of-a-former-session-counts": Shown(law=_UNFIT, history=_REBOOTED),
+    "fit-without-saying-so": Shown(law=_UNFIT, history=_REBOOTED),
+    "eligible-without-an-armed-guard": Shown(
+        law=_UNFIT, history=f"{_FIT_NODES}:test_node_whose_guard_is_gone_is_given_nothing_until_it_is_back"
+    ),
+    "eligible-before-its-inventory": Shown(
+        law=_UNFIT,
+        history=f"{_FIT_NODES}:test_node_that_boots_before_its_libvirtd_is_given_nothing_until_it_has_looked",
+    ),
+    "silent-node-taken-for-there": Shown(
+        law=_UNFIT,
+        history=f"{_FIT_NODES}"
+        ":test_node_that_is_silent_is_given_nothing_while_its_session_is_on_record_for_want_of_a_proof",
     ),
     "unknown-taken-for-absent": Shown(
         law=_TWO, history=f"{_OWN}:vm_run_by_hand_is_added_while_nobody_can_look_where_it_runs"

@@ -5,9 +5,11 @@
 
 import asyncio
 
-from tests.sim.probes import add_running, given_to, prefer, runs_on
+from tests.sim.probes import add_running, given_to, prefer, raw, runs_on
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
+from vmha.model.ids import NodeName
+from vmha.model.settings import ClusterConfig, Fencing, Profile, Proof
 
 
 def test_node_whose_guard_is_gone_is_given_nothing_until_it_is_back() -> None:
@@ -51,6 +53,27 @@ def test_node_that_boots_before_its_libvirtd_is_given_nothing_until_it_has_looke
         looked_at = asyncio.get_running_loop().time()
         await runs_on(cluster, "web", "n1", timeout_s=60.0)
         assert [at for at in given_to(cluster, "web", "n1") if booted_at < at <= looked_at] == []
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def test_node_that_is_silent_is_given_nothing_while_its_session_is_on_record_for_want_of_a_proof() -> None:
+    async def scene(cluster: Cluster) -> None:
+        fencing = Fencing(accept=(Proof.OPERATOR_CONFIRMED,))
+        await cluster.hands.configure(ClusterConfig(profile=Profile.TUNED, fencing=fencing))
+        await add_running(cluster, "web", on=("n3", "n2"))
+        await cluster.hands.stop("web")
+        await cluster.rest()
+        cluster.hands.host("n3").power_off()
+        await asyncio.sleep(30.0)
+        assert raw(cluster, cluster.world.keys.beat(NodeName("n3")))
+        lost_at = asyncio.get_running_loop().time()
+        await cluster.hands.start("web")
+        await runs_on(cluster, "web", "n2", timeout_s=30.0)
+        assert [at for at in given_to(cluster, "web", "n3") if at > lost_at] == []
+        cluster.hands.host("n3").power_on()
+        await runs_on(cluster, "web", "n3", timeout_s=60.0)
         assert cluster.violations() == []
 
     in_cluster(scene)

@@ -17,6 +17,7 @@ that has said a moment ago that it is not fit, that was struck a moment ago, or 
 beat is still there. It claims nothing then (``claims-are-of-living-sessions``).
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,10 @@ class _Machine:
     armed_for: set[str] = field(default_factory=set)  # sessions
     gone: list[tuple[float, float]] = field(default_factory=list)  # its guard, from when to when by its own clock
     guests: dict[str, float] = field(default_factory=dict)  # here, and since when
+
+    @property
+    def is_guard_gone(self) -> bool:
+        return bool(self.gone) and self.gone[-1][1] == math.inf
 
 
 @dataclass(slots=True)
@@ -76,11 +81,11 @@ class _Fitness:
             case Act.LOOKED:
                 here.looked_s = sight.at_s
             case Act.GUARD_GONE:
-                here.gone.append((sight.clock_s, float("inf")))
+                if not here.is_guard_gone:  # else its host's power follows it
+                    here.gone.append((sight.clock_s, math.inf))
             case Act.ARMED | Act.GUARD_BACK:
-                if here.gone:
-                    begin, end = here.gone[-1]
-                    here.gone[-1] = (begin, min(end, sight.clock_s))
+                if here.is_guard_gone:
+                    here.gone[-1] = (here.gone[-1][0], sight.clock_s)
                 if sight.session:
                     here.armed_for.add(sight.session)
 
