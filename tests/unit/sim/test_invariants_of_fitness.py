@@ -23,7 +23,17 @@ def gone(at_s: float, key: str) -> CommitLine:
 
 def beat(at_s: float, session: str = "s1", *, armed: str = "guard", **fields: Any) -> CommitLine:
     known = {"session": session, "host": machine_of("n1"), "armed": armed, "sent_at": at_s, "promisers": []}
-    return line(at_s, {"nodes/n1/beat": {**known, "dead_after_s": DEAD_AFTER_S, **fields}})
+    return line(at_s, {"nodes/n1/beat": {**known, "hold_s": 4.0, "dead_after_s": DEAD_AFTER_S, **fields}})
+
+
+def leads(from_s: float, until_s: float) -> list[CommitLine]:
+    """n2's beats."""
+    said = {"session": "l1", "host": machine_of("n2"), "armed": "guard", "sent_at": 0.0, "promisers": [], "hold_s": 4.0}
+    return [line(float(second), {"nodes/n2/beat": said}) for second in range(int(from_s), int(until_s) + 1)]
+
+
+def by_time(*lines: CommitLine) -> list[CommitLine]:
+    return sorted(lines, key=lambda one: one.at_s)
 
 
 def status(at_s: float, session: str = "s1", *, eligible: bool = True) -> CommitLine:
@@ -109,20 +119,27 @@ def test_node_whose_guard_is_gone_is_given_none_while_its_beats_say_otherwise() 
 
 
 def test_node_that_has_long_said_that_it_is_not_fit_is_given_none() -> None:
-    refuses = (status(2.0, eligible=False), status(3.0, eligible=False))
+    refuses = (*FIT, status(2.0, eligible=False), status(3.0, eligible=False))
     beats = [beat(2.0 + second) for second in range(12)]
-    assert breaches(*FIT, *refuses, given(2.0 + READING_S)) == [], "a leader may not have read it"
+    late_s = 2.1 + READING_S
     why = [f"has been saying for {READING_S + 0.1:.1f} s that it may not"]
-    assert breaches(*FIT, *refuses, *beats, given(2.1 + READING_S)) == why
-    assert breaches(*FIT, *refuses, status(4.0), *beats, given(2.1 + READING_S)) == []
+    assert breaches(*by_time(*refuses, *beats, *leads(0, 20), given(late_s))) == why
+    assert breaches(*by_time(*refuses, *beats, *leads(0, 20), given(late_s - 0.2))) == [], "who has read that?"
+    assert breaches(*by_time(*refuses, status(4.0), *beats, *leads(0, 20), given(late_s))) == []
+    assert breaches(*by_time(*refuses, *beats, *leads(0, 2), *leads(6, 20), given(late_s))) == [], "it stood still"
+    assert breaches(*by_time(*refuses, *beats, *leads(0, 4), given(late_s))) == [], "it has not heard anything since"
 
 
 def test_node_that_has_long_been_silent_is_given_none() -> None:
-    assert breaches(*FIT, given(LONG_S)) == []
-    assert breaches(*FIT, given(LONG_S + 2.0)) == [f"has not beaten for {LONG_S + 0.9:.1f} s"]
+    late_s, why = LONG_S + 2.0, [f"has not beaten for {LONG_S + 0.9:.1f} s"]
+    assert breaches(*by_time(*FIT, *leads(0, 20), given(late_s))) == why
+    assert breaches(*by_time(*FIT, *leads(0, 20), given(LONG_S - 0.1))) == []
+    assert breaches(*by_time(*FIT, *leads(0, 20), beat(4.0), given(late_s))) == []
     begins_anew = sight(4.0, Act.AGENT_BEGAN, host="n2")
-    assert breaches(*FIT, given(LONG_S + 2.0), sights=(ARMED, LOOKED, begins_anew)) == [], "it counts for itself"
-    assert breaches(*FIT, beat(1.3, promisers=["n2"]), given(LONG_S + 2.0)) == [], "it may have been promised to"
+    sights = (ARMED, LOOKED, begins_anew)
+    assert breaches(*by_time(*FIT, *leads(0, 20), given(late_s)), sights=sights) == [], "it counts for itself"
+    promised = beat(1.3, promisers=["n2"])
+    assert breaches(*by_time(*FIT, promised, *leads(0, 20), given(late_s))) == [], "it may have been promised to"
 
 
 def test_machine_that_nobody_has_watched_is_believed() -> None:

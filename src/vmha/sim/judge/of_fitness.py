@@ -12,9 +12,10 @@ Checked at every commit by which a leader starts or recovers a vm, or asks for i
   of the leader began, whose count it is. Where its beat names promisers, a promise counts as a beat and is not on
   record: this one is not judged there.
 
-What is no breach: a leader acts on what it has read, and that may be as old as ``READING_S``. So a node may be named
-that has said a moment ago that it is not fit, that was struck a moment ago, or that has booted and whose old session's
-beat is still there. It claims nothing then (``claims-are-of-living-sessions``).
+What is no breach: a leader acts on what it has read, and that may be as old as ``READING_S``, or older where its own
+beats did not come through. So a node may be named that has said a moment ago that it is not fit, that was struck a
+moment ago, or that has booted and whose old session's beat is still there. It claims nothing then
+(``claims-are-of-living-sessions``).
 """
 
 import math
@@ -31,7 +32,8 @@ from vmha.sim.world.witness import Act, Sight, machine_of
 Json = dict[str, Any]
 
 LAW = "only-a-fit-node-is-given-a-vm"
-READING_S = 8.0
+READING_S = 5.0
+"""A watch lags by 2 s at most, and each of the two calls that a step takes is late by 1.5 s at most."""
 _GIVING = ("assign", "recover", "migrate")
 
 
@@ -59,6 +61,7 @@ class _Node:
     machine: str = ""
     began_s: float = 0.0
     beat_s: float = 0.0
+    steady_s: float = 0.0  # since when its beats have come without a gap
     beats: tuple[Json, ...] = ()  # the last two of the session
     said: str | None = None  # what was not true when it said first that it may receive vms; None: it has not
     unfit_since_s: float | None = None
@@ -136,6 +139,8 @@ class _Fitness:
         here = self._nodes[node]
         if here.session != beat["session"]:
             here = self._nodes[node] = _Node(session=beat["session"], machine=beat.get("host", ""), began_s=at_s)
+        if at_s - here.beat_s > beat["hold_s"] / 2:
+            here.steady_s = at_s
         here.beat_s, here.beats = at_s, (*here.beats[-1:], beat)
 
     def _take_status(self, at_s: float, node: str, status: Json) -> None:
@@ -180,16 +185,24 @@ class _Fitness:
             return f"has not said in session {node.session} that it may receive vms"
         if node.said:
             return f"has said in session {node.session} that it may receive vms, {node.said}"
-        if node.unfit_since_s is not None and at_s - node.unfit_since_s > READING_S:
+        reads_since_s = self._reads_since_s(leader, at_s)
+        if node.unfit_since_s is not None and at_s - max(node.unfit_since_s, reads_since_s) > READING_S:
             return f"has been saying for {at_s - node.unfit_since_s:.1f} s that it may not"
         machine, last = self._machines.get(node.machine), node.beats[-1]
         if machine and len(node.beats) == 2 and all(_is_false(beat, machine) for beat in node.beats):
             return "has no guard, and its beats say that it has"
-        watched = self._machines.get(machine_of(leader))
-        silent_s = at_s - max(node.beat_s, watched.agent_began_s if watched else at_s)
+        silent_s = at_s - max(node.beat_s, reads_since_s)
         if not last["promisers"] and silent_s > last["dead_after_s"] + READING_S:
-            return f"has not beaten for {silent_s:.1f} s"
+            return f"has not beaten for {at_s - node.beat_s:.1f} s"
         return ""
+
+    def _reads_since_s(self, leader: str, at_s: float) -> float:
+        """Since when it must have heard what was committed: its process runs, and its own beats come through."""
+        node = self._nodes.get(leader)
+        if node is None or not node.beats or at_s - node.beat_s > node.beats[-1]["hold_s"] / 2:
+            return at_s
+        machine = self._machines.get(node.machine)
+        return max(node.steady_s, machine.agent_began_s if machine else at_s)
 
 
 def _is_false(beat: Json, machine: _Machine) -> bool:
