@@ -12,6 +12,8 @@ from tests.lab.cluster import Cluster, running_cluster
 from tests.lab.transports import ADDRESSES, Equipment
 from vmha.pki.authority import Step
 
+LETS_ALL_IN = "tls-lets-all-in"
+
 pytestmark = [pytest.mark.lab, pytest.mark.beside]
 
 ETCD_SECONDS = 60
@@ -148,10 +150,10 @@ def test_sshd_that_takes_the_connection_and_says_nothing_holds_nothing_up(cluste
 def test_doctor_finds_each_kind_of_barred_way_before_anybody_migrates(equipment: Equipment, cluster: Cluster) -> None:
     """All of them at once: what is wrong between one pair of hosts is told of that pair alone."""
 
-    def errors(code: int | None = None) -> dict[str, dict[tuple[str, ...], str]]:
+    def found_kinds(code: int | None = None) -> dict[str, dict[tuple[str, ...], str]]:
         found: dict[str, dict[tuple[str, ...], str]] = {}
         for one in json.loads(cluster.vmha("doctor", "--json", "--timeout", "40", code=code)):
-            if one["severity"] == "error":
+            if one["severity"] == "error" or one["kind"] == LETS_ALL_IN:
                 found.setdefault(one["kind"], {})[tuple(one["about"])] = f"{one['text']} -> {one['remedy']}"
         return found
 
@@ -160,11 +162,15 @@ def test_doctor_finds_each_kind_of_barred_way_before_anybody_migrates(equipment:
         xml = cluster.file(f"{name}.xml", DISKLESS.format(name=name))
         cluster.vmha("vm", "add", name, "--xml", str(xml), "--transport", transport)
     try:
-        assert errors() == {}
+        before = found_kinds(code=1)
+        assert before.keys() == {LETS_ALL_IN}
+        assert before[LETS_ALL_IN].keys() == {("h1",), ("h2",), ("h3",)}
+        listed = (equipment.etc("h1") / "libvirt/libvirtd.conf").read_text() + 'tls_allowed_dn_list = ["CN=*-node-*"]\n'
         qemu_old, libvirt_old = equipment.expired_certificate("h3"), equipment.expired_certificate("h1")
         known = (equipment.etc("h1") / "ssh/known_hosts").read_text()
         astray = known.replace(known.splitlines()[2], f"{ADDRESSES['h3']} {equipment.another_host_key()}".strip())
         with (
+            equipment.instead_of("h1", "libvirt/libvirtd.conf", listed),
             equipment.ports_shut("h2", "49152:49215"),
             equipment.instead_of("h1", "ssh/known_hosts", astray),
             equipment.instead_of("h2", "ssh/authorized_keys", ""),
@@ -174,7 +180,8 @@ def test_doctor_finds_each_kind_of_barred_way_before_anybody_migrates(equipment:
             equipment.instead_of("h1", "pki/libvirt/clientcert.pem", libvirt_old[0]),
             equipment.instead_of("h1", "pki/libvirt/private/clientkey.pem", libvirt_old[1]),
         ):
-            found = errors(code=1)
+            found = found_kinds(code=1)
+        assert found.pop(LETS_ALL_IN).keys() == {("h2",), ("h3",)}
         ways = found.pop("way-barred")
         assert {about[:2]: about[2:] for about in ways if "shell" in about} == {
             ("h1", "h2"): ("shell",),

@@ -95,6 +95,19 @@ def test_a_disk_or_a_machine_type_that_a_vm_needs_is_missed_by_the_agent_of_each
     assert [one.kind for one in kept_off] == ["machines-differ"] * 3
 
 
+def test_host_whose_libvirtd_lists_no_names_is_told_of_once_a_vm_would_come_to_it_by_tls() -> None:
+    async def scene(cluster: Cluster) -> tuple[list[Finding], list[Finding]]:
+        cluster.world.fabric.host("n2").lists_tls_clients = False
+        before = await found(cluster)
+        await vms.add_vm(cluster.hands.operator, "web", XML, migration={"transport": "tls"})
+        await cluster.rest()
+        return before, await found(cluster)
+
+    before, told = in_cluster(scene)
+    assert before == []
+    assert kinds(told) == [("tls-lets-all-in", ("n2",))]
+
+
 def test_a_host_without_kvm_and_one_whose_clock_is_off_are_found_by_what_their_agents_say() -> None:
     async def scene(cluster: Cluster) -> list[Finding]:
         fabric = cluster.world.fabric

@@ -104,6 +104,8 @@ class Checkups:
             reached=ways.reached,
             unreached=ways.unreached,
             barred=ways.barred,
+            by_tls=ways.by_tls,
+            tls_lets_in=await self._hypervisor.ways.whom_tls_lets_in(),
             door=door,
             unseen=dict(islice(unseen.items(), VMS_AT_MOST)),
             lacking=dict(islice(lacking.items(), VMS_AT_MOST)),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from vmha.hypervisor.ways import Ways
 from vmha.model.checkup import Barred, Door
 from vmha.model.ids import NodeName
-from vmha.model.transport import transport_of
+from vmha.model.transport import Transport, transport_of
 from vmha.policy.state.snapshot import Snapshot
 from vmha.policy.telling.ways import Way, ways_from
 
@@ -27,6 +27,7 @@ class Reached:
     reached: tuple[NodeName, ...]
     unreached: dict[NodeName, str]
     barred: tuple[Barred, ...]
+    by_tls: tuple[NodeName, ...]
 
 
 class Trying:
@@ -61,6 +62,7 @@ class Trying:
             reached=tuple(name for name, why in own.items() if not why),
             unreached={name: why for name, why in own.items() if why},
             barred=tuple(barred),
+            by_tls=tuple(sorted({name for name, uri in tries if transport_of(uri) is Transport.TLS})),
         )
 
     async def knock_at_all(

@@ -62,7 +62,7 @@ def libvirt(
 
     All of them are written, or none. A libvirtd that runs is to be told; guests are not touched.
     """
-    from vmha.pki.libvirt_layout import RELOAD, SETTINGS, lay_out, missing_list
+    from vmha.pki.libvirt_layout import RELOAD, lay_out, missing_list, settings_of_tls
 
     known, group = lay_out(folder, root=root, group=qemu_group, now=_now())
     who = f"group {group}" if group else "root alone"
@@ -70,7 +70,8 @@ def libvirt(
     show(f"a libvirtd that runs reads it when it is told: {RELOAD}")
     if line := missing_list(known, root=root):
         show("libvirtd lets in whoever has a certificate of this authority, as root, also readers and dashboards")
-        show(f"for the hosts alone put this into {root / SETTINGS}, and restart libvirtd: {line}")
+        settings = settings_of_tls(root)
+        show(f"for the hosts alone put this into {settings}, and restart {settings.stem}: {line}")
 
 
 @app.command()

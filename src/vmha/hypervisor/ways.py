@@ -22,3 +22,8 @@ class Ways(Protocol):
 
     async def try_door(self, address: str, door: Door, *, encrypted: bool, timeout_s: float) -> str:
         """Knock at another host's door; encrypted: with the certificates that QEMU has for it. '': it was opened."""
+
+    async def whom_tls_lets_in(self) -> str:
+        """Whether libvirtd here lists by name whom it lets in by TLS. '': it does; else why it lets in everybody whose
+        certificate is of its authority.
+        """

@@ -67,9 +67,10 @@ class CheckupAnswer:
     """``checkups/<id>/answers/<node>``. ``trouble``: why the agent could not look; the rest is empty then.
 
     ``at``: by the node's wall clock, when it was answered. ``unreached``: nodes that libvirt here does not reach as the
-    node's settings have migrations go, and why; ``barred``: vms that go another way, where that is barred. ``door``:
-    where this host listens. ``unseen``: for each vm that may run here, the disks that this host does not see;
-    ``lacking``: the machine type that its QEMU has not; ``more``: how many vms these two leave out.
+    node's settings have migrations go, and why; ``barred``: vms that go another way, where that is barred. ``by_tls``:
+    nodes that some would go to by TLS; ``tls_lets_in``: why libvirtd here lets others in by it than hosts ('': it does
+    not). ``door``: where this host listens. ``unseen``: for each vm that may run here, the disks that this host does
+    not see; ``lacking``: the machine type that its QEMU has not; ``more``: how many vms these two leave out.
 
     Of the second question (None: it was not asked): ``unfit_cpus``: nodes whose guests could not run on this processor;
     ``shut``: nodes to which a guest's memory would not come, and why; ``distrusted``: to which it would not encrypted.
@@ -87,6 +88,8 @@ class CheckupAnswer:
     reached: tuple[NodeName, ...] = ()
     unreached: dict[NodeName, str] = field(default_factory=dict)
     barred: tuple[Barred, ...] = ()
+    by_tls: tuple[NodeName, ...] = ()
+    tls_lets_in: str = ""
     door: Door | None = None
     unseen: dict[str, tuple[str, ...]] = field(default_factory=dict)
     lacking: dict[str, str] = field(default_factory=dict)

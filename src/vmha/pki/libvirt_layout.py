@@ -21,7 +21,10 @@ from vmha.model.errors import Refused, Rejected
 from vmha.pki.authority import CA, CERT, KEY, write_file
 from vmha.pki.certificates import Known, Pair, check_pair
 
-SETTINGS: Final = Path("etc/libvirt/libvirtd.conf")
+_SETTINGS: Final = Path("etc/libvirt/libvirtd.conf")
+_OF_THE_PROXY: Final = Path("etc/libvirt/virtproxyd.conf")
+_PARTED: Final = Path("run/libvirt/virtqemud-sock")
+"""Where each of libvirt's drivers has a daemon of its own, as libvirt's clients tell it; TLS is virtproxyd's there."""
 RELOAD: Final = "virt-admin server-update-tls libvirtd"
 
 _LAYOUT: Final = (
@@ -87,14 +90,26 @@ def missing_list(known: Known, *, root: Path) -> str:
     Also '' for a certificate that is not called as the authority calls a node's: what others are called is not known.
     """
     try:
-        settings = (root / SETTINGS).read_text(errors="replace")
+        settings = settings_of_tls(root).read_text(errors="replace")
     except OSError:
         settings = ""
-    if re.search(r"^\s*tls_allowed_dn_list\s*=", settings, re.MULTILINE):
+    if says(settings, "tls_allowed_dn_list") is not None:
         return ""
     user = known.common_name
     hosts = next((user.removesuffix(name) for name in known.addresses if user.endswith(f"-node-{name}")), "")
     return f'tls_allowed_dn_list = ["CN={hosts}*"]' if hosts else ""
+
+
+def settings_of_tls(root: Path) -> Path:
+    """The file in which stands whom libvirt lets in by TLS on this host; it may not be there."""
+    has_only_the_proxys = (root / _OF_THE_PROXY).exists() and not (root / _SETTINGS).exists()
+    return root / (_OF_THE_PROXY if (root / _PARTED).exists() or has_only_the_proxys else _SETTINGS)
+
+
+def says(settings: str, name: str) -> str | None:
+    """What a file of libvirt's says of one setting: the rest of its line. None: nothing."""
+    found = re.findall(rf"^[ \t]*{name}[ \t]*=[ \t]*(.*?)[ \t]*$", settings, re.MULTILINE)
+    return found[-1] if found else None
 
 
 def _read(path: Path) -> bytes:

@@ -160,6 +160,7 @@ MAKES: dict[str, Callable[[], Facts]] = {
     ),
     "ports-shut": lambda: facts(book(), again={N2: {"shut": {N1: "no answer"}}}),
     "qemu-distrusts": lambda: facts(book(), again={N2: {"distrusted": {N1: "certificate has expired"}}}),
+    "tls-lets-all-in": lambda: facts(book(), n1=said(N1, by_tls=(N2,)), n2=said(N2, tls_lets_in="no list in its file")),
     "kinds-differ": lambda: facts(book(), n2=said(N2, kind="qemu")),
     "cpu-unfit": lambda: facts(book(), again={N2: {"unfit_cpus": (N1,)}}),
     "machine-missing": lambda: facts(book(), n2=said(N2, lacking={"web": "pc-9"})),
@@ -192,6 +193,12 @@ def test_facts_make_this_finding_and_no_other(kind: str) -> None:
 
 def test_running_guest_of_the_cluster_is_no_clash_and_no_left_over() -> None:
     assert examine(kept(runs=True, ours=True)) == ()
+
+
+def test_host_to_which_nobody_migrates_by_tls_may_let_in_by_it_whom_it_likes() -> None:
+    """libvirtd's settings have no list as they are shipped, and most do not listen for TLS."""
+    assert examine(facts(book(), n2=said(N2, tls_lets_in="no list in its file"))) == ()
+    assert examine(facts(book(), n1=said(N1, by_tls=(N2,)))) == ()
 
 
 @pytest.mark.parametrize(

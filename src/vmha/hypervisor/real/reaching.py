@@ -10,6 +10,7 @@ import contextlib
 import sys
 
 from vmha.hypervisor.real.doors import Doors
+from vmha.hypervisor.real.letting_in import read_whom_tls_lets_in
 from vmha.hypervisor.remedies import with_remedy
 from vmha.model.checkup import Door
 from vmha.model.transport import never_asking
@@ -41,6 +42,9 @@ class LibvirtWays:
         if encrypted and not door.encrypts:
             return f"there {door.trouble}" if door.trouble else ""
         return await self._doors.knock(address, door.port, encrypted=encrypted, timeout_s=timeout_s)
+
+    async def whom_tls_lets_in(self) -> str:
+        return await asyncio.to_thread(read_whom_tls_lets_in)
 
     async def close(self) -> None:
         await self._doors.close()

@@ -57,6 +57,10 @@ class SimulatedWays:
             return "refused, though its agent listens there: something on the way rejects it"
         return why_memory_would_not_pass(self._host, target, encrypted)
 
+    async def whom_tls_lets_in(self) -> str:
+        await self._answer()
+        return "" if self._host.lists_tls_clients else "no tls_allowed_dn_list in /etc/libvirt/libvirtd.conf"
+
     def _is_there(self, target: Host) -> bool:
         return target.has_power and self._fabric.reachable(self._host.name, target.name)
 

@@ -129,6 +129,10 @@ KINDS: dict[str, tuple[Severity, str]] = {
         Severity.ERROR,
         "certificates of one authority in /etc/pki/qemu on both, naming the migration_address, or migrate tunnelled",
     ),
+    "tls-lets-all-in": (
+        Severity.WARNING,
+        "have it know the hosts by a list of their names (vmha pki libvirt prints the line), and restart its daemon",
+    ),
     "kinds-differ": (Severity.ERROR, "switch virtualisation on in that host's firmware, or load kvm"),
     "cpu-unfit": (
         Severity.ERROR,
@@ -295,6 +299,11 @@ def _pairs(facts: Facts) -> Iterator[Finding]:
         for other in again.unfit_cpus or ():
             text = f"{name} lacks what the processor of {other} gives a guest (host-model, by libvirt's comparison)"
             yield _found("cpu-unfit", text, other, name)
+    by_tls = {other for answer in answers.values() for other in answer.by_tls}
+    for name in sorted(by_tls & answers.keys()):
+        if why := answers[name].tls_lets_in:
+            text = f"libvirt of {name} lets others than the hosts in by TLS, and who is in is root: {why}"
+            yield _found("tls-lets-all-in", text, name)
     if len({answer.kind for answer in answers.values()}) > 1:
         for name, answer in answers.items():
             if answer.kind != "kvm":
