@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-from tests.lab.cluster import Cluster
 from tests.lab.conftest import LabRun, wait_until
 from tests.support.bmc import PASSWORD, lay_out
 from vmha.lab.layout import FENCE_AGENT
@@ -27,8 +26,8 @@ def serve_bmc(lab: LabRun, host: str, *, on: str) -> int:
     return port
 
 
-def give_password(cluster: Cluster, host: str) -> None:
+def give_password(lab: LabRun, host: str) -> None:
     """As the page says: a program that prints it."""
-    program = cluster.lab.path / host / "etc/vmha/bmc-password"
+    program = lab.path / host / "etc/vmha/bmc-password"
     program.write_text(f"#!/bin/sh\necho {PASSWORD}\n")
     program.chmod(0o700)

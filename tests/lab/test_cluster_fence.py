@@ -60,7 +60,7 @@ def test_page_on_ipmi_goes_as_it_says_and_the_board_cuts_the_power(cluster: Clus
         page = page.replace(f"fence_ipmilan --ip=10.0.0.1{number}", by_hand)
     cluster.file("fence.yaml", code_blocks(page, "yaml")[0])
     for host in ("h1", "h2", "h3"):
-        give_password(cluster, host)
+        give_password(cluster.lab, host)
     told = play(page, environment={"VMHA_LAB": str(cluster.lab.path)}, directory=cluster.lab.path.parent)
     for line, _ in told:
         if line == "vmha apply fence.yaml":

@@ -46,7 +46,7 @@ PLAYED: dict[tuple[str, str], str] = {
     ("docs/tutorial/three-hosts.md", place): (
         "tests/lab/test_three_hosts.py::test_three_hosts_become_a_cluster_and_one_of_them_is_lost_as_the_page_says"
     )
-    for place in ("admin", "each", "kvm1")
+    for place in ("admin", "each", "kvm1", "kvm2")
 }
 """Of a page, and of the place on it, who types its commands."""
 
