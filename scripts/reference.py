@@ -352,7 +352,7 @@ shape of each answer, is an OpenAPI 3.1 document: `GET /api/v1/openapi.json`.
 # vmha web token add ci --role operator --for 30d > ci.token
 ```
 
-<!-- not run: programs ask in tests/unit/web/test_api.py -->
+<!-- on: host -->
 ```console
 $ curl -H "Authorization: Bearer $(cat ci.token)" http://127.0.0.1:9780/api/v1/vms/web
 ```

@@ -20,6 +20,7 @@ TARGETS = {
     f"{name}.target": "[Unit]\nDefaultDependencies=no\n"
     for name in ("sysinit", "basic", "local-fs", "network-online", "multi-user", "shutdown")
 }
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 FURNISH = "mount -t tmpfs tmpfs /run"
 BOOT = """\
 set -e
@@ -27,10 +28,10 @@ mount -t proc proc /proc
 {furnish}
 mkdir /run/seen
 mount -t tmpfs tmpfs /opt && mkdir -p /opt/vmha/bin
-cp "$1"/programs/* /opt/vmha/bin
+cp -r "$1"/programs/. /opt/vmha/bin
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 cp -r "$1"/units /run/units
-export SYSTEMD_UNIT_PATH=/run/units container=test
+export SYSTEMD_UNIT_PATH={unit_path} container=test
 exec /lib/systemd/systemd --system --unit=test.target --log-target=null --show-status=0
 """
 
@@ -40,8 +41,26 @@ class Host:
     first: int
 
     def run(self, *words: str) -> str:
-        command = ["nsenter", "-t", str(self.first), "-m", "-p", "-n", "-i", "-C", *words]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout.strip()
+        done = subprocess.run(self.inside(*words), capture_output=True, text=True, timeout=60, check=False)
+        return done.stdout.strip()
+
+    def type(self, script: str, *, timeout_s: float = 120.0) -> str:
+        """As its root types it, with nothing of the test's in the environment; it has to succeed. What it printed."""
+        clean = ["env", "-i", f"PATH={PATH}", "HOME=/root", "LANG=C.UTF-8", "bash", "-ec", script]
+        done = subprocess.run(
+            self.inside(*clean),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+        )
+        assert done.returncode == 0, f"{script}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    def inside(self, *words: str) -> list[str]:
+        """The command by which these are run there."""
+        return ["nsenter", "-t", str(self.first), "-m", "-p", "-n", "-i", "-C", *words]
 
     def is_active(self, *units: str) -> bool:
         return self.run("systemctl", "is-active", *units).split() == ["active"] * len(units)
@@ -61,6 +80,7 @@ def booted(
     outside: Mapping[str, str],
     furnish: str = FURNISH,
     has_joined: bool = True,
+    unit_path: str = "/run/units",
 ) -> Iterator[Host]:
     """Args:
     folder: For what is copied into the host.
@@ -68,6 +88,7 @@ def booted(
     outside: Units beside ours; those of ``outside`` are wanted.
     furnish: Shell commands that mount /run, and whatever else.
     has_joined: Guard and agent are started at boot.
+    unit_path: Where systemd looks for units, those of /run/units among them.
     """
     shutil.copytree(UNITS, folder / "units")
     wanted = " ".join([name for name in outside if name.endswith(".service")] + list(OURS if has_joined else ()))
@@ -82,7 +103,7 @@ def booted(
     group.mkdir()
     apart = "unshare -mpnuiC --fork --kill-child --propagation private"  # ends with this process, however that ends
     enter = f'echo $$ >{group}/cgroup.procs; exec setpriv --pdeathsig KILL {apart} sh -c "$0" sh "$1"'
-    boot = BOOT.format(furnish=furnish)
+    boot = BOOT.format(furnish=furnish, unit_path=unit_path)
     outer = subprocess.Popen(["sh", "-c", enter, boot, str(folder)], stdin=subprocess.DEVNULL)
     children = Path(f"/proc/{outer.pid}/task/{outer.pid}/children")
     first = int(look_until(lambda: children.read_text().split())[0])

@@ -39,9 +39,10 @@ LOOK_S = 60.0
 
 @dataclass(kw_only=True)
 class Told:
-    """One command of a page."""
+    """One command of a page. ``written``: as its reader types it, also where ``line`` is another one instead."""
 
     line: str
+    written: str = ""
     shown: list[str] = field(default_factory=list)
     not_run: str = ""
     on: str = ""
@@ -80,11 +81,11 @@ def _told(line: str, marker: tuple[str, str] | None, on: str) -> Told:
     line = " ".join(re.sub(r"\s{2,}# .*", "", line).split())
     match marker:
         case ("not run", why):
-            return Told(line=line, not_run=why, on=on)
+            return Told(line=line, written=line, not_run=why, on=on)
         case ("run instead", instead):
-            return Told(line=instead, on=on)
+            return Told(line=instead, written=line, on=on)
         case _:
-            return Told(line=line, on=on)
+            return Told(line=line, written=line, on=on)
 
 
 def is_shown(shown: list[str], printed: str) -> bool:

@@ -15,6 +15,9 @@ from tests.support.doc_story import MARKER, PLACE, PROMPT, ROOT, story
 PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
 STORIES, VERBS = "tests/lab/test_docs_stories.py", "tests/real/test_docs_verbs.py"
 TYPED, COPY = "tests/unit/test_docs_typed.py", "tests/compose/test_docs_install.py"
+SERVICES = "tests/real/test_docs_services.py"
+SEEN_FROM_A_DESK = "test_dashboard_is_begun_by_hand_and_seen_from_a_desk_as_its_page_says"
+BEGUN = "test_guard_and_agent_are_begun_where_other_software_was"
 PLAYED: dict[tuple[str, str], str] = {
     ("README.md", ""): f"{TYPED}::test_simulations_go_as_the_readme_says",
     ("README.md", "cluster"): f"{VERBS}::test_verbs_of_the_pages_do_at_a_cluster_what_they_say",
@@ -23,7 +26,9 @@ PLAYED: dict[tuple[str, str], str] = {
     ),
     ("docs/explanation/planner.md", "cluster"): f"{VERBS}::test_verbs_of_the_pages_do_at_a_cluster_what_they_say",
     ("docs/howto/dashboard.md", ""): f"{TYPED}::test_users_of_the_dashboard_come_and_go_as_the_page_says",
-    ("docs/howto/dashboard.md", "copy"): f"{COPY}::test_dashboard_becomes_a_service_as_its_page_says",
+    ("docs/howto/dashboard.md", "desk"): f"{SERVICES}::{SEEN_FROM_A_DESK}",
+    ("docs/howto/dashboard.md", "host"): f"{SERVICES}::test_dashboard_becomes_a_service_as_its_page_says",
+    ("docs/howto/dashboard.md", "kvm1"): f"{SERVICES}::{SEEN_FROM_A_DESK}",
     ("docs/howto/disaster-recovery.md", ""): (
         f"{STORIES}::test_disaster_recovery_goes_as_it_says_and_no_guest_notices"
     ),
@@ -33,13 +38,25 @@ PLAYED: dict[tuple[str, str], str] = {
     ("docs/howto/from-pacemaker.md", ""): (
         "tests/real/test_from_pacemaker.py::test_pacemaker_in_maintenance_mode_leaves_its_guests_alone_when_it_stops"
     ),
+    ("docs/howto/from-pacemaker.md", "host"): f"{SERVICES}::{BEGUN}",
     ("docs/howto/from-pacemaker.md", "vmha"): f"{VERBS}::test_verbs_of_the_pages_do_at_a_cluster_what_they_say",
     ("docs/howto/from-rgmanager.md", ""): "tests/real/test_rgmanager.py::test_change_over_goes_as_its_page_says",
+    ("docs/howto/from-rgmanager.md", "host"): f"{SERVICES}::{BEGUN}",
+    ("docs/howto/migration-transports.md", "tcp"): (
+        f"{SERVICES}::test_libvirtd_listens_for_migrations_by_tcp_as_the_page_says"
+    ),
+    ("docs/howto/migration-transports.md", "tls"): (
+        f"{SERVICES}::test_libvirtd_lets_hosts_alone_in_by_tls_as_the_page_says"
+    ),
     ("docs/howto/tls.md", ""): f"{TYPED}::test_certificates_are_made_and_the_authority_is_changed_as_the_page_says",
     ("docs/howto/two-hosts-and-a-witness.md", ""): f"{VERBS}::test_verbs_of_the_pages_do_at_a_cluster_what_they_say",
     ("docs/howto/upgrade.md", ""): f"{VERBS}::test_verbs_of_the_pages_do_at_a_cluster_what_they_say",
-    ("docs/install.md", "copy"): f"{COPY}::test_host_is_set_up_by_hand_as_the_page_says",
+    ("docs/howto/upgrade.md", "host"): (
+        f"{SERVICES}::test_agent_that_is_restarted_after_an_upgrade_takes_its_session_up_again"
+    ),
+    ("docs/install.md", "host"): f"{SERVICES}::test_host_is_set_up_by_hand_as_the_page_says",
     ("docs/reference/api.md", ""): f"{TYPED}::test_token_is_made_as_the_page_says",
+    ("docs/reference/api.md", "host"): f"{SERVICES}::test_program_asks_with_a_token_as_the_page_says",
     ("docs/tutorial/first-failover.md", ""): f"{STORIES}::test_tutorial_goes_as_it_says",
     ("docs/tutorial/three-hosts.md", "copy"): f"{COPY}::test_package_is_installed_as_the_tutorial_says",
 } | {
