@@ -160,7 +160,7 @@ def journal(entries: Sequence[JournalEntry], most: int) -> list[tuple[str, Html]
 
 
 def _entry(entry: JournalEntry) -> Html:
-    said = [*with_links(entry.text, entry.vm, entry.node), *until(entry.hand)]
+    said = [*with_links(entry), *until(entry.hand)]
     return el(
         "li",
         clock(entry.at),
@@ -178,18 +178,45 @@ def until(hand: Hand | None) -> list[Html | str]:
     return [" (until ", clock(hand.until), ")"] if hand and hand.until else []
 
 
-def with_links(said: str, vm: str | None, node: str | None) -> list[Html | str]:
+def with_links(entry: JournalEntry) -> list[Html | str]:
     """The words with the names in them leading to their pages; a name that is not in them stands before them."""
-    found: list[Html | str] = [said]
+    ours = _without_the_operators_words(entry)
+    spans: list[tuple[int, int, Html]] = []
     before: list[Html | str] = []
-    for one, made in ((vm, vm_link), (node, node_link)):
+    for kind, one, made in (("vm", entry.vm, vm_link), ("node", entry.node, node_link)):
         if not one:
             continue
-        word = re.compile(rf"(?<![\w.-]){re.escape(one)}(?![\w-]|\.\w)")
-        for at, piece in enumerate(found):
-            if not isinstance(piece, Html) and (there := word.search(piece)):
-                found[at : at + 1] = [piece[: there.start()], made(one), piece[there.end() :]]
-                break
+        if there := _find_name(ours, kind, one, is_by_hand=entry.hand is not None):
+            spans.append((*there, made(one)))
+            ours = ours[: there[0]] + _MASK * (there[1] - there[0]) + ours[there[1] :]
         else:
             before += [made(one), " "]
-    return before + found
+    said, at = list[Html | str](), 0
+    for begin, end, html in sorted(spans, key=lambda span: span[0]):
+        said += [entry.text[at:begin], html]
+        at = end
+    return [*before, *said, entry.text[at:]]
+
+
+_MASK = "\0"
+_PLACES = ("on", "to", "from", "of", "for", "with", "than", "and", "or", "that", "until", "because", "not")
+"""After which our sentences name a vm or a node. Who did it stands after ``by``, which is none: ``alice (web)``."""
+
+
+def _without_the_operators_words(entry: JournalEntry) -> str:
+    """As long as the text."""
+    text = entry.text
+    for words in (entry.hand.author, entry.hand.why) if entry.hand else ():
+        text = text.replace(words, _MASK * len(words)) if words else text
+    return text
+
+
+def _find_name(text: str, kind: str, name: str, *, is_by_hand: bool) -> tuple[int, int] | None:
+    """A name may be any word, ``web`` or ``on``. It is one where it stands whole, in a place for names: best where the
+    word before it says so. A sentence about what a hand did begins with what it did.
+    """
+    whole = rf"({re.escape(name)})(?![\w@-]|\.\w| \((?:web|token)\))"
+    begins = rf"^(?={re.escape(name)} is )" if is_by_hand else "^"
+    begins = rf"{begins}|[;:,] |\b(?:{'|'.join(_PLACES)}) "
+    found = re.search(rf"\b{kind}s? {whole}", text) or re.search(rf"(?:{begins}){whole}", text)
+    return found.span(1) if found else None

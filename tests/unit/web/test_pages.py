@@ -1,19 +1,22 @@
 """What the pages show, without a script running: it is all in the text that is sent first."""
 
 import re
+from html import unescape
 
 import pytest
 
 from tests.unit.operator.cluster import Cluster, xml_of
 from tests.unit.test_names import REFUSED
 from tests.unit.web.conftest import add, browsing
-from vmha.model.ids import NodeName
+from vmha.model.ids import NodeName, VmName
 from vmha.model.migration import MIB, MigrationProgress
-from vmha.model.records import Phase, SeenState
+from vmha.model.records import Hand, JournalEntry, Phase, SeenState
 from vmha.operator import holds, nodes, vms
 from vmha.store.memory_store import MemoryStore
 from vmha.web.app import Limits
 from vmha.web.dashboard import MOST_ROWS
+from vmha.web.html import text as text_as_html
+from vmha.web.parts import with_links
 
 
 async def page(cluster: Cluster, where: str = "/") -> str:
@@ -113,6 +116,36 @@ async def test_names_in_the_journal_lead_to_their_pages_and_are_said_once(cluste
     assert "web web runs" not in said
     assert html.count('href="/vm/web"') == 2
     assert "web it is &lt;b&gt;bold&lt;/b&gt;" in said, "a name that is not in the words stands before them"
+
+
+ALICE = Hand(author="alice (web)", why="web moves to h2, and frozen it stays")
+
+
+@pytest.mark.parametrize(
+    ("vm", "text", "hand", "said"),
+    [
+        ("web", "migration to h2 asked for by alice (web)", None, "[web] migration to [h2] asked for by alice (web)"),
+        ("web", "alice (web) asks for: migrate to h2", ALICE, "[web] alice (web) asks for: migrate to [h2]"),
+        ("web", "alice (web) asks for: restart", ALICE, "[web] [h2] alice (web) asks for: restart"),
+        ("alice", "alice (web) confirmed that h2 is off", None, "[alice] alice (web) confirmed that [h2] is off"),
+        ("web", f"drained by alice (web): {ALICE.why}", ALICE, f"[web] [h2] drained by alice (web): {ALICE.why}"),
+        ("frozen", "frozen by ann for 2h", Hand(author="ann"), "[frozen] [h2] frozen by ann for 2h"),
+        ("vm", "vm vm is added by ann", Hand(author="ann"), "[h2] vm [vm] is added by ann"),
+        ("running", "found running on h2; adopted", None, "[running] found running on [h2]; adopted"),
+        ("web", "relocation asked for by root@h2", None, "[web] [h2] relocation asked for by root@h2"),
+        ("web", "h2's guest web.old ended, web-2 did not", None, "[web] [h2]'s guest web.old ended, web-2 did not"),
+        ("h2", "h2 runs on h2", None, "[h2] runs on [h2]"),
+        ("web", "h1 gave way; h2 is preferred for web", None, "h1 gave way; [h2] is preferred for [web]"),
+    ],
+)
+def test_word_of_the_journal_leads_to_a_page_only_where_it_is_the_name(
+    vm: str, text: str, hand: Hand | None, said: str
+) -> None:
+    entry = JournalEntry(
+        id="1", at=1.0, by=NodeName("h1"), kind="k", text=text, vm=VmName(vm), node=NodeName("h2"), hand=hand
+    )
+    shown = re.sub(r"<a [^>]*><bdi>([^<]*)</bdi></a>", r"[\1]", text_as_html(with_links(entry)))
+    assert unescape(shown) == said
 
 
 async def test_memory_of_a_large_node_is_told_in_gib_and_shared_vcpus_are_no_fault(cluster: Cluster) -> None:
