@@ -26,7 +26,7 @@ def test_package_is_installed_as_the_tutorial_says(layer: Path) -> None:
     said = typed(
         "docs/tutorial/three-hosts.md",
         layer,
-        before=f"mkdir dist && cp /tmp/vmha.deb {name}",
+        before=f"mkdir dist && cp /tmp/vmha.deb {name} && cp /tmp/vmha.deb .{name.removeprefix('dist')}",
         after="/usr/bin/vmha --version && echo vmha is $(dpkg-query -W -f '${db:Status-Status}' vmha)",
     )
     assert "vmha is installed" in said

@@ -15,94 +15,28 @@ import pytest
 
 from tests.real.test_confined import GUEST
 from tests.support.booted_host import PATH, Host, booted
-from tests.support.doc_story import ROOT, Told, is_shown, story
-from tests.support.host_init import LIBVIRTD_CONF, QEMU_CONF, USERS
+from tests.support.deb_host import CHECKOUT, PATIENT, UNIT_PATH, UNITS, Typist, commands, furnish
+from tests.support.doc_story import ROOT, is_shown
 from tests.support.secured import now
 from tests.support.waiting import look_until
 from vmha.pki.authority import Authority, Kind
 
 pytestmark = pytest.mark.real
 
-UUID = "5d0f0a11-8c1e-4a53-9c07-0d2f6a1c0b77"
-CHECKOUT = "/run/checkout"
 FETCHED = "/usr/local/fetched"
-WRITTEN = ("etc", "var", "usr/local", "root")
 PAGE = "http://127.0.0.1:9780"
 DASHBOARD, TRANSPORTS = "docs/howto/dashboard.md", "docs/howto/migration-transports.md"
-PATIENT = {"within_s": 90.0, "each_s": 0.3}  # each look is a process
-
-# Debian's unit of etcd, and libvirt's as it ships them, but for who may connect, who logs and where its settings are.
-OUTSIDE = {
-    "etcd.service": Path("/lib/systemd/system/etcd.service").read_text(),
-    "libvirtd.service": """\
-[Unit]
-Wants=libvirtd.socket
-[Service]
-Type=notify
-ExecStart=/usr/sbin/libvirtd --timeout 120
-KillMode=process
-Restart=on-failure
-[Install]
-WantedBy=multi-user.target
-Also=libvirtd.socket
-""",
-    "libvirtd.socket": """\
-[Socket]
-ListenStream=/run/libvirt/libvirt-sock
-Service=libvirtd.service
-RemoveOnStop=yes
-[Install]
-WantedBy=sockets.target
-""",
-} | {
-    f"libvirtd-{transport}.socket": f"""\
-[Unit]
-Before=libvirtd.service
-BindsTo=libvirtd.socket
-After=libvirtd.socket
-[Socket]
-ListenStream={port}
-Service=libvirtd.service
-[Install]
-WantedBy=sockets.target
-"""
-    for transport, port in (("tcp", 16509), ("tls", 16514))
-}
-
-
-def furnish() -> str:
-    """What is read is the machine's; what is written is a layer above it, in memory."""
-    of_pip = Path(pytest.__file__).parents[1]
-    layers = "".join(
-        f"mkdir -p /run/layers/{one}/upper /run/layers/{one}/work {CHECKOUT}\n"
-        f"mount -t overlay overlay -o lowerdir={lower},upperdir=/run/layers/{one}/upper,workdir=/run/layers/{one}/work"
-        f" {place}\n"
-        for one, lower, place in [(one, f"/{one}", f"/{one}") for one in WRITTEN] + [("checkout", ROOT, CHECKOUT)]
-    )
-    return f"""\
-mount -t tmpfs -o mode=755 tmpfs /run
-{layers}
-mount -t tmpfs tmpfs /etc/systemd/system
-mkdir -p {FETCHED} /run/lock /run/libvirt /etc/libvirt /var/lib/libvirt /var/log/libvirt/qemu /var/cache/libvirt
-mount --bind {of_pip} {FETCHED}
-grep -q libvirt-qemu: /etc/passwd || printf '%s' '{USERS[0]}' >>/etc/passwd
-grep -q libvirt-qemu: /etc/group || printf '%s' '{USERS[1]}' >>/etc/group
-cat >/etc/libvirt/libvirtd.conf <<'END'
-{LIBVIRTD_CONF.format(uuid=UUID)}
-END
-cat >/etc/libvirt/qemu.conf <<'END'
-{QEMU_CONF}
-END
-ip link set lo up"""
+WITHOUT_NETWORK = "PIP_NO_INDEX=1 PIP_NO_BUILD_ISOLATION=0 PIP_DISABLE_PIP_VERSION_CHECK=1"
 
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
     """Set up as docs/install.md says, but for step 2."""
+    fetched = f"mkdir {FETCHED} && mount --bind {Path(pytest.__file__).parents[1]} {FETCHED}"
+    etcd = f"cat >/etc/default/etcd <<'END'\n{etcd_settings()}\nEND"
+    furnished = {"furnish": furnish(f"{fetched}\n{etcd}"), "has_joined": False, "unit_path": UNIT_PATH}
     folder = tmp_path_factory.mktemp("host")
-    units = "/etc/systemd/system:/run/units"
-    furnished = {"furnish": furnish(), "has_joined": False, "unit_path": units}
-    with booted(folder, programs={"web.xml": GUEST}, outside=OUTSIDE, **furnished) as host:
+    with booted(folder, programs={"web.xml": GUEST}, outside=UNITS, **furnished) as host:
         try:
             look_until(lambda: host.is_active("etcd", "libvirtd"), what="the host has booted")
             host.type("rm /run/units/vmha-*; mkdir /etc/vmha")
@@ -115,36 +49,35 @@ def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
 
 
 def install(host: Host) -> None:
-    for told in pages_commands("docs/install.md"):
+    typist = Typist(host, environment=WITHOUT_NETWORK)
+    for told in commands(page("docs/install.md"), "host"):
         if "cp deploy/systemd" in told.line:
             host.type(f"cat >/etc/vmha/vmha.toml <<'END'\n{settings()}\nEND")
-        typed(host, told)
+        typist.type(told)
         if " -m venv " in told.line:
             host.type(f"echo {FETCHED} >$(echo /opt/vmha/lib/python3*/site-packages)/fetched.pth")
 
 
+def page(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def etcd_settings() -> str:
+    """The example, of one member that speaks plainly."""
+    text = page("deploy/etcd/etcd.default").replace("https://10.0.0.11", "http://127.0.0.1")
+    text = re.sub(
+        r"^ETCD_INITIAL_CLUSTER=.*", 'ETCD_INITIAL_CLUSTER="kvm1=http://127.0.0.1:2380"', text, flags=re.MULTILINE
+    )
+    return re.sub(r"^ETCD_(PEER_)?(TRUSTED|CERT|KEY|CLIENT_CERT).*\n", "", text, flags=re.MULTILINE)
+
+
 def settings() -> str:
     """The page's example, with this host's address; it has no certificates, and leaves the machine's watchdog alone."""
-    text = (ROOT / "deploy/vmha.toml").read_text()
+    text = page("deploy/vmha.toml")
     text = re.sub(r"^\[tls\]\n(.+\n)+", "", text, flags=re.MULTILINE)
     text = re.sub(r'"10\.\d\.0\.11"', '"127.0.0.1"', text)
     text = re.sub(r"^endpoints = .*", 'endpoints = ["127.0.0.1:2379"]', text, flags=re.MULTILINE)
     return re.sub(r"^watchdog = .*", 'watchdog = ""', text, flags=re.MULTILINE)
-
-
-def pages_commands(page: str, on: str = "host") -> list[Told]:
-    return [told for told in story((ROOT / page).read_text()) if told.on == on and not told.not_run]
-
-
-def typed(host: Host, told: Told) -> str:
-    without_network = "export PIP_NO_INDEX=1 PIP_NO_BUILD_ISOLATION=0 PIP_DISABLE_PIP_VERSION_CHECK=1"
-    printed = host.type(f"cd {CHECKOUT}\n{without_network}\n{told.line}")
-    assert is_shown(told.shown, printed), f"{told.line}: the page says\n{told.shown}\nit printed\n{printed}"
-    return printed
-
-
-def type_page(host: Host, page: str, on: str = "host") -> list[str]:
-    return [typed(host, told) for told in pages_commands(page, on)]
 
 
 def is_online(host: Host) -> bool:
@@ -217,7 +150,7 @@ def desk(host: Host, folder: Path) -> Iterator[list[str]]:
 
 
 def test_dashboard_is_begun_by_hand_and_seen_from_a_desk_as_its_page_says(host: Host, tmp_path: Path) -> None:
-    (by_hand,), (tunnel,) = pages_commands(DASHBOARD, "kvm1"), pages_commands(DASHBOARD, "desk")
+    (by_hand,), (tunnel,) = commands(page(DASHBOARD), "kvm1"), commands(page(DASHBOARD), "desk")
     host.run("systemctl", "stop", "vmha-web")
     host.type(f"env --default-signal=INT {by_hand.line} >/run/web.said 2>&1 & echo $! >/run/web.pid")
     look_until(lambda: is_shown(by_hand.shown, host.run("cat", "/run/web.said")), what="it says where", **PATIENT)
@@ -236,7 +169,7 @@ def test_dashboard_is_begun_by_hand_and_seen_from_a_desk_as_its_page_says(host: 
 
 @pytest.fixture(scope="module")
 def dashboard(host: Host) -> Host:
-    type_page(host, DASHBOARD)
+    Typist(host).type_all(page(DASHBOARD), "host")
     look_until(lambda: answers(host), what="the dashboard answers", **PATIENT)
     return host
 
@@ -250,8 +183,7 @@ def test_dashboard_becomes_a_service_as_its_page_says(dashboard: Host) -> None:
 
 def test_program_asks_with_a_token_as_the_page_says(dashboard: Host) -> None:
     dashboard.type("vmha vm add web --xml /opt/vmha/bin/web.xml")
-    page = "docs/reference/api.md"
-    *_, answer = [*type_page(dashboard, page, on=""), *type_page(dashboard, page)]
+    *_, answer = Typist(dashboard).type_all(page("docs/reference/api.md"), "", "host")
     assert '"name":"web"' in answer.replace(" ", "")
 
 
@@ -262,23 +194,23 @@ def test_agent_that_is_restarted_after_an_upgrade_takes_its_session_up_again(hos
 
     look_until(lambda: is_online(host), what="it is online", **PATIENT)
     before = session(), main_pid(host, "vmha-agent")
-    type_page(host, "docs/howto/upgrade.md")
+    Typist(host).type_all(page("docs/howto/upgrade.md"), "host")
     assert main_pid(host, "vmha-agent") not in ("0", before[1])
     look_until(lambda: is_online(host), what="it is online again", **PATIENT)
     assert session() == before[0] != ""
 
 
-@pytest.mark.parametrize("page", ["docs/howto/from-rgmanager.md", "docs/howto/from-pacemaker.md"])
-def test_guard_and_agent_are_begun_where_other_software_was(host: Host, page: str) -> None:
+@pytest.mark.parametrize("name", ["docs/howto/from-rgmanager.md", "docs/howto/from-pacemaker.md"])
+def test_guard_and_agent_are_begun_where_other_software_was(host: Host, name: str) -> None:
     host.type("systemctl disable --now vmha-agent vmha-guard")
-    type_page(host, page)
+    Typist(host).type_all(page(name), "host")
     assert host.is_active("vmha-guard", "vmha-agent")
     assert host.type("systemctl is-enabled vmha-guard vmha-agent").split() == ["enabled", "enabled"]
     look_until(lambda: is_online(host), what="it is online", **PATIENT)
 
 
 def test_libvirtd_listens_for_migrations_by_tcp_as_the_page_says(host: Host) -> None:
-    type_page(host, TRANSPORTS, "tcp")
+    Typist(host).type_all(page(TRANSPORTS), "tcp")
     assert "Id" in host.type("virsh -c qemu+tcp://127.0.0.1/system list")
 
 
@@ -287,10 +219,18 @@ def test_libvirtd_lets_hosts_alone_in_by_tls_as_the_page_says(host: Host, tmp_pa
     node = pki.issue(Kind.NODE, "kvm2", ("127.0.0.1",), now=now(), days=2).folder
     alice = pki.issue(Kind.OPERATOR, "alice", (), now=now(), days=2).folder
     host.type(f"cp -r {node} {CHECKOUT}")
-    type_page(host, TRANSPORTS, "tls")
+    Typist(host).type_all(page(TRANSPORTS), "tls")
     assert "Id" in host.type("virsh -c qemu+tls://127.0.0.1/system list")
     host.type(
         f"cd {alice}; mkdir as; cp ca.pem as/cacert.pem; cp cert.pem as/clientcert.pem; cp key.pem as/clientkey.pem"
     )
     with pytest.raises(AssertionError, match="TLS"):
         host.type(f"virsh -c 'qemu+tls://127.0.0.1/system?pkipath={alice}/as' list")
+
+
+def test_etcd_is_restored_from_a_snapshot_as_its_page_says(host: Host) -> None:
+    look_until(lambda: is_online(host), what="it is online", **PATIENT)
+    text = page("docs/howto/disaster-recovery.md").replace("3 of 3 online", "1 of 1 online")
+    Typist(host).type_all(text, "", "host", as_written=True)
+    assert host.type("stat -c %U /var/lib/etcd/default").split() == ["etcd"]
+    assert host.type("test -e /var/lib/etcd/default.lost && systemctl is-active etcd").split() == ["active"]

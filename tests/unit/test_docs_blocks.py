@@ -32,6 +32,9 @@ PLAYED: dict[tuple[str, str], str] = {
     ("docs/howto/disaster-recovery.md", ""): (
         f"{STORIES}::test_disaster_recovery_goes_as_it_says_and_no_guest_notices"
     ),
+    ("docs/howto/disaster-recovery.md", "host"): (
+        f"{SERVICES}::test_etcd_is_restored_from_a_snapshot_as_its_page_says"
+    ),
     ("docs/howto/fencing-with-ipmi.md", ""): (
         "tests/lab/test_cluster_fence.py::test_page_on_ipmi_goes_as_it_says_and_the_board_cuts_the_power"
     ),
@@ -58,6 +61,9 @@ PLAYED: dict[tuple[str, str], str] = {
     ("docs/reference/api.md", ""): f"{TYPED}::test_token_is_made_as_the_page_says",
     ("docs/reference/api.md", "host"): f"{SERVICES}::test_program_asks_with_a_token_as_the_page_says",
     ("docs/tutorial/first-failover.md", ""): f"{STORIES}::test_tutorial_goes_as_it_says",
+    ("docs/tutorial/three-hosts.md", "booted"): (
+        "tests/real/test_docs_three_hosts.py::test_units_of_a_host_are_set_up_as_the_tutorial_writes_it"
+    ),
     ("docs/tutorial/three-hosts.md", "copy"): f"{COPY}::test_package_is_installed_as_the_tutorial_says",
 } | {
     ("docs/tutorial/three-hosts.md", place): (
