@@ -44,7 +44,7 @@ class Host:
         done = subprocess.run(self.inside(*words), capture_output=True, text=True, timeout=60, check=False)
         return done.stdout.strip()
 
-    def type(self, script: str, *, timeout_s: float = 120.0) -> str:
+    def type(self, script: str, *, timeout_s: float = 300.0) -> str:
         """As its root types it, with nothing of the test's in the environment; it has to succeed. What it printed."""
         clean = ["env", "-i", f"PATH={PATH}", "HOME=/root", "LANG=C.UTF-8", "bash", "-ec", script]
         done = subprocess.run(
