@@ -27,6 +27,7 @@ exec {PYTHON} """
 PROGRAMS = {"vmha": f'{PROGRAM} -m vmha "$@"\n', "python": f'{PROGRAM} "$@"\n'}
 OTHERS = {"libvirt-guests.service": "[Service]\nExecStart=/bin/sleep 1000\n[Install]\nWantedBy=multi-user.target\n"}
 PAGE = (ROOT / "docs/tutorial/three-hosts.md").read_text()
+PAGE = PAGE.replace(",10.0.0.12:2379,10.0.0.13:2379", "")
 PAGE = PAGE.replace("/usr/share/doc/vmha/examples/etcd.default", f"{CHECKOUT}/deploy/etcd/etcd.default")
 FURNISH = f"""\
 ip addr add 10.0.0.11/32 dev lo
