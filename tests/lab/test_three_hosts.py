@@ -26,6 +26,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.beside]
 
 ADMIN = "h4"
 HOSTS = ("h1", "h2", "h3")
+PLACES = {"admin": (ADMIN,), "each": HOSTS, "kvm1": ("h1",), "kvm2": ("h2",), "copy": (), "booted": ()}
 ETCD = "set -a; . /etc/default/etcd; setsid etcd </dev/null >/run/etcd.log 2>&1 &"
 START = f"""#!/bin/sh
 setsid {sys.executable} -m vmha.fencing.guard --config /etc/vmha/vmha.toml </dev/null >/run/guard.log 2>&1 &
@@ -129,9 +130,7 @@ def test_three_hosts_become_a_cluster_and_one_of_them_is_lost_as_the_page_says(s
     for told in story(page):
         if told.not_run:
             continue
-        for host in {"admin": (ADMIN,), "each": HOSTS, "kvm1": ("h1",), "kvm2": ("h2",), "copy": (), "booted": ()}[
-            told.on
-        ]:
+        for host in PLACES[told.on]:
             site.type(told, host)
         if told.on == "kvm1":
             shutil.copytree(site.etc("h1") / "vmha", site.kept_settings)
