@@ -105,7 +105,7 @@ class Checkups:
             unreached=ways.unreached,
             barred=ways.barred,
             by_tls=ways.by_tls,
-            tls_lets_in=await self._hypervisor.ways.whom_tls_lets_in(),
+            tls_lets_in=await self._ports.hypervisor.ways.whom_tls_lets_in(),
             door=door,
             unseen=dict(islice(unseen.items(), VMS_AT_MOST)),
             lacking=dict(islice(lacking.items(), VMS_AT_MOST)),

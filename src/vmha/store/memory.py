@@ -15,13 +15,13 @@ import asyncio
 import contextvars
 import math
 from bisect import bisect_left, insort
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
 from vmha.model.errors import Rejected
 from vmha.model.ids import LeaseId, Revision
+from vmha.store.memory_watch import WatchLine, cut_down, hand_out
 from vmha.store.port import (
     Batch,
     Change,
@@ -47,7 +47,6 @@ SWEEP_S: Final = 0.5
 """etcd looks for expired leases this often."""
 
 _MAX_OPS: Final = 128
-_REMEMBERED: Final = 32
 _MAX_REQUEST_BYTES: Final = 1_572_864
 
 
@@ -308,7 +307,7 @@ class MemoryEtcd:
                 return Commit(at_s=commit.at_s, batch=Batch(revision=commit.batch.revision, changes=changes))
         return None
 
-    def open_watch(self, client: str, prefix: str, wanted: int) -> "WatchLine":
+    def open_watch(self, client: str, prefix: str, wanted: int) -> WatchLine:
         """What was committed from ``wanted`` on is delivered at once, what is committed from now on as it comes.
 
         Raises:
@@ -317,13 +316,13 @@ class MemoryEtcd:
         self.check_watch(wanted)
         line = WatchLine(client, prefix)
         for commit in self._history[self._find_commit(wanted) :]:
-            batch = _cut_down(commit.batch, prefix)
+            batch = cut_down(commit.batch, prefix)
             if batch is not None:
                 line.take(batch)
         self._lines.append(line)
         return line
 
-    def close_watch(self, line: "WatchLine") -> None:
+    def close_watch(self, line: WatchLine) -> None:
         line.end()
         self._lines.remove(line)
 
@@ -398,18 +397,18 @@ class MemoryEtcd:
     def _deliver(self, batch: Batch) -> None:
         """One timer for all watches that hear of it at the same instant."""
         loop, now = asyncio.get_running_loop(), _now()
-        cut_down: dict[str, Batch | None] = {}
+        below: dict[str, Batch | None] = {}
         due: dict[float, list[tuple[WatchLine, Batch]]] = {}
         for line in self._lines:
-            if line.prefix not in cut_down:
-                cut_down[line.prefix] = _cut_down(batch, line.prefix)
-            mine = cut_down[line.prefix]
+            if line.prefix not in below:
+                below[line.prefix] = cut_down(batch, line.prefix)
+            mine = below[line.prefix]
             if mine is not None and not line.is_over:
                 # Never before what was sent earlier: a watch keeps its order.
                 line.last_due_s = max(line.last_due_s, now + self.delay_s(line.client) + self._lag.get(line.client, 0))
                 due.setdefault(line.last_due_s, []).append((line, mine))
         for at_s, deliveries in due.items():
-            loop.call_at(at_s, _arrive, deliveries, context=self._context)
+            loop.call_at(at_s, hand_out, deliveries, context=self._context)
 
     def _find_commit(self, revision: int) -> int:
         return bisect_left(self._history, revision, key=lambda commit: commit.batch.revision)
@@ -437,65 +436,10 @@ class MemoryEtcd:
         self._plan_sweep()
 
 
-class WatchLine:
-    """One watch on its connection: what has arrived and was not read yet. ``is_over``: nothing more comes."""
-
-    def __init__(self, client: str, prefix: str) -> None:
-        self.client, self.prefix = client, prefix
-        self.is_over = False
-        self.last_due_s = 0.0
-        self._arrived: deque[Batch] = deque()
-        self._latest: deque[Batch] = deque(maxlen=_REMEMBERED)
-        self._waiter: asyncio.Future[None] | None = None
-
-    def take(self, batch: Batch) -> None:
-        if not self.is_over:
-            self._arrived.append(batch)
-            self._latest.append(batch)
-            self.wake()
-
-    def repeat(self, changes: int) -> None:
-        self._arrived.extend(tuple(self._latest)[-changes:])
-        self.wake()
-
-    def read(self) -> Batch | None:
-        return self._arrived.popleft() if self._arrived else None
-
-    def end(self) -> None:
-        """What is on its way is lost with the connection."""
-        self.is_over = True
-        self.wake()
-
-    def wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def wait(self) -> None:
-        """For the next arrival, or the end."""
-        self._waiter = asyncio.get_running_loop().create_future()
-        try:
-            await self._waiter
-        finally:
-            self._waiter = None
-
-
 def arrive(message: "asyncio.Future[None]") -> None:
     """Ends the wait for it; whoever waited may have given up."""
     if not message.done():
         message.set_result(None)
-
-
-def _arrive(deliveries: Sequence[tuple[WatchLine, Batch]]) -> None:
-    for line, batch in deliveries:
-        line.take(batch)
-
-
-def _cut_down(batch: Batch, prefix: str) -> Batch | None:
-    """What of ``batch`` lies below ``prefix``; None: nothing."""
-    changes = tuple(change for change in batch.changes if change.key.startswith(prefix))
-    if len(changes) == len(batch.changes):
-        return batch
-    return Batch(revision=batch.revision, changes=changes) if changes else None
 
 
 def _now() -> float:
