@@ -126,6 +126,18 @@ def test_host_that_was_back_and_is_lost_then_is_waited_for_no_more() -> None:
     assert book.claim("web").node in ("n2", "n3")
 
 
+def test_host_that_is_lost_before_it_has_said_anything_is_waited_for_no_more() -> None:
+    """Its last word is of when it was shut down: by that alone it would be waited for without end."""
+    book = leaving().fenced("long-ago", "n1")
+    book.lead()
+    off(stopped(book)).lead()
+    assert book.claim("web").reason.rule == WAITS
+    book.node("n1", session="second", status=False).lead()
+    assert book.claim("web").phase is Phase.STOPPED
+    off(book).fenced("second", "n1").lead()
+    assert book.claim("web").node in ("n2", "n3")
+
+
 def test_host_that_is_shut_down_again_before_it_could_start_it_is_waited_for() -> None:
     book = away().node("n1", session="second", leaving=True, eligible=False)
     book.lead()

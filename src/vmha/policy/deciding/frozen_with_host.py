@@ -78,9 +78,19 @@ def kept_for(vm: VmView, ground: Field) -> NodeName | None:
     if condition is Condition.OFFLINE:
         last = view.status.value if view.status else None
         was_back = last is not None and last.session != held.kept_by and not last.leaving
-        return None if was_back else view.name
+        return None if was_back or _was_lost_again(vm, ground) else view.name
     is_same = view.session_id == held.kept_by
     return view.name if condition in _COMING or (is_same and condition is not Condition.ONLINE) else None
+
+
+def _was_lost_again(vm: VmView, ground: Field) -> bool:
+    """With a session that had yet to say anything: while it booted, say."""
+    assert vm.placement
+    held, fenced_at = vm.placement.value, ground.snapshot.fenced_at
+    return any(
+        proof.node == held.last_node and session != held.kept_by and fenced_at[session] > vm.placement.modified
+        for session, proof in ground.snapshot.fenced.items()
+    )
 
 
 def why_kept(vm: VmView, node: NodeName, ground: Field) -> str:
