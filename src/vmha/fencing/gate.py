@@ -37,8 +37,8 @@ COMING_IN = "coming-in"
 COMING_IN_FOR_S = 60.0
 START = ("start", "begin")
 MIGRATE = ("migrate", "begin")
-MOST_DIGITS = 1000
-"""Of an epoch that is read: Python refuses to read thousands."""
+MOST_DIGITS = 70
+"""Of an epoch that is read, as the agent reads it (model/domain_xml.py)."""
 
 
 class Asked(NamedTuple):

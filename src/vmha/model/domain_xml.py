@@ -35,6 +35,8 @@ MAX_BYTES = 1 << 20
 
 _MOST_DIGITS = 18
 """Of a number that is read: no host has more, and Python refuses to read one of thousands."""
+_MOST_DIGITS_OF_EPOCH = 70
+"""More could not be read where the observation of it is (``MOST_BITS``), and the guest would be unknown to all."""
 
 _UUID_SPACE = uuids.UUID("5a0a4f5c-3b7e-5d0b-9d5c-6f1c6b8f2a11")
 _BINARY = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
@@ -118,7 +120,7 @@ def read_tag_element(xml: str) -> TagFacts | None:
     """The tag from its element alone, as libvirt hands metadata out (it takes the namespace off)."""
     try:
         return _tag_of(fromstring(xml, forbid_dtd=True))
-    except (ParseError, DefusedXmlException):
+    except (ParseError, DefusedXmlException, ValueError):
         return None
 
 
@@ -243,7 +245,7 @@ def _is_whole(text: str, *, digits: int = _MOST_DIGITS) -> bool:
 
 def _tag_of(element: Element) -> TagFacts | None:
     cluster, name, epoch = (element.get(key, "") for key in ("cluster", "name", "epoch"))
-    if not name or not _is_whole(epoch, digits=1000):
+    if not name or not _is_whole(epoch, digits=_MOST_DIGITS_OF_EPOCH):
         return None
     return TagFacts(cluster, VmName(name), Epoch(int(epoch)), element.get("handover", ""))
 

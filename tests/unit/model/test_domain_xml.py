@@ -178,9 +178,16 @@ def test_devices_that_look_like_metadata_are_let_alone() -> None:
 
 
 def test_tag_that_cannot_be_read_is_no_tag() -> None:
-    for attributes in ("name='web'", "name='web' epoch='x'", "epoch='1'", "name='web' epoch='-1'"):
+    for attributes in (
+        "name='web'",
+        "name='web' epoch='x'",
+        "epoch='1'",
+        "name='web' epoch='-1'",
+        f"name='web' epoch='{'9' * 80}'",
+    ):
         assert read_tag(definition(f"<metadata><vm xmlns='{NAMESPACE}' {attributes}/></metadata>")) is None
     assert read_tag_element("<vm") is None
+    assert read_tag_element("<vm name='\ud800' epoch='1'/>") is None
     assert read_tag_element("<!DOCTYPE vm []><vm name='web' epoch='1'/>") is None
 
 
