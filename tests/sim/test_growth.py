@@ -81,7 +81,7 @@ def seen_to_look() -> Iterator[set[tuple[str, str]]]:
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         if event == "call" and frame.f_code is Outlook.decide.__code__:
-            found.add((frame.f_locals["self"].keeper.node, frame.f_locals["vm"]))
+            found.add((frame.f_locals["self"].ports.node, frame.f_locals["vm"]))
 
     before = sys.gettrace()
     sys.settrace(trace)
