@@ -30,7 +30,7 @@ from vmha.model.ids import LeaseId, NodeName, Revision, SessionId, Term, VmName
 from vmha.model.keys import Keys, decode, encode, split_key
 from vmha.model.records import LeaderRecord
 from vmha.policy.members.failsafe import LATE_BEATS, who_should_lead
-from vmha.policy.members.membership import Verdict, has_leader_vanished
+from vmha.policy.members.membership import Verdict, has_leader_vanished, late_in_s
 from vmha.policy.plan import judge_all
 from vmha.policy.planner import Planner
 from vmha.policy.state.snapshot import Moment, PeersSay, Snapshot, VmView
@@ -100,6 +100,8 @@ class Leader:
         self.term: Term | None = None
         self._follows = False
         self._unwell: frozenset[NodeName] = frozenset()
+        self._verdicts: dict[NodeName, Verdict] = {}  # as they were for the last plan
+        self._stands_until = float("-inf")  # and for so long that plan would be made again, unless something changes
         mirror.subscribe(self._keys_changed)
 
     def look_again(self) -> None:
@@ -114,21 +116,21 @@ class Leader:
         is_news = False
         for key in keys:
             match split_key(self._prefix, key):
+                case ("nodes", node, "beat"):  # by far the most
+                    is_news = is_news or not (self._follows or self._is_routine(NodeName(node)))
                 case ("leader",):
                     is_news = True
                 case ("vms", vm, "placement"):
                     self._unclaimed.changed(VmName(vm))
                     is_news = is_news or not self._follows
                 case _:
-                    is_news = is_news or not (self._follows or self._is_routine(key))
+                    is_news = is_news or not self._follows
         if is_news:
             self._wake.set()
 
-    def _is_routine(self, key: str) -> bool:
-        parts = split_key(self._prefix, key)
-        if len(parts) != 3 or parts[0] != "nodes" or parts[2] != "beat" or parts[1] in self._unwell:
-            return False
-        beat = self._mirror.beat(NodeName(parts[1]))
+    def _is_routine(self, node: NodeName) -> bool:
+        """The node was well, and goes on beating."""
+        beat = self._mirror.beat(node) if node not in self._unwell else None
         return beat is not None and beat.created != beat.modified
 
     async def run(self) -> None:
@@ -237,10 +239,13 @@ class Leader:
             store=self._store, keys=self._keys, clock=self._clock, node=self._node, term=term, journal=journal
         )
         try:
+            self._stands_until = float("-inf")
             while self._still_leads(term):
                 self._wake.clear()
-                wait_s = await self._once(executor) if self._may_decide() else CAMPAIGN_RETRY_S
-                await self._wake.wait(wait_s)
+                may_decide = self._may_decide()
+                wait_s = await self._once(executor) if may_decide else CAMPAIGN_RETRY_S
+                if await self._wake.wait(wait_s) or not may_decide:
+                    self._stands_until = float("-inf")
         except Deposed as error:
             log.warning("deposed", term=term, why=str(error))
         finally:
@@ -262,6 +267,11 @@ class Leader:
         verdicts = judge_all(snapshot, moment)
         self._unwell = frozenset(name for name, verdict in verdicts.items() if not verdict.is_alive)
         await self.cuts.look(snapshot, executor)
+        if (wait_s := self._stands_for(snapshot, moment, verdicts)) is not None:
+            if written := await self._survival.look(snapshot, moment, verdicts, executor):
+                await self._mirror.caught_up(written)
+                self._wake.set()
+            return max(SHORTEST_WAIT_S, wait_s)
         began = self._clock.now()
         made = await self._plan(snapshot, moment, verdicts)
         self.plan_took.note(took_s := self._clock.now() - began)
@@ -277,7 +287,10 @@ class Leader:
             elif isinstance(step, GiveBackStorage):
                 self.cuts.give_back(step, snapshot, executor)
         rest: deque[Step] = deque(step for step in made.steps if not isinstance(step, FenceNode | GiveBackStorage))
-        waiting, is_news, wake_in_s = deque(made.waiting), bool(made.steps), made.wake_in_s
+        waiting, is_news = deque(made.waiting), bool(made.steps)
+        wait_s = LONGEST_WAIT_S if made.look_in_s is None else min(LONGEST_WAIT_S, made.look_in_s)
+        stands_s = LONGEST_WAIT_S if made.wake_in_s is None else min(LONGEST_WAIT_S, made.wake_in_s)
+        self._verdicts, self._stands_until = verdicts, moment.now + (0.0 if is_news else stands_s)
         del made
         written = await executor.carry_out(rest, snapshot)
         await _give_up(waiting)
@@ -288,7 +301,17 @@ class Leader:
         if written:
             await self._mirror.caught_up(written)
             self._wake.set()
-        return max(SHORTEST_WAIT_S, min(LONGEST_WAIT_S, wake_in_s if wake_in_s is not None else 1e9))
+        return max(SHORTEST_WAIT_S, wait_s)
+
+    def _stands_for(self, snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict]) -> float | None:
+        """Most looks are at nodes that might have fallen silent and have not: for how long the last plan is good.
+
+        None: another one is to be made.
+        """
+        left_s, late_s = self._stands_until - moment.now, late_in_s(snapshot, moment)
+        if left_s <= 0 or verdicts != self._verdicts or (late_s is not None and late_s <= 0):
+            return None
+        return left_s if late_s is None else min(left_s, late_s)
 
     def _find_better_leader(self, snapshot: Snapshot, moment: Moment) -> NodeName | None:
         """Once in a while only: if nobody else steps forward, leading without that conclusion is better than nobody."""

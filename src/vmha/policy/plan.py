@@ -64,7 +64,8 @@ def plan(
     is_on = is_brake_on(snapshot, moment)
     braked = is_on and is_mass_loss(verdicts)
     holds_back = braked or (is_on and may_be_mass_loss(snapshot, moment, verdicts))
-    fence_steps, fence_wake = fence_and_evict(snapshot, moment, verdicts, braked=holds_back or is_paused(snapshot))
+    keeps_off = holds_back or is_paused(snapshot)
+    fence_steps, fence_wake, late_in_s = fence_and_evict(snapshot, moment, verdicts, braked=keeps_off)
     census = take(snapshot.vms) if census is None else census
     ground = survey(snapshot, verdicts, moment.wall, census, preferences)
     ground.ties.meant, ground.ties.making = meant, making
@@ -123,6 +124,7 @@ def plan(
         steps=tuple(steps),
         waiting=tuple(waiting),
         wake_in_s=min(wakes, default=None),
+        late_in_s=late_in_s,
         braked=braked,
         mass_loss=is_mass_loss(verdicts),
     )

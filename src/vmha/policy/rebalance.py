@@ -208,7 +208,8 @@ def _may_move(vm: VmView, source: NodeName, target: NodeName, ground: Field) -> 
 
 def _has_nothing_better(spec: VmSpec, held: Placement, ground: Field) -> bool:
     assert held.node
-    return find_better(spec, ground, held.node, after=held.failback_after, failures=held.failures) is None
+    better, _ = find_better(spec, ground, held.node, after=held.failback_after, failures=held.failures)
+    return better is None
 
 
 def _can_take(vm: VmView, source: NodeName, target: NodeName, ground: Field) -> bool:

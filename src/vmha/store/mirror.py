@@ -36,11 +36,11 @@ class Mirror:
     def __init__(self, store: Store, keys: Keys, clock: Clock) -> None:
         self._store, self._keys, self._clock = store, keys, clock
         self._prefix = keys.prefix
-        self._journal = keys.journal("")
+        self._journal, self._history = keys.journal(""), keys.history
         self._assembler = Assembler(keys)
         self._known: dict[str, Revision] = {}
         self._silence = SilenceBook()
-        self._listeners: list[Listener] = []
+        self._listeners: tuple[Listener, ...] = ()
         self._snapshot: Snapshot | None = None
         self._moved: asyncio.Event | None = None  # there is one while somebody waits
         self.revision = Revision(0)
@@ -52,8 +52,12 @@ class Mirror:
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
         """``listener`` gets the changed keys of each revision. Returns the way to unsubscribe."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        self._listeners += (listener,)
+
+        def unsubscribe() -> None:
+            self._listeners = tuple(one for one in self._listeners if one is not listener)
+
+        return unsubscribe
 
     def snapshot(self) -> Snapshot:
         """The cluster at the newest revision seen; the same object until something changes."""
@@ -197,24 +201,28 @@ class Mirror:
 
     def _put(self, changes: Sequence[Change], assembler: Assembler, known: dict[str, Revision]) -> tuple[str, ...]:
         """The keys of these changes that are kept."""
-        kept = tuple(change for change in changes if not change.key.startswith(self._journal))
-        for change in kept:  # nobody decides on the journal, and there is much of it
+        kept = []
+        for change in changes:
             key, kv = change.key, change.kv
+            if key.startswith(self._journal):
+                continue  # nobody decides on it, and there is much of it
+            kept.append(key)
             if kv is None:
                 known.pop(key, None)
                 assembler.delete(key)
             else:
                 known[key] = kv.mod_revision
                 assembler.put(key, kv.value, created=kv.create_revision, modified=kv.mod_revision, lease=kv.lease)
-        return tuple(change.key for change in kept)
+        return tuple(kept)
 
     def _took(self, revision: Revision, changes: Sequence[Change]) -> None:
         """What was put is what this mirror shows from now on."""
         for change in changes:
             if change.key.endswith("/beat"):
                 self._mark_beat(change)
+            elif change.key == self._history:
+                self._mark_history()
         self.revision = revision
-        self._mark_history()
         if self._moved is not None:
             self._moved.set()
             self._moved = None
@@ -222,7 +230,7 @@ class Mirror:
     def _announce(self, keys: tuple[str, ...]) -> None:
         if not keys:
             return
-        for listener in list(self._listeners):
+        for listener in self._listeners:
             try:
                 listener(keys)
             except Exception:  # a key that nobody foresaw must not end the watch, and with it every agent's beats

@@ -8,10 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from tests.support.clusters import Book, cluster
-from vmha.model.ids import VmName
+from vmha.model.ids import NodeName, VmName
+from vmha.model.records import Failure
 from vmha.model.standing import Failback
 from vmha.policy.deciding.failback import opens_in
-from vmha.policy.placing.placement import survey
+from vmha.policy.placing.placement import FAILED_START_REST_S, survey
 from vmha.policy.plan import decide, judge_all
 from vmha.policy.state.steps import Change, PlacementStep
 
@@ -97,4 +98,15 @@ def test_it_waits_for_its_window_and_goes_when_that_opens() -> None:
     assert "02:00-03:00 UTC" in made.waiting[0].text
     assert looked_at_again_in_s(book) == opens_s
     book.clock.at += opens_s
+    assert goes_home(book)
+
+
+def test_home_that_could_not_receive_it_is_looked_at_again_when_its_rest_is_over() -> None:
+    """Nothing else would bring another plan by then: in a quiet cluster nothing changes."""
+    book = away()
+    failure = Failure(node=NodeName("n1"), at=book.clock.wall(), error="no route to host", moving=True)
+    book.placed("web", "n2", failures=(failure,))
+    assert not goes_home(book)
+    assert book.plan().wake_in_s == pytest.approx(FAILED_START_REST_S)
+    book.clock.at += FAILED_START_REST_S
     assert goes_home(book)

@@ -251,7 +251,7 @@ def test_host_that_gives_a_sign_of_life_is_not_powered_off_before_its_hold_is_ov
 def test_plan_looks_again_when_the_beat_of_a_vanished_host_gets_late() -> None:
     book = cluster("n2", "n3").node("n1")
     made = book.plan(silence_s={"n1": 0.5, "n2": 0.0, "n3": 0.0}, observer=N2, peers=seen_gone(GONE, N3))
-    assert made.wake_in_s == pytest.approx(LATE_S - 0.5)
+    assert made.late_in_s == pytest.approx(LATE_S - 0.5)
 
 
 def test_records_of_an_older_agent_name_nobody() -> None:

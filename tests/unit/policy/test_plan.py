@@ -459,4 +459,9 @@ def test_deposed_leader_writes_nothing() -> None:
 
 def test_plan_wakes_when_silence_alone_will_change_a_verdict() -> None:
     book = cluster("n2").node("n1", lease=False).running("web", "n1")
-    assert book.plan(silence_s={"n1": 0.5, "n2": 0.0}).wake_in_s == pytest.approx(TIMING.suspect_s - 0.5)
+    made = book.plan(silence_s={"n1": 0.5, "n2": 0.0})
+    assert made.look_in_s == made.late_in_s == pytest.approx(TIMING.suspect_s - 0.5)
+
+
+def test_where_all_is_well_only_silence_brings_another_plan() -> None:
+    assert cluster("n1", "n2").running("web", "n1").plan(silence_s={"n1": 0.5, "n2": 0.0}).wake_in_s is None

@@ -164,17 +164,24 @@ def is_being_cut(view: NodeView) -> bool:
 
 def fence_and_evict(
     snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict], *, braked: bool
-) -> tuple[list[Step], float | None]:
-    """Steps against silent nodes, and in how many seconds to look again."""
+) -> tuple[list[Step], float | None, float | None]:
+    """Steps against silent nodes, in how many seconds to look again at those that are late, and in how many the first
+    of the others is.
+    """
     steps: list[Step] = []
     wakes: list[float] = []
+    well: list[float] = []
     burdened: dict[NodeName, list[VmName]] | None = None  # asked for only where somebody is silent
     for name, verdict in verdicts.items():
         view = snapshot.nodes[name]
         if view.beat is None:
             continue
         silence = moment.silence_s.get(name, 0.0)
-        wakes.extend(_wakes(view, snapshot, moment, silence))
+        marks = _marks(view, snapshot, moment)
+        if silence < min(marks):
+            well.append(min(marks) - silence)
+        else:
+            wakes.extend([mark - silence for mark in marks if mark > silence] or [snapshot.config.fencing.retry_s])
         if may_get_its_storage_back(view, verdict):
             steps.append(GiveBackStorage(node=name, beat_created=view.beat.created))
         if braked or verdict.condition not in (Condition.SUSPECT, Condition.LOST, Condition.FENCING):
@@ -189,7 +196,7 @@ def fence_and_evict(
             burdened = nodes_with_claims(snapshot) if burdened is None else burdened
             if name in burdened:
                 steps.append(_fence(view, burdened[name], silence, vanished=has_vanished(name, snapshot, moment)))
-    return steps, min(wakes, default=None)
+    return steps, min(wakes, default=None), min(well, default=None)
 
 
 def may_get_its_storage_back(view: NodeView, verdict: Verdict) -> bool:
@@ -200,15 +207,21 @@ def may_get_its_storage_back(view: NodeView, verdict: Verdict) -> bool:
     return view.session_id != view.fencing.value.session and view.current_status.armed is not ArmedLevel.NONE
 
 
-def _wakes(view: NodeView, snapshot: Snapshot, moment: Moment, silence: float) -> list[float]:
-    """Instants at which silence alone will change the verdict."""
+def late_in_s(snapshot: Snapshot, moment: Moment) -> float | None:
+    """In how many seconds a node is late, if none beats any more; 0 or less: one is. None: no node is there."""
+    beating = (view for view in snapshot.nodes.values() if view.beat)
+    left = (min(_marks(view, snapshot, moment)) - moment.silence_s.get(view.name, 0.0) for view in beating)
+    return min(left, default=None)
+
+
+def _marks(view: NodeView, snapshot: Snapshot, moment: Moment) -> tuple[float, ...]:
+    """Silences at which the verdict changes by silence alone, in seconds. At the first of them the node is late."""
     assert view.beat
     timing, beat = snapshot.config.clockwork, view.beat.value
     is_unheard = moment.peers.unheard_s.get(view.name, 0.0) >= timing.suspect_by_peers_s
     late = (timing.beat_s * LATE_BEATS,) if is_unheard else ()
     slow = max(timing.suspect_s, timing.hold_s)
-    marks = (*late, timing.suspect_s, slow, beat.dead_after_s, elapsed_after_s(beat, moment.observer))
-    return [mark - silence for mark in marks if mark > silence] or [snapshot.config.fencing.retry_s]
+    return (*late, timing.suspect_s, slow, beat.dead_after_s, elapsed_after_s(beat, moment.observer))
 
 
 def _evict_elapsed(view: NodeView, snapshot: Snapshot, silence: float) -> EvictSession | None:

@@ -98,9 +98,9 @@ def _was_called_off(vm: VmView, held: Placement, moment: Moment) -> Decision | N
 def _failback(vm: VmView, held: Placement, ground: Field, moment: Moment) -> Decision:
     assert vm.spec
     assert held.node
-    target = find_better(vm.spec.value, ground, held.node, after=held.failback_after, failures=held.failures)
+    target, rest_s = find_better(vm.spec.value, ground, held.node, after=held.failback_after, failures=held.failures)
     if target is None:
-        return NOTHING
+        return NOTHING if rest_s is None else Decision(retry_in_s=rest_s)
     why_not, left_s = wait_for(vm.spec.value.failback, target, ground)
     if why_not:
         return Decision(waiting=Waiting(vm=vm.name, text=why_not), retry_in_s=left_s)

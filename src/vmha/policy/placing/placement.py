@@ -58,18 +58,26 @@ def take(node: NodeName, spec: VmSpec, ground: Field, *, starting: bool) -> None
 
 def find_better(
     spec: VmSpec, ground: Field, owner: NodeName, *, after: Revision, failures: Iterable[Failure]
-) -> NodeName | None:
-    """The most preferred node above ``owner`` that can take the vm and joined after revision ``after``."""
+) -> tuple[NodeName | None, float | None]:
+    """The most preferred node above ``owner`` that can take the vm and joined after revision ``after``.
+
+    None: none can. Then also in how many seconds one may that only rests after a failure.
+    """
     domain = ground.domain_of(spec)
     if domain is None:
-        return None  # without a failover domain no node is preferred over another
-    able = [
-        (rank, unmet(name, spec, ground) if ground.snapshot.rules else 0, ground.loads[name].vms, name)
-        for rank, name in ground.preferences.better_than(owner, domain)
-        if _joined_after(name, after, ground)
-        and not _refusal(name, spec, ground, Score.BEST, failures=failures, avoid={}, moving=True)[0]
-    ]
-    return min(able)[-1] if able else None
+        return None, None  # without a failover domain no node is preferred over another
+    able: list[tuple[tuple[int, int], int, int, NodeName]] = []
+    retries: list[float] = []
+    for rank, name in ground.preferences.better_than(owner, domain):
+        if not _joined_after(name, after, ground):
+            continue
+        refusal, retry_in_s = _refusal(name, spec, ground, Score.BEST, failures=failures, avoid={}, moving=True)
+        if not refusal:
+            wishes = unmet(name, spec, ground) if ground.snapshot.rules else 0
+            able.append((rank, wishes, ground.loads[name].vms, name))
+        elif retry_in_s is not None:
+            retries.append(retry_in_s)
+    return (min(able)[-1], None) if able else (None, min(retries, default=None))
 
 
 def _joined_after(node: NodeName, revision: Revision, ground: Field) -> bool:

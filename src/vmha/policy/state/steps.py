@@ -205,7 +205,8 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """``wake_in_s``: look again then, even if nothing changes (None: only a change can matter).
+    """``wake_in_s``: look again then, even if nothing changes (None: only a change can matter). ``late_in_s``: then a
+    node that is well is late, if none beats before.
 
     ``mass_loss``: most nodes are silent; ``braked``: and the network is still being waited for.
     """
@@ -213,5 +214,11 @@ class Plan:
     steps: tuple[Step, ...] = ()
     waiting: tuple[Waiting, ...] = ()
     wake_in_s: float | None = None
+    late_in_s: float | None = None
     braked: bool = False
     mass_loss: bool = False
+
+    @property
+    def look_in_s(self) -> float | None:
+        """Whichever comes first."""
+        return min((due for due in (self.wake_in_s, self.late_in_s) if due is not None), default=None)
