@@ -203,6 +203,10 @@ class StandingMirror:
     def config(self) -> Any:
         return self.snapshot().config
 
+    @property
+    def leader(self) -> Any:
+        return self.snapshot().leader
+
     def silence_of(self, node: NodeName) -> float:
         return self.silence_s().get(node, 0.0)
 

@@ -94,6 +94,7 @@ class Leader:
         self._braked_since: float | None = None
         self._survival = SurvivalWatch(clock, threads=threads)
         self._unclaimed, self._ages, self._waits = Unclaimed(), Ages(), Waits()
+        self._has_counted = False  # all that has come and gone until now; beats do not
         self.plan_took = Histogram(CALL_S)
         self._vacant_since: float | None = None
         self._resigned_at = float("-inf")
@@ -118,6 +119,7 @@ class Leader:
             match split_key(self._prefix, key):
                 case ("nodes", node, "beat"):  # by far the most
                     is_news = is_news or not (self._follows or self._is_routine(NodeName(node)))
+                    continue
                 case ("leader",):
                     is_news = True
                 case ("vms", vm, "placement"):
@@ -125,6 +127,7 @@ class Leader:
                     is_news = is_news or not self._follows
                 case _:
                     is_news = is_news or not self._follows
+            self._has_counted = False
         if is_news:
             self._wake.set()
 
@@ -161,7 +164,7 @@ class Leader:
         lease = session.lease if session is not None else None  # it may be gone after any await; the key must have one
         if session is None or lease is None or session.over.is_set():
             return None
-        leader = self._mirror.snapshot().leader
+        leader = self._mirror.leader
         if not self._may_lead():
             if leader is not None and leader.value.session == session.id:  # the process before this one was younger
                 await self._store.txn([Created(self._keys.leader, leader.created)], [Delete(self._keys.leader)])
@@ -171,7 +174,8 @@ class Leader:
             if leader.value.session == session.id:
                 return Term(leader.created)
             if self._has_just_beaten(leader.value.node):
-                self._count_along(self._clock.now())
+                if not self._has_counted:
+                    self._count_along(self._clock.now())
                 self._follows = True
                 return None  # most calls end here
             if not has_leader_vanished(self._mirror.snapshot(), self._moment()):
@@ -214,8 +218,7 @@ class Leader:
         return is_its_turn and who_should_lead(snapshot, self._moment()) is not None
 
     def _still_leads(self, term: Term) -> bool:
-        session = self._read_session()
-        leader = self._mirror.snapshot().leader
+        session, leader = self._read_session(), self._mirror.leader
         return (
             session is not None
             and self._may_lead()
@@ -356,6 +359,7 @@ class Leader:
 
     def _count_along(self, now: float) -> Mapping[str, float]:
         """Every agent counts how long it has known what, so that a new leader need not begin to count."""
+        self._has_counted = True
         self._unclaimed.look(self._mirror.indexes.assigned, now)
         return self._ages.look(self._mirror.snapshot(), now)
 

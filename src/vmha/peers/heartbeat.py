@@ -21,6 +21,7 @@ from vmha.policy.state.snapshot import PeersSay
 log = structlog.get_logger(__name__)
 
 LOOK_AT_PEERS_S = 0.5
+_PING, _HEARS_ALL = Ping(), Pong()
 
 
 @dataclass(slots=True)
@@ -56,12 +57,12 @@ class Heartbeat:
         self._seen: tuple[set[NodeName], dict[NodeName, frozenset[NodeName]]] = (set(), {})
 
     def answer(self) -> Pong:
-        unheard, _ = self._gist()
-        return Pong(unheard=tuple(sorted(unheard)))
+        unheard = self._unheard(self._clock.now(), self._read_timing().suspect_by_peers_s)
+        return Pong(unheard=tuple(sorted(unheard))) if unheard else _HEARS_ALL
 
     def say(self) -> PeersSay:
         now = self._clock.now()
-        _, witnesses = self._gist()
+        witnesses = self._witnesses(now, self._read_timing().suspect_by_peers_s)
         return PeersSay(
             unheard_s={n: now - known.alive_at for n, known in self._known.items() if known.alive_at is not None},
             witnesses=dict(sorted(witnesses.items())),
@@ -93,7 +94,7 @@ class Heartbeat:
 
     async def _ping(self, known: _Known, timeout_s: float) -> None:
         try:
-            pong = await self._channel.ask(known.peer, Ping(), timeout_s=timeout_s)
+            pong = await self._channel.ask(known.peer, _PING, timeout_s=timeout_s)
         except HostSilent:
             return
         except Unwelcome as error:
@@ -108,21 +109,18 @@ class Heartbeat:
         known.unheard = frozenset(pong.unheard) if isinstance(pong, Pong) else frozenset()
         known.is_unwelcome = False
 
-    def _gist(self) -> tuple[set[NodeName], dict[NodeName, frozenset[NodeName]]]:
-        """Whose host we do not hear; and of each agent that answers, whom that one does not hear."""
-        now, gone_s = self._clock.now(), self._read_timing().suspect_by_peers_s
-        unheard: set[NodeName] = set()
-        witnesses: dict[NodeName, frozenset[NodeName]] = {}
-        for name, known in self._known.items():
-            if known.alive_at is not None and now - known.alive_at >= gone_s:
-                unheard.add(name)
-            if now - known.answered_at < gone_s:
-                witnesses[name] = known.unheard
-        return unheard, witnesses
+    def _unheard(self, now: float, gone_s: float) -> set[NodeName]:
+        """Whose host we do not hear."""
+        return {n for n, known in self._known.items() if known.alive_at is not None and now - known.alive_at >= gone_s}
+
+    def _witnesses(self, now: float, gone_s: float) -> dict[NodeName, frozenset[NodeName]]:
+        """Of each agent that answers, whom that one does not hear."""
+        return {n: known.unheard for n, known in self._known.items() if now - known.answered_at < gone_s}
 
     def _notice(self) -> None:
         """Tell of changes that may change a verdict, not of every pong."""
-        gist = self._gist()
+        now, gone_s = self._clock.now(), self._read_timing().suspect_by_peers_s
+        gist = (self._unheard(now, gone_s), self._witnesses(now, gone_s))
         if gist != self._seen:
             self._seen = gist
             self._on_change()

@@ -95,10 +95,11 @@ class SimulatedChannel:
         """What is lost is sent again and again, until who waits has waited long enough: then raises TimeoutError."""
         now = asyncio.get_running_loop().time
         await asyncio.sleep(ONE_WAY_S)
-        while now() < end_at_s and not self._hub.can_reach(source, target):  # noqa: ASYNC110 (many sources)
-            await asyncio.sleep(min(SENT_AGAIN_S, end_at_s - now()))
-        if now() >= end_at_s:
-            raise TimeoutError
+        while (left_s := end_at_s - now()) > 0:
+            if self._hub.can_reach(source, target):
+                return
+            await asyncio.sleep(min(SENT_AGAIN_S, left_s))
+        raise TimeoutError
 
     async def _when_it_goes_on(self, there: _Endpoint | None, request: Request) -> Answer:
         """The agent stands. The question lies there, and is answered whether anybody still waits for it or not."""

@@ -14,7 +14,7 @@ from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName, Revision, VmName
 from vmha.model.keys import Keys, split_key
-from vmha.model.records import BeatRecord, Stored
+from vmha.model.records import BeatRecord, LeaderRecord, Stored
 from vmha.model.settings import ClusterConfig
 from vmha.policy.members.silence import SilenceBook
 from vmha.policy.state.assemble import Assembler
@@ -69,6 +69,11 @@ class Mirror:
     def config(self) -> ClusterConfig:
         """The cluster's settings at the newest revision seen, without building a snapshot."""
         return self._assembler.config
+
+    @property
+    def leader(self) -> Stored[LeaderRecord] | None:
+        """At the newest revision seen, likewise."""
+        return self._assembler.leader
 
     @property
     def schema(self) -> int:

@@ -128,6 +128,10 @@ class Assembler:
         return self._config
 
     @property
+    def leader(self) -> Stored[LeaderRecord] | None:
+        return self._leader
+
+    @property
     def schema(self) -> int:
         return self._schema.value.version if self._schema else FIRST
 

@@ -91,10 +91,11 @@ def foresee(snapshot: Snapshot, moment: Moment, *, horizon_s: float = HORIZON_S)
         if _is_other(before, snapshot, made.steps):
             pause_s = 1.0
             continue
-        if made.wake_in_s is None or passed_s >= horizon_s:
+        if passed_s >= horizon_s or not (made.waiting or made.wake_in_s is not None):
             return Forecast(moves=tuple(moves), down=tuple(_down(snapshot, made.waiting)), ends=True, then=snapshot)
-        # Many wait and look again each second; looking with them would take a plan for every second of the hour.
-        pause_s = min(max(made.wake_in_s, 2 * pause_s), horizon_s)
+        # Many wait and look again each second; looking with them would take a plan for every second of the hour. Where
+        # nobody says when, it is as good to look when the hour is over. Nobody falls silent here.
+        pause_s = horizon_s if made.wake_in_s is None else min(max(made.wake_in_s, 2 * pause_s), horizon_s)
         passed_s += pause_s
         moment = replace(moment, now=moment.now + pause_s, wall=moment.wall + pause_s)
     made = planner.plan(snapshot, moment)

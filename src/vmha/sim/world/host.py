@@ -80,6 +80,10 @@ class SimHost:
         return self._is_frozen
 
     @property
+    def is_on_peers_network(self) -> bool:
+        return self.has_power and not self.is_cut and not self.is_cut_from_peers
+
+    @property
     def has_agent(self) -> bool:
         return self._agent is not None
 

@@ -151,8 +151,7 @@ class World(Surroundings):
         return all(host is None or not host.is_cut for host in ends)
 
     def _hears(self, source: NodeName, target: NodeName) -> bool:
-        ends = [self.hosts[name] for name in (source, target)]
-        return all(host.has_power and not host.is_cut and not host.is_cut_from_peers for host in ends)
+        return self.hosts[source].is_on_peers_network and self.hosts[target].is_on_peers_network
 
     def _is_frozen(self, name: NodeName) -> bool:
         return self.hosts[name].is_frozen
