@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.clusters import KEYS, LOST_S, SETTINGS, SUSPECT_S, Book, cluster
+from vmha.leader.leader import LONGEST_WAIT_S
 from vmha.model.health import Probe
 from vmha.model.holds import Hold, PauseMode
 from vmha.model.ids import NodeName, VmName
@@ -21,7 +22,7 @@ from vmha.model.relations import Dependency, Need
 from vmha.model.settings import AtShutdown, HostShutdown, MakeRoom, Proof, Rebalance
 from vmha.model.vm import Desired, Recovery
 from vmha.policy.members.membership import former_sessions
-from vmha.policy.plan import plan
+from vmha.policy.plan import judge_all, plan
 from vmha.policy.state import transitions
 from vmha.policy.state.snapshot import Moment, Snapshot
 from vmha.policy.state.steps import Change, EvictSession, FenceNode, PlacementStep, Step
@@ -413,6 +414,38 @@ def test_plan_does_not_depend_on_the_order_of_what_is_read(data: st.DataObject) 
     life = lived(data, 8)
     snapshot, moment = life.book.snapshot(), life.moment()
     assert plan(_shuffled(snapshot, data), moment) == plan(snapshot, moment)
+
+
+@given(data=st.data())
+@settings(quick, max_examples=150)
+def test_plan_with_nothing_to_do_stands_until_the_time_it_names(data: st.DataObject) -> None:
+    """For so long a leader plans nothing anew, while the nodes that are well go on beating and nothing else changes."""
+    life = lived(data, 8)
+    snapshot, moment = life.book.snapshot(), life.moment()
+    made = plan(snapshot, moment)
+    if not made.steps:
+        until_s = min(LONGEST_WAIT_S, LONGEST_WAIT_S if made.wake_in_s is None else made.wake_in_s)
+        later = _later(moment, until_s * data.draw(st.sampled_from([0.1, 0.5, 0.9, 0.999])))
+        if judge_all(snapshot, later) == judge_all(snapshot, moment):
+            assert plan(snapshot, later).steps == ()
+
+
+def _later(moment: Moment, passed_s: float) -> Moment:
+    """The same, so much later: who is silent goes on being it."""
+
+    def grown(counted: Mapping[T, float]) -> dict[T, float]:
+        return {what: for_s + passed_s for what, for_s in counted.items()}
+
+    return replace(
+        moment,
+        now=moment.now + passed_s,
+        wall=moment.wall + passed_s,
+        silence_s={node: for_s + passed_s for node, for_s in moment.silence_s.items() if for_s > 0},
+        unsettled_s=moment.unsettled_s + passed_s,
+        unclaimed_s=grown(moment.unclaimed_s),
+        known_s=grown(moment.known_s),
+        waits_s=None if moment.waits_s is None else grown(moment.waits_s),
+    )
 
 
 def _shuffled(snapshot: Snapshot, data: st.DataObject) -> Snapshot:
