@@ -18,7 +18,7 @@ from tests.support.waiting import look_until
 
 pytestmark = pytest.mark.real
 
-HOME, ADMIN = "/srv/kvm1", "/srv/admin"
+HOME, ADMIN = "/run/kvm1", "/run/admin"
 VENV = Path(sys.prefix)
 PYTHON = f"{CHECKOUT}/{VENV.relative_to(ROOT)}/bin/python" if VENV.is_relative_to(ROOT) else sys.executable
 PROGRAM = f"""#!/bin/sh
