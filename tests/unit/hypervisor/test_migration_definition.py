@@ -10,7 +10,6 @@ from vmha.hypervisor.real.connection import Channels
 from vmha.hypervisor.real.migration import carry_out
 from vmha.model.ids import Epoch, VmName
 
-
 ORDER = MigrationOrder(
     name="web",
     target_uri="qemu+tcp://10.0.0.2/system",
