@@ -162,7 +162,9 @@ class Pull:
 
     def _complete(self) -> None:
         migration = self._migration
-        migration.leg, self._target.reason = Leg.ARRIVED, "migrated"
+        migration.leg = Leg.ARRIVED
+        if self._target.state is DomainState.RUNNING:  # whom a hand has suspended meanwhile stays so, as "user"
+            self._target.reason = "migrated"
         self._fabric.later(migration.source.host, self._fabric.timing.reply_s, self._confirm)
 
     def _confirm(self) -> None:
