@@ -1,9 +1,10 @@
 """Processes that are out of memory and stand still, as on a host that swaps: until the squeeze is lifted.
 
 With rights on the kernel's memory controller (cgroup 1) they come into a group that may not have one page more, without
-the kernel's killer: each thread stands as soon as it touches a new page, and a call that needs memory of the kernel (a
-file, a process) may be refused (ENOMEM). What a process had before is not counted: it runs until it needs something.
-Where there is no such controller they are stopped (SIGSTOP): a host that stands still and refuses nothing.
+the kernel's killer and without what swap the machine has: each thread stands as soon as it touches a new page, and a
+call that needs memory of the kernel (a file, a process) may be refused (ENOMEM). What a process had before is not
+counted: it runs until it needs something. Where there is no such controller they are stopped (SIGSTOP): a host that
+stands still and refuses nothing.
 """
 
 import os
@@ -11,6 +12,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from tests.support.groups import own_group, remove
 
 CONTROLLER = Path("/sys/fs/cgroup/memory")
 ONE_PAGE = "4096"
@@ -36,7 +39,7 @@ def squeezed(*pids: int, or_stopped: bool = True) -> Iterator[bool]:
         yield True
     finally:
         (group / "memory.limit_in_bytes").write_text("-1")
-        _empty(group)
+        remove(group, to=group.parent)
 
 
 @contextmanager
@@ -53,22 +56,12 @@ def _stopped(pids: tuple[int, ...]) -> Iterator[None]:
 
 def _make_group() -> Path | None:
     """A new one beside this process; None: not on this machine."""
-    lines = Path("/proc/self/cgroup").read_text().splitlines()
-    own = next((path for _, kind, path in (line.split(":", 2) for line in lines) if kind == "memory"), "")
-    group = CONTROLLER / own.lstrip("/") / f"vmha-squeeze-{os.getpid()}"
+    group = own_group(CONTROLLER, "memory") / f"vmha-squeeze-{os.getpid()}"
     try:
         group.mkdir()
     except OSError:
         return None
+    (group / "memory.swappiness").write_text("0")
     (group / "memory.limit_in_bytes").write_text(ONE_PAGE)
     (group / "memory.oom_control").write_text("1")
     return group
-
-
-def _empty(group: Path) -> None:
-    """Whoever is left goes back to where this process is; the kernel keeps a group until its last process has gone."""
-    while left := (group / "cgroup.procs").read_text().split():
-        for pid in left:
-            with suppress(ProcessLookupError):
-                (group.parent / "cgroup.procs").write_text(pid)
-    group.rmdir()

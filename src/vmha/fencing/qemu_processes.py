@@ -11,6 +11,10 @@ Two sources, joined by process:
 A guest is a process: pid and start time, because a pid alone may have been given to somebody else. What could not be
 read is ``unclear``, never absent: a host that has no descriptor or no memory left for one more file of /proc shows
 nothing, and everything may run. Guests without our tag that nobody named are left alone.
+
+On a host that swaps, whatever is in another process's memory or in a file of a tmpfs may be on the disk, and reading it
+then takes as long as the disk does. So command lines and libvirt's files are read once, and later only asked whether
+they are still the same, which the kernel answers out of its own memory.
 Standard library only: the guard imports this.
 """
 
@@ -30,6 +34,7 @@ LIBVIRT_RUN_DIR = "/run/libvirt/qemu"
 MAX_STATUS_BYTES = 16 * 1024 * 1024
 # libvirtd's child is already in the pid file some milliseconds before it turns into the QEMU program.
 LIBVIRT_DAEMONS = ("libvirtd", "virtqemud")
+QEMU_NAMES = ("qemu", "kvm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,23 +69,40 @@ class _Domain:
     cluster: str | None
 
 
+_Identity = tuple[int, int, int]
+"""Of a file: another one when it was replaced or written."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Process:
     pid: int
     start_ticks: int
-    is_dead: bool  # a zombie without threads: its files and memory are given back
-    argv: tuple[str, ...]
     command: str
+    state: str
+    threads: int
+
+    @property
+    def is_dead(self) -> bool:
+        """A zombie without threads: its files and memory are given back. One with threads left has its disk open."""
+        return self.state == "X" or (self.state == "Z" and self.threads <= 1)
+
+    def is_same(self, other: "_Process") -> bool:
+        """Whether it still is the same program, too: one that begins another is called by that one's name."""
+        return (self.start_ticks, self.command) == (other.start_ticks, other.command)
 
 
 class QemuProcesses:
-    """Looks for managed guests. Parsed status files are remembered until they change, so that a look is cheap."""
+    """Looks for managed guests. What was read is remembered until it changes, so that a look is cheap and waits for
+    nothing that may have been swapped out."""
 
     def __init__(self, cluster: str, libvirt_run_dir: str = LIBVIRT_RUN_DIR, proc: str = "/proc") -> None:
         self._cluster = cluster
         self._run_dir = Path(libvirt_run_dir)
         self._proc = Path(proc)
-        self._parsed: dict[str, tuple[tuple[int, int, int], _Domain]] = {}
+        self._parsed: dict[str, tuple[_Identity, _Domain]] = {}
+        self._numbers: dict[str, tuple[_Identity, bytes]] = {}
+        self._argvs: dict[int, tuple[_Process, tuple[str, ...]]] = {}
+        self._seen: set[int] = set()
 
     @property
     def run_dir(self) -> Path:
@@ -91,12 +113,15 @@ class QemuProcesses:
         told = frozenset(word.lower() for word in told)
         guests: dict[int, Guest] = {}
         unclear: list[str] = []
+        self._seen.clear()
         self._scan_run_dir(told, guests, unclear)
         if told:
             try:
                 self._scan_processes(told, guests)
             except OSError as error:
                 unclear.append(f"{self._proc}: {error.strerror}")
+        if not unclear:
+            self._argvs = {pid: known for pid, known in self._argvs.items() if pid in self._seen}
         return Scan(guests=tuple(guests[pid] for pid in sorted(guests)), unclear=tuple(unclear))
 
     def still_runs(self, guest: Guest) -> bool:
@@ -113,12 +138,14 @@ class QemuProcesses:
             names = sorted(os.listdir(self._run_dir))
         except FileNotFoundError:
             self._parsed.clear()
+            self._numbers.clear()
             return  # no libvirtd has run since boot
         except OSError as error:
             unclear.append(f"{self._run_dir}: {error.strerror}")
             return
         present = {name for name in names if name.endswith(".xml")}
         self._parsed = {name: parsed for name, parsed in self._parsed.items() if name in present}
+        self._numbers = {name: number for name, number in self._numbers.items() if name in present}
         for file_name in sorted(present):
             try:
                 domain = self._read_status(file_name)
@@ -134,16 +161,17 @@ class QemuProcesses:
     def _judge(self, domain: _Domain, pid: int, guests: dict[int, Guest], unclear: list[str]) -> None:
         try:
             process = self._read_process(pid)
+            argv = self._argv_of(process)
         except OSError as error:
             unclear.append(f"{domain.name}: process {pid}: {error.strerror}")
             return
         if process is None or process.is_dead:
             return
-        if not process.argv and process.command.startswith("qemu"):
+        if not argv and process.command.startswith("qemu"):
             unclear.append(f"{domain.name}: process {pid} is dying and not gone")
-        elif _option(process.argv, "-uuid") == domain.uuid or _guest_name(process.argv) == domain.name:
+        elif _option(argv, "-uuid") == domain.uuid or _guest_name(argv) == domain.name:
             guests[pid] = Guest(uuid=domain.uuid, name=domain.name, pid=pid, start_ticks=process.start_ticks)
-        elif process.argv and os.path.basename(process.argv[0]) in LIBVIRT_DAEMONS:
+        elif argv and os.path.basename(argv[0]) in LIBVIRT_DAEMONS:
             unclear.append(f"{domain.name}: process {pid} is about to become its QEMU")
         # else: the pid was given to another program after the QEMU ended
 
@@ -163,11 +191,12 @@ class QemuProcesses:
                 continue
             try:
                 process = self._read_process(pid)
+                argv = self._argv_of(process)
             except PermissionError:
                 continue  # hidden from whom may not signal it either
-            if process is None or process.is_dead or not _is_qemu(process.argv):
+            if process is None or process.is_dead or not _is_qemu(argv):
                 continue
-            uuid, name = _option(process.argv, "-uuid"), _guest_name(process.argv)
+            uuid, name = _option(argv, "-uuid"), _guest_name(argv)
             if uuid in told or name.lower() in told:
                 guests[pid] = Guest(uuid=uuid, name=name, pid=pid, start_ticks=process.start_ticks)
 
@@ -176,12 +205,11 @@ class QemuProcesses:
 
     def _read_status(self, file_name: str) -> _Domain:
         path = self._run_dir / file_name
-        stat = path.stat()
-        identity = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        identity = _identity_of(path)
         known = self._parsed.get(file_name)
         if known and known[0] == identity:
             return known[1]
-        if stat.st_size > MAX_STATUS_BYTES:
+        if identity[-1] > MAX_STATUS_BYTES:
             raise ValueError("too large for a status file")
         domain = _parse(path.read_bytes())
         self._parsed[file_name] = (identity, domain)
@@ -191,12 +219,15 @@ class QemuProcesses:
         """The one in the pid file, if it names one."""
         path = self._run_dir / f"{file_name.removesuffix('.xml')}.pid"
         try:
-            text = path.read_bytes()[:32]
+            identity = _identity_of(path)
+            known = self._numbers.get(file_name)
+            text = known[1] if known and known[0] == identity else path.read_bytes()[:32]
         except FileNotFoundError:
             return ()
         except OSError as error:
             unclear.append(f"{path}: {error.strerror}")
             return ()
+        self._numbers[file_name] = (identity, text)
         return (int(text),) if text.strip().isdigit() else ()
 
     def _read_process(self, pid: int) -> _Process | None:
@@ -205,20 +236,41 @@ class QemuProcesses:
         Raises:
             OSError: it can not be told: no descriptor, no memory, no permission.
         """
-        folder = self._proc / str(pid)
         try:
-            stat = (folder / "stat").read_text(errors="replace")
-            argv = (folder / "cmdline").read_bytes()
+            stat = (self._proc / str(pid) / "stat").read_text(errors="replace")
         except (FileNotFoundError, ProcessLookupError):
             return None
         # The command is in parentheses and may hold blanks and parentheses itself: split after the last one.
         command = stat[stat.index("(") + 1 : stat.rindex(")")]
         fields = stat[stat.rindex(")") + 2 :].split()
-        state, threads, start_ticks = fields[0], int(fields[17]), int(fields[19])
-        # A zombie leader with threads left is a QEMU that dies but still has its disk open.
-        is_dead = state == "X" or (state == "Z" and threads <= 1)
-        words = tuple(word.decode(errors="replace") for word in argv.rstrip(b"\0").split(b"\0")) if argv else ()
-        return _Process(pid, start_ticks, is_dead, words, command)
+        return _Process(pid, int(fields[19]), command, state=fields[0], threads=int(fields[17]))
+
+    def _argv_of(self, process: _Process | None) -> tuple[str, ...]:
+        """Its command line, from its own memory if it was not read before. Empty: it has none, or is gone.
+
+        Raises:
+            OSError: it can not be told.
+        """
+        if process is None:
+            return ()
+        self._seen.add(process.pid)
+        known = self._argvs.get(process.pid)
+        if known and known[0].is_same(process):
+            return known[1]
+        try:
+            text = (self._proc / str(process.pid) / "cmdline").read_bytes()
+        except (FileNotFoundError, ProcessLookupError):
+            return ()
+        argv = tuple(word.decode(errors="replace") for word in text.rstrip(b"\0").split(b"\0")) if text else ()
+        # A script that is called as QEMU is, and becomes it, keeps its name: it is looked at until it has.
+        if argv and (_is_qemu(argv) or not process.command.startswith(QEMU_NAMES)):
+            self._argvs[process.pid] = (process, argv if {"-uuid", "-name"} & set(argv) else argv[:1])
+        return argv
+
+
+def _identity_of(path: Path) -> _Identity:
+    stat = path.stat()
+    return (stat.st_ino, stat.st_mtime_ns, stat.st_size)
 
 
 def _parse(text: bytes) -> _Domain:

@@ -1,5 +1,6 @@
 """Which QEMUs are ours: libvirt's run directory and /proc as files, in all their odd shapes."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -164,7 +165,7 @@ def test_a_run_directory_that_can_not_be_read_is_unclear_and_a_missing_one_is_em
     assert QemuProcesses("c1", str(tmp_path / "none"), str(tmp_path / "proc")).scan().is_empty
 
 
-@pytest.mark.parametrize("part", ["proc/58/stat", "proc/58/cmdline", "qemu/web.pid"])
+@pytest.mark.parametrize("part", ["proc/58/stat", "qemu/web.pid"])
 def test_a_guest_of_which_something_can_not_be_read_is_unclear_not_absent(host: Host, part: str) -> None:
     """As where the host has no descriptor, or its kernel no memory, left for one more file."""
     host.qemu(58, "web", UUID)
@@ -176,6 +177,70 @@ def test_a_guest_of_which_something_can_not_be_read_is_unclear_not_absent(host: 
     path.mkdir()
     scan = look.scan()
     assert [words for words in scan.unclear if "Is a directory" in words], scan
+
+
+def test_a_guest_whose_command_line_can_not_be_read_is_unclear_not_absent(host: Host) -> None:
+    host.qemu(58, "web", UUID)
+    host.status("web", UUID, 58)
+    make_unreadable(host.proc / "58/cmdline")
+    scan = host.look().scan()
+    assert [words for words in scan.unclear if "Is a directory" in words], scan
+
+
+def make_unreadable(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def test_what_may_be_swapped_out_is_read_once(host: Host) -> None:
+    """A command line is in its process's memory, which is on the disk where the host swaps; so are files of a tmpfs."""
+    host.qemu(58, "web", UUID)
+    host.qemu(59, "db", OTHER)
+    host.process(60, ["/usr/sbin/sshd", "-D"], command="sshd")
+    host.status("web", UUID, 58)
+    look, told = host.look(), frozenset({OTHER})
+    found = look.scan(told)
+    assert found.guests == (guest(58, "web"), guest(59, "db", OTHER))
+    for pid in (58, 59, 60):
+        make_unreadable(host.proc / f"{pid}/cmdline")
+    for name in ("web.pid", "web.xml"):
+        path = host.run / name
+        before = path.stat()
+        path.write_bytes(bytes(before.st_size))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert look.scan(told) == found
+
+
+def test_what_was_read_of_a_process_is_no_news_of_the_next_one_with_its_number(host: Host) -> None:
+    host.qemu(58, "web", UUID)
+    look, told = host.look(), frozenset({UUID, OTHER})
+    assert look.scan(told).guests == (guest(58, "web"),)
+    (host.proc / "58/stat").write_text((host.proc / "58/stat").read_text().replace(" 58000 ", " 58001 "))
+    (host.proc / "58/cmdline").write_text(f"qemu-system-x86_64\0-name\0guest=db\0-uuid\0{OTHER}\0")
+    assert look.scan(told).guests == (Guest(uuid=OTHER, name="db", pid=58, start_ticks=58001),)
+
+
+@pytest.mark.parametrize(
+    ("argv", "command"),
+    [
+        (["/usr/sbin/libvirtd"], "rpc-libvirtd"),
+        (["/usr/sbin/libvirtd"], "qemu-autostart"),
+        (["/bin/sh", "/usr/local/bin/qemu-system-x86_64.sh"], "qemu-system-x86"),
+        ([], "qemu-system-x86"),  # in the midst of becoming it
+    ],
+)
+@pytest.mark.parametrize("has_status", [True, False])
+def test_a_process_that_becomes_a_guest_is_found_however_often_it_was_looked_at(
+    host: Host, argv: list[str], command: str, has_status: bool
+) -> None:
+    host.process(58, argv, command=command)
+    if has_status:
+        host.status("web", UUID, 58)
+    look, told = host.look(), frozenset({UUID})
+    for _ in range(2):
+        assert look.scan(told).guests == ()
+    host.qemu(58, "web", UUID)
+    assert look.scan(told).guests == (guest(58, "web"),)
 
 
 def test_a_guest_is_unclear_when_neither_its_status_nor_its_pid_can_be_read(host: Host) -> None:

@@ -1,0 +1,195 @@
+"""A whole host that is short of memory: all that runs on it swaps without end, or is ended for its memory.
+
+Agent, guard, libvirtd, QEMU and init share a group that has room for the guard and little more, with programs that
+touch all of their memory again and again, and one slow disk to swap to (tests/support/storm.py). The witness's disk
+gives the verdict.
+"""
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.lab.cluster import Cluster, processes_of, running_cluster
+from tests.lab.conftest import wait_until
+from tests.support.storm import NoStorm, Storm, storm
+from vmha.lab.layout import LabDir
+
+pytestmark = pytest.mark.lab
+
+MIB = 1 << 20
+READS_PER_S = 50
+"""Of a disk that does twice as many, and has other work."""
+ROOM_BYTES = 16 * MIB
+"""For all but the guard: a seventh of what they have."""
+HOGS, HOG_BYTES = 3, 32 * MIB
+_HOG = """
+import sys
+from pathlib import Path
+Path("/proc/self/oom_score_adj").write_text("{score}")
+print("here", flush=True)
+sys.stdin.readline()
+memory, number = bytearray({size}), 0
+while True:
+    number = number % 200 + 1
+    for page in range(0, len(memory), 4096):
+        memory[page] = number
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Host:
+    """h1, begun anew in a group of its own."""
+
+    cluster: Cluster
+    storm: Storm
+
+    def pids(self, words: str) -> list[int]:
+        """Of the programs whose command line has these words."""
+        return processes_of(self.cluster, "h1", lambda command: words in command)
+
+    @property
+    def guard(self) -> int:
+        return self.pids("-m vmha.fencing.guard")[0]
+
+    @property
+    def agent(self) -> int:
+        return self.pids("-m vmha agent")[0]
+
+    def begin_anew(self) -> None:
+        """It is switched on by somebody who is in the group meanwhile."""
+        lab = self.cluster.lab
+        lab.run("kill", "h1")
+        who, _ = json.loads(LabDir(lab.path).pids.read_text())["lab"]
+        with self.storm.born_of(who):
+            lab.run("start", "h1")
+
+    def boots(self) -> int:
+        return int(self.cluster.lab.node("h1")["boots"])
+
+    def told_by_guard(self) -> dict[str, dict[str, float]]:
+        told: dict[str, dict[str, float]] = json.loads(self.cluster.lab.sh("h1", "cat /run/vmha/guard.json"))
+        return told
+
+    @contextmanager
+    def hogs(self, number: int, size: int, *, score: int = 0) -> Iterator[Callable[[], None]]:
+        """Programs of the host that want memory; yields what lets them take it. ``score``: for the kernel's killer."""
+        with ExitStack() as undo:
+            started = [self._start_hog(undo, size, score) for _ in range(number)]
+            for hog in started:
+                assert hog.stdout
+                assert hog.stdout.readline() == "here\n"
+            self.storm.take(*self.pids("sys.stdin.readline()"))
+
+            def let_go() -> None:
+                for hog in started:
+                    assert hog.stdin
+                    hog.stdin.write("\n")
+                    hog.stdin.flush()
+
+            yield let_go
+
+    def _start_hog(self, undo: ExitStack, size: int, score: int) -> "subprocess.Popen[str]":
+        hog = self.cluster.lab.spawn("h1", _HOG.format(size=size, score=score))
+        undo.callback(hog.wait)
+        undo.callback(hog.kill)
+        return hog
+
+
+@pytest.fixture(scope="module")
+def stormy() -> Iterator[Storm]:
+    try:
+        with storm() as group:
+            yield group
+    except NoStorm as reason:
+        pytest.skip(f"no storm can be made here: {reason}")
+
+
+@pytest.fixture(scope="module")
+def shared_host(stormy: Storm) -> Iterator[Host]:
+    for cluster in running_cluster():
+        host = Host(cluster=cluster, storm=stormy)
+        host.begin_anew()
+        yield host
+
+
+@pytest.fixture
+def host(shared_host: Host) -> Iterator[Host]:
+    """At peace, with the witness ``web`` at home on it."""
+    cluster = shared_host.cluster
+    cluster.lab.switch_everything_on()
+    cluster.await_all_online()
+    cluster.add("web", "--failover-domain", "pref")
+    cluster.await_running("web", on="h1")
+    cluster.await_ticks("web")
+    try:
+        yield shared_host
+        verdict = cluster.lab.verdict("web")
+        assert verdict["ran_twice"] is False, verdict
+        assert verdict["double_writers"] == 0, verdict
+    finally:
+        shared_host.storm.end()
+        cluster.await_all_online()
+        cluster.remove("web")
+
+
+def bytes_of(pid: int, what: str = "RssAnon") -> int:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{what}:"))
+
+
+def waits_for_pages(pid: int) -> int:
+    """How often it has waited for a page that was not in memory, its own or one of a process it looked at."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()[9])
+
+
+def test_host_in_a_swap_storm_loses_its_guest_to_its_guard_by_the_deadline_and_is_taken_back_after_it(host: Host):
+    cluster, guard, agent, boots = host.cluster, host.guard, host.agent, host.boots()
+    assert {guard, agent, *host.pids("qemu-system"), *host.pids("libvirtd")} <= host.storm.members()
+    waited = {pid: waits_for_pages(pid) for pid in (guard, agent)}
+    with host.hogs(HOGS, HOG_BYTES) as let_go:
+        host.storm.begin(limit_bytes=bytes_of(guard) + ROOM_BYTES, reads_per_s=READS_PER_S)
+        let_go()
+        cluster.await_running("web", on="h2")
+        cluster.await_ticks("web")
+        assert bytes_of(agent, "VmSwap") > 0
+        assert waits_for_pages(agent) > waited[agent] + 10
+        assert bytes_of(guard, "VmSwap") == 0
+        assert waits_for_pages(guard) == waited[guard], "it waited for pages of others"
+        assert cluster.qemu_pids("h1") == []
+        told = host.told_by_guard()
+        assert told["last_kill"]["verified_at"] <= told["deadline"]["sent_at"] + told["deadline"]["hold_s"]
+        assert host.boots() == boots, "the watchdog was petted"
+    host.storm.end()
+    cluster.await_all_online()
+    cluster.await_running("web", on="h1")
+    cluster.await_ticks("web")
+    assert host.guard == guard
+    assert host.boots() == boots
+
+
+def test_killer_of_a_host_out_of_memory_takes_all_but_the_guard_and_the_guest_boots_once_elsewhere(host: Host):
+    """A program that it may not take takes all memory there is, so that agent, libvirtd and QEMU are ended for it."""
+    cluster, guard, agent, boots = host.cluster, host.guard, host.agent, host.boots()
+    for pid in processes_of(cluster, "h1", lambda command: "vmha.lab.box" in command):
+        Path(f"/proc/{pid}/oom_score_adj").write_text("-1000")  # the first process of a host is never taken
+    killed = host.storm.killed()
+    with host.hogs(1, 200 * MIB, score=-1000) as let_go:
+        host.storm.begin_without_swap(limit_bytes=host.storm.used_bytes() + 4 * MIB)
+        let_go()
+        cluster.await_running("web", on="h2")
+        cluster.await_ticks("web")
+        assert host.storm.killed() > killed
+        assert host.guard == guard
+        assert agent not in host.storm.members()
+        assert cluster.qemu_pids("h1") == []
+        assert host.boots() == boots
+    host.storm.end()
+    cluster.await_all_online()
+    cluster.await_running("web", on="h1")
+    cluster.await_ticks("web")
+    assert (host.guard, host.boots()) == (guard, boots)

@@ -1,0 +1,230 @@
+"""Processes that share too little memory and a slow disk to swap to, as on a host in a swap storm.
+
+They come into a group of the kernel's memory controller, whose memory is taken away and given back, and of its
+controller of disks, which lets the group have so many reads a second: a fast disk alone makes a storm that nobody
+notices. Only the group's processes swap. What a process had before it came into the group is not counted: to be in the
+storm it has to be begun anew in it.
+
+For cgroup 1 and 2. Where there can be none (no root, a tree that is read-only, no disk of its own below the swap file)
+``NoStorm`` says why.
+"""
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.groups import own_group, remove
+from tests.support.waiting import look_until
+
+SWAP_BYTES = 256 << 20
+SWAP_FILES = Path("/var/tmp")
+ABOVE_ALL = "32767"
+"""The swap file's priority: before what the machine has of its own."""
+NAME = "vmha-storm-"
+
+
+class NoStorm(Exception):
+    """Not on this machine, and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Controls:
+    """The files of a version of cgroup, and what is written to them."""
+
+    memory: Path
+    disk: Path
+    limit: str
+    swap: str
+    swap_on: str
+    reads: str
+    reads_of: str
+    killed: str
+    no_limit: str
+    no_limit_of_reads: str
+
+
+V1 = Controls(
+    memory=Path("/sys/fs/cgroup/memory"),
+    disk=Path("/sys/fs/cgroup/blkio"),
+    limit="memory.limit_in_bytes",
+    no_limit="-1",
+    swap="memory.swappiness",
+    swap_on="100",
+    reads="blkio.throttle.read_iops_device",
+    reads_of="{device} {number}",
+    no_limit_of_reads="0",
+    killed="memory.oom_control",
+)
+V2 = Controls(
+    memory=Path("/sys/fs/cgroup"),
+    disk=Path("/sys/fs/cgroup"),
+    limit="memory.max",
+    no_limit="max",
+    swap="memory.swap.max",
+    swap_on="max",
+    reads="io.max",
+    reads_of="{device} riops={number}",
+    no_limit_of_reads="max",
+    killed="memory.events",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storm:
+    """``device``: the disk with the swap file, MAJOR:MINOR."""
+
+    controls: Controls
+    memory: Path
+    disk: Path
+    device: str
+
+    def take(self, *pids: int) -> None:
+        """As this process counts them; what they start follows by itself."""
+        for pid in pids:
+            for group in {self.memory, self.disk}:
+                with suppress(ProcessLookupError):
+                    (group / "cgroup.procs").write_text(str(pid))
+
+    @contextmanager
+    def born_of(self, pid: int) -> Iterator[None]:
+        """What this process starts meanwhile is in the group, and stays in it."""
+        self.take(pid)
+        try:
+            yield
+        finally:
+            for controller, group in (("memory", self.memory), ("blkio", self.disk)):
+                back = own_group(self.controls.memory if controller == "memory" else self.controls.disk, controller)
+                (back / "cgroup.procs").write_text(str(pid))
+
+    def members(self) -> frozenset[int]:
+        return frozenset(map(int, (self.memory / "cgroup.procs").read_text().split()))
+
+    def used_bytes(self) -> int:
+        name = "memory.usage_in_bytes" if self.controls is V1 else "memory.current"
+        return int((self.memory / name).read_text())
+
+    def killed(self) -> int:
+        """How many processes the kernel's out-of-memory killer has ended in the group."""
+        lines = (line.split() for line in (self.memory / self.controls.killed).read_text().splitlines())
+        return next(int(number) for name, number in lines if name == "oom_kill")
+
+    def begin(self, *, limit_bytes: int, reads_per_s: int) -> None:
+        """What is more than the limit has to be swapped, and comes back at so many reads a second."""
+        self._write(self.memory, self.controls.swap, self.controls.swap_on)
+        look_until(lambda: self._limit(limit_bytes), what=f"the group has {limit_bytes} bytes")
+        self._let_read(str(reads_per_s))
+
+    def begin_without_swap(self, *, limit_bytes: int) -> None:
+        """What is more than the limit is had by ending processes."""
+        self._write(self.memory, self.controls.swap, "0")
+        self._write(self.memory, self.controls.limit, str(limit_bytes))
+
+    def end(self) -> None:
+        self._let_read(self.controls.no_limit_of_reads)
+        self._write(self.memory, self.controls.limit, self.controls.no_limit)
+
+    def _let_read(self, number: str) -> None:
+        self._write(self.disk, self.controls.reads, self.controls.reads_of.format(device=self.device, number=number))
+
+    def _limit(self, limit_bytes: int) -> bool:
+        """False: while what is over is on its way to the disk, the kernel does not wait for it."""
+        try:
+            self._write(self.memory, self.controls.limit, str(limit_bytes))
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+            return False
+        return True
+
+    def _write(self, group: Path, name: str, value: str) -> None:
+        (group / name).write_text(value)
+
+
+@contextmanager
+def storm() -> Iterator[Storm]:
+    """A group that nobody is in yet, and the swap file. In the end whoever is left goes to where this process is.
+
+    Raises:
+        NoStorm: this machine has not what it takes.
+    """
+    with ExitStack() as undo:
+        device = undo.enter_context(_swap_file())
+        controls = V1 if V1.memory.exists() else V2
+        memory = undo.enter_context(_group(controls.memory, "memory", controls.limit))
+        disk = memory if controls is V2 else undo.enter_context(_group(controls.disk, "blkio", controls.reads))
+        made = Storm(controls=controls, memory=memory, disk=disk, device=device)
+        undo.callback(made.end)
+        yield made
+
+
+@contextmanager
+def _group(tree: Path, controller: str, needed: str) -> Iterator[Path]:
+    own = own_group(tree, controller)
+    # In cgroup 2 only the first group may have both processes and groups below it that are controlled.
+    group = (tree if tree == V2.memory else own) / f"{NAME}{os.getpid()}"
+    try:
+        group.mkdir()
+    except OSError as error:
+        raise NoStorm(f"no group of processes can be made in {group.parent}: {error.strerror}") from None
+    try:
+        if tree == V2.memory:
+            with suppress(OSError):
+                (tree / "cgroup.subtree_control").write_text("+memory +io")
+        if not (group / needed).exists():
+            raise NoStorm(f"the kernel has no {needed} for a group in {group.parent}")
+        yield group
+    finally:
+        remove(group, to=own)
+
+
+@contextmanager
+def _swap_file() -> Iterator[str]:
+    """Switched on; yields the disk it is on."""
+    _sweep()
+    path = SWAP_FILES / f"{NAME}{os.getpid()}"
+    try:
+        with path.open("wb") as file:
+            path.chmod(0o600)
+            for _ in range(SWAP_BYTES >> 20):
+                file.write(bytes(1 << 20))  # written, not allocated: a file system may take holes for no swap file
+        device = _disk_of(path)
+        _run("mkswap", str(path))
+        _run("swapon", "--priority", ABOVE_ALL, str(path))
+        try:
+            yield device
+        finally:
+            _run("swapoff", str(path))
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _sweep() -> None:
+    """Of a test run that was killed."""
+    for path in SWAP_FILES.glob(f"{NAME}*"):
+        if not Path(f"/proc/{path.name.removeprefix(NAME)}").exists():
+            with suppress(NoStorm):
+                _run("swapoff", str(path))
+            path.unlink(missing_ok=True)
+
+
+def _disk_of(path: Path) -> str:
+    """The whole disk: of a part of one no reads can be counted."""
+    number = path.stat().st_dev
+    entry = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
+    if not entry.exists():
+        raise NoStorm(f"{path.parent} is on no disk that could be slowed down")
+    whole = entry.resolve().parent if (entry / "partition").exists() else entry
+    return (whole / "dev").read_text().strip()
+
+
+def _run(*command: str) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except FileNotFoundError:
+        raise NoStorm(f"no program {command[0]}") from None
+    if done.returncode:
+        raise NoStorm(f"{' '.join(command)}: {done.stderr.strip()}")
