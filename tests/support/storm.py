@@ -27,6 +27,22 @@ ABOVE_ALL = "32767"
 NAME = "vmha-storm-"
 
 
+HOG = """
+import sys
+from pathlib import Path
+Path("/proc/self/oom_score_adj").write_text("{score}")
+print("here", flush=True)
+sys.stdin.readline()
+memory, number = bytearray({size}), 0
+while True:
+    number = number % 200 + 1
+    for page in range(0, len(memory), 4096):
+        memory[page] = number
+"""
+"""A program that wants memory: it says that it is there, and takes it when it hears a line. ``score``: by which the
+kernel's killer chooses."""
+
+
 class NoStorm(Exception):
     """Not on this machine, and why."""
 
@@ -96,9 +112,8 @@ class Storm:
         try:
             yield
         finally:
-            for controller, group in (("memory", self.memory), ("blkio", self.disk)):
-                back = own_group(self.controls.memory if controller == "memory" else self.controls.disk, controller)
-                (back / "cgroup.procs").write_text(str(pid))
+            for controller, tree in (("memory", self.controls.memory), ("blkio", self.controls.disk)):
+                (own_group(tree, controller) / "cgroup.procs").write_text(str(pid))
 
     def members(self) -> frozenset[int]:
         return frozenset(map(int, (self.memory / "cgroup.procs").read_text().split()))
@@ -107,14 +122,26 @@ class Storm:
         name = "memory.usage_in_bytes" if self.controls is V1 else "memory.current"
         return int((self.memory / name).read_text())
 
+    def push_out(self) -> bool:
+        """All that can be swapped, at once. Whether the last of it is out: files of a tmpfs, and what is on its way."""
+        with suppress(OSError):  # EAGAIN, EBUSY: something stays, as what is locked does
+            if self.controls is V1:
+                self._write(self.memory, "memory.force_empty", "0")
+            else:
+                self._write(self.memory, "memory.reclaim", str(self.used_bytes()))
+        lines = (line.split() for line in (self.memory / "memory.stat").read_text().splitlines())
+        return not any(int(number) for name, number in lines if name in ("shmem", "swapcached"))
+
     def killed(self) -> int:
         """How many processes the kernel's out-of-memory killer has ended in the group."""
         lines = (line.split() for line in (self.memory / self.controls.killed).read_text().splitlines())
         return next(int(number) for name, number in lines if name == "oom_kill")
 
+    def let_swap(self) -> None:
+        self._write(self.memory, self.controls.swap, self.controls.swap_on)
+
     def begin(self, *, limit_bytes: int, reads_per_s: int) -> None:
         """What is more than the limit has to be swapped, and comes back at so many reads a second."""
-        self._write(self.memory, self.controls.swap, self.controls.swap_on)
         look_until(lambda: self._limit(limit_bytes), what=f"the group has {limit_bytes} bytes")
         self._let_read(str(reads_per_s))
 
@@ -126,6 +153,7 @@ class Storm:
     def end(self) -> None:
         self._let_read(self.controls.no_limit_of_reads)
         self._write(self.memory, self.controls.limit, self.controls.no_limit)
+        self.let_swap()
 
     def _let_read(self, number: str) -> None:
         self._write(self.disk, self.controls.reads, self.controls.reads_of.format(device=self.device, number=number))
@@ -144,6 +172,18 @@ class Storm:
         (group / name).write_text(value)
 
 
+def bytes_of(pid: int, what: str) -> int:
+    """What /proc/PID/status tells by this name: RssAnon, VmSwap."""
+    lines = (line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return next(int(words[1]) * 1024 for words in lines if words[0] == f"{what}:")
+
+
+def bytes_fetched(pid: int) -> int:
+    """How much it had to have read from disks: for a page of its own, or of another's that it looked at."""
+    lines = (line.split() for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+    return next(int(words[1]) for words in lines if words[0] == "read_bytes:")
+
+
 @contextmanager
 def storm() -> Iterator[Storm]:
     """A group that nobody is in yet, and the swap file. In the end whoever is left goes to where this process is.
@@ -157,6 +197,7 @@ def storm() -> Iterator[Storm]:
         memory = undo.enter_context(_group(controls.memory, "memory", controls.limit))
         disk = memory if controls is V2 else undo.enter_context(_group(controls.disk, "blkio", controls.reads))
         made = Storm(controls=controls, memory=memory, disk=disk, device=device)
+        made.let_swap()
         undo.callback(made.end)
         yield made
 
