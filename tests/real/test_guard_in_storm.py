@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.guards import ANSWER_S, S1, Node
-from tests.support.storm import NoStorm, Storm, bytes_fetched, bytes_of, storm
+from tests.support.storm import Storm, bytes_fetched, bytes_of, storm_or_skip
 from tests.support.until import until
 from vmha.fencing.port import State
 
@@ -29,11 +29,8 @@ def node() -> Iterator[Node]:
 
 @pytest.fixture
 def stormy() -> Iterator[Storm]:
-    try:
-        with storm() as group:
-            yield group
-    except NoStorm as reason:
-        pytest.skip(f"no storm can be made here: {reason}")
+    with storm_or_skip() as group:
+        yield group
 
 
 async def test_a_guard_reads_nothing_of_guests_that_are_swapped_out_and_ends_them(node: Node, stormy: Storm) -> None:

@@ -17,6 +17,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.support.groups import own_group, remove
 from tests.support.waiting import look_until
 
@@ -29,8 +31,6 @@ NAME = "vmha-storm-"
 
 HOG = """
 import sys
-from pathlib import Path
-Path("/proc/self/oom_score_adj").write_text("{score}")
 print("here", flush=True)
 sys.stdin.readline()
 memory, number = bytearray({size}), 0
@@ -39,8 +39,7 @@ while True:
     for page in range(0, len(memory), 4096):
         memory[page] = number
 """
-"""A program that wants memory: it says that it is there, and takes it when it hears a line. ``score``: by which the
-kernel's killer chooses."""
+"""A program that wants memory: it says that it is there, and takes it when it hears a line."""
 
 
 class NoStorm(Exception):
@@ -58,7 +57,6 @@ class Controls:
     swap_on: str
     reads: str
     reads_of: str
-    killed: str
     no_limit: str
     no_limit_of_reads: str
 
@@ -73,7 +71,6 @@ V1 = Controls(
     reads="blkio.throttle.read_iops_device",
     reads_of="{device} {number}",
     no_limit_of_reads="0",
-    killed="memory.oom_control",
 )
 V2 = Controls(
     memory=Path("/sys/fs/cgroup"),
@@ -85,7 +82,6 @@ V2 = Controls(
     reads="io.max",
     reads_of="{device} riops={number}",
     no_limit_of_reads="max",
-    killed="memory.events",
 )
 
 
@@ -132,28 +128,14 @@ class Storm:
         lines = (line.split() for line in (self.memory / "memory.stat").read_text().splitlines())
         return not any(int(number) for name, number in lines if name in ("shmem", "swapcached"))
 
-    def killed(self) -> int:
-        """How many processes the kernel's out-of-memory killer has ended in the group."""
-        lines = (line.split() for line in (self.memory / self.controls.killed).read_text().splitlines())
-        return next(int(number) for name, number in lines if name == "oom_kill")
-
-    def let_swap(self) -> None:
-        self._write(self.memory, self.controls.swap, self.controls.swap_on)
-
     def begin(self, *, limit_bytes: int, reads_per_s: int) -> None:
         """What is more than the limit has to be swapped, and comes back at so many reads a second."""
         look_until(lambda: self._limit(limit_bytes), what=f"the group has {limit_bytes} bytes")
         self._let_read(str(reads_per_s))
 
-    def begin_without_swap(self, *, limit_bytes: int) -> None:
-        """What is more than the limit is had by ending processes."""
-        self._write(self.memory, self.controls.swap, "0")
-        self._write(self.memory, self.controls.limit, str(limit_bytes))
-
     def end(self) -> None:
         self._let_read(self.controls.no_limit_of_reads)
         self._write(self.memory, self.controls.limit, self.controls.no_limit)
-        self.let_swap()
 
     def _let_read(self, number: str) -> None:
         self._write(self.disk, self.controls.reads, self.controls.reads_of.format(device=self.device, number=number))
@@ -197,8 +179,19 @@ def storm() -> Iterator[Storm]:
         memory = undo.enter_context(_group(controls.memory, "memory", controls.limit))
         disk = memory if controls is V2 else undo.enter_context(_group(controls.disk, "blkio", controls.reads))
         made = Storm(controls=controls, memory=memory, disk=disk, device=device)
-        made.let_swap()
+        made._write(memory, controls.swap, controls.swap_on)
         undo.callback(made.end)
+        yield made
+
+
+@contextmanager
+def storm_or_skip() -> Iterator[Storm]:
+    """For tests."""
+    with ExitStack() as undo:
+        try:
+            made = undo.enter_context(storm())
+        except NoStorm as reason:
+            pytest.skip(f"no swap storm can be made here: {reason}")
         yield made
 
 
