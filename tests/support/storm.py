@@ -87,12 +87,13 @@ V2 = Controls(
 
 @dataclass(frozen=True, kw_only=True)
 class Storm:
-    """``device``: the disk with the swap file, MAJOR:MINOR."""
+    """``device``: the disk with the swap file, MAJOR:MINOR. ``home``: the groups that this process came from."""
 
     controls: Controls
     memory: Path
     disk: Path
     device: str
+    home: frozenset[Path]
 
     def take(self, *pids: int) -> None:
         """As this process counts them; what they start follows by itself."""
@@ -108,23 +109,19 @@ class Storm:
         try:
             yield
         finally:
-            for controller, tree in (("memory", self.controls.memory), ("blkio", self.controls.disk)):
-                (own_group(tree, controller) / "cgroup.procs").write_text(str(pid))
+            for group in self.home:
+                (group / "cgroup.procs").write_text(str(pid))
 
     def members(self) -> frozenset[int]:
         return frozenset(map(int, (self.memory / "cgroup.procs").read_text().split()))
-
-    def used_bytes(self) -> int:
-        name = "memory.usage_in_bytes" if self.controls is V1 else "memory.current"
-        return int((self.memory / name).read_text())
 
     def push_out(self) -> bool:
         """All that can be swapped, at once. Whether the last of it is out: files of a tmpfs, and what is on its way."""
         with suppress(OSError):  # EAGAIN, EBUSY: something stays, as what is locked does
             if self.controls is V1:
-                self._write(self.memory, "memory.force_empty", "0")
+                (self.memory / "memory.force_empty").write_text("0")
             else:
-                self._write(self.memory, "memory.reclaim", str(self.used_bytes()))
+                (self.memory / "memory.reclaim").write_text((self.memory / "memory.current").read_text())
         lines = (line.split() for line in (self.memory / "memory.stat").read_text().splitlines())
         return not any(int(number) for name, number in lines if name in ("shmem", "swapcached"))
 
@@ -135,23 +132,21 @@ class Storm:
 
     def end(self) -> None:
         self._let_read(self.controls.no_limit_of_reads)
-        self._write(self.memory, self.controls.limit, self.controls.no_limit)
+        (self.memory / self.controls.limit).write_text(self.controls.no_limit)
 
     def _let_read(self, number: str) -> None:
-        self._write(self.disk, self.controls.reads, self.controls.reads_of.format(device=self.device, number=number))
+        words = self.controls.reads_of.format(device=self.device, number=number)
+        (self.disk / self.controls.reads).write_text(words)
 
     def _limit(self, limit_bytes: int) -> bool:
         """False: while what is over is on its way to the disk, the kernel does not wait for it."""
         try:
-            self._write(self.memory, self.controls.limit, str(limit_bytes))
+            (self.memory / self.controls.limit).write_text(str(limit_bytes))
         except OSError as error:
             if error.errno != errno.EBUSY:
                 raise
             return False
         return True
-
-    def _write(self, group: Path, name: str, value: str) -> None:
-        (group / name).write_text(value)
 
 
 def bytes_of(pid: int, what: str) -> int:
@@ -178,8 +173,9 @@ def storm() -> Iterator[Storm]:
         controls = V1 if V1.memory.exists() else V2
         memory = undo.enter_context(_group(controls.memory, "memory", controls.limit))
         disk = memory if controls is V2 else undo.enter_context(_group(controls.disk, "blkio", controls.reads))
-        made = Storm(controls=controls, memory=memory, disk=disk, device=device)
-        made._write(memory, controls.swap, controls.swap_on)
+        home = frozenset({own_group(controls.memory, "memory"), own_group(controls.disk, "blkio")})
+        made = Storm(controls=controls, memory=memory, disk=disk, device=device, home=home)
+        (memory / controls.swap).write_text(controls.swap_on)
         undo.callback(made.end)
         yield made
 
