@@ -17,8 +17,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
-
 from tests.support.groups import own_group, remove
 from tests.support.waiting import look_until
 
@@ -181,14 +179,16 @@ def storm() -> Iterator[Storm]:
 
 
 @contextmanager
-def storm_or_skip() -> Iterator[Storm]:
-    """For tests."""
+def storm_if_possible() -> Iterator[Storm | None]:
+    """For tests, which do without where there can be none: what they say of the guard has to hold there, too."""
     with ExitStack() as undo:
         try:
             made = undo.enter_context(storm())
         except NoStorm as reason:
-            pytest.skip(f"no swap storm can be made here: {reason}")
-        yield made
+            print(f"no swap storm can be made here: {reason}")
+            yield None
+        else:
+            yield made
 
 
 @contextmanager
