@@ -38,6 +38,9 @@ class Condition(StrEnum):
     OFFLINE = "offline"  # no session
 
 
+_ALIVE = (Condition.ONLINE, Condition.JOINING, Condition.UNFIT, Condition.MAINTENANCE, Condition.LEAVING)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """What one node is to the planner. ``refusal`` is empty for a node that may receive vms."""
@@ -52,13 +55,7 @@ class Verdict:
 
     @property
     def is_alive(self) -> bool:
-        return self.condition in (
-            Condition.ONLINE,
-            Condition.JOINING,
-            Condition.UNFIT,
-            Condition.MAINTENANCE,
-            Condition.LEAVING,
-        )
+        return self.condition in _ALIVE
 
 
 def judge(view: NodeView, snapshot: Snapshot, moment: Moment) -> Verdict:

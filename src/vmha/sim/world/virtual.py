@@ -156,13 +156,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     process.kept.append(handle)
                     self._standing[id(process)] = process
                     continue
+                handle[_CALLBACK] = None  # done: whoever cancels it now, as each sleep does, leaves nothing to sort out
                 try:
                     context.run(callback, *args)
                 except (SystemExit, KeyboardInterrupt):
                     raise
                 except BaseException as error:
                     self.call_exception_handler(
-                        {"message": f"error in {handle!r}", "exception": error, "handle": handle}
+                        {"message": f"error in {callback!r}", "exception": error, "handle": handle}
                     )
             if self._stopping:  # type: ignore[attr-defined]
                 return
