@@ -15,7 +15,7 @@ import asyncio
 import contextvars
 import math
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, assert_never
 
@@ -299,13 +299,12 @@ class MemoryEtcd:
         if wanted - 1 > self._revision:
             raise WentBack(f"etcd in memory is at revision {self._revision}, but {wanted - 1} was seen before")
 
-    def next_commit(self, wanted: int, prefix: str) -> Commit | None:
-        """The first commit from ``wanted`` on that touches ``prefix``, cut down to it."""
+    def commits(self, wanted: int, prefix: str) -> Iterator[Commit]:
+        """Those from ``wanted`` on that touch ``prefix``, cut down to it."""
         for commit in self._history[self._find_commit(wanted) :]:
-            changes = tuple(change for change in commit.batch.changes if change.key.startswith(prefix))
-            if changes:
-                return Commit(at_s=commit.at_s, batch=Batch(revision=commit.batch.revision, changes=changes))
-        return None
+            batch = cut_down(commit.batch, prefix)
+            if batch is not None:
+                yield Commit(at_s=commit.at_s, batch=batch)
 
     def open_watch(self, client: str, prefix: str, wanted: int) -> WatchLine:
         """What was committed from ``wanted`` on is delivered at once, what is committed from now on as it comes.
@@ -315,10 +314,8 @@ class MemoryEtcd:
         """
         self.check_watch(wanted)
         line = WatchLine(client, prefix)
-        for commit in self._history[self._find_commit(wanted) :]:
-            batch = cut_down(commit.batch, prefix)
-            if batch is not None:
-                line.take(batch)
+        for commit in self.commits(wanted, prefix):
+            line.take(commit.batch)
         self._lines.append(line)
         return line
 

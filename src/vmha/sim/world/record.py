@@ -40,7 +40,7 @@ class Record:
 
     def catch_up(self) -> "Record":
         """Take over what was committed since the last call. To be called before the store forgets history."""
-        while (commit := self._etcd.next_commit(self._next, self._prefix)) is not None:
+        for commit in self._etcd.commits(self._next, self._prefix):
             self._next = commit.batch.revision + 1
             self.lines.append(
                 CommitLine(
