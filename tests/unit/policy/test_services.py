@@ -233,3 +233,21 @@ def test_suspected_node_is_followed_by_nobody() -> None:
     book.delete(KEYS.session(NodeName("n2")))
     steps = steps_about(book, "db", silence_s={"n2": SUSPECT_S})
     assert [step.change for step in steps if step.change is not Change.NOTE] == []
+
+
+def test_room_that_is_too_small_for_a_member_that_is_to_follow_keeps_nobody_down() -> None:
+    """It runs where it is, and can not come."""
+    book = cluster("n1", "n2", memory_mib=1000)
+    book.running("a", "n2", memory_mib=700).running("b", "n1", memory_mib=500).service("s", "a", "b")
+    book.running("full", "n1", memory_mib=500).vm("web", memory_mib=200)
+    book.lead()
+    assert (book.claim("web").phase, book.claim("web").node) == (Phase.ASSIGNED, "n2")
+
+
+def test_room_that_a_member_fits_in_is_kept_until_it_has_followed() -> None:
+    book = cluster("n1", "n2", memory_mib=1000)
+    book.running("a", "n2", memory_mib=400).running("b", "n1", memory_mib=500).service("s", "a", "b")
+    book.running("full", "n1", memory_mib=500).vm("web", memory_mib=200)
+    book.lead()
+    assert (book.claim("b").phase, book.claim("b").target) == (Phase.MIGRATING, "n2")
+    assert book.claim("web").phase is Phase.STOPPED

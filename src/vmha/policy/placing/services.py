@@ -15,6 +15,8 @@ What is lost is recovered by the same rules, each member with the proof that it 
 where. A member that can not follow runs on where it is, and says what keeps it.
 """
 
+from collections.abc import Iterator
+
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, Placement
 from vmha.model.service import Service
@@ -177,9 +179,31 @@ def _keep_room(service: Service, ground: Field) -> None:
     for of_node in ground.ties.kept.values():
         of_node.pop(service.name, None)
     if (found := leading(service, ground)) is not None:
-        needed = sum(map(ground.size_of, _not_there(service, found[1], ground)), NOTHING)
+        needed = sum(_that_may_come(service, found[1], ground), NOTHING)
         if needed != NOTHING:
             ground.ties.kept.setdefault(found[1], {})[service.name] = needed
+
+
+def _that_may_come(service: Service, node: NodeName, ground: Field) -> Iterator[Size]:
+    """Of its members, what is still to come to ``node``.
+
+    One that runs elsewhere comes only if it fits: room that is too small for it is kept for nobody, or who could use it
+    would stay down for what runs.
+    """
+    room, taken = ground.room_of(node), ground.loads[node].taken
+    for member in _not_there(service, node, ground):
+        need = ground.size_of(member)
+        if _runs_elsewhere(VmName(member.name), ground) and room.refusal(need, taken):
+            continue
+        taken += need
+        yield need
+
+
+def _runs_elsewhere(name: VmName, ground: Field) -> bool:
+    stored = ground.snapshot.vms[name].placement
+    held = stored.value if stored else None
+    node = ground.snapshot.nodes.get(held.node) if held and held.node else None
+    return held is not None and held.phase is Phase.HELD and node is not None and node.session_id == held.session
 
 
 def took_a_place(name: str, node: NodeName, ground: Field) -> None:
