@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.support.clusters import SETTINGS, Book, cluster
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase, RunEnd
-from vmha.model.relations import Dependency
+from vmha.model.relations import Dependency, Need
 from vmha.model.settings import ClusterConfig
 from vmha.policy.deciding.preempt import fewest
 from vmha.policy.plan import plan
@@ -87,6 +87,18 @@ def test_one_that_others_need_and_one_that_is_frozen_stay() -> None:
     assert "web" not in {name for name, change in changes(book).items() if change is Change.STOP}
     frozen = crowded("n1").vm("db", memory_mib=700, priority=200).freeze("web")
     assert Change.STOP not in changes(frozen).values()
+
+
+def test_nobody_is_stopped_in_vain_beside_one_that_others_come_after() -> None:
+    """That one is decided about first, and never heard that it is to give way: the other was down for nothing."""
+    book = cluster("n1", memory_mib=1000).configure(PREEMPT)
+    book.running("own", "n1", memory_mib=300, priority=200)
+    book.running("log", "n1", memory_mib=300).running("web", "n1", memory_mib=400)
+    book.vm("app", memory_mib=500, depends_on=(Dependency(vm="log", mode=Need.SOFT),))
+    book.vm("db", memory_mib=700, priority=200)
+    book.lead()
+    assert book.claim("web").phase is Phase.HELD
+    assert book.claim("db").phase is Phase.STOPPED
 
 
 def test_nobody_more_gives_way_while_one_is_being_stopped() -> None:

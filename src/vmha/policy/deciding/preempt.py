@@ -6,7 +6,7 @@
   fit. Room that is becoming free already, by what is stopping, counts as free; room that is promised counts as taken.
 * Those that give way migrate where a node can take them, else they are stopped (deciding/displace.py). They stay wanted
   running, come after the one they gave way to in the order of a plan, and start when there is room.
-* Never one that others need, nor one of a service, nor an exclusive one, nor one that is frozen or on its way.
+* Never one that others need, softly or not, nor one of a service, nor an exclusive one, nor one frozen or on its way.
 
 It comes to an end: each time the room goes to a higher priority.
 """
@@ -79,9 +79,15 @@ def _may_give_way(view: VmView, held: Placement, rival: VmSpec, ground: Field) -
     spec, ties = view.spec.value, ground.ties
     if spec.priority >= rival.priority or spec.desired is not Desired.RUNNING or spec.exclusive or view.freeze:
         return False
-    is_tied = view.name in ties.member_of or view.name in ties.needed_by or view.name in ties.gives_way
+    is_tied = view.name in ties.member_of or view.name in ties.gives_way or _is_needed(view.name, ground)
     node = ground.snapshot.nodes.get(held.node) if held.node else None
     return not is_tied and not held.leaving and node is not None and node.session_id == held.session
+
+
+def _is_needed(name: VmName, ground: Field) -> bool:
+    """Also softly: it is decided about before those that need it, so before it could be asked to give way."""
+    ties = ground.ties
+    return name in ties.needed_by or any(need.vm == name for needs in ties.needs.values() for need in needs)
 
 
 def _enough(spec: VmSpec, node: NodeName, may: list[Given], ground: Field) -> list[Given] | None:
