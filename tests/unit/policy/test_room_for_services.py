@@ -258,10 +258,12 @@ def test_a_service_finds_room_where_one_vm_of_its_size_does_and_by_as_many_moves
 
 @given(crowded())
 @settings(max_examples=150, deadline=None)
-def test_what_is_to_come_to_a_place_finds_room_where_one_vm_that_may_go_nowhere_else_does(
+def test_what_is_to_come_to_a_place_finds_room_where_one_vm_that_may_go_nowhere_else_does_by_one_move(
     drawn: tuple[list[int], list[tuple[int, int]], list[int]],
 ) -> None:
-    """The first one runs already, where nothing can move it; so it is for one vm of the others' size beside it."""
+    """The first one runs already, where nothing can move it; so it is for one vm of the others' size beside it. Room
+    that takes several moves in turn is looked for only for services that have no place yet.
+    """
     nodes, runs, sizes = drawn
     taken = sum(size for node, size in runs if node == 0)
     nodes = [nodes[0] + max(0, taken + sizes[0] - nodes[0]), *nodes[1:]]
@@ -276,7 +278,8 @@ def test_what_is_to_come_to_a_place_finds_room_where_one_vm_that_may_go_nowhere_
         one.vm("m1", memory_mib=sum(sizes[1:]) * 100, failover_domain="zero")
     there, alone = settle(several, rounds=30), settle(one, rounds=30)
     assert {there[member] for member in members} <= {"n0", None}
-    if alone.get("m1"):
+    moves = sum(alone[f"vm{number}"] != f"n{node}" for number, (node, _) in enumerate(runs))
+    if alone.get("m1") and moves <= 1:
         assert {there[member] for member in members} == {"n0"}
 
 
