@@ -365,8 +365,8 @@ class LibvirtHypervisor:
         self._ways_out.ours.add(order.name)
         try:
             await migration.carry_out(self._link.channels, order)
-        except BaseException:
-            self._ways_out.perhaps.add(order.name)  # it may go on without us
+        except asyncio.CancelledError:
+            self._ways_out.perhaps.add(order.name)  # it goes on without us
             raise
         finally:
             self._ways_out.ours.discard(order.name)
