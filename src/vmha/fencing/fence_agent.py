@@ -153,6 +153,41 @@ async def power_on(device: FenceDevice, node: NodeName) -> FenceResult:
     return await _act(device, node, "on")
 
 
+async def switch_on(devices: Sequence[FenceDevice], node: NodeName, *, halt: Halt = always) -> FenceResult:
+    """Give ``node`` power with the first device of that role that manages; the others are tried in order.
+
+    One that says it is done, and whose status then says off, has not managed. ``halt``: as for ``power_off``.
+    """
+    messages = []
+    result = FenceResult(action="on", node=node, agent="", confirmed=False, message="no fence device switches power")
+    for device in devices:
+        if device.role is not FenceRole.POWER:
+            continue
+        result = await _act(device, node, "on", halt)
+        if result.confirmed:
+            result = await _seen_on(result, device, node)
+        messages.append(f"{device.agent}: {result.message}")
+        if result.confirmed or await halt():
+            break
+    return replace(result, message="; ".join(messages) or result.message)
+
+
+async def _seen_on(result: FenceResult, device: FenceDevice, node: NodeName) -> FenceResult:
+    """A board that is asked too soon still says off; one that can not tell is believed: nothing rests on it."""
+    if not device.has_status:
+        return replace(result, message="power switched on, by the device's own word: it has no status")
+    status = await power_status(device, node)
+    for _ in range(device.retries):
+        if status.power is Power.ON:
+            break
+        await asyncio.sleep(device.retry_delay_s)
+        status = await power_status(device, node)
+    if status.power is Power.OFF:
+        message = f'it reported success for action "on" of {node}, but its status says that the power is off'
+        return replace(result, power=status.power, confirmed=False, message=message)
+    return replace(result, power=status.power, message=status.message if status.power is Power.ON else "switched on")
+
+
 async def power_status(device: FenceDevice, node: NodeName) -> FenceResult:
     """Ask for the power's state, which is in ``power``; confirmed unless it could not be told."""
     began_at = _now()

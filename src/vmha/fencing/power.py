@@ -38,3 +38,9 @@ class PowerSwitch(Protocol):
 
     async def give_back(self, node: NodeName, devices: Sequence[FenceDeviceSpec]) -> PowerOff:
         """Give the node what its devices of the role ``storage`` took: their action "on". Confirmed: all did."""
+
+    async def power_on(self, node: NodeName, devices: Sequence[FenceDeviceSpec], *, halt: Halt) -> PowerOff:
+        """Try the devices of the role ``power`` in order. Confirmed: one did it, and its status says no longer "off".
+
+        It proves nothing but itself; ``proof`` has no meaning here.
+        """

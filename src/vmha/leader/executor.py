@@ -19,7 +19,7 @@ from vmha.model.ids import NodeName, Revision, Term, VmName
 from vmha.model.keys import Keys, encode
 from vmha.model.records import FenceAttempt, FenceRecord, FenceStage, Outcome, Progress, Reason
 from vmha.model.schema import ClusterSchema
-from vmha.model.settings import Proof
+from vmha.model.settings import Afterwards, Proof
 from vmha.policy.state.causes import of_request
 from vmha.policy.state.hands_off import HOLD_IS_OVER
 from vmha.policy.state.snapshot import Snapshot
@@ -34,10 +34,12 @@ from vmha.policy.state.steps import (
     ForgetRequest,
     GiveBackStorage,
     PlacementStep,
+    PowerOn,
     RaiseSchema,
     RememberRemoved,
     SettleDesired,
     SettleHistory,
+    SettlePower,
     Step,
     WriteHold,
 )
@@ -160,6 +162,45 @@ class Executor:
         compares: list[Compare] = [self._office, Created(self._keys.beat(step.node), step.beat_created)]
         return (await self._commit(compares, [Delete(self._keys.fence_attempt(step.node)), entry])).succeeded
 
+    async def begin_power_on(self, step: PowerOn, attempt: FenceAttempt) -> Revision:
+        """On record that it is being switched on, if nothing has changed since it was decided; else 0."""
+        spec = Modified(self._keys.node_spec(step.node), step.spec)
+        put = Put(self._keys.fence_attempt(step.node), encode(attempt))
+        result = await self._commit([*self._still_off(step, step.fencing), spec], [put])
+        return result.revision if result.succeeded else Revision(0)
+
+    async def find_obstacle_to_power(self, step: PowerOn, begun: Revision) -> str:
+        """Why it must not be switched on any more; empty: it may be.
+
+        Raises:
+            Deposed: another leads.
+        """
+        spec = Modified(self._keys.node_spec(step.node), step.spec)
+        result = await self._store.txn([*self._still_off(step, begun), spec], [], idempotent=True)
+        if result.succeeded:
+            return ""
+        self._check_office(result)
+        return f"{step.node} is back, or something else was decided of it"
+
+    async def report_power(self, step: PowerOn, begun: Revision, attempt: FenceAttempt, *, kind: str) -> None:
+        """What came of it, unless the node is back already; in the journal where ``kind`` is not empty."""
+        await self._journal.refresh()
+        ops: list[Op] = [Put(self._keys.fence_attempt(step.node), encode(attempt))]
+        told: list[Op] = []
+        if kind:
+            cause, reason = step.reason.cause, step.reason
+            text = {
+                "switched-on": f"{step.node} is switched on again by {attempt.message}",
+                "not-switched-on": f"{step.node} was not switched on again: {attempt.message}",
+            }[kind]
+            told = [self._journal.entry(kind, text, node=step.node, cause=cause, reason=reason)]
+        if not (await self._commit(self._still_off(step, begun), [*ops, *told])).succeeded and kind == "switched-on":
+            await self._commit([self._office], told)  # it was quick
+
+    def _still_off(self, step: PowerOn, fencing: Revision) -> list[Compare]:
+        at = self._keys.fence_attempt(step.node)
+        return [self._office, Created(self._keys.beat(step.node), Revision(0)), Modified(at, fencing)]
+
     async def tell_survival(self, news: News) -> Revision:
         """0: somebody else has told, or another leads; the next look decides again."""
         await self._journal.refresh()
@@ -204,7 +245,9 @@ class Executor:
             case PlacementStep():
                 return self._place(step, snapshot)
             case EvictSession():
-                return self._evict(step)
+                return self._evict(step, snapshot)
+            case SettlePower():
+                return self._settle_power(step)
             case SettleDesired():
                 return self._settle(step, snapshot)
             case SettleHistory():
@@ -255,7 +298,7 @@ class Executor:
         )
         return compares, ops
 
-    def _evict(self, step: EvictSession) -> tuple[list[Compare], list[Op]]:
+    def _evict(self, step: EvictSession, snapshot: Snapshot) -> tuple[list[Compare], list[Op]]:
         beat = self._keys.beat(step.node)
         compares: list[Compare] = [
             Created(beat, step.beat_created),
@@ -289,20 +332,34 @@ class Executor:
         return compares, [
             Delete(beat),
             Delete(self._keys.session(step.node)),
-            self._after_fencing(step),
+            self._after_fencing(step, snapshot),
             *proofs,
             entry,
         ]
 
-    def _after_fencing(self, step: EvictSession) -> Op:
-        """No attempt is due any more; but what was cut off its disks must get them back before it may be of use."""
+    def _settle_power(self, step: SettlePower) -> tuple[list[Compare], list[Op]]:
         key = self._keys.fence_attempt(step.node)
-        if step.proof is not Proof.STORAGE_FENCED:
+        ops: list[Op] = [Put(key, encode(step.record)) if step.record else Delete(key)]
+        if step.text:
+            ops.append(self._journal.entry("left-off", step.text, node=step.node))
+        return [Modified(key, step.expected)], ops
+
+    def _after_fencing(self, step: EvictSession, snapshot: Snapshot) -> Op:
+        """No attempt is due any more; but what was cut off its disks must get them back before it may be of use, and
+        what was powered off may be to be switched on again.
+        """
+        key = self._keys.fence_attempt(step.node)
+        is_to_be_on = snapshot.config.fencing.afterwards is Afterwards.POWER_ON
+        if step.proof is Proof.STORAGE_FENCED:
+            stage = FenceStage.STORAGE_CUT
+        elif step.proof is Proof.POWER_OFF_CONFIRMED and is_to_be_on:
+            stage = FenceStage.OFF
+        else:
             return Delete(key)
         cut = FenceAttempt(
             node=step.node,
             session=step.session,
-            stage=FenceStage.STORAGE_CUT,
+            stage=stage,
             attempts=0,
             message=step.how,
             at=self._clock.wall(),

@@ -20,6 +20,7 @@ from vmha.leader import traces
 from vmha.leader.ages import Ages
 from vmha.leader.executor import Deposed, Executor
 from vmha.leader.fencing import PowerCuts
+from vmha.leader.power_on import PowerOns
 from vmha.leader.survival import SurvivalWatch
 from vmha.leader.unclaimed import Unclaimed
 from vmha.leader.waits import Waits
@@ -34,7 +35,7 @@ from vmha.policy.members.membership import Verdict, has_leader_vanished, late_in
 from vmha.policy.plan import judge_all
 from vmha.policy.planner import Planner
 from vmha.policy.state.snapshot import Moment, PeersSay, Snapshot, VmView
-from vmha.policy.state.steps import FenceNode, GiveBackStorage, Plan, Step
+from vmha.policy.state.steps import FenceNode, GiveBackStorage, Plan, PowerOn, Step
 from vmha.store.bell import Bell
 from vmha.store.journal import Journal
 from vmha.store.mirror import Mirror
@@ -91,6 +92,7 @@ class Leader:
         self._prefix = keys.prefix
         self._wake = Bell()
         self.cuts = PowerCuts(node=node, power=power, clock=clock, wake=self.look_again)
+        self._power_ons = PowerOns(node=node, power=power, clock=clock, wake=self.look_again)
         self._braked_since: float | None = None
         self._survival = SurvivalWatch(clock, threads=threads)
         self._unclaimed, self._ages, self._waits = Unclaimed(), Ages(), Waits()
@@ -253,6 +255,7 @@ class Leader:
             log.warning("deposed", term=term, why=str(error))
         finally:
             self.cuts.end()
+            self._power_ons.end()
             self._survival.end()
             log.info("does not lead any more", term=term)
 
@@ -289,7 +292,11 @@ class Leader:
                 self.cuts.begin(step, snapshot, executor)
             elif isinstance(step, GiveBackStorage):
                 self.cuts.give_back(step, snapshot, executor)
-        rest: deque[Step] = deque(step for step in made.steps if not isinstance(step, FenceNode | GiveBackStorage))
+            elif isinstance(step, PowerOn):
+                self._power_ons.begin(step, snapshot, executor)
+        rest: deque[Step] = deque(
+            one for one in made.steps if not isinstance(one, FenceNode | GiveBackStorage | PowerOn)
+        )
         waiting, is_news = deque(made.waiting), bool(made.steps)
         wait_s = LONGEST_WAIT_S if made.look_in_s is None else min(LONGEST_WAIT_S, made.look_in_s)
         stands_s = LONGEST_WAIT_S if made.wake_in_s is None else min(LONGEST_WAIT_S, made.wake_in_s)
@@ -351,6 +358,8 @@ class Leader:
             unsettled_s=self._mirror.unsettled_s(),
             fencing=self.cuts.sessions,
             fence_failed_at=dict(self.cuts.failed_at),
+            powering_on=self._power_ons.sessions,
+            power_on_failed_at=dict(self._power_ons.failed_at),
             braked_since=self._braked_since,
             known_s=known_s,
             waits_s=self._waits.at(now),

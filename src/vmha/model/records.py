@@ -402,11 +402,21 @@ class FenceStage(StrEnum):
     CUTTING = "cutting"  # a fence agent is at work
     FAILED = "failed"  # nothing is confirmed; it is tried again
     STORAGE_CUT = "storage-cut"  # confirmed: its disks are out of its reach until they are given back
+    OFF = "off"  # confirmed: its power is off, and to be switched on again
+    SWITCHING_ON = "switching-on"  # a fence agent is at work on that
+    NOT_ON = "not-on"  # it did not manage; it is tried again
+    ON = "on"  # it did: the node has power, and is not back yet
+    LEFT_OFF = "left-off"  # decided: it stays off until a hand switches it on
+
+
+AFTER_OFF = (FenceStage.OFF, FenceStage.SWITCHING_ON, FenceStage.NOT_ON, FenceStage.ON, FenceStage.LEFT_OFF)
+"""The stages of a node whose power is proven off, where it is to be switched on again afterwards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FenceAttempt:
-    """``nodes/<node>/fencing``: how it stands with fencing a silent node. Gone with its proof, or when it beats again.
+    """``nodes/<node>/fencing``: how it stands with fencing a silent node. Gone with its proof, or when it beats again;
+    where its storage was cut or it is to be switched on again, once that is done.
 
     ``attempts`` counts those of this session; ``next_at`` is the wall clock time of the next one, 0 when none is due.
     """

@@ -108,6 +108,13 @@ PROFILES: dict[Profile, Timing] = {
 }
 
 
+class Afterwards(StrEnum):
+    """What becomes of a node whose power a fence agent has cut (policy/members/power_on.py)."""
+
+    STAY_OFF = "stay-off"
+    POWER_ON = "power-on"
+
+
 class Fencing(Document):
     """Which proofs suffice to take a lost node's vms over, and when to wait for the network instead."""
 
@@ -119,6 +126,10 @@ class Fencing(Document):
     )
     retry_s: Seconds = 5.0
     mass_loss_brake: bool = True
+    afterwards: Afterwards = Field(
+        default=Afterwards.STAY_OFF,
+        description="power-on: once a fence agent's off is on record as proof, it is asked to switch on again.",
+    )
 
     @model_validator(mode="after")
     def _an_operator_always_may(self) -> Self:

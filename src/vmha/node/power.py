@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vmha.fencing.asking import device_of
-from vmha.fencing.fence_agent import power_off, power_on
+from vmha.fencing.fence_agent import power_off, power_on, switch_on
 from vmha.fencing.power import Halt, PowerOff
 from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName
@@ -20,6 +20,14 @@ class FenceAgents:
         result = await power_off(ready, node, halt=halt)
         proof = Proof.STORAGE_FENCED if result.role is FenceRole.STORAGE else Proof.POWER_OFF_CONFIRMED
         return PowerOff(confirmed=result.confirmed, how=result.message, proof=proof)
+
+    async def power_on(self, node: NodeName, devices: Sequence[FenceDeviceSpec], *, halt: Halt) -> PowerOff:
+        try:
+            ready = [device_of(spec) for spec in devices]
+        except Rejected as error:
+            return PowerOff(confirmed=False, how=str(error))
+        result = await switch_on(ready, node, halt=halt)
+        return PowerOff(confirmed=result.confirmed, how=result.message)
 
     async def give_back(self, node: NodeName, devices: Sequence[FenceDeviceSpec]) -> PowerOff:
         said = []

@@ -9,6 +9,7 @@ from vmha.model.vm import FenceRole
 from vmha.operator.follow import in_words
 from vmha.operator.nodes import find_node, vms_on
 from vmha.policy.members.membership import Condition, devices_of, moment_of_one_reading
+from vmha.policy.members.power_on import is_to_be_on, why_not_on
 from vmha.policy.placing.placement import survey
 from vmha.policy.plan import judge_all
 from vmha.policy.state.snapshot import NodeView, Snapshot
@@ -27,6 +28,7 @@ class NodeWhy:
 
     ``ends_when``: what would let it take vms again. ``notes``: what its guard and its agent say of how its guests are
     ended. ``doing``: what each of its vms is doing, in words. ``drain``: what a drain would do with each.
+    ``stays_off``: why it is not switched on again for now, where that is on record as to be done.
     """
 
     name: NodeName
@@ -46,6 +48,7 @@ class NodeWhy:
     notes: tuple[str, ...] = ()
     doing: dict[str, str] = field(default_factory=dict)
     drain: tuple[Leave, ...] = ()
+    stays_off: str = ""
 
 
 def why_node(snapshot: Snapshot, name: str, *, wall: float) -> NodeWhy:
@@ -76,6 +79,7 @@ def why_node(snapshot: Snapshot, name: str, *, wall: float) -> NodeWhy:
         notes=view.current_status.notes if view.current_status else (),
         doing={vm: in_words(summarize(snapshot.vms[VmName(vm)], snapshot, verdicts)) for vm in vms},
         drain=could_leave(view.name, survey(snapshot, verdicts, wall)) if verdict.is_alive else (),
+        stays_off=(why_not_on(view, snapshot) or "") if is_to_be_on(view) else "",
     )
 
 
@@ -95,6 +99,8 @@ def sentences(told: NodeWhy, *, wall: float) -> list[str]:
     lines.append(f"Fence agents: {', '.join(told.agents)}." if told.agents else "No fence agent is set for it.")
     if told.attempt:
         lines.append(f"Fencing: {in_full(told.attempt, wall)}.")
+    if told.stays_off:
+        lines.append(f"It is not switched on again: {told.stays_off}.")
     if told.waits_for:
         lines.append(f"Its vms wait for a proof, by {'; or '.join(told.waits_for)}.")
     lines += [f"On record for session {one.session}: {one.proof}, {one.how}." for one in told.proofs]

@@ -192,7 +192,7 @@ def _node_line(view: NodeView, verdict: Verdict, ground: Field, wall: float) -> 
         since=session.since if session else 0.0,
         notes=status.notes if status else (),
         fencing=in_full(view.fencing.value, wall)
-        if view.fencing and (view.attempt or view.is_cut_off_its_storage)
+        if view.fencing and (view.attempt or view.is_cut_off_its_storage or view.switched_off)
         else "",
     )
 

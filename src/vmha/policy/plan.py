@@ -16,6 +16,7 @@ from vmha.policy.deciding.making_room import look_for_room, move_for_room
 from vmha.policy.deciding.restored import hold_back
 from vmha.policy.members.mass_loss import is_brake_on, is_mass_loss, may_be_mass_loss
 from vmha.policy.members.membership import Verdict, fence_and_evict, judge
+from vmha.policy.members.power_on import power_on_again
 from vmha.policy.members.removed import tidy_removed
 from vmha.policy.members.schema import raise_schema
 from vmha.policy.on_hold import call_back_start, decide_on_hold
@@ -66,6 +67,7 @@ def plan(
     holds_back = braked or (is_on and may_be_mass_loss(snapshot, moment, verdicts))
     keeps_off = holds_back or is_paused(snapshot)
     fence_steps, fence_wake, late_in_s = fence_and_evict(snapshot, moment, verdicts, braked=keeps_off)
+    on_steps, on_wake = power_on_again(snapshot, moment, keeps_off=keeps_off)
     census = take(snapshot.vms) if census is None else census
     ground = survey(snapshot, verdicts, moment.wall, census, preferences)
     ground.ties.meant, ground.ties.making = meant, making
@@ -75,12 +77,13 @@ def plan(
 
     steps: list[Step] = [
         *fence_steps,
+        *on_steps,
         *tidy(ground, moment, census),
         *tidy_removed(snapshot),
         *raise_schema(snapshot),
     ]
     waiting: list[Waiting] = [Waiting(vm=VmName(""), text=off.text)] if (off := pause_of(snapshot)) else []
-    wakes = [wake for wake in (fence_wake, hold_wake) if wake is not None]
+    wakes = [wake for wake in (fence_wake, on_wake, hold_wake) if wake is not None]
     if holds_back and not braked:
         wakes.append(snapshot.config.clockwork.beat_s / 4)  # for a beat alone no leader looks again
     evicted = {step.session for step in fence_steps if isinstance(step, EvictSession)}

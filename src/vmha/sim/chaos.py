@@ -16,7 +16,7 @@ from functools import partial
 
 from vmha.hypervisor.port import DomainState
 from vmha.model.errors import VmhaError
-from vmha.model.settings import ClusterConfig
+from vmha.model.settings import ClusterConfig, Fencing
 from vmha.sim.drawing.draw import Options, draw
 from vmha.sim.drawing.draw_relations import owed
 from vmha.sim.faults.catalogue import by_name
@@ -137,6 +137,7 @@ class _Chaos:
                 rebalance=schedule.rebalance,
                 capacity=schedule.capacity,
                 preempt=schedule.preempt,
+                fencing=Fencing(afterwards=schedule.afterwards),
             )
         )
         for node in schedule.nodes:

@@ -32,6 +32,7 @@ from vmha.policy.deciding.decision import Decision, change, place, why_there
 from vmha.policy.deciding.dependencies import waits_for
 from vmha.policy.deciding.frozen_with_host import kept_for, why_kept
 from vmha.policy.members.membership import Condition, cause_of_loss, former_sessions
+from vmha.policy.members.power_on import is_to_be_on, leave_off
 from vmha.policy.members.removed import not_known_of_offline, sessions_waited_for, unresolved
 from vmha.policy.placing.field import Field
 from vmha.policy.placing.limits import no_start
@@ -325,6 +326,10 @@ def _confirm_off(request: Request, ground: Field, moment: Moment, answer: _Answe
 def _confirm_former(request: Request, node: NodeName, ground: Field, answer: _Answer) -> Decision:
     """No session now; earlier ones may have left claims that wait for a proof."""
     former = former_sessions(ground.snapshot, node, None)
+    view = ground.snapshot.nodes[node]
+    if is_to_be_on(view):
+        off = leave_off(view, f"stays off: {request.author} confirmed that it is powered off")
+        return Decision(steps=(off,))
     if not former:
         kept = [vm.name for vm in ground.snapshot.vms.values() if kept_for(vm, ground) == node]
         if kept:

@@ -5,6 +5,7 @@ from typing import assert_never
 
 from vmha.model.ids import NodeName, Revision
 from vmha.model.records import (
+    FenceStage,
     Observation,
     Phase,
     Placement,
@@ -13,7 +14,7 @@ from vmha.model.records import (
 )
 from vmha.model.schema import ClusterSchema
 from vmha.policy.state import transitions
-from vmha.policy.state.snapshot import Snapshot, VmView
+from vmha.policy.state.snapshot import NodeView, Snapshot, VmView
 from vmha.policy.state.steps import (
     AnswerRequest,
     Change,
@@ -24,10 +25,12 @@ from vmha.policy.state.steps import (
     ForgetRequest,
     GiveBackStorage,
     PlacementStep,
+    PowerOn,
     RaiseSchema,
     RememberRemoved,
     SettleDesired,
     SettleHistory,
+    SettlePower,
     Step,
     WriteHold,
 )
@@ -59,6 +62,8 @@ def carry_out(snapshot: Snapshot, step: Step, *, wall: float) -> Snapshot:
         case GiveBackStorage():
             view = snapshot.nodes[step.node]
             return replace(snapshot, nodes=with_(snapshot.nodes, step.node, replace(view, fencing=None)))
+        case PowerOn() | SettlePower():
+            return replace(snapshot, nodes=with_(snapshot.nodes, step.node, _power(snapshot.nodes[step.node], step)))
         case SettleHistory():
             return replace(snapshot, history=stored(step.record, snapshot))
         case RaiseSchema():
@@ -107,6 +112,12 @@ def _place(snapshot: Snapshot, step: PlacementStep, wall: float) -> Snapshot:
         seen = dict(old.seen)
     kept = replace(old, placement=stored(new, snapshot), seen=seen)
     return replace(snapshot, vms=with_(snapshot.vms, step.vm, kept))
+
+
+def _power(view: NodeView, step: PowerOn | SettlePower) -> NodeView:
+    assert view.fencing
+    new = replace(view.fencing.value, stage=FenceStage.ON) if isinstance(step, PowerOn) else step.record
+    return replace(view, fencing=replace(view.fencing, value=new) if new else None)
 
 
 def _completed(placement: Placement, snapshot: Snapshot, wall: float) -> Placement:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from vmha.model.holds import Hold
 from vmha.model.ids import NodeName, RequestId, Revision, SessionId, VmName
 from vmha.model.records import (
+    AFTER_OFF,
     BeatRecord,
     FenceAttempt,
     FenceRecord,
@@ -64,6 +65,11 @@ class NodeView:
     def is_cut_off_its_storage(self) -> bool:
         """An earlier session of it was fenced by its disks, and they are not given back yet."""
         return self.fencing is not None and self.fencing.value.stage is FenceStage.STORAGE_CUT
+
+    @property
+    def switched_off(self) -> FenceAttempt | None:
+        """A fence agent has cut its power, and what becomes of it afterwards is on record."""
+        return self.fencing.value if self.fencing and self.fencing.value.stage in AFTER_OFF else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +163,8 @@ class Moment:
     ``unsettled_s``: for how long it has known of the present ``history`` record.
     ``waits_s``: for how long vms that waited in its last plan have been waiting for the same. None: it does not plan
     again and again, and takes what waits for lasting.
-    ``fencing``: sessions whose power is being cut by this leader right now.
+    ``fencing``: sessions whose power is being cut by this leader right now; ``powering_on``: those of nodes that it is
+    switching on again.
     """
 
     now: float
@@ -167,6 +174,8 @@ class Moment:
     unsettled_s: float = 0.0
     fencing: frozenset[SessionId] = frozenset()
     fence_failed_at: Mapping[SessionId, float] = field(default_factory=dict)
+    powering_on: frozenset[SessionId] = frozenset()
+    power_on_failed_at: Mapping[SessionId, float] = field(default_factory=dict)
     braked_since: float | None = None
     unclaimed_s: Mapping[VmName, float] = field(default_factory=dict)
     known_s: Mapping[str, float] = field(default_factory=dict)

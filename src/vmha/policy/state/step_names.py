@@ -13,10 +13,12 @@ from vmha.policy.state.steps import (
     ForgetRequest,
     GiveBackStorage,
     PlacementStep,
+    PowerOn,
     RaiseSchema,
     RememberRemoved,
     SettleDesired,
     SettleHistory,
+    SettlePower,
     Step,
     WriteHold,
 )
@@ -29,7 +31,7 @@ def name_of(step: Step) -> str:
 def cause_of(step: Step) -> CauseId:
     """Empty: it follows from no event, but from what the cluster is in."""
     match step:
-        case PlacementStep() | FenceNode() | EvictSession() | SettleDesired():
+        case PlacementStep() | FenceNode() | EvictSession() | PowerOn() | SettleDesired():
             return step.reason.cause
         case WriteHold():
             return step.cause
@@ -37,7 +39,9 @@ def cause_of(step: Step) -> CauseId:
             return of_request(step.outcome.request)
         case ForgetRequest():
             return of_request(step.request)
-        case GiveBackStorage() | SettleHistory() | RaiseSchema() | ForgetProof() | RememberRemoved() | ForgetRemoved():
+        case GiveBackStorage() | SettlePower() | SettleHistory() | RaiseSchema():
+            return CauseId("")
+        case ForgetProof() | RememberRemoved() | ForgetRemoved():
             return CauseId("")
         case _:
             assert_never(step)
@@ -52,7 +56,7 @@ def about(step: Step) -> dict[str, str]:
             return {"vm": step.vm} if step.vm else {}
         case RememberRemoved():
             return {"vm": step.record.vm}
-        case FenceNode() | EvictSession() | GiveBackStorage():
+        case FenceNode() | EvictSession() | GiveBackStorage() | PowerOn() | SettlePower():
             return {"node": step.node}
         case AnswerRequest() | ForgetRequest() | SettleHistory() | RaiseSchema() | ForgetProof() | ForgetRemoved():
             return {}

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from vmha.model.holds import Hold
 from vmha.model.ids import CauseId, NodeName, RequestId, Revision, SessionId, VmName
-from vmha.model.records import Candidate, HistoryRecord, Outcome, Placement, Reason, RemovedVm
+from vmha.model.records import Candidate, FenceAttempt, HistoryRecord, Outcome, Placement, Reason, RemovedVm
 from vmha.model.settings import Proof
 from vmha.model.vm import Desired
 
@@ -98,6 +98,32 @@ class GiveBackStorage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PowerOn:
+    """Switch on again what a fence agent has cut, by the same agents; ``session`` is over, with that as its proof.
+
+    Only while nothing has changed: the node has no session, and ``nodes/<node>/fencing`` and its spec are as they were
+    at these revisions. ``attempt``: which one this is.
+    """
+
+    node: NodeName
+    session: SessionId
+    fencing: Revision
+    spec: Revision
+    attempt: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlePower:
+    """What becomes of a node's power is decided: it is back (``record`` None), or left off, and ``text`` says why."""
+
+    node: NodeName
+    expected: Revision
+    record: FenceAttempt | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SettleDesired:
     """The desired state of a vm follows from what was found, or from its recovery policy."""
 
@@ -174,6 +200,8 @@ Step = (
     | FenceNode
     | EvictSession
     | GiveBackStorage
+    | PowerOn
+    | SettlePower
     | SettleDesired
     | SettleHistory
     | RaiseSchema

@@ -36,11 +36,21 @@ def in_short(attempt: FenceAttempt) -> str:
             return f"attempt {attempt.attempts} failed: {attempt.message}"
         case FenceStage.STORAGE_CUT:
             return f"its storage is cut off: {attempt.message}"
+        case FenceStage.OFF:
+            return f"its power is off: {attempt.message}"
+        case FenceStage.SWITCHING_ON:
+            return f"it is being switched on again, attempt {attempt.attempts}"
+        case FenceStage.NOT_ON:
+            return f"it was not switched on again, attempt {attempt.attempts} failed: {attempt.message}"
+        case FenceStage.ON:
+            return f"it was switched on again ({attempt.message}), and is not back yet"
+        case FenceStage.LEFT_OFF:
+            return f"it {attempt.message}"
 
 
 def in_full(attempt: FenceAttempt, wall: float) -> str:
     """With the time of the next attempt."""
-    if attempt.stage is not FenceStage.FAILED:
+    if attempt.stage not in (FenceStage.FAILED, FenceStage.NOT_ON):
         return in_short(attempt)
     left_s = attempt.next_at - wall
     return f"{in_short(attempt)}; the next is {f'in {left_s:.0f} s' if left_s > 0.5 else 'due'}"

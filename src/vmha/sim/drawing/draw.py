@@ -20,6 +20,7 @@ from vmha.model.vm import (
     OnDuplicate,
     Recovery,
 )
+from vmha.sim.drawing.draw_fencing import with_afterwards
 from vmha.sim.drawing.draw_health import with_health
 from vmha.sim.drawing.draw_hung import with_hung
 from vmha.sim.drawing.draw_moves import moves
@@ -68,6 +69,7 @@ def draw(seed: int, options: Options) -> Schedule:
     cluster = with_limits(random.Random(f"limits {seed}"), cluster)
     cluster = with_preempt(random.Random(f"preempt {seed}"), cluster)
     cluster = with_shutdown(random.Random(f"shutdown {seed}"), cluster)
+    cluster = with_afterwards(random.Random(f"afterwards {seed}"), cluster)
     steps = tuple(_draw_steps(random.Random(f"steps {seed}"), cluster, options))
     if steps:
         names = {fault.name for fault in selected(options.faults)}

@@ -14,7 +14,7 @@ from vmha.model.health import Probe
 from vmha.model.relations import Needs, Rank
 from vmha.model.rules import Labels, Rule
 from vmha.model.service import Service
-from vmha.model.settings import AtShutdown, Capacity, Rebalance, Timing
+from vmha.model.settings import Afterwards, AtShutdown, Capacity, Rebalance, Timing
 from vmha.model.standing import OnPause
 from vmha.model.vm import AfterShutdown, FailoverDomain, Migration, Name, OnDuplicate, Recovery, ShutdownBy
 
@@ -88,6 +88,7 @@ class Schedule(Document):
     rebalance: Rebalance = Rebalance()
     capacity: Capacity = Capacity()
     preempt: bool = Field(default=False, description="Vms of a lower priority are stopped for one that finds no room.")
+    afterwards: Afterwards = Field(default=Afterwards.STAY_OFF, description="What becomes of a host that was fenced.")
     at_shutdown: AtShutdown = Field(default=AtShutdown.MIGRATE, description="What becomes of a leaving host's vms.")
     steps: tuple[Step, ...] = ()
 

@@ -73,6 +73,23 @@ class SimPower:
         await asyncio.sleep(world.switch_answers_after_s.get(node, 0.0))
         return PowerOff(confirmed=True, how=f"{devices[0].agent}: off, status off")
 
+    async def power_on(self, node: NodeName, devices: Sequence[FenceDeviceSpec], *, halt: Halt) -> PowerOff:
+        world, trouble = self._world, self._world.switches.get(node)
+        await asyncio.sleep(world.switch_takes_s.get(node, POWER_SWITCH_S))
+        if node in world.broken_switches or trouble in _NO_ANSWER or not devices:
+            return PowerOff(confirmed=False, how="the power switch does not answer")
+        if trouble is Switch.HANGS:
+            await asyncio.sleep(sum(device.timeout_s for device in devices))
+            return PowerOff(confirmed=False, how="the power switch did not answer in time")
+        if why := await halt():
+            return PowerOff(confirmed=False, how=f"called off: {why}")
+        if trouble is Switch.LIES:
+            return PowerOff(confirmed=False, how="the power switch says it is done, and its status says off")
+        world.hosts[node].power_on()
+        if trouble is Switch.LOSES_ANSWER:
+            return PowerOff(confirmed=False, how="the power switch ended the connection")
+        return PowerOff(confirmed=True, how=f"{devices[0].agent}: power is on")
+
     async def give_back(self, node: NodeName, devices: Sequence[FenceDeviceSpec]) -> PowerOff:
         return PowerOff(confirmed=True, how="nothing was taken")
 
