@@ -49,6 +49,24 @@ def test_host_cut_off_is_powered_off_before_its_vm_runs_elsewhere(cluster: Clust
     cluster.await_ticks(web)
 
 
+def test_fenced_host_is_switched_on_again_and_gets_its_vm_back_live(cluster: Cluster, web: str):
+    """A frozen host: nothing but its power brings it back, and nobody here gives it."""
+    before = cluster.vmha("export")
+    config = yaml.safe_load(before).get("config", {})
+    config["fencing"] = {**config.get("fencing", {}), "afterwards": "power-on"}
+    cluster.vmha("apply", str(cluster.file("on.yaml", yaml.safe_dump({"config": config}))), "--yes")
+    cluster.lab.run("freeze", "h1")
+    cluster.await_running(web, on="h2")
+    assert "power_off_confirmed" in cluster.vm(web)["reason"]
+    cluster.await_running(web, on="h1", timeout_s=120.0)
+    assert cluster.lab.node("h1")["power"] == "on"
+    assert [one["text"] for one in cluster.journal() if one["kind"] == "switched-on" and one["node"] == "h1"]
+    cluster.await_ticks(web)
+    verdict = cluster.lab.verdict(web)
+    assert (verdict["boots"], verdict["migrations_survived"]) == (2, 1)
+    cluster.vmha("apply", str(cluster.file("before.yaml", before)), "--yes")
+
+
 def test_page_on_ipmi_goes_as_it_says_and_the_board_cuts_the_power(cluster: Cluster, web: str):
     """The boards of h1 and h2 are in h3, on their own; their chassis is the lab's power switch."""
     before = cluster.vmha("export")

@@ -93,8 +93,13 @@ class PowerOns:
                 step, begun, self._at(at_work, FenceStage.ON, step.attempt, answer.how), kind="switched-on"
             )
             return
-        log.error("not switched on again", node=step.node, how=answer.how, attempts=step.attempt)
         self.failed_at[step.session] = self._clock.now()
+        if why := await halt():
+            log.info("switching on is called off", node=step.node, why=why)
+            as_before = self._at(known, FenceStage.OFF, known.attempts, known.message)
+            await executor.report_power(step, begun, as_before, kind="")
+            return
+        log.error("not switched on again", node=step.node, how=answer.how, attempts=step.attempt)
         next_at = self._clock.wall() + retry_after_s(step.attempt, snapshot.config.fencing.retry_s)
         failed = self._at(at_work, FenceStage.NOT_ON, step.attempt, answer.how, next_at=next_at)
         is_news = known.stage is FenceStage.OFF or known.message != answer.how

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.until import until
-from vmha.fencing.fence_agent import FenceDevice, Power, metadata, monitor, power_off, power_on, power_status
+from vmha.fencing.fence_agent import FenceDevice, Power, metadata, monitor, power_off, power_on, power_status, switch_on
 from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName
 from vmha.model.vm import FenceRole
@@ -70,6 +70,42 @@ async def test_a_program_that_lies_confirms_nothing(tmp_path: Path) -> None:
     assert result.message == (
         f'{agent}: it reported success for action "off" of n1, but its status says that the power is on'
     )
+
+
+async def test_power_is_on_when_a_status_says_so_and_the_next_device_is_asked_where_one_does_not_manage(
+    tmp_path: Path,
+) -> None:
+    broken = program(tmp_path / "a", "echo no route >&2\nexit 1\n")
+    liar = program(tmp_path / "b", '[ "$action" = status ] && exit 2\nexit 0\n')
+    good = program(tmp_path / "c", STATUS + SWITCH)
+    spare = program(tmp_path / "d", STATUS + SWITCH)
+    result = await switch_on([device(agent) for agent in (broken, liar, good, spare)], NODE)
+    assert (result.confirmed, result.power, result.action) == (True, Power.ON, "on")
+    assert "no route" in result.message
+    assert f'{liar}: it reported success for action "on" of n1, but its status says that the power is off' in (
+        result.message
+    )
+    assert result.message.endswith(f"{good}: power is on")
+    assert runs(tmp_path / "c") == ["on", "status"]
+    assert not (tmp_path / "d" / "runs").exists()
+
+
+async def test_node_that_is_back_or_was_decided_on_otherwise_is_not_switched_on(tmp_path: Path) -> None:
+    agent = program(tmp_path, STATUS + SWITCH)
+
+    async def is_back() -> str:
+        return "n1 is back"
+
+    result = await switch_on([device(agent), device(agent)], NODE, halt=is_back)
+    assert (result.confirmed, result.message) == (False, f"{agent}: called off: n1 is back")
+    assert not (tmp_path / "runs").exists()
+
+
+async def test_device_without_a_status_is_believed_that_it_switched_on(tmp_path: Path) -> None:
+    agent = program(tmp_path, SWITCH)
+    result = await switch_on([device(agent, has_status=False)], NODE)
+    assert (result.confirmed, runs(tmp_path)) == (True, ["on"])
+    assert "own word" in result.message
 
 
 async def test_a_status_that_can_not_be_told_confirms_nothing(tmp_path: Path) -> None:

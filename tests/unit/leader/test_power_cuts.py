@@ -46,6 +46,9 @@ class Power:
     async def give_back(self, node: NodeName, devices: Sequence[FenceDeviceSpec]) -> PowerOff:
         raise NotImplementedError
 
+    async def power_on(self, node: NodeName, devices: Sequence[FenceDeviceSpec], *, halt: Halt) -> PowerOff:
+        raise NotImplementedError
+
 
 class Confirms:
     async def confirm(self, step: FenceNode, attempt: FenceAttempt, *, is_news: bool) -> bool:

@@ -44,6 +44,22 @@ async def test_only_what_was_taken_is_given_back(tmp_path: Path) -> None:
     assert not (tmp_path / "power.state").exists()  # nobody's power is switched on behind his back
 
 
+async def test_power_is_switched_on_by_what_switches_power_alone(tmp_path: Path) -> None:
+    power = FenceDeviceSpec(agent=program(tmp_path / "power"))
+    others = [
+        FenceDeviceSpec(agent=program(tmp_path / f"{role}"), role=role)
+        for role in (FenceRole.STORAGE, FenceRole.VERIFY)
+    ]
+    assert (await FenceAgents().power_off(NODE, [power], halt=always)).confirmed
+    answer = await FenceAgents().power_on(NODE, [*others, power], halt=always)
+    assert (answer.confirmed, answer.how) == (True, f"{power.agent}: power is on")
+    assert (tmp_path / "power.state").read_text() == "on\n"
+    assert not (tmp_path / "storage.state").exists()
+    assert not (tmp_path / "verify.state").exists()
+    bad = FenceDeviceSpec(agent=power.agent, options={"plug": "1\naction=off"})
+    assert not (await FenceAgents().power_on(NODE, [bad], halt=always)).confirmed
+
+
 async def test_storage_that_can_not_be_given_back_is_told(tmp_path: Path) -> None:
     bad = program(tmp_path / "bad", "#!/bin/sh\necho no route >&2\nexit 1\n")
     answer = await FenceAgents().give_back(NODE, [FenceDeviceSpec(agent=bad, role=FenceRole.STORAGE, retries=0)])

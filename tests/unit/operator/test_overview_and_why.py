@@ -7,6 +7,7 @@ import pytest
 from tests.unit.operator.cluster import Cluster, xml_of
 from vmha.model.ids import NodeName, SessionId, VmName
 from vmha.model.records import FenceAttempt, FenceStage, Phase, SeenState
+from vmha.model.settings import Afterwards, ClusterConfig, Fencing
 from vmha.model.vm import FenceDeviceSpec, NodeSpec, VmSpec
 from vmha.operator import nodes, vms
 from vmha.operator.errors import UnknownName
@@ -122,6 +123,45 @@ async def test_fencing_that_fails_is_shown_with_what_was_said_and_the_next_try(c
     assert "waiting for a beat, or for proof that it does not run there, by its fence agent fence_ipmilan" in reason
     assert "or its guard, which has acted" in reason
     assert "or your word: vmha node confirm-off h2" in reason
+
+
+@pytest.mark.parametrize(
+    ("stage", "says"),
+    [
+        (FenceStage.OFF, "its power is off: fence_ipmilan: so it is"),
+        (FenceStage.SWITCHING_ON, "it is being switched on again, attempt 2"),
+        (
+            FenceStage.NOT_ON,
+            "it was not switched on again, attempt 2 failed: fence_ipmilan: so it is; the next is in 3 s",
+        ),
+        (FenceStage.ON, "it was switched on again (fence_ipmilan: so it is), and is not back yet"),
+        (FenceStage.LEFT_OFF, "it fence_ipmilan: so it is"),
+    ],
+)
+async def test_node_that_is_off_says_what_becomes_of_it(cluster: Cluster, stage: FenceStage, says: str) -> None:
+    cluster.elect()
+    cluster.join("h1")
+    h2 = NodeName("h2")
+    cluster.put(cluster.keys.node_spec(h2), NodeSpec(name="h2", maintenance=True, fence=(FenceDeviceSpec(agent="f"),)))
+    attempt = FenceAttempt(
+        node=h2,
+        session=SessionId("h2-1"),
+        stage=stage,
+        attempts=2,
+        message="fence_ipmilan: so it is",
+        at=95.0,
+        next_at=100.0,
+        by=NodeName("h1"),
+    )
+    cluster.put(cluster.keys.fence_attempt(h2), attempt)
+    cluster.put(cluster.keys.config, ClusterConfig(fencing=Fencing(afterwards=Afterwards.POWER_ON)))
+    snapshot = await cluster.client.read()
+    (line,) = [node.fencing for node in overview(snapshot, cluster="test", wall=97.0).nodes if node.name == "h2"]
+    assert line == says
+    text = "\n".join(node_sentences(why_node(snapshot, "h2", wall=97.0), wall=97.0))
+    assert f"Fencing: {says}." in text
+    is_left_so = "It is not switched on again: it is in maintenance." in text
+    assert is_left_so is (stage not in (FenceStage.ON, FenceStage.LEFT_OFF))
 
 
 async def test_why_of_a_node_tells_what_is_armed_what_was_tried_and_what_is_waited_for(cluster: Cluster) -> None:

@@ -128,7 +128,7 @@ def test_setting_that_is_taken_back_leaves_it_off() -> None:
 
 def test_paused_cluster_switches_nothing_on() -> None:
     book = fenced()
-    book.pause(PauseMode.HANDS_OFF)
+    book.pause(PauseMode.ALL)
     assert about_power(book) == []
     assert why_not_on(book.snapshot().nodes[N1], book.snapshot()) == "the cluster is paused"
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from vmha.model.settings import Afterwards
 from vmha.sim.drawing.draw import Options, draw
 
 
@@ -29,3 +30,10 @@ def test_fault_that_comes_in_several_kinds_leaves_all_else_of_a_life_as_it_was(c
                 assert one == other
     assert variant in {step.do for step in drawn}
     assert all(step.for_s > 0 for step in drawn)
+
+
+def test_fenced_hosts_are_switched_on_again_in_some_lives_and_stay_off_in_most() -> None:
+    drawn = [draw(seed, Options(steps=1)) for seed in range(1, 61)]
+    on = [life for life in drawn if life.afterwards is Afterwards.POWER_ON]
+    assert 5 <= len(on) <= 25
+    assert all(any(node.has_switch for node in life.nodes) for life in on)

@@ -201,7 +201,10 @@ def _tell_options(own: list[Attribute], actions: list[Attribute], found: Finding
         if action.value.lower() in ("off", "poweroff", ""):
             found.taken(action, "vmha always switches off, and looks that it is off")
         else:
-            found.changed(action, "vmha switches off and leaves it off; it does not switch it on again")
+            found.changed(
+                action,
+                "vmha switches off and leaves it off, unless fencing.afterwards is power-on: then it is asked on once it was off",
+            )
 
 
 def _names(devices: dict[str, Element]) -> str:
