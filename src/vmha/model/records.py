@@ -409,10 +409,6 @@ class FenceStage(StrEnum):
     LEFT_OFF = "left-off"  # decided: it stays off until a hand switches it on
 
 
-AFTER_OFF = (FenceStage.OFF, FenceStage.SWITCHING_ON, FenceStage.NOT_ON, FenceStage.ON, FenceStage.LEFT_OFF)
-"""The stages of a node whose power is proven off, where it is to be switched on again afterwards."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FenceAttempt:
     """``nodes/<node>/fencing``: how it stands with fencing a silent node. Gone with its proof, or when it beats again;

@@ -203,7 +203,7 @@ def _tell_options(own: list[Attribute], actions: list[Attribute], found: Finding
         else:
             found.changed(
                 action,
-                "vmha switches off and leaves it off, unless fencing.afterwards is power-on: then it is asked on once it was off",
+                "vmha switches off and leaves it off; to have it on again after that: fencing.afterwards",
             )
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from vmha.model.holds import Hold
 from vmha.model.ids import NodeName, RequestId, Revision, SessionId, VmName
 from vmha.model.records import (
-    AFTER_OFF,
     BeatRecord,
     FenceAttempt,
     FenceRecord,
@@ -30,6 +29,9 @@ from vmha.model.settings import ClusterConfig
 from vmha.model.survival import SurvivalRecord
 from vmha.model.vm import FailoverDomain, NodeSpec, VmSpec
 from vmha.policy.state.steps import Wait
+
+AFTER_OFF = (FenceStage.OFF, FenceStage.SWITCHING_ON, FenceStage.NOT_ON, FenceStage.ON, FenceStage.LEFT_OFF)
+"""The stages of a node whose power is proven off, where it is to be switched on again afterwards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
