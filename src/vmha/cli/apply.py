@@ -41,6 +41,7 @@ def apply(
     from vmha.model.errors import Rejected
     from vmha.operator.apply import commit, prepare
     from vmha.operator.document import json_schema
+    from vmha.operator.fence_secrets import secrets_brought
     from vmha.operator.survival import cost
 
     if schema:
@@ -55,7 +56,9 @@ def apply(
     async def work(client: "OperatorClient") -> "tuple[ApplyPlan, bool]":
         plan = await prepare(client, loaded, prune=prune)
         imagined = await client.imagine([write.op for write in plan.writes])
-        warnings.extend(cost(await client.read(), imagined, client.clock))
+        snapshot = await client.read()
+        warnings.extend(cost(snapshot, imagined, client.clock))
+        warnings.extend(secrets_brought(loaded.document, snapshot))
         if not as_json:
             show(render(plan, screen()))
             warn(warnings)

@@ -115,6 +115,13 @@ class Afterwards(StrEnum):
     POWER_ON = "power-on"
 
 
+class FenceSecrets(StrEnum):
+    """Whether passwords may stand in the options of fence devices, which are in etcd (operator/fence_secrets.py)."""
+
+    STORED = "stored"
+    FILES = "files"
+
+
 class Fencing(Document):
     """Which proofs suffice to take a lost node's vms over, and when to wait for the network instead."""
 
@@ -129,6 +136,10 @@ class Fencing(Document):
     afterwards: Afterwards = Field(
         default=Afterwards.STAY_OFF,
         description="power-on: once a fence agent's off is on record as proof, it is asked to switch on again.",
+    )
+    secrets: FenceSecrets = Field(
+        default=FenceSecrets.STORED,
+        description="files: a document that gives a fence device a password itself, not a file or script, is refused.",
     )
 
     @model_validator(mode="after")

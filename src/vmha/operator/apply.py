@@ -23,6 +23,7 @@ from vmha.operator.definition import FOLLOWS, Definition, define, describe, remo
 from vmha.operator.document import Loaded
 from vmha.operator.domains import accepted_nodes
 from vmha.operator.dump import without_secrets
+from vmha.operator.fence_secrets import refused_secrets
 from vmha.operator.relations import specs_of, wrong_needs
 from vmha.operator.rules import settled, wrong_rules
 from vmha.operator.satisfiable import wrong_places
@@ -162,6 +163,7 @@ def _checked(
     complaints += wrong_services(document, snapshot, specs, domains, stay, prune=prune)
     complaints += wrong_rules(document, snapshot, {*specs, *stay}, prune=prune)
     complaints += wrong_places(document, snapshot, specs, stay, prune=prune)
+    complaints += refused_secrets(document, snapshot)
     loaded.refuse(complaints)
     return specs
 

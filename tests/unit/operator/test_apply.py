@@ -15,6 +15,7 @@ from vmha.operator import nodes, vms
 from vmha.operator.apply import ApplyPlan, commit, prepare
 from vmha.operator.document import load_document
 from vmha.operator.export import export
+from vmha.operator.fence_secrets import secrets_brought
 
 DOCUMENT = """\
 config:
@@ -271,3 +272,45 @@ def test_an_export_carries_any_xml_text_unharmed(text: str, blanks: str) -> None
         assert (await apply(cluster, export(await cluster.client.read()))).is_empty
 
     run_virtual(scenario())
+
+
+WITH_PASSWORD = """
+nodes:
+  - name: h1
+    fence: [{agent: fence_ipmilan, options: {ip: 10.0.0.1, password: hunter2, passwd: x}}]
+"""
+WITH_SCRIPT = """
+nodes:
+  - name: h1
+    fence: [{agent: fence_ipmilan, options: {ip: 10.0.0.1, password_script: /etc/vmha/bmc}}]
+"""
+
+
+async def test_password_that_a_document_brings_is_told_once_and_not_said(cluster: Cluster) -> None:
+    document = load_document(WITH_PASSWORD, file="c.yaml", base=Path()).document
+    (line,) = secrets_brought(document, await cluster.client.read())
+    assert line.startswith("fence_ipmilan of h1: passwd, password can be read by everybody who reads the cluster")
+    assert "password_script" in line
+    assert "hunter2" not in line
+    await apply(cluster, WITH_PASSWORD)
+    assert secrets_brought(document, await cluster.client.read()) == []
+    assert (
+        secrets_brought(load_document(WITH_SCRIPT, file="c.yaml", base=Path()).document, await cluster.client.read())
+        == []
+    )
+
+
+@pytest.mark.parametrize("together", [False, True])
+async def test_password_in_a_fence_device_is_refused_where_secrets_are_in_files(
+    cluster: Cluster, *, together: bool
+) -> None:
+    config = "config: {fencing: {secrets: files}}\n"
+    if not together:
+        await apply(cluster, config)
+    with pytest.raises(Rejected) as refused:
+        await apply(cluster, (config if together else "") + WITH_PASSWORD)
+    assert "nodes[h1].fence[0].options.password: a secret, and fencing.secrets is files" in str(refused.value)
+    assert "nodes[h1].fence[0].options.passwd: " in str(refused.value)
+    assert "password_script" in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+    assert (await apply(cluster, config + WITH_SCRIPT)).count("created") == 1
