@@ -76,6 +76,7 @@ class PowerOns:
         begun = await executor.begin_power_on(step, at_work)
         if not begun:
             log.info("not switched on: it is back, another leads, or it was decided otherwise", node=step.node)
+            self.failed_at[step.session] = self._clock.now()
             return
 
         async def halt() -> str:
