@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.lab.cluster import Cluster, processes_of, running_cluster
+from tests.lab.conftest import wait_until
 from tests.support.squeeze import squeezed
 from tests.support.storm import HOG, Storm, bytes_fetched, bytes_of, storm_if_possible
 from vmha.lab.layout import LabDir
@@ -149,6 +150,7 @@ def test_host_in_a_swap_storm_loses_its_guest_to_its_guard_by_the_deadline_and_i
         cluster.await_ticks("web")
         assert bytes_of(guard, "VmSwap") == 0
         assert cluster.qemu_pids("h1") == []
+        wait_until("the guard has seen it gone", lambda: host.told_by_guard()["last_kill"]["verified_at"], 30.0)
         told = host.told_by_guard()
         sent_at, kill = told["deadline"]["sent_at"], told["last_kill"]
         assert kill["begun_at"] <= sent_at + TIMING.hold_s

@@ -320,6 +320,26 @@ def test_observation_that_a_late_write_has_put_back_is_written_anew() -> None:
     in_cluster(scene)
 
 
+def test_observation_of_a_guest_that_is_gone_is_taken_away_when_a_late_write_has_put_it_back() -> None:
+    """A vm that has left would be shown as running twice for good."""
+
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web")
+        old = cluster.world.keys.observation(NodeName("n1"), VmName("web"))
+        late = raw(cluster, old)
+        assert late
+        await cluster.hands.migrate("web", "n2")
+        await until(lambda: raw(cluster, old) is None, what="it to have left", timeout_s=30.0)
+        await cluster.rest()
+        await put(cluster, old, decode(Observation, late, where=old))
+        await until(lambda: raw(cluster, old) is None, what="it to be taken away again", timeout_s=15.0)
+        await cluster.rest()
+        assert cluster.where("web") == ["n2"]
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
 def is_running(cluster: Cluster, key: str) -> bool:
     value = raw(cluster, key)
     return value is not None and decode(Observation, value, where=key).state is SeenState.RUNNING

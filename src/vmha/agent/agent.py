@@ -214,8 +214,10 @@ class Agent:
             match split_key(self._prefix, key):
                 case ("nodes", _, "beat"):
                     pass  # by far the most, and nothing to us
-                case ("nodes", _, "vms", vm):
+                case ("nodes", node, "vms", vm):
                     vms.add(VmName(vm))
+                    if node == self._ports.node:
+                        self.inventory.shown(VmName(vm))
                 case ("vms", vm, part):
                     vms.add(VmName(vm))
                     if part == "spec":

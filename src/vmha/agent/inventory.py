@@ -95,6 +95,7 @@ class Inventory:
         self._ports, self._on_change, self._read_health = ports, on_change, read_health
         self._look = Bell()
         self._published: dict[VmName, Observation] = {}
+        self._shown: set[VmName] = set()  # of whom the store has shown something else than what was published
         self._written_at = Revision(0)
         self._published_in: tuple[SessionId, str] | None = None  # and since which restore of the store
         self._progress: dict[VmName, str] = {}
@@ -139,6 +140,11 @@ class Inventory:
         """The newest record of a restored store: what was published before it may be gone from the store."""
         record = self._ports.read_snapshot().history
         return record.value.id if record else ""
+
+    def shown(self, vm: VmName) -> None:
+        """The store shows a new observation of it by this node, or none any more."""
+        if vm not in self._published:
+            self._shown.add(vm)
 
     def forget(self, vm: VmName) -> None:
         """Its observation was taken away together with its claim."""
@@ -341,7 +347,7 @@ class Inventory:
                 ops += await self._told(before, wanted[vm], is_new=not whole and vm not in known)
             else:
                 wanted[vm] = before
-        there = known.keys() | self._published.keys()
+        there = known.keys() | self._published.keys() | self._put_back()
         ops += [Delete(self._ports.keys.observation(node, vm)) for vm in sorted(there - wanted.keys())]
         guarded: list[Compare] = [Created(self._ports.keys.beat(node), session.beat_created)]
         for start in range(0, len(ops), OPS_PER_TXN):
@@ -365,6 +371,14 @@ class Inventory:
             return self._published
         seen = {vm: view.seen.get(node) if (view := snapshot.vms.get(vm)) else None for vm in self._published}
         return {vm: told for vm, told in self._published.items() if _is_same(told, seen[vm])}
+
+    def _put_back(self) -> set[VmName]:
+        """What was taken away, or never published, and is in the store all the same: by such a write, too."""
+        snapshot, node = self._ports.read_snapshot(), self._ports.node
+        if snapshot.revision < self._written_at:
+            return set()
+        self._shown = {vm for vm in self._shown if (view := snapshot.vms.get(vm)) and node in view.seen}
+        return self._shown
 
     async def _told(self, before: Observation | None, now: Observation, *, is_new: bool) -> list[Op]:
         view = self._ports.read_snapshot().vms.get(now.vm)
