@@ -1,15 +1,12 @@
-"""Processes that share too little memory and a slow disk to swap to, as on a host in a swap storm.
+"""Processes whose memory lies on the disk, as on a host in a swap storm.
 
-They come into a group of the kernel's memory controller, whose memory is taken away and given back, and of its
-controller of disks, which lets the group have so many reads a second: a fast disk alone makes a storm that nobody
-notices. Only the group's processes swap. What a process had before it came into the group is not counted: to be in the
+They come into a group of the kernel's memory controller, and what can be swapped of it is pushed out to a swap file
+at once. Only the group's processes swap. What a process had before it came into the group is not counted: to be in the
 storm it has to be begun anew in it.
 
-For cgroup 1 and 2. Where there can be none (no root, a tree that is read-only, no disk of its own below the swap file)
-``NoStorm`` says why.
+For cgroup 1 and 2. Where there can be none (no root, a tree that is read-only) ``NoStorm`` says why.
 """
 
-import errno
 import os
 import subprocess
 from collections.abc import Iterator
@@ -18,26 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.groups import own_group, remove
-from tests.support.waiting import look_until
 
 SWAP_BYTES = 256 << 20
 SWAP_FILES = Path("/var/tmp")
 ABOVE_ALL = "32767"
 """The swap file's priority: before what the machine has of its own."""
 NAME = "vmha-storm-"
-
-
-HOG = """
-import sys
-print("here", flush=True)
-sys.stdin.readline()
-memory, number = bytearray({size}), 0
-while True:
-    number = number % 200 + 1
-    for page in range(0, len(memory), 4096):
-        memory[page] = number
-"""
-"""A program that wants memory: it says that it is there, and takes it when it hears a line."""
 
 
 class NoStorm(Exception):
@@ -49,56 +32,38 @@ class Controls:
     """The files of a version of cgroup, and what is written to them."""
 
     memory: Path
-    disk: Path
     limit: str
     swap: str
     swap_on: str
-    reads: str
-    reads_of: str
-    no_limit: str
-    no_limit_of_reads: str
 
 
 V1 = Controls(
     memory=Path("/sys/fs/cgroup/memory"),
-    disk=Path("/sys/fs/cgroup/blkio"),
     limit="memory.limit_in_bytes",
-    no_limit="-1",
     swap="memory.swappiness",
     swap_on="100",
-    reads="blkio.throttle.read_iops_device",
-    reads_of="{device} {number}",
-    no_limit_of_reads="0",
 )
 V2 = Controls(
     memory=Path("/sys/fs/cgroup"),
-    disk=Path("/sys/fs/cgroup"),
     limit="memory.max",
-    no_limit="max",
     swap="memory.swap.max",
     swap_on="max",
-    reads="io.max",
-    reads_of="{device} riops={number}",
-    no_limit_of_reads="max",
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Storm:
-    """``device``: the disk with the swap file, MAJOR:MINOR. ``home``: the groups that this process came from."""
+    """``home``: the group that this process came from."""
 
     controls: Controls
     memory: Path
-    disk: Path
-    device: str
-    home: frozenset[Path]
+    home: Path
 
     def take(self, *pids: int) -> None:
         """As this process counts them; what they start follows by itself."""
         for pid in pids:
-            for group in {self.memory, self.disk}:
-                with suppress(ProcessLookupError):
-                    (group / "cgroup.procs").write_text(str(pid))
+            with suppress(ProcessLookupError):
+                (self.memory / "cgroup.procs").write_text(str(pid))
 
     @contextmanager
     def born_of(self, pid: int) -> Iterator[None]:
@@ -107,11 +72,7 @@ class Storm:
         try:
             yield
         finally:
-            for group in self.home:
-                (group / "cgroup.procs").write_text(str(pid))
-
-    def members(self) -> frozenset[int]:
-        return frozenset(map(int, (self.memory / "cgroup.procs").read_text().split()))
+            (self.home / "cgroup.procs").write_text(str(pid))
 
     def push_out(self) -> bool:
         """All that can be swapped, at once. Whether the last of it is out: files of a tmpfs, and what is on its way."""
@@ -122,29 +83,6 @@ class Storm:
                 (self.memory / "memory.reclaim").write_text((self.memory / "memory.current").read_text())
         lines = (line.split() for line in (self.memory / "memory.stat").read_text().splitlines())
         return not any(int(number) for name, number in lines if name in ("shmem", "swapcached"))
-
-    def begin(self, *, limit_bytes: int, reads_per_s: int) -> None:
-        """What is more than the limit has to be swapped, and comes back at so many reads a second."""
-        look_until(lambda: self._limit(limit_bytes), what=f"the group has {limit_bytes} bytes")
-        self._let_read(str(reads_per_s))
-
-    def end(self) -> None:
-        self._let_read(self.controls.no_limit_of_reads)
-        (self.memory / self.controls.limit).write_text(self.controls.no_limit)
-
-    def _let_read(self, number: str) -> None:
-        words = self.controls.reads_of.format(device=self.device, number=number)
-        (self.disk / self.controls.reads).write_text(words)
-
-    def _limit(self, limit_bytes: int) -> bool:
-        """False: while what is over is on its way to the disk, the kernel does not wait for it."""
-        try:
-            (self.memory / self.controls.limit).write_text(str(limit_bytes))
-        except OSError as error:
-            if error.errno != errno.EBUSY:
-                raise
-            return False
-        return True
 
 
 def bytes_of(pid: int, what: str) -> int:
@@ -167,14 +105,11 @@ def storm() -> Iterator[Storm]:
         NoStorm: this machine has not what it takes.
     """
     with ExitStack() as undo:
-        device = undo.enter_context(_swap_file())
+        undo.enter_context(_swap_file())
         controls = V1 if V1.memory.exists() else V2
         memory = undo.enter_context(_group(controls.memory, "memory", controls.limit))
-        disk = memory if controls is V2 else undo.enter_context(_group(controls.disk, "blkio", controls.reads))
-        home = frozenset({own_group(controls.memory, "memory"), own_group(controls.disk, "blkio")})
-        made = Storm(controls=controls, memory=memory, disk=disk, device=device, home=home)
+        made = Storm(controls=controls, memory=memory, home=own_group(controls.memory, "memory"))
         (memory / controls.swap).write_text(controls.swap_on)
-        undo.callback(made.end)
         yield made
 
 
@@ -203,7 +138,7 @@ def _group(tree: Path, controller: str, needed: str) -> Iterator[Path]:
     try:
         if tree == V2.memory:
             with suppress(OSError):
-                (tree / "cgroup.subtree_control").write_text("+memory +io")
+                (tree / "cgroup.subtree_control").write_text("+memory")
         if not (group / needed).exists():
             raise NoStorm(f"the kernel has no {needed} for a group in {group.parent}")
         yield group
@@ -212,8 +147,8 @@ def _group(tree: Path, controller: str, needed: str) -> Iterator[Path]:
 
 
 @contextmanager
-def _swap_file() -> Iterator[str]:
-    """Switched on; yields the disk it is on."""
+def _swap_file() -> Iterator[None]:
+    """Switched on."""
     _sweep()
     path = SWAP_FILES / f"{NAME}{os.getpid()}"
     try:
@@ -221,11 +156,10 @@ def _swap_file() -> Iterator[str]:
             path.chmod(0o600)
             for _ in range(SWAP_BYTES >> 20):
                 file.write(bytes(1 << 20))  # written, not allocated: a file system may take holes for no swap file
-        device = _disk_of(path)
         _run("mkswap", str(path))
         _run("swapon", "--priority", ABOVE_ALL, str(path))
         try:
-            yield device
+            yield
         finally:
             _run("swapoff", str(path))
     finally:
@@ -239,16 +173,6 @@ def _sweep() -> None:
             with suppress(NoStorm):
                 _run("swapoff", str(path))
             path.unlink(missing_ok=True)
-
-
-def _disk_of(path: Path) -> str:
-    """The whole disk: of a part of one no reads can be counted."""
-    number = path.stat().st_dev
-    entry = Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
-    if not entry.exists():
-        raise NoStorm(f"{path.parent} is on no disk that could be slowed down")
-    whole = entry.resolve().parent if (entry / "partition").exists() else entry
-    return (whole / "dev").read_text().strip()
 
 
 def _run(*command: str) -> None:
