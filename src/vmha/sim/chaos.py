@@ -201,6 +201,9 @@ class _Chaos:
             await self._quietly(f"unfreeze {vm}", partial(hands.unfreeze, vm))
         await self._resume_what_a_hand_paused()
         await asyncio.sleep(2 * self._schedule.timing.dead_after_s)
+        for host in world.hosts.values():  # a fence agent may have been at work yet, and left it off for a person
+            host.power_on()
+            host.start_agent()
 
     async def _resume_what_a_hand_paused(self) -> None:
         """libvirt lets nobody resume a guest that is on its way: a hand tries until that migration has ended."""
