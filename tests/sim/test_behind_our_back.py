@@ -48,13 +48,17 @@ def test_end_of_a_guest_that_is_seen_before_it_is_told_is_put_on_record_as_what_
         (here,) = cluster.where("web")
         fabric = cluster.world.fabric
         fabric.timing = replace(fabric.timing, told_s=3.0)
+
+        def stopped() -> list[str]:
+            lines = read_journal(cluster.world.record.catch_up().lines)
+            return [line.text for line in lines if line.kind == "stopped"]
+
         cluster.hands.virsh_destroy("web")
         await cluster.world.hosts[NodeName(here)].member.agent.inventory.refresh()  # type: ignore[union-attr]
-        await asyncio.sleep(20.0)
+        await until(lambda: bool(stopped()), what="its end to be on record", timeout_s=30.0)
         await cluster.rest()
         assert cluster.violations() == []
-        lines = read_journal(cluster.world.record.catch_up().lines)
-        return [line.text for line in lines if line.kind == "stopped"]
+        return stopped()
 
     told = in_cluster(scene)
     assert len(told) == 1
@@ -149,7 +153,14 @@ def test_agent_that_restarts_while_libvirtd_is_down_keeps_its_guests_alive() -> 
         host.stop_libvirtd()
         host.stop_agent()
         host.start_agent()
-        await asyncio.sleep(30.0)
+        beats: set[Revision] = set()
+
+        def has_beaten_on() -> bool:
+            beat = cluster.observer.snapshot.nodes[NodeName(host.name)].beat
+            beats.update([beat.modified] if beat else [])
+            return len(beats) > 15  # longer than the guard's hold
+
+        await until(has_beaten_on, what="its beats to go on", timeout_s=60.0)
         host.start_libvirtd()
         await cluster.rest()
         assert cluster.where("web") == [host.name]
@@ -161,10 +172,13 @@ def test_agent_that_restarts_while_libvirtd_is_down_keeps_its_guests_alive() -> 
 def test_host_that_left_in_good_order_is_offline_at_once_and_never_fenced() -> None:
     async def scene(cluster: Cluster) -> tuple[object, int]:
         cluster.hands.shutdown("n2")
-        await asyncio.sleep(1.0)
-        view = cluster.observer.snapshot.nodes[NodeName("n2")]
+
+        def has_left() -> bool:
+            return cluster.observer.snapshot.nodes[NodeName("n2")].beat is None
+
+        await until(has_left, what="it to have left", timeout_s=1.0)
         await cluster.rest()
-        return view.beat, len(cluster.observer.snapshot.fenced)
+        return cluster.observer.snapshot.nodes[NodeName("n2")].beat, len(cluster.observer.snapshot.fenced)
 
     assert in_cluster(scene) == (None, 0)
 

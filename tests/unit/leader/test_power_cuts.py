@@ -44,10 +44,10 @@ class Power:
         raise AssertionError("it was cancelled")
 
     async def give_back(self, node: NodeName, devices: Sequence[FenceDeviceSpec]) -> PowerOff:
-        raise NotImplementedError
+        raise AssertionError("nothing is to be switched on")
 
     async def power_on(self, node: NodeName, devices: Sequence[FenceDeviceSpec], *, halt: Halt) -> PowerOff:
-        raise NotImplementedError
+        raise AssertionError("nothing is to be switched on")
 
 
 class Confirms:
