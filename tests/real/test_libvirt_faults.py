@@ -11,6 +11,7 @@ import pytest_asyncio
 from tests.support.hypervisors import CLUSTER, RealWorld, add_slow_hook, guest_xml, tag
 from tests.support.libvirt import HostError, LibvirtHosts
 from tests.support.waiting import eventually, find, see, see_gone
+from vmha.fencing.qemu_processes import QemuProcesses
 from vmha.hypervisor.port import DomainState, Ending, HypervisorUnavailable
 from vmha.hypervisor.real.adapter import LibvirtHypervisor
 from vmha.model.clock import SystemClock
@@ -243,6 +244,28 @@ async def test_handover_ended_by_hand_loses_its_mark_so_that_a_later_pause_is_a_
     await eventually(look)
     await world.virsh_suspend("web")
     assert (await see(world.two, "web", DomainState.PAUSED)).tag == tag("web", 2)
+
+
+async def test_guard_tells_what_came_in_and_stands_there_from_what_comes_in_and_what_runs(world: RealWorld) -> None:
+    """It has libvirt's files and nothing else, as libvirt writes them."""
+    host = world.hosts.two
+    processes = QemuProcesses(CLUSTER, str(host.inside("/run/libvirt/qemu")), str(host.inside("/proc")))
+
+    def found() -> list[tuple[str, int | None]]:
+        return [(guest.vm, guest.came_in) for guest in processes.scan().guests]
+
+    await world.one.start(guest_xml("web", epoch=1))
+    migrating = asyncio.create_task(world.one.migrate(world.order("web", epoch=2, slow=True)))
+    await see(world.two, "web", DomainState.INCOMING)
+    assert found() == [("web", None)]
+    await migrating
+    assert found() == [("web", 2)]
+    await world.two.resume("web")
+    await see(world.two, "web", DomainState.RUNNING)
+    assert found() == [("web", None)]
+    await world.virsh_suspend("web")
+    await see(world.two, "web", DomainState.PAUSED)
+    assert found() == [("web", None)]
 
 
 async def test_target_libvirtd_killed_half_way_leaves_the_guest_running_at_its_source(world: RealWorld) -> None:

@@ -114,6 +114,39 @@ def test_guest_that_went_where_it_was_asked_to_while_nobody_was_there_goes_on_by
     in_cluster(scene)
 
 
+@pytest.mark.parametrize("member", ["is back at once", "is back when it was given up"])
+@pytest.mark.parametrize("how", ["at once", "after its hold", "by a boot"])
+def test_guest_that_was_ended_where_it_had_come_as_asked_boots_again_by_itself(how: str, member: str) -> None:
+    """Both agents die in its migration. It is complete at its target when that node's guard comes to its deadline, and
+    nobody has seen it there: what the guard has ended is on record, so nobody has to be asked where it went.
+    """
+
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web", on=(HOME, MEMBER, "n3"))
+        cluster.world.fabric.set_migration_time("web", 3.0)
+        await cluster.hands.migrate("web", MEMBER)
+        await until(lambda: is_in(cluster, Phase.MIGRATING), what="it is to migrate")
+        await asyncio.sleep(2.5)  # its target has beaten since
+        target = cluster.hands.host(MEMBER)
+        for host in (cluster.hands.host(HOME), target):
+            host.stop_agent()
+        await until(lambda: hosts_of(cluster) == [MEMBER], what="it is complete at its target")
+        assert cluster.where("web") == [], "nobody has let it go"
+        coming_back = asyncio.create_task(come_back(cluster, how))
+        await until(lambda: hosts_of(cluster) == [], what="its target's guard has ended it")
+        if member == "is back when it was given up":
+            await until(lambda: cluster.observer.snapshot.nodes[NodeName(MEMBER)].beat is None, what="given up")
+            await asyncio.sleep(5.0)
+        target.start_agent()
+        await coming_back
+        await until(lambda: len(cluster.where("web")) == 1, what="it runs again", timeout_s=60.0)
+        await cluster.rest()
+        assert not is_in(cluster, Phase.DEPARTED)
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
 def test_others_of_its_node_do_not_wait_for_ever_for_a_target_that_says_nothing() -> None:
     """libvirtd does not answer where it was to go, so that nobody can say whether it came there."""
 

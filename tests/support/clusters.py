@@ -244,9 +244,15 @@ class Book:
         """Defined, held and seen running."""
         return self.vm(vm, **spec).placed(vm, node, epoch=epoch).seen(node, vm, epoch=Epoch(epoch))
 
-    def fenced(self, session: str, node: str, proof: Proof = Proof.GUARD_ELAPSED) -> "Book":
+    def fenced(self, session: str, node: str, proof: Proof = Proof.GUARD_ELAPSED, *, last_beat: int = 0) -> "Book":
         record = FenceRecord(
-            session=SessionId(session), node=NodeName(node), proof=proof, how="", at=WALL, by=NodeName("n1")
+            session=SessionId(session),
+            node=NodeName(node),
+            proof=proof,
+            how="",
+            at=WALL,
+            by=NodeName("n1"),
+            last_beat=Revision(last_beat),
         )
         self.put(KEYS.fencing(SessionId(session)), record)
         return self

@@ -34,6 +34,7 @@ from vmha.policy.state.snapshot import Snapshot
 from vmha.sim.judge.invariants import Violation, check_safety
 from vmha.sim.quiet import silence_logs
 from vmha.sim.world.gate import SimGate
+from vmha.sim.world.guarding import kill_managed
 from vmha.sim.world.hands import domain_xml
 from vmha.store.etcd import EtcdStore
 from vmha.store.port import Put
@@ -178,7 +179,7 @@ class RealCluster:
             await relay.start()
         guard = SimulatedGuard(
             self.clock,
-            lambda: self.fabric.kill_managed(name),
+            lambda: kill_managed(self.fabric, name),
             list_managed=lambda: [g.name for g in self.fabric.host(name).guests.values() if g.tag is not None],
         )
         identity = Identity(NodeName(name), name, host=f"machine-{name}")

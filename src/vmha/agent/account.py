@@ -11,12 +11,14 @@ from vmha.agent.inventory import Inventory
 from vmha.agent.lasting import Lasting
 from vmha.agent.ports import AgentPorts
 from vmha.agent.session_state import Session
+from vmha.fencing.port import GuardStatus
 from vmha.hypervisor.port import HostCapacity
 from vmha.model.by_hand import LEAVE
 from vmha.model.errors import VmhaError
-from vmha.model.ids import Revision, SessionId
+from vmha.model.ids import Epoch, Revision, SessionId, VmName
 from vmha.model.keys import encode
-from vmha.model.records import ArmedLevel, FenceRecord, Hand, LeftOver, NodeStatus, Phase, Placement
+from vmha.model.node_findings import EndedArrival, LeftOver
+from vmha.model.records import ArmedLevel, FenceRecord, Hand, NodeStatus, Phase, Placement
 from vmha.model.settings import Proof
 from vmha.policy.deciding.leaving import TAKEN_FROM, Went, went_as_asked, where_it_went, why_departed
 from vmha.policy.members.membership import former_sessions
@@ -29,6 +31,8 @@ UNSHOWN_S = 30.0
 """What the target of a migration has not shown for so long, while it said what runs on it, has not come there."""
 UNSAID_S = 60.0
 """The longest that others that the session held wait for a target that does not say what runs on it."""
+ARRIVALS_AT_MOST = 100
+"""So many are published: they are part of a record that is written anew with each change."""
 
 _UNKNOWN = HostCapacity(memory_mib=0, vcpus=0, hypervisor="")
 
@@ -133,7 +137,23 @@ class Account:
             vcpus=capacity.vcpus,
             hypervisor=capacity.hypervisor,
             left_overs=self._read_left_overs(),
+            ended_arrivals=self._ended_arrivals(session.guard),
         )
+
+    def _ended_arrivals(self, guard: GuardStatus | None) -> tuple[EndedArrival, ...]:
+        """What the guard ended, when it last came to its deadline, before anybody had let it go: nothing else remembers
+        that it came.
+        """
+        kill = guard.last_kill if guard else None
+        if kill is None or kill.verified_at is None:
+            return ()
+        session = SessionId(kill.session)
+        last_beat = self._ports.keeper.last_beats.get(session, Revision(0))
+        return tuple(
+            EndedArrival(vm=VmName(ended.vm), epoch=Epoch(ended.came_in), session=session, last_beat=last_beat)
+            for ended in kill.guests
+            if ended.came_in is not None
+        )[:ARRIVALS_AT_MOST]
 
     def _why_not_eligible(self, session: Session) -> str:
         if why := self._ports.keeper.why_too_old():
@@ -195,7 +215,7 @@ class Account:
                 continue
             if not transitions.is_its_departure(held.value, await self._ports.hypervisor.recall_migration(name)):
                 continue
-            went = self._has_migrated(held.value) or went_as_asked(vm, held.value, self._ports.read_snapshot())
+            went = self._has_migrated(held.value) or went_as_asked(vm, held, self._ports.read_snapshot())
             where = self._where(held.value, went)
             if where is Went.AS_ASKED:
                 continue

@@ -229,6 +229,8 @@ class Agent:
                     self._checkups.heard(checkup)
                 case ("removed", *_):
                     self.inventory.look_again()
+                case ("nodes", _, "status") | ("fencing", _):
+                    vms |= self._ended_as_they_came()
                 case ("config",):
                     self._gate_lists.is_stale = True
                     self._wake.set()
@@ -240,6 +242,11 @@ class Agent:
                 self._mark(ours)
             if self.inventory.newest_definition() > self.inventory.looked_for:
                 self.inventory.look_again()  # it may run here already
+
+    def _ended_as_they_came(self) -> set[VmName]:
+        """Whoever sent them learns from that what became of them."""
+        nodes = self._mirror.snapshot().nodes.values()
+        return {one.vm for node in nodes if node.status for one in node.status.value.ended_arrivals}
 
     def _health_changed(self, vm: VmName) -> None:
         local = self.inventory.reading.local(vm) if self.inventory.reading else None

@@ -12,7 +12,7 @@ from vmha.agent.ports import AgentPorts
 from vmha.hypervisor.port import DomainEvent, HostDefinition
 from vmha.model.errors import VmhaError
 from vmha.model.ids import VmName
-from vmha.model.records import LeftOver
+from vmha.model.node_findings import LeftOver
 from vmha.policy.state.snapshot import Snapshot
 from vmha.policy.telling.left_overs import in_words
 from vmha.store.bell import Bell

@@ -27,7 +27,7 @@ from vmha.policy.at_node.known import Attempt, Local, Others
 from vmha.policy.at_node.paused import is_ours_alone
 from vmha.policy.at_node.reconcile import SAYS_WHAT_IS, Action, reconcile, under_hold
 from vmha.policy.at_node.tracking import DUPLICATE_GRACE_S, SURE_OF_SECOND_S, find_rightful, on_duplicate, stands_beside
-from vmha.policy.deciding.leaving import find_where_it_comes_in
+from vmha.policy.deciding.leaving import find_where_it_comes_in, has_come
 from vmha.policy.deciding.post_copy import PULLS_IN_VAIN_S, find_seen, is_post_copy, is_session_over, runs_at_once
 from vmha.policy.state.hands_off import hands_off
 from vmha.policy.state.snapshot import Snapshot, VmView
@@ -52,6 +52,7 @@ class Outlook:
     _duplicate: Lasting = field(init=False)
     _beside: Lasting = field(init=False)
     _answering: Lasting = field(init=False)
+    _silence: Lasting = field(init=False)
     _standing: Lasting = field(init=False)
     _incoming: Lasting = field(init=False)
     _pulling: Lasting = field(init=False)
@@ -60,6 +61,7 @@ class Outlook:
         self._duplicate = Lasting(self.ports.clock, DUPLICATE_GRACE_S, self.mark)
         self._beside = Lasting(self.ports.clock, SURE_OF_SECOND_S, self.mark)
         self._answering = Lasting(self.ports.clock, UNSURE_ARRIVAL_S, self.mark)
+        self._silence = Lasting(self.ports.clock, UNSURE_ARRIVAL_S, self.mark)
         self._standing = Lasting(self.ports.clock, LEFT_STANDING_S, self.mark)
         self._incoming = Lasting(self.ports.clock, LEFT_STANDING_S, self.mark)
         self._pulling = Lasting(self.ports.clock, PULLS_IN_VAIN_S, self.mark)
@@ -98,8 +100,10 @@ class Outlook:
         at_once = runs_at_once(placement.value if placement else None, spec)
         local = reading.local(vm)
         is_ours = is_ours_alone(view, placement.value if placement else None, self.ports.node, session.id, snapshot)
+        if local is not None:
+            self._silence.ends(vm)
         reaction = self.pauses.look(vm, local, spec, is_held=is_ours)
-        attempt = replace(self._attempt(vm, view, placement, local), pause=reaction.deed)
+        attempt = replace(self._attempt(vm, view, placement, local, snapshot), pause=reaction.deed)
         action = reconcile(
             placement.value if placement else None,
             reading.local(vm),
@@ -110,7 +114,7 @@ class Outlook:
             others=Others(
                 at_target=find_seen(target, view, snapshot),
                 target_answers=not at_once or self._target_answers(vm, placement, snapshot),
-                target_lacks_it=attempt.left_by_migration and self._target_lacks_it(vm, placement, snapshot),
+                target_lacks_it=self._target_lacks_it(vm, placement, snapshot) if attempt.left_by_migration else False,
                 target_is_over=is_session_over(target, snapshot),
                 seen_elsewhere=_is_seen_elsewhere(self.ports.node, view, placement, snapshot),
                 comes_in=find_where_it_comes_in(view, self.ports.node, snapshot) if view else None,
@@ -129,7 +133,12 @@ class Outlook:
         return action
 
     def _attempt(
-        self, vm: VmName, view: VmView | None, placement: Stored[Placement] | None, local: Local | None
+        self,
+        vm: VmName,
+        view: VmView | None,
+        placement: Stored[Placement] | None,
+        local: Local | None,
+        snapshot: Snapshot,
     ) -> Attempt:
         tried = self.memory.migrations_tried.get(vm)
         held_here = placement is not None and placement.value.node == self.ports.node
@@ -139,10 +148,7 @@ class Outlook:
             left_by_migration=self.ports.hypervisor.find_ending(vm) is Ending.MIGRATED
             or (placement is not None and self.memory.left_unseen.get(vm) == placement.modified),
             migration_is_ours=placement is not None
-            and (
-                self.memory.migrated.get(vm) == try_of(placement.value)
-                or _has_shown_what_came_in(view, placement.value)
-            ),
+            and (self.memory.migrated.get(vm) == try_of(placement.value) or has_come(view, placement, snapshot)),
             is_unwell=local is not None and self._is_unwell(vm, local),
             measured=placement is not None and self.memory.measured.get(vm) == placement.value.epoch,
             left_standing=self._standing.has_lasted(vm, local is not None and local.stands_outgoing),
@@ -180,9 +186,9 @@ class Outlook:
         """See ``Others``."""
         target = placement.value.target if placement else None
         view = snapshot.nodes.get(target) if target else None
-        if view is None or view.beat is None:
-            return False
-        return True if self._target_answers(vm, placement, snapshot) else None
+        is_over = view is None or view.beat is None
+        has_been_over = self._silence.has_lasted(vm, is_over)
+        return True if has_been_over or (not is_over and self._target_answers(vm, placement, snapshot)) else None
 
     def _on_duplicate(self, vm: VmName, view: VmView | None, snapshot: Snapshot) -> OnDuplicate | None:
         """What to do with a second copy here, once it has been one for longer than a migration's switch."""
@@ -202,9 +208,3 @@ def _is_seen_elsewhere(
         return False
     ours = (me, placement.value.target)
     return any(o.state is SeenState.RUNNING and o.node not in ours for o in snapshot.observations(view))
-
-
-def _has_shown_what_came_in(view: VmView | None, placement: Placement) -> bool:
-    """The target has, in whatever session, shown the guest under the epoch that only this migration gives it."""
-    seen = view.seen.get(placement.target) if view and placement.target else None
-    return seen is not None and seen.epoch == placement.epoch + 1

@@ -28,9 +28,13 @@ MAX_PID = 2**31 - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Killed:
+    """``vm`` and ``came_in`` as in ``Guest``: by the word of libvirt's file, an instant before it was ended."""
+
     uuid: str
     name: str
     pid: int
+    vm: str = ""
+    came_in: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +54,12 @@ class KillRecord:
 
     def with_guests(self, guests: Iterable[Guest]) -> "KillRecord":
         """With those added that it does not name yet."""
-        known = set(self.guests)
-        killed = (Killed(uuid=guest.uuid, name=guest.name, pid=guest.pid) for guest in guests)
-        added = [guest for guest in killed if guest not in known][: MAX_KILLED - len(known)]
+        known = {(killed.uuid, killed.pid) for killed in self.guests}
+        new = {(guest.uuid, guest.pid): guest for guest in guests if (guest.uuid, guest.pid) not in known}
+        added = [
+            Killed(uuid=guest.uuid, name=guest.name, pid=guest.pid, vm=guest.vm, came_in=guest.came_in)
+            for guest in new.values()
+        ][: MAX_KILLED - len(known)]
         return replace(self, guests=(*self.guests, *added)) if added else self
 
 
@@ -155,7 +162,13 @@ def restore_kill(fields: dict[str, Any]) -> KillRecord:
         begun_wall=_finite(fields.get("begun_wall", 0.0)),
         verified_at=_maybe(fields.get("verified_at")),
         guests=tuple(
-            Killed(uuid=str(guest["uuid"]), name=str(guest["name"]), pid=int(guest["pid"]))
+            Killed(
+                uuid=str(guest["uuid"]),
+                name=str(guest["name"]),
+                pid=int(guest["pid"]),
+                vm=str(guest.get("vm", "")),
+                came_in=_maybe_whole(guest.get("came_in")),
+            )
             for guest in fields.get("guests", ())
         ),
     )
@@ -170,7 +183,13 @@ def _restore_guest(fields: dict[str, Any]) -> Guest:
         name=str(fields["name"]),
         pid=pid,
         start_ticks=int(fields["start_ticks"]),
+        vm=str(fields.get("vm", "")),
+        came_in=_maybe_whole(fields.get("came_in")),
     )
+
+
+def _maybe_whole(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def _maybe(value: Any) -> float | None:

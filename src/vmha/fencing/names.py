@@ -5,3 +5,6 @@ TAG_NAMESPACE = "https://vmha.dev/xmlns/domain/1"
 
 GUARD_STATE = "guard.json"
 """In the run directory: what the guard counts with."""
+
+AWAITS_HANDOVER = frozenset({"standing", "paused"})
+"""The tag's ``handover`` in a guest that one of our migrations brought, until it is let go (hypervisor/states.py)."""

@@ -26,12 +26,13 @@ from itertools import pairwise
 from pathlib import Path
 from xml.parsers import expat
 
-from vmha.fencing.names import TAG_NAMESPACE
+from vmha.fencing.names import AWAITS_HANDOVER, TAG_NAMESPACE
 
 LIBVIRT_RUN_DIR = "/run/libvirt/qemu"
 
 # A status file is tens of kilobytes; more than this is none.
 MAX_STATUS_BYTES = 16 * 1024 * 1024
+MOST_DIGITS = 18  # of an epoch
 # libvirtd's child is already in the pid file some milliseconds before it turns into the QEMU program.
 LIBVIRT_DAEMONS = ("libvirtd", "virtqemud")
 QEMU_NAMES = ("qemu", "kvm")
@@ -39,12 +40,17 @@ QEMU_NAMES = ("qemu", "kvm")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guest:
-    """One managed QEMU process. ``start_ticks`` is its start time as the kernel counts it in /proc/PID/stat."""
+    """One managed QEMU process. ``start_ticks`` is its start time as the kernel counts it in /proc/PID/stat.
+
+    ``came_in``: the epoch under which it came in completely by one of our migrations, if nobody has let it go here yet.
+    """
 
     uuid: str
     name: str
     pid: int
     start_ticks: int
+    vm: str = ""  # by our tag
+    came_in: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,12 +67,14 @@ class Scan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Domain:
-    """What a status file says. ``cluster`` is None without our tag."""
+    """What a status file says. ``cluster`` is None without our tag; ``vm`` and ``came_in`` as a guest's."""
 
     name: str
     uuid: str
     pid: int | None
     cluster: str | None
+    vm: str = ""
+    came_in: int | None = None
 
 
 _Identity = tuple[int, int, int]
@@ -170,7 +178,14 @@ class QemuProcesses:
         if not argv and process.command.startswith("qemu"):
             unclear.append(f"{domain.name}: process {pid} is dying and not gone")
         elif _option(argv, "-uuid") == domain.uuid or _guest_name(argv) == domain.name:
-            guests[pid] = Guest(uuid=domain.uuid, name=domain.name, pid=pid, start_ticks=process.start_ticks)
+            guests[pid] = Guest(
+                uuid=domain.uuid,
+                name=domain.name,
+                pid=pid,
+                start_ticks=process.start_ticks,
+                vm=domain.vm,
+                came_in=domain.came_in,
+            )
         elif argv and os.path.basename(argv[0]) in LIBVIRT_DAEMONS:
             unclear.append(f"{domain.name}: process {pid} is about to become its QEMU")
         # else: the pid was given to another program after the QEMU ended
@@ -282,13 +297,26 @@ def _parse(text: bytes) -> _Domain:
         raise ValueError(f"is <{status.root}>, not <domstatus>")
     if _DOMAIN not in status.attributes:
         raise ValueError("has no <domain>")
-    pid, tag = status.attributes[_ROOT].get("pid", ""), status.attributes.get(_TAG)
+    root, tag = status.attributes[_ROOT], status.attributes.get(_TAG)
+    pid = root.get("pid", "")
     return _Domain(
         name=status.texts.get(_NAME, ""),
         uuid=status.texts.get(_UUID, "").strip().lower(),
         pid=int(pid) if pid.isdecimal() and int(pid) > 0 else None,
         cluster=None if tag is None else tag.get("cluster", ""),
+        vm="" if tag is None else tag.get("name", ""),
+        came_in=None if tag is None else _came_in(root, tag),
     )
+
+
+def _came_in(root: Mapping[str, str], tag: Mapping[str, str]) -> int | None:
+    """libvirt says "user" of what our migrations leave standing when all its memory has come, and not before
+    (hypervisor/states.py).
+    """
+    is_complete = (root.get("state"), root.get("reason")) == ("paused", "user")
+    epoch = tag.get("epoch", "")
+    is_epoch = epoch.isascii() and epoch.isdecimal() and len(epoch) <= MOST_DIGITS
+    return int(epoch) if is_complete and is_epoch and tag.get("handover") in AWAITS_HANDOVER else None
 
 
 _SEPARATOR = "\x1f"

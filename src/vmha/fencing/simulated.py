@@ -22,7 +22,7 @@ class SimulatedGuard:
     """One host's guard.
 
     Args:
-        kill_managed: ends every managed guest of the host at once and returns the names of those it ended.
+        kill_managed: ends every managed guest of the host at once and returns those it ended.
         list_managed: names of the managed guests that run on the host; without it none counts as left.
         watchdog_s: the timeout of the host's watchdog in seconds; 0: it has none.
         context: whose process the counting task is; without it, that of whoever arms the guard.
@@ -31,7 +31,7 @@ class SimulatedGuard:
     def __init__(
         self,
         clock: Clock,
-        kill_managed: Callable[[], Collection[str]],
+        kill_managed: Callable[[], Collection[Killed]],
         *,
         list_managed: Callable[[], Collection[str]] = tuple,
         watchdog_s: int = 0,
@@ -187,7 +187,7 @@ class SimulatedGuard:
         self._deadline = self._deadline.tick(now)
         if self._deadline.state not in EXPIRED:
             return
-        names = sorted(self._kill_managed())
+        ended = sorted(self._kill_managed(), key=lambda killed: killed.name)
         before = self._last_kill
         if before is None or before.begun_at != self._deadline.expired_at:
             before = KillRecord(
@@ -197,9 +197,8 @@ class SimulatedGuard:
                 begun_wall=self._clock.wall(),
                 verified_at=now,
             )
-        if names:
-            killed = (*before.guests, *(Killed(uuid="", name=name, pid=0) for name in names))
-            before = replace(before, guests=killed, verified_at=now)
+        if ended:
+            before = replace(before, guests=(*before.guests, *ended), verified_at=now)
         self._last_kill = before
         self._deadline = self._deadline.guests_gone(now)
 

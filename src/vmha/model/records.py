@@ -20,6 +20,7 @@ from typing import Generic, TypeVar
 
 from vmha.model.ids import CauseId, Epoch, LeaseId, NodeName, RequestId, Revision, SessionId, VmName
 from vmha.model.migration import MigrationProgress, Moved
+from vmha.model.node_findings import EndedArrival, LeftOver
 from vmha.model.restart import GuestDeed, RestartKind
 from vmha.model.settings import Proof
 from vmha.model.vm import MigrationStyle
@@ -93,21 +94,6 @@ class HistoryRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftOver:
-    """What a node's own libvirt keeps of a managed vm, beside the cluster: told, and left as it is.
-
-    ``definition``: digest of the persistent definition, the same on two hosts whose definitions are the same.
-    """
-
-    vm: VmName
-    name: str = ""  # where it is another than the vm's: the uuid is the vm's then
-    uuid: str
-    definition: str
-    autostart: bool = False
-    managed_save: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStatus:
     """``nodes/<node>/status``: written by the agent; counts only while ``session`` is the node's session."""
 
@@ -128,6 +114,7 @@ class NodeStatus:
     history: str = ""  # the ``HistoryRecord`` since which the whole inventory was published
     notes: tuple[str, ...] = ()
     left_overs: tuple[LeftOver, ...] = ()
+    ended_arrivals: tuple[EndedArrival, ...] = ()
 
 
 class SeenState(StrEnum):

@@ -20,9 +20,13 @@ STATE = SavedState(
     managed=frozenset({"web"}),
     committed_at=90.0,
     last_kill=KillRecord(
-        session="r", cause="c", begun_at=1.0, begun_wall=1.7e9, guests=(Killed(uuid="u", name="web", pid=7),)
+        session="r",
+        cause="c",
+        begun_at=1.0,
+        begun_wall=1.7e9,
+        guests=(Killed(uuid="u", name="web", pid=7, vm="web", came_in=3),),
     ),
-    outstanding=(Guest(uuid="u", name="web", pid=7, start_ticks=9),),
+    outstanding=(Guest(uuid="u", name="web", pid=7, start_ticks=9, vm="web", came_in=3),),
 )
 ODD: tuple[Any, ...] = (
     *(None, True, -1, 0, 3, 10**30, 10**400, 1e308, float("nan"), float("inf"), -float("inf")),

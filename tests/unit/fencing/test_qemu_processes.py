@@ -37,12 +37,22 @@ class Host:
         argv = ["/usr/bin/qemu-system-x86_64", "-name", f"guest={name.replace(',', ',,')},debug-threads=on", "-S"]
         self.process(pid, [*argv, "-uuid", uuid, "-display", "none"], **more)  # type: ignore[arg-type]
 
-    def status(self, name: str, uuid: str, pid: int, *, cluster: str | None = "c1", metadata: str = "") -> None:
+    def status(
+        self,
+        name: str,
+        uuid: str,
+        pid: int,
+        *,
+        cluster: str | None = "c1",
+        metadata: str = "",
+        state: str = "state='running' reason='booted'",
+        tag: str = 'epoch="3"',
+    ) -> None:
         if cluster is not None:
-            metadata += f'<vmha:vm xmlns:vmha="https://vmha.dev/xmlns/domain/1" cluster="{cluster}" vm="x" epoch="3"/>'
+            metadata += f'<vmha:vm xmlns:vmha="https://vmha.dev/xmlns/domain/1" cluster="{cluster}" {tag}/>'
         (self.run / f"{name}.pid").write_text(f"{pid}\n")
         (self.run / f"{name}.xml").write_text(
-            f"<!--\nWARNING: THIS IS AN AUTO-GENERATED FILE.\n-->\n\n<domstatus state='running' pid='{pid}'>\n"
+            f"<!--\nWARNING: THIS IS AN AUTO-GENERATED FILE.\n-->\n\n<domstatus {state} pid='{pid}'>\n"
             f"  <vcpus><vcpu id='0' pid='62'/></vcpus>\n  <domain type='qemu' id='1'>\n    <name>{name}</name>\n"
             f"    <uuid>{uuid}</uuid>\n    <metadata>{metadata}</metadata>\n  </domain>\n</domstatus>\n"
         )
@@ -290,3 +300,26 @@ def test_a_command_with_parentheses_and_blanks_does_not_confuse_it(host: Host) -
     host.qemu(58, "web", UUID, command="qemu) S 1 (x")
     host.status("web", UUID, 58)
     assert host.look().scan().guests == (guest(58, "web"),)
+
+
+@pytest.mark.parametrize(
+    ("state", "tag", "came_in"),
+    [
+        ("state='paused' reason='user'", 'epoch="3" handover="standing"', 3),
+        ("state='paused' reason='user'", 'epoch="3" handover="paused"', 3),
+        ("state='paused' reason='user'", 'epoch="3" handover="second"', None),  # a second copy that was paused
+        ("state='paused' reason='user'", 'epoch="3"', None),  # a hand has suspended it
+        ("state='paused' reason='migration'", 'epoch="3" handover="standing"', None),  # still coming in
+        ("state='running' reason='migrated'", 'epoch="3" handover="standing"', None),  # let go an instant ago
+        ("state='paused'", 'epoch="3" handover="standing"', None),
+        ("state='paused' reason='user'", 'epoch="-3" handover="standing"', None),
+        ("state='paused' reason='user'", f'epoch="{"9" * 400}" handover="standing"', None),
+        ("state='paused' reason='user'", 'handover="standing"', None),
+    ],
+)
+def test_what_came_in_completely_and_was_not_let_go_is_known_by_its_epoch(
+    host: Host, state: str, tag: str, came_in: int | None
+) -> None:
+    host.qemu(58, "web", UUID)
+    host.status("web", UUID, 58, state=state, tag=f'name="x" {tag}')
+    assert [(found.vm, found.came_in) for found in host.look().scan().guests] == [("x", came_in)]

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support.until import until
-from vmha.fencing.port import Guard, GuardRefused, GuardUnavailable, Level, SessionExpired, State, Verdict
+from vmha.fencing.port import Guard, GuardRefused, GuardUnavailable, Killed, Level, SessionExpired, State, Verdict
 from vmha.fencing.simulated import SimulatedGuard
 from vmha.model.clock import SystemClock
 from vmha.model.ids import SessionId
@@ -19,8 +19,8 @@ class Host:
             self.clock, self.kill, list_managed=lambda: self.guests, watchdog_s=watchdog_s
         )
 
-    def kill(self) -> list[str]:
-        killed = sorted(self.guests)
+    def kill(self) -> list[Killed]:
+        killed = [Killed(uuid="", name=name, pid=0) for name in sorted(self.guests)]
         self.guests.clear()
         return killed
 

@@ -256,7 +256,7 @@ async def test_guard_ends_what_carries_a_tag_and_nothing_else(world: World) -> N
     await world.sides["h1"].start(guest_xml("web"))
     await world.sides["h1"].start(guest_xml("private"))
     await world.sides["h1"].set_tag("private", None)
-    assert world.fabric.kill_managed("h1") == ("web",)
+    assert [guest.name for guest in world.fabric.kill_managed("h1")] == ["web"]
     assert [view.name for view in await world.sides["h1"].inventory()] == ["private"]
 
 

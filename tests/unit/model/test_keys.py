@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from vmha.fencing.names import TAG_NAMESPACE
+from vmha.fencing.names import AWAITS_HANDOVER, TAG_NAMESPACE
+from vmha.hypervisor.states import Mark
 from vmha.model import domain_xml
 from vmha.model.errors import Rejected
 from vmha.model.ids import Epoch, NodeName, RequestId, Revision, SessionId, VmName
@@ -103,3 +104,4 @@ def test_nonsense_is_rejected_naming_key_and_field():
 def test_guard_and_agent_mean_the_same_mark_in_a_domains_metadata():
     """The guard may import nothing of the rest, so the name stands in two places."""
     assert TAG_NAMESPACE == domain_xml.NAMESPACE
+    assert {mark for mark in Mark if mark.is_handover} == AWAITS_HANDOVER

@@ -22,6 +22,7 @@ from vmha.policy.state.snapshot import Moment, Snapshot
 from vmha.policy.state.steps import Plan
 from vmha.sim.quiet import silence_logs
 from vmha.sim.world.gate import SimGate
+from vmha.sim.world.guarding import kill_managed
 from vmha.store.memory import MemoryEtcd
 from vmha.store.memory_store import MemoryStore
 from vmha.store.port import Put
@@ -48,7 +49,7 @@ async def test_beats_go_on_for_as_long_as_a_plan_takes() -> None:
     clock, etcd = SystemClock(), filled()
     fabric = SimulatedFabric(clock)
     fabric.add_host(NODE, addresses=(NODE,))
-    guard = SimulatedGuard(clock, lambda: fabric.kill_managed(NODE))
+    guard = SimulatedGuard(clock, lambda: kill_managed(fabric, NODE))
     store = MemoryStore(etcd, NODE)
     power = PowerSwitch  # nothing is there to be powered off
     ports = Ports(

@@ -5,14 +5,16 @@ from dataclasses import replace
 import pytest
 
 from tests.support.clusters import KEYS, Book, cluster
-from vmha.model.ids import Epoch, NodeName, SessionId, VmName
-from vmha.model.records import Phase, Placement, Reason, SeenState
+from vmha.model.ids import Epoch, NodeName, Revision, SessionId, VmName
+from vmha.model.node_findings import EndedArrival
+from vmha.model.records import Phase, Placement, Reason, SeenState, Stored
 from vmha.model.vm import Desired
 from vmha.policy.at_node.known import Attempt, Local, Others
 from vmha.policy.at_node.reconcile import SAYS_WHAT_IS, Action, reconcile
 from vmha.policy.at_node.tracking import find_rightful
-from vmha.policy.deciding.leaving import Went, where_it_went, why_departed
+from vmha.policy.deciding.leaving import Went, has_come, where_it_went, why_departed
 from vmha.policy.state import transitions
+from vmha.policy.state.snapshot import VmView
 from vmha.policy.state.steps import Change, PlacementStep
 
 ME = NodeName("n1")
@@ -186,3 +188,26 @@ def test_what_departed_says_whether_somebody_is_known_to_have_sent_it_away() -> 
     claim = replace(held(leaving=False), phase=Phase.MIGRATING, target=NodeName("n2"))
     assert why_departed(claim, Went.BY_HAND).startswith("somebody migrated it away from n1")
     assert why_departed(claim, Went.UNSURE).startswith("it left n1 while no agent was there, n2, where it was to go,")
+
+
+@pytest.mark.parametrize(
+    ("of", "epoch", "last_beat", "is_known"),
+    [
+        ("web", 2, 11, True),
+        ("web", 2, 10, False),  # not known to have come in since it was asked for
+        ("web", 2, 0, False),
+        ("web", 1, 11, False),  # of an earlier claim
+        ("db", 2, 11, False),
+    ],
+)
+@pytest.mark.parametrize("knows", ["its node", "who took the session for over"])
+def test_what_its_target_says_was_ended_there_came_by_the_migration_that_was_asked_for(
+    of: str, epoch: int, last_beat: int, is_known: bool, knows: str
+) -> None:
+    asked = Stored(
+        replace(held(leaving=False), phase=Phase.MIGRATING, target=NodeName("n2")), Revision(5), Revision(10)
+    )
+    told = last_beat if knows == "its node" else 0
+    ended = EndedArrival(vm=VmName(of), epoch=Epoch(epoch), session=SessionId("before-n2"), last_beat=Revision(told))
+    book = cluster("n1").node("n2", ended_arrivals=(ended,)).fenced("before-n2", "n2", last_beat=last_beat - told)
+    assert has_come(VmView(name=VmName("web")), asked, book.snapshot()) is is_known

@@ -185,12 +185,12 @@ class SimulatedFabric(SimulatedHosts):
             if guest.state is DomainState.RUNNING:
                 self.remove(guest, Stopped.SHUTDOWN, Shutdown.GUEST)
 
-    def kill_managed(self, host: str) -> tuple[str, ...]:
-        """What a guard does: SIGKILL to every guest with a tag, without libvirt. Returns their names."""
+    def kill_managed(self, host: str) -> tuple[Guest, ...]:
+        """What a guard does: SIGKILL to every guest with a tag, without libvirt. Returns those it ended."""
         victims = [guest for guest in self.host(host).guests.values() if guest.tag is not None]
         for guest in victims:
             self.remove(guest, Stopped.FAILED)
-        return tuple(guest.name for guest in victims)
+        return tuple(victims)
 
     # ---------------------------------------------------------------- an operator's virsh
 

@@ -68,8 +68,8 @@ class Others:
     ``at_target``: what the target of a migration, if its session lives, saw of the vm.
     ``target_answers``: what is not seen at the target of a migration is known not to be there. Only where libvirt lets
     the target run by itself does it matter: a target that we left standing is no second instance.
-    ``target_lacks_it``: the target of a migration has been saying for a while that it shows nothing of the vm; None: it
-    has not said so for long enough yet; False: its session is over, it will say nothing any more.
+    ``target_lacks_it``: the target of a migration has been saying for a while that it shows nothing of the vm, or has
+    been without a session for so long that nobody waits for its word; None: not for long enough yet; False: not asked.
     ``target_is_over``: the session of the target of a migration is over, and what ran in it with it.
     ``seen_elsewhere``: a member that is neither this one nor the target runs it.
     ``comes_in``: a member that has something of it: a migration out of here goes there.

@@ -12,8 +12,9 @@ What can not be known: that a hand sends a guest away while no agent is at work 
 from dataclasses import replace
 from enum import StrEnum
 
-from vmha.model.ids import NodeName
-from vmha.model.records import Phase, Placement, Reason
+from vmha.model.ids import NodeName, Revision
+from vmha.model.node_findings import EndedArrival
+from vmha.model.records import Phase, Placement, Reason, Stored
 from vmha.policy.deciding.decision import Decision, change
 from vmha.policy.state import transitions
 from vmha.policy.state.causes import of_loss
@@ -30,16 +31,40 @@ TAKEN_FROM = (Phase.HELD, Phase.STOPPING, Phase.MIGRATING)
 """A guest may run, and a hand may send it away: whatever was asked of it, and perhaps never done."""
 
 
-def went_as_asked(vm: VmView, placement: Placement, snapshot: Snapshot) -> bool | None:
+def has_come(vm: VmView | None, asked: Stored[Placement], snapshot: Snapshot) -> bool:
+    """The target has, in whatever session, shown the guest under the epoch that only this migration gives it; or it
+    says that the guest had come in completely, and was ended with the session that it came into.
+    """
+    placement = asked.value
+    seen = vm.seen.get(placement.target) if vm and placement.target else None
+    if seen is not None and seen.epoch == placement.epoch + 1:
+        return True
+    target = snapshot.nodes.get(placement.target) if placement.target else None
+    status = target.current_status if target else None
+    ended = status.ended_arrivals if status else ()
+    its = (one for one in ended if (one.vm, one.epoch) == (placement.vm, placement.epoch + 1))
+    return any(_last_beat(one, snapshot) > asked.modified for one in its)
+
+
+def _last_beat(ended: EndedArrival, snapshot: Snapshot) -> Revision:
+    """Of the session that ended with it. A migration that fails leaves the epoch to the next one: what came in by the
+    first, in a session that was over before the second was asked for, says nothing of that.
+    """
+    proof = snapshot.fenced.get(ended.session)
+    return max(ended.last_beat, proof.last_beat) if proof else ended.last_beat
+
+
+def went_as_asked(vm: VmView, asked: Stored[Placement], snapshot: Snapshot) -> bool | None:
     """It has left by a migration, and nobody has seen by which: was it the one that was asked for?
 
     None: the target has not said what runs on it. A target that does not show it may have had it, and may not.
     """
+    placement = asked.value
     if placement.phase is not Phase.MIGRATING or placement.target is None:
         return False
     seen = vm.seen.get(placement.target)
-    has_come = seen is not None and (seen.epoch == placement.epoch + 1 or seen in snapshot.observations(vm))
-    if placement.switched or has_come:
+    is_shown = seen is not None and seen in snapshot.observations(vm)
+    if placement.switched or is_shown or has_come(vm, asked, snapshot):
         return True
     target = snapshot.nodes.get(placement.target)
     if target is None or target.beat is None:

@@ -7,7 +7,7 @@ Nothing of it is ever taken away by vmha: it may be somebody's only copy. A defi
 from collections import defaultdict
 
 from vmha.model.ids import NodeName
-from vmha.model.records import LeftOver
+from vmha.model.node_findings import LeftOver
 from vmha.model.vm import VmSpec
 from vmha.policy.state.snapshot import Snapshot, VmView
 

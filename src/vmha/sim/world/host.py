@@ -19,6 +19,7 @@ from vmha.model.schema import Software
 from vmha.node.member import Member, Ports
 from vmha.probing.simulated import SimulatedProbes
 from vmha.sim.world.gate import SimGate
+from vmha.sim.world.guarding import kill_managed
 from vmha.sim.world.process import Process
 from vmha.sim.world.surroundings import Surroundings
 from vmha.sim.world.virtual import HostClock
@@ -101,7 +102,7 @@ class SimHost:
         self.guard = WitnessedGuard(
             self._witness,
             self.clock,
-            lambda: self.world.fabric.kill_managed(self.name),
+            lambda: kill_managed(self.world.fabric, self.name),
             list_managed=lambda: self.world.managed_on(self.name),
             watchdog_s=self.watchdog_s,
             context=self.guard_process.context(),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from enum import StrEnum
 from typing import Any, NamedTuple
 
-from vmha.fencing.port import GuardStatus
+from vmha.fencing.port import GuardStatus, Killed
 from vmha.fencing.simulated import SimulatedGuard
 from vmha.hypervisor.port import DomainView
 from vmha.hypervisor.twin.fabric import SimulatedFabric
@@ -55,7 +55,7 @@ class Witness:
 class WitnessedGuard(SimulatedGuard):
     """A guard that is seen to begin counting, to go, and to come back."""
 
-    def __init__(self, witness: Witness, clock: Clock, kill: Callable[[], Collection[str]], **how: Any) -> None:
+    def __init__(self, witness: Witness, clock: Clock, kill: Callable[[], Collection[Killed]], **how: Any) -> None:
         super().__init__(clock, kill, **how)
         self._witness = witness
 
