@@ -17,9 +17,9 @@ from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
 from vmha.model.ids import NodeName, Revision, Term, VmName
 from vmha.model.keys import Keys, encode
-from vmha.model.records import FenceAttempt, FenceRecord, FenceStage, Outcome, Progress, Reason
+from vmha.model.records import FenceAttempt, FenceRecord, Outcome, Progress, Reason
 from vmha.model.schema import ClusterSchema
-from vmha.model.settings import Afterwards, Proof
+from vmha.policy.members.power_on import stage_after
 from vmha.policy.state.causes import of_request
 from vmha.policy.state.hands_off import HOLD_IS_OVER
 from vmha.policy.state.snapshot import Snapshot
@@ -345,16 +345,10 @@ class Executor:
         return [Modified(key, step.expected)], ops
 
     def _after_fencing(self, step: EvictSession, snapshot: Snapshot) -> Op:
-        """No attempt is due any more; but what was cut off its disks must get them back before it may be of use, and
-        what was powered off may be to be switched on again.
-        """
+        """No attempt is due any more; what is left to do for the node is on record with its proof."""
         key = self._keys.fence_attempt(step.node)
-        is_to_be_on = snapshot.config.fencing.afterwards is Afterwards.POWER_ON
-        if step.proof is Proof.STORAGE_FENCED:
-            stage = FenceStage.STORAGE_CUT
-        elif step.proof is Proof.POWER_OFF_CONFIRMED and is_to_be_on:
-            stage = FenceStage.OFF
-        else:
+        stage = stage_after(step.proof, snapshot.config.fencing.afterwards)
+        if stage is None:
             return Delete(key)
         cut = FenceAttempt(
             node=step.node,

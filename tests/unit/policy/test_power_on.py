@@ -15,6 +15,7 @@ from vmha.policy.members.power_on import (
     MOST_TIMES,
     WITHIN_S,
     retry_after_s,
+    stage_after,
     why_not_on,
 )
 from vmha.policy.state.carried_out import carry_out
@@ -255,3 +256,14 @@ def test_plan_on_its_own_result_proposes_nothing_more() -> None:
     fencing = after.nodes[N1].fencing
     assert fencing
     assert fencing.value.stage is FenceStage.ON
+
+
+@pytest.mark.parametrize("afterwards", Afterwards)
+@pytest.mark.parametrize("proof", Proof)
+def test_only_a_power_cut_and_a_cut_off_disk_leave_something_to_do(proof: Proof, afterwards: Afterwards) -> None:
+    left = {
+        (Proof.STORAGE_FENCED, Afterwards.STAY_OFF): FenceStage.STORAGE_CUT,
+        (Proof.STORAGE_FENCED, Afterwards.POWER_ON): FenceStage.STORAGE_CUT,
+        (Proof.POWER_OFF_CONFIRMED, Afterwards.POWER_ON): FenceStage.OFF,
+    }
+    assert stage_after(proof, afterwards) is left.get((proof, afterwards))

@@ -35,6 +35,20 @@ LONGEST_RETRY_S = 300.0
 _DUE = (FenceStage.OFF, FenceStage.SWITCHING_ON, FenceStage.NOT_ON)
 
 
+def stage_after(proof: Proof, afterwards: Afterwards) -> FenceStage | None:
+    """What is left to do for a node when ``proof`` of it is on record; None: nothing.
+
+    One that was cut off its disks must get them back before it may be of use, whatever is set.
+    """
+    match proof, afterwards:
+        case Proof.STORAGE_FENCED, _:
+            return FenceStage.STORAGE_CUT
+        case Proof.POWER_OFF_CONFIRMED, Afterwards.POWER_ON:
+            return FenceStage.OFF
+        case _:
+            return None
+
+
 def power_on_again(snapshot: Snapshot, moment: Moment, *, keeps_off: bool) -> tuple[list[Step], float | None]:
     """Steps for nodes that were switched off, and in how many seconds to look again."""
     steps: list[Step] = []
