@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.sim.probes import add_running, raw
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
@@ -117,3 +119,26 @@ def test_watchdog_resets_a_node_whose_guard_does_not_come_back() -> None:
         assert cluster.violations() == []
 
     in_cluster(scene, watchdog_s=2)
+
+
+@pytest.mark.parametrize("early_ms", [1, 5, 20, 50, 100, 200, 400])
+def test_agent_that_is_back_as_its_guard_comes_to_the_deadline_does_not_stay_without_one(early_ms: int) -> None:
+    """It takes a session up that the guard ends before it has told it anything: then it begins another."""
+
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web", on=("n1", "n2", "n3"))
+        host = cluster.hands.host("n1")
+        assert host.guard
+        host.stop_agent()
+        cluster.world.etcd.slow("n1", 0.1)
+        deadline = await host.guard.status()
+        assert deadline.kill_at is not None
+        await asyncio.sleep(deadline.kill_at - cluster.world.clock.now() - early_ms / 1000)
+        host.start_agent()
+        await until(lambda: promised(cluster) is ArmedLevel.GUARD, what="its guard is armed", timeout_s=30.0)
+        await asyncio.sleep(1.0)
+        await until(lambda: condition(cluster) is Condition.ONLINE, what="it is of use again", timeout_s=30.0)
+        await until(lambda: len(cluster.where("web")) == 1, what="web runs", timeout_s=60.0)
+        assert cluster.violations() == []
+
+    in_cluster(scene)

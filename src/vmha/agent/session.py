@@ -423,9 +423,14 @@ class SessionKeeper:
             self._on_change()
 
     async def _arm_again(self, session: Session, timing: Timing) -> None:
-        """A guard that lost its memory, or counts with other times, takes the session up again."""
+        """A guard that lost its memory, or counts with other times, takes the session up again. One that has come to its
+        deadline meanwhile never does.
+        """
         try:
             await self._arm(session, timing)
+        except SessionExpired as error:
+            session.guard = None
+            session.end(f"the guard: {error}")
         except VmhaError as error:
             log.warning("the guard is not armed", why=str(error))
             session.guard = None
