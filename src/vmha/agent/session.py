@@ -423,8 +423,8 @@ class SessionKeeper:
             self._on_change()
 
     async def _arm_again(self, session: Session, timing: Timing) -> None:
-        """A guard that lost its memory, or counts with other times, takes the session up again. One that has come to its
-        deadline meanwhile never does.
+        """A guard that lost its memory, or counts with other times, takes the session up again; never one that has come
+        to its deadline meanwhile.
         """
         try:
             await self._arm(session, timing)
