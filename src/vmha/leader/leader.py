@@ -341,7 +341,7 @@ class Leader:
         return made
 
     def _may_take_long(self, vms: Mapping[VmName, VmView]) -> bool:
-        """Also of a small cluster: room is searched for (placing/packing.py, moving_aside.py) where a vm is astir."""
+        """Also of a small cluster: room is searched for (room/packing.py, moving_aside.py) where a vm is astir."""
         return self._threads and (len(vms) >= PLANS_OFF_LOOP_FROM or bool(self._planner.census(vms).astir))
 
     def _moment(self) -> Moment:

@@ -30,8 +30,8 @@ from vmha.policy.placing.field import Field
 from vmha.policy.placing.placement import survey
 from vmha.policy.placing.preferences import Preferences
 from vmha.policy.placing.room_asked import WAITS, Making
-from vmha.policy.placing.room_for_all import look_at_all
 from vmha.policy.rebalance import rebalance
+from vmha.policy.room.for_all import look_at_all
 from vmha.policy.state.census import Census, nobody_rests, take
 from vmha.policy.state.hands_off import end_holds, hands_off, is_paused, pause_of
 from vmha.policy.state.snapshot import Moment, Snapshot, VmView

@@ -10,8 +10,8 @@ from vmha.model.settings import Limits
 from vmha.model.vm import VmSpec
 from vmha.policy.placing.field import Field
 from vmha.policy.placing.placement import choose, survey, take
-from vmha.policy.placing.room_for_all import without_limits
 from vmha.policy.plan import judge_all
+from vmha.policy.room.for_all import without_limits
 from vmha.policy.state.snapshot import Moment, Snapshot
 
 NODES = [f"n{number:02d}" for number in range(40)]

@@ -6,7 +6,7 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmha.policy.placing.packing import Item, pack
+from vmha.policy.room.packing import Item, pack
 from vmha.policy.state.reservation import Size
 
 Free = Sequence[tuple[float, float]]

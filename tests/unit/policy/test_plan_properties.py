@@ -333,7 +333,7 @@ def _encoded(placement: Placement) -> bytes:
 
 
 class Crowded(Life):
-    """Nothing ties the vms but that there is little room, and that few start at once (placing/room_for_all.py)."""
+    """Nothing ties the vms but that there is little room, and that few start at once (room/for_all.py)."""
 
     vms = ("a", "b", "c", "d", "e", "f")
 

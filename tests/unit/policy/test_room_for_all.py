@@ -5,7 +5,7 @@ import pytest
 from tests.support.clusters import SETTINGS, Book, cluster
 from vmha.model.records import Phase, RunEnd
 from vmha.model.vm import Desired
-from vmha.policy.placing.room_for_all import FOR_OTHERS, VMS_AT_MOST
+from vmha.policy.room.for_all import FOR_OTHERS, VMS_AT_MOST
 from vmha.policy.state import transitions
 from vmha.policy.telling.forecast import losses
 from vmha.policy.telling.survival import survival

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vmha.policy.placing.room_proof import is_certain
+from vmha.policy.room.proof import is_certain
 from vmha.policy.state.reservation import NOTHING, Room, Size
 
 sizes = st.builds(Size, st.integers(1, 6), st.integers(0, 3))

@@ -5,8 +5,8 @@ import pytest
 from tests.support.clusters import Book, cluster
 from tests.support.room import lead_step_by_step, let_it_arrive, moves, settle
 from vmha.model.records import Phase
-from vmha.policy.placing.move_by_move import Mover, Puzzle, Waiting, Way, find_way
 from vmha.policy.placing.room_asked import ASIDE, RULE
+from vmha.policy.room.move_by_move import Mover, Puzzle, Waiting, Way, find_way
 from vmha.policy.state.reservation import Size
 
 

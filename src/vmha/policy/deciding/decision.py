@@ -21,8 +21,8 @@ from vmha.policy.placing.choice import Choice
 from vmha.policy.placing.exclusive import IS_EXCLUSIVE, WANTS_TO_BE_ALONE
 from vmha.policy.placing.field import Field
 from vmha.policy.placing.placement import take
-from vmha.policy.placing.room_for_all import IS_CLEARED
 from vmha.policy.placing.services import sent_away, took_a_place
+from vmha.policy.room.for_all import IS_CLEARED
 from vmha.policy.state import transitions
 from vmha.policy.state.causes import of_loss, of_start, of_state, with_cause
 from vmha.policy.state.hands_off import HandsOff, forbids_start

@@ -1,8 +1,8 @@
 """Room by moving: vms that run leave a node, live, for one that should run and fits nowhere (``make_room: moves``).
 
 Stability comes before balance, and that a vm runs comes before both. So only where one is left for want of room after
-all that are to start were looked at together (placing/room_for_all.py), the fewest moves are looked for that make room
-(policy/placing/room_by_moving.py), and the plan is made once more with them (``Ties.making``).
+all that are to start were looked at together (room/for_all.py), the fewest moves are looked for that make room
+(policy/room/by_moving.py), and the plan is made once more with them (``Ties.making``).
 
 * A vm that is to leave a drained node and fits nowhere else asks likewise, after all that are to start.
 * Room that is made, or becomes free anyway, is kept for whom it is made, if it is to start. Nothing is on record but
@@ -26,8 +26,8 @@ from vmha.policy.placing.field import Field
 from vmha.policy.placing.limits import no_migration_out_of
 from vmha.policy.placing.placement import choose, survey
 from vmha.policy.placing.room_asked import ASIDE, RULE, WAITS, Asked, Made, Making
-from vmha.policy.placing.room_by_moving import STARTS_AT_MOST, Resting, count, find_room
-from vmha.policy.placing.room_for_all import IS_CLEARED, placed_by, sent_by
+from vmha.policy.room.by_moving import STARTS_AT_MOST, Resting, count, find_room
+from vmha.policy.room.for_all import IS_CLEARED, placed_by, sent_by
 from vmha.policy.state.causes import ROOM_FOR
 from vmha.policy.state.census import Census
 from vmha.policy.state.reservation import NOTHING, Size
@@ -55,7 +55,7 @@ def look_for_room(
     Args:
         ground: of that plan.
         barred: vms that somebody has asked something about.
-        meant: where starts are to go (policy/placing/room_for_all.py).
+        meant: where starts are to go (policy/room/for_all.py).
     """
     found = _look(ground, steps, census, barred, meant)
     if found is not None and (found.meant is not None or found.retry_in_s is not None):

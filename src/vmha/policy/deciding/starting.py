@@ -20,8 +20,8 @@ from vmha.policy.placing.field import Field
 from vmha.policy.placing.limits import RULE, no_start
 from vmha.policy.placing.placement import choose_leading
 from vmha.policy.placing.room_asked import WAITS
-from vmha.policy.placing.room_for_all import choose_start, keep_its_turn
 from vmha.policy.placing.services import relocates
+from vmha.policy.room.for_all import choose_start, keep_its_turn
 from vmha.policy.state import transitions
 from vmha.policy.state.snapshot import Moment, VmView
 from vmha.policy.state.steps import Change

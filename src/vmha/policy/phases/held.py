@@ -16,7 +16,7 @@ from vmha.policy.placing.field import Field
 from vmha.policy.placing.limits import no_migration_out_of
 from vmha.policy.placing.placement import choose, find_better, left_of
 from vmha.policy.placing.room_asked import WAITS
-from vmha.policy.placing.room_for_all import choose_leaving
+from vmha.policy.room.for_all import choose_leaving
 from vmha.policy.state import transitions
 from vmha.policy.state.causes import of_drain
 from vmha.policy.state.snapshot import Moment, VmView

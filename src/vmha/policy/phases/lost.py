@@ -25,8 +25,8 @@ from vmha.policy.deciding.post_copy import runs_at_once
 from vmha.policy.deciding.starting import wait_for_a_node
 from vmha.policy.placing.field import Field
 from vmha.policy.placing.limits import RULE, no_start
-from vmha.policy.placing.room_for_all import keep_its_turn
-from vmha.policy.placing.room_given_back import choose_for_lost
+from vmha.policy.room.for_all import keep_its_turn
+from vmha.policy.room.given_back import choose_for_lost
 from vmha.policy.state import transitions
 from vmha.policy.state.causes import of_loss
 from vmha.policy.state.snapshot import Moment, VmView

@@ -43,7 +43,7 @@ def took(name: str, node: NodeName, ground: Field) -> None:
 
 
 def left(name: str, node: NodeName, ground: Field) -> None:
-    """It is not to go there after all; what it has there still stays there (placing/room_given_back.py)."""
+    """It is not to go there after all; what it has there still stays there (room/given_back.py)."""
     if node in places_of(ground.snapshot.vms[VmName(name)], ground.snapshot):
         return
     for counted in rules_of(ground).hard.get(VmName(name), ()):

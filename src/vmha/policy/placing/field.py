@@ -1,6 +1,6 @@
 """The nodes as one plan sees them: what is read of them, and what this plan adds.
 
-It holds; who counts and who chooses stands elsewhere: placing/placement.py, services.py, affinity.py, room_for_all.py.
+It holds; who counts and who chooses stands elsewhere: placing/placement.py, services.py, affinity.py, room/for_all.py.
 """
 
 from dataclasses import dataclass, field

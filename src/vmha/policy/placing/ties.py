@@ -50,7 +50,7 @@ class Ties:
     kept: dict[NodeName, dict[str, Size]] | None = None  # for members of services that are still to come, by service
     free: set[VmName] = field(default_factory=set)  # members that an operator moves: the others follow
     affinity: Affinity | None = None  # placement rules, read when first asked for (policy/placing/affinity.py)
-    asked: dict[VmName, Asked] = field(default_factory=dict)  # starts (policy/placing/room_for_all.py)
+    asked: dict[VmName, Asked] = field(default_factory=dict)  # starts (policy/room/for_all.py)
     leaving: dict[VmName, Asked] = field(default_factory=dict)  # likewise, what is to leave a drained node
     is_turn_taken: bool = False  # starts wait for others in the whole cluster
     meant: Mapping[VmName, NodeName | None] | None = None  # where starts are to go so that all find room

@@ -3,7 +3,7 @@
 Asked at every change, so it must be cheap: 500 forecasts of 10,000 vms are not. For each node that is there, the first
 of these that answers:
 
-* **Room alone proves it** (placing/room_proof.py): every plain vm of the node finds a place whatever the order. Sound.
+* **Room alone proves it** (room/proof.py): every plain vm of the node finds a place whatever the order. Sound.
 * **The leader's own decisions**, once, about those vms that would be placed, in the order of a plan, with nothing but
   time limits (starts at once) lifted. It is what ``vmha plan --if 'node NAME lost'`` comes to, unless something moves
   more than once: services, needs, exclusive vms, vms that others make room for (by moving, too), failbacks that the
@@ -33,13 +33,13 @@ from vmha.policy.placing.load import Load
 from vmha.policy.placing.placement import survey
 from vmha.policy.placing.preferences import Preferences
 from vmha.policy.placing.room_asked import Asked
-from vmha.policy.placing.room_by_moving import count, find_room
-from vmha.policy.placing.room_for_all import look_at_all, placed_by
-from vmha.policy.placing.room_proof import is_certain
-from vmha.policy.placing.room_together import may_be_looked_at_together
 from vmha.policy.placing.services import reserved
 from vmha.policy.placing.ties import Ties
 from vmha.policy.plan import by_importance, decide, judge_all
+from vmha.policy.room.by_moving import count, find_room
+from vmha.policy.room.for_all import look_at_all, placed_by
+from vmha.policy.room.proof import is_certain
+from vmha.policy.room.together import may_be_looked_at_together
 from vmha.policy.state.census import place_of
 from vmha.policy.state.reservation import NOTHING, Room, Size
 from vmha.policy.state.snapshot import Moment, NodeView, Snapshot, VmView

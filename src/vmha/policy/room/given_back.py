@@ -11,7 +11,7 @@ from vmha.model.records import Placement
 from vmha.model.vm import VmSpec
 from vmha.policy.placing.choice import Choice
 from vmha.policy.placing.field import Field
-from vmha.policy.placing.room_for_all import choose_start
+from vmha.policy.room.for_all import choose_start
 
 
 def choose_for_lost(spec: VmSpec, held: Placement, ground: Field, *, prefer: NodeName | None) -> Choice:

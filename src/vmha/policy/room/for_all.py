@@ -1,7 +1,7 @@
 """Vms are started so that as many of them as can be find room: before it waits, a vm is looked for a place for.
 
 Where every vm that is to start finds room one after the other, nothing here changes where it goes. Where one does not,
-all that are to start are looked at together (placing/packing.py), for none of them runs yet, and the plan is made once
+all that are to start are looked at together (room/packing.py), for none of them runs yet, and the plan is made once
 more with what came of it (``Ties.meant``):
 
 * Of the more important vms as many are placed as can be, then of the less important ones. Of equally important ones a
@@ -26,9 +26,9 @@ from vmha.model.vm import VmSpec
 from vmha.policy.placing.affinity import left, never_beside
 from vmha.policy.placing.choice import Choice
 from vmha.policy.placing.field import Field
-from vmha.policy.placing.packing import Item, pack
 from vmha.policy.placing.placement import able_nodes, choose, take
 from vmha.policy.placing.room_asked import Asked
+from vmha.policy.room.packing import Item, pack
 from vmha.policy.state.reservation import NOTHING
 from vmha.policy.state.steps import Change, PlacementStep, Step
 
@@ -38,7 +38,7 @@ LOOKED_AT_MOST = 20_000
 NO_LIMIT = 1 << 30
 FOR_OTHERS = "is left to others: without this vm there is room for more of them"
 IS_CLEARED = "is making room for it: "
-"""Begins the refusal of a node that others leave for the vm, and names them (policy/placing/room_by_moving.py)."""
+"""Begins the refusal of a node that others leave for the vm, and names them (policy/room/by_moving.py)."""
 
 
 def choose_as(asked: Asked, ground: Field, *, prefer: NodeName | None = None) -> Choice:

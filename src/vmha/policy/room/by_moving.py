@@ -1,14 +1,14 @@
 """Whom to move where, for those that are to start and find no room.
 
 * For whom: the more important first, of equals the smaller; for an exclusive one all others leave a node, for the vms
-  of a service room is made for all of them together (placing/room_for_services.py). Not for one that rests after a
+  of a service room is made for all of them together (room/for_services.py). Not for one that rests after a
   failed start, or that ends again and again.
-* Whom: vms that run well and migrate live (placing/room_numbers.py), of no higher priority than the one that waits.
+* Whom: vms that run well and migrate live (room/numbers.py), of no higher priority than the one that waits.
 * Where to: nodes that may take it by every rule. Of equally few moves those come first that send nobody where it likes
   less, by its failover domain or by soft rules.
 * Whoever can start now does, at once; perhaps elsewhere than it would have, where it prefers that as much.
-* First for one after the other (placing/moving_aside.py); where that leaves somebody out, and there are few, for all of
-  them at once (placing/room_together.py).
+* First for one after the other (room/moving_aside.py); where that leaves somebody out, and there are few, for all of
+  them at once (room/together.py).
 
 Bounded: ``RIVALS_AT_MOST`` vms, as many nodes as are looked at, ``LOOKED_AT_MOST`` looks.
 """
@@ -17,13 +17,13 @@ from collections.abc import Callable, Iterable, Mapping
 
 from vmha.model.ids import NodeName, VmName
 from vmha.policy.placing.field import Field
-from vmha.policy.placing.moving_aside import Aside
 from vmha.policy.placing.placement import take
 from vmha.policy.placing.room_asked import WAITS, Asked, Made, Making
-from vmha.policy.placing.room_for_all import choose_as, untake, without_limits
-from vmha.policy.placing.room_for_services import Group, for_all_of_them, groups_of
-from vmha.policy.placing.room_numbers import Numbers
-from vmha.policy.placing.room_together import find_together
+from vmha.policy.room.for_all import choose_as, untake, without_limits
+from vmha.policy.room.for_services import Group, for_all_of_them, groups_of
+from vmha.policy.room.moving_aside import Aside
+from vmha.policy.room.numbers import Numbers
+from vmha.policy.room.together import find_together
 from vmha.policy.state import transitions
 from vmha.policy.state.census import Census, place_of
 from vmha.policy.state.snapshot import VmView

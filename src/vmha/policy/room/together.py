@@ -1,4 +1,4 @@
-"""Room for all that wait at once, where it was not found for one after the other (placing/move_by_move.py).
+"""Room for all that wait at once, where it was not found for one after the other (room/move_by_move.py).
 
 * It stands where it places more of the most important ones that were left out, or as many by fewer moves; never at the
   cost of a more important one.
@@ -14,10 +14,10 @@ Asked of few vms: ``ASKED_AT_MOST`` that wait, ``MOVERS_AT_MOST`` that may move.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from vmha.model.ids import NodeName, VmName
-from vmha.policy.placing.move_by_move import Free, Mover, Puzzle, Waiting, Way, find_way
-from vmha.policy.placing.moving_aside import Nodes, Piece
 from vmha.policy.placing.room_asked import Asked, Made, Making
-from vmha.policy.placing.room_numbers import Numbers
+from vmha.policy.room.move_by_move import Free, Mover, Puzzle, Waiting, Way, find_way
+from vmha.policy.room.moving_aside import Nodes, Piece
+from vmha.policy.room.numbers import Numbers
 from vmha.policy.state.reservation import Size
 
 ASKED_AT_MOST = 12

@@ -1,5 +1,5 @@
-"""The cluster as numbers, made of what those that wait for room could use: for the searches of placing/moving_aside.py
-and placing/move_by_move.py.
+"""The cluster as numbers, made of what those that wait for room could use: for the searches of room/moving_aside.py
+and room/move_by_move.py.
 
 * Whom: vms that run well and migrate live. Never one that is frozen, exclusive, of a service, needs others, or is asked
   about; nor, within ``REST_S``, one that was moved for a vm that waits still or whose migration an operator has called
@@ -18,13 +18,13 @@ from vmha.policy.placing.affinity import never_beside, rules_of, unmet
 from vmha.policy.placing.field import Field
 from vmha.policy.placing.limits import no_migration_out_of
 from vmha.policy.placing.load import Load
-from vmha.policy.placing.move_by_move import TWICE
-from vmha.policy.placing.moving_aside import Free, Nodes, Piece, Target
 from vmha.policy.placing.placement import able_nodes, left_of
 from vmha.policy.placing.room_asked import ASIDE, RULE, Asked
-from vmha.policy.placing.room_for_all import without_limits
-from vmha.policy.placing.room_for_services import Group, kept_apart_from
 from vmha.policy.placing.services import reserved
+from vmha.policy.room.for_all import without_limits
+from vmha.policy.room.for_services import Group, kept_apart_from
+from vmha.policy.room.move_by_move import TWICE
+from vmha.policy.room.moving_aside import Free, Nodes, Piece, Target
 from vmha.policy.state.causes import ROOM_FOR
 from vmha.policy.state.reservation import NOTHING, Room, Size
 from vmha.policy.state.snapshot import VmView

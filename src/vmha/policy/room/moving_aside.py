@@ -36,7 +36,7 @@ Target = tuple[int, int]
 class Piece:
     """``runs``: to move it is a migration; else it is yet to start. ``apart``: never on one node with these.
 
-    ``others``: that come with it, if it stands for several (placing/room_for_services.py); its need is that of all.
+    ``others``: that come with it, if it stands for several (room/for_services.py); its need is that of all.
     ``level``: greater is more important; none that runs leaves for a less important one.
     """
 
