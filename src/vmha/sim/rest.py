@@ -1,7 +1,8 @@
 """Has the cluster come to rest? Seen by an observer with a mirror of its own, on the operator's network.
 
-At rest: there is a leader if there can be one; nobody is suspected or about to be evicted or admitted; no vm is on its
-way; nothing but beats and journal entries has been written and no guest has changed for ``quiet_s``.
+At rest: there is a leader if there can be one; nobody is suspected or about to be evicted or admitted; no node that is
+whole is unfit; no vm is on its way; nothing but beats and journal entries has been written and no guest has changed for
+``quiet_s``.
 """
 
 import asyncio
@@ -84,6 +85,8 @@ class Observer:
                 return f"{name} {verdict.refusal}"
             if host and host.has_agent and not host.is_cut and verdict.condition is Condition.OFFLINE:
                 return f"{name} has not joined yet"
+            if verdict.condition is Condition.UNFIT and host and self._is_whole(name):
+                return f"{name} {verdict.refusal}"
         for vm in snapshot.vms.values():
             placement = vm.placement.value if vm.placement else None
             if placement and placement.phase in _UNDER_WAY and not self._is_forsaken(placement):
@@ -115,6 +118,13 @@ class Observer:
     def _can_lead(self, name: NodeName) -> bool:
         host = self._world.hosts[name]
         return host.has_agent and not host.is_cut and not host.is_frozen
+
+    def _is_whole(self, name: NodeName) -> bool:
+        """Nothing of it is broken, so that it should be of use."""
+        host, fabric = self._world.hosts[name], self._world.fabric.host(name)
+        has_libvirtd = fabric.has_libvirtd and not fabric.is_libvirtd_frozen
+        is_of_today = host.member is not None and not host.member.keeper.why_too_old()
+        return self._can_lead(name) and is_of_today and not host.is_guard_away and has_libvirtd
 
     def _is_forsaken(self, placement: Placement) -> bool:
         """Whoever was at work on it is not there any more: what becomes of it is the leader's to plan."""

@@ -145,6 +145,15 @@ def _guard_stopped(stage: Stage, step: Step) -> str | None:
     return None
 
 
+def _guard_slow(stage: Stage, step: Step) -> str | None:
+    host = stage.host(step.node)
+    if host.guard is None or host.is_frozen:
+        return _IS_OFF
+    host.slow_guard(step.number)
+    stage.hold(f"slow guard {step.node}", step.for_s, lambda: host.slow_guard(0.0))
+    return None
+
+
 def _wall_jumps(stage: Stage, step: Step) -> None:
     stage.host(step.node).clock.jump(step.number if step.do == "wall-jumps-ahead" else -step.number)
 
@@ -321,6 +330,16 @@ OF_HOSTS: tuple[Fault, ...] = (
         for_s=(0.1, 10),
         do=_guard_stopped,
         about="SIGSTOP to the guard of a host with an armed watchdog",
+    ),
+    Fault(
+        name="guard-slow",
+        kind="guard",
+        weight=1.0,
+        takes=_NODE,
+        number=(0.005, 0.7),
+        for_s=(0.2, 10),
+        do=_guard_slow,
+        about="every call of a node's agent to its guard takes so many seconds: it has to wait for a busy processor",
     ),
     Fault(
         name="wall-jumps-ahead",

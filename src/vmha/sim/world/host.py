@@ -19,7 +19,7 @@ from vmha.model.schema import Software
 from vmha.node.member import Member, Ports
 from vmha.probing.simulated import SimulatedProbes
 from vmha.sim.world.gate import SimGate
-from vmha.sim.world.guarding import kill_managed
+from vmha.sim.world.guarding import GuardLine, kill_managed
 from vmha.sim.world.process import Process
 from vmha.sim.world.surroundings import Surroundings
 from vmha.sim.world.virtual import HostClock
@@ -58,6 +58,7 @@ class SimHost:
         self.is_cut = False
         self.is_cut_from_peers = False
         self.guard: WitnessedGuard | None = None
+        self._guard_line: GuardLine | None = None
         self.member: Member | None = None
         self.gate = SimGate(lambda: self.guard.state if self.guard is not None else State.IDLE)
         self.clock = HostClock(world.clock)
@@ -107,6 +108,7 @@ class SimHost:
             watchdog_s=self.watchdog_s,
             context=self.guard_process.context(),
         )
+        self._guard_line = GuardLine(self.guard, self.guard_process.context())
         self.start_agent()
 
     def power_off(self) -> None:
@@ -157,6 +159,11 @@ class SimHost:
         self._stop_petting(self.guard.petted_watchdog_s)
         self.is_guard_away = True
         self.guard.crash()
+
+    def slow_guard(self, seconds: float) -> None:
+        """So long every call of the agent to it takes, until this boot ends."""
+        if self._guard_line:
+            self._guard_line.slow_s = seconds
 
     def start_guard(self) -> None:
         if self.guard is None or not self.is_guard_away:
@@ -257,11 +264,11 @@ class SimHost:
             await asyncio.sleep(AGENT_RESTART_S)
 
     async def _run_member(self) -> None:
-        assert self.guard
+        assert self._guard_line
         assert self._identity
         self._witness.saw(Act.AGENT_BEGAN)
         self.member = Member(
-            self._ports(self.guard),
+            self._ports(self._guard_line),
             self._identity,
             self.world.keys,
             migration_uri="qemu+tcp://{address}/system",
