@@ -16,6 +16,7 @@ pytestmark = pytest.mark.real
 
 OF_BMC, OF_PEERS, OF_NOBODY = "s3cr3t-of-the-bmc", "s3cr3t-of-peers", "s3cr3t-known-to-nobody"
 DOCUMENT = (
+    "config: {fencing: {secrets: stored}}\n"
     f"nodes:\n  - name: h1\n    fence: [{{agent: fence_ipmilan, options: {{ip: 10.0.0.1, password: {OF_BMC}}}}}]\n"
 )
 

@@ -12,13 +12,16 @@ import pytest
 import structlog
 
 from tests.support.etcd import RealEtcd
-from tests.support.members import real_cluster
+from tests.support.members import CONFIG, real_cluster
 from tests.support.until import until
 from vmha.cli.exits import ExitCode
 from vmha.cli.main import run
 from vmha.model.ids import NodeName, VmName
+from vmha.model.keys import encode
+from vmha.model.settings import FenceSecrets, Fencing
 from vmha.node.power import FenceAgents
 from vmha.sim.quiet import silence_logs
+from vmha.store.port import Put
 
 pytestmark = pytest.mark.real
 
@@ -89,6 +92,10 @@ async def test_a_fence_password_is_in_no_log_journal_answer_argument_or_other_ke
     try:
         async with real_cluster(etcd, power=FenceAgents()) as cluster:
             structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG))
+            document.write_text(DOCUMENT.format(agent=agent, password=FIRST))
+            assert await vmha(f"apply {document}") == ExitCode.BAD_INPUT, "refused, unless it is asked for"
+            stored = CONFIG.model_copy(update={"fencing": Fencing(secrets=FenceSecrets.STORED)})
+            await cluster.store.txn([], [Put(cluster.keys.config, encode(stored))])
             for password in (FIRST, SECOND):
                 document.write_text(DOCUMENT.format(agent=agent, password=password))
                 assert await vmha(f"apply {document}") == 0

@@ -44,15 +44,27 @@ def read_document(file: Path, *, what: str) -> "Loaded":
     return load_document(text, file="<stdin>" if is_stdin else str(file), base=Path() if is_stdin else file.parent)
 
 
-def write_private(path: Path, text: str, *, what: str) -> None:
+def make_private(folder: Path, *, what: str) -> None:
+    """A folder for its owner alone, if there is none of that name.
+
+    Raises:
+        Rejected: it can not be made, naming the verb and the folder.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Rejected(f"{what}: {folder}: {(error.strerror or str(error)).lower()}") from error
+
+
+def write_private(path: Path, text: str, *, what: str, mode: int = 0o600) -> None:
     """A file that its owner alone can read: it may hold passwords.
 
     Raises:
         Rejected: it can not be written, naming the verb and the file.
     """
     try:
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as stream:
-            os.fchmod(stream.fileno(), 0o600)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as stream:
+            os.fchmod(stream.fileno(), mode)
             stream.write(text)
     except OSError as error:
         raise Rejected(f"{what}: {path}: {(error.strerror or str(error)).lower()}") from error

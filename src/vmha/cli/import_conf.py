@@ -29,6 +29,12 @@ def import_conf(
             "--definitions-in-place", help="Leave definitions where FILE says; nodes read them at each start."
         ),
     ] = False,
+    passwords: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write programs there that print the fence devices' passwords, for each node."
+        ),
+    ] = None,
     start: Annotated[bool, typer.Option("--start", help="Want vms with autostart running once it is applied.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -53,15 +59,35 @@ def import_conf(
         write_private(output, text, what="import")
     elif not as_json:
         print(text, end="")
+    programs = _write_programs(imported.passwords, passwords)
     if as_json:
         show_json({**as_plain(imported), "document": text if output is None else None})
     elif output is not None:
-        show([*as_lines(imported), "", f"{output} is written; look at it, then: vmha apply {output} --dry-run"])
+        programs.append(f"{output} is written; look at it, then: vmha apply {output} --dry-run")
+        show([*as_lines(imported), "", *programs])
     else:
-        print("\n".join(as_lines(imported)), file=sys.stderr)
+        print("\n".join([*as_lines(imported), *programs]), file=sys.stderr)
     if not imported.is_complete:
         complain(f"import: {summary(imported)}: not everything; the report says why")
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _write_programs(passwords: dict[str, str], folder: Path | None) -> list[str]:
+    """Returns what is to be done with them, in words."""
+    from vmha.cli.files import make_private, write_private
+    from vmha.operator.rgmanager.fence_passwords import FOLDER, as_program
+
+    if not passwords:
+        return []
+    if folder is None:
+        return [
+            f"{len(passwords)} passwords of fence devices are not in the document: programs in {FOLDER} are to print "
+            "them, on each node; --passwords DIR writes them"
+        ]
+    make_private(folder, what="import")
+    for name, password in passwords.items():
+        write_private(folder / name, as_program(password), what="import", mode=0o700)
+    return [f"{folder} holds what prints {len(passwords)} passwords: copy it to each node as {FOLDER}"]
 
 
 def read_definition(path: str) -> str | None:

@@ -7,6 +7,7 @@ import typer
 
 from vmha.cli.context import Json, do
 from vmha.cli.output import show, show_json
+from vmha.cli.warn import warn
 
 if TYPE_CHECKING:
     from vmha.operator.backup import Restoring
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
-_SHOWN = ("created", "changed", "kept", "beside")
+_SHOWN = ("created", "changed", "kept", "beside", "warnings")
 
 
 @app.command()
@@ -62,3 +63,4 @@ def restore(
             f"on it, and {plan.settle_s:g} s have passed: vmha status"
         )
     show(lines)
+    warn(plan.warnings)

@@ -25,6 +25,7 @@ from typing import cast
 from vmha.fencing.power import Halt, always
 from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName
+from vmha.model.secret_names import names_a_secret
 from vmha.model.vm import FenceRole
 
 # Where distributions put fence agents, beside PATH: a service's PATH often lacks sbin.
@@ -35,7 +36,6 @@ MAX_WORDS = 400
 # How long output may still come after the program itself has ended: a helper it left behind may hold the pipe.
 DRAIN_S = 0.2
 REAP_S = 1.0
-SECRET_WORDS = ("passw", "passphrase", "secret", "token", "community", "api_key", "apikey")
 MASK = "***"
 
 
@@ -394,7 +394,7 @@ def _why_not_found(agent: str) -> str:
 
 def _masked(text: str, options: Mapping[str, str]) -> str:
     """``text`` without the values of secret options: programs repeat their input when they fail."""
-    secrets = {value for key, value in options.items() if value and any(word in key.lower() for word in SECRET_WORDS)}
+    secrets = {value for key, value in options.items() if value and names_a_secret(key)}
     for secret in sorted(secrets, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return text

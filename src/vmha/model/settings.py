@@ -116,10 +116,10 @@ class Afterwards(StrEnum):
 
 
 class FenceSecrets(StrEnum):
-    """Whether passwords may stand in the options of fence devices, which are in etcd (operator/fence_secrets.py)."""
+    """Where passwords of fence devices may stand. Every role of etcd reads all of it (operator/fence_secrets.py)."""
 
-    STORED = "stored"
-    FILES = "files"
+    FILES = "files"  # on the hosts: a document that brings one is refused
+    STORED = "stored"  # in etcd too
 
 
 class Fencing(Document):
@@ -138,8 +138,9 @@ class Fencing(Document):
         description="power-on: once a fence agent's off is on record as proof, it is asked to switch on again.",
     )
     secrets: FenceSecrets = Field(
-        default=FenceSecrets.STORED,
-        description="files: a document that gives a fence device a password itself, not a file or script, is refused.",
+        default=FenceSecrets.FILES,
+        description="files: a document that gives a fence device a password itself, not a file or script, is refused. "
+        "stored: it is taken, and every role of etcd can read it, a reader's too.",
     )
 
     @model_validator(mode="after")

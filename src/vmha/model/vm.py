@@ -9,6 +9,7 @@ from vmha.model.document import NAME_PATTERN, Document
 from vmha.model.health import Probe, named_once
 from vmha.model.relations import Needs, Rank
 from vmha.model.rules import Labels
+from vmha.model.secret_names import names_a_secret
 from vmha.model.settings import Gate, MemoryRatio, ReserveMib, VcpuRatio
 from vmha.model.source import DefinitionSource, SavedState
 from vmha.model.standing import Failback, OnPause
@@ -222,6 +223,11 @@ class FenceDeviceSpec(Document):
     timeout_s: Annotated[float, Field(ge=1, le=600)] = 20.0
     retries: Annotated[int, Field(ge=0, le=10)] = 1
     has_status: bool = Field(default=True, description="false: it can not tell the state; its word for off suffices.")
+
+    @property
+    def secret_options(self) -> tuple[str, ...]:
+        """Names of those that hold a password, not the place of one."""
+        return tuple(sorted(name for name, value in self.options.items() if value and names_a_secret(name)))
 
 
 class NodeCapacity(Document):

@@ -17,7 +17,7 @@ from vmha.model.keys import decode, encode, find_type, split_key
 from vmha.model.records import HistoryRecord, Placement
 from vmha.model.schema import ClusterSchema
 from vmha.model.settings import ClusterConfig
-from vmha.model.vm import VmSpec
+from vmha.model.vm import NodeSpec, VmSpec
 from vmha.operator.apply import MOST_BYTES, MOST_OPS
 from vmha.operator.client import OperatorClient, Reading
 from vmha.operator.definition import uuids_in_use
@@ -26,6 +26,7 @@ from vmha.operator.hand import Told
 from vmha.operator.put_back import told_of
 from vmha.policy.state.backup import is_kept, of_the_past
 from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.telling.doctor_fence import what_is_readable
 from vmha.store.port import Compare, Put
 
 FORMAT = 1
@@ -76,6 +77,7 @@ class Restoring:
     reading: Reading
     settle_s: float
     why: str
+    warnings: tuple[str, ...] = ()  # what is put back and can be read by too many
 
 
 def read_backup(text: str, *, file: str, cluster: str) -> dict[str, Any]:
@@ -122,6 +124,7 @@ async def prepare(client: OperatorClient, backup: dict[str, Any], *, file: str, 
     kept: list[str] = []
     puts: list[Put] = []
     told: dict[str, list[Told]] = {}
+    warnings: list[str] = []
     for key, record in values.items():
         name = key.removeprefix(client.keys.prefix)
         if isinstance(record, Placement | ClusterSchema) and key in held:
@@ -134,6 +137,8 @@ async def prepare(client: OperatorClient, backup: dict[str, Any], *, file: str, 
         puts.append(Put(key, value))
         old = _readable(record, held[key], key) if key in held else None
         told[key] = told_of(split_key(client.keys.prefix, key), record, old, client.author)
+        if isinstance(record, NodeSpec):
+            warnings += what_is_readable(record)
     config = values.get(client.keys.config)
     longest = [snapshot.config.clockwork.dead_after_s]
     if isinstance(config, ClusterConfig):
@@ -149,6 +154,7 @@ async def prepare(client: OperatorClient, backup: dict[str, Any], *, file: str, 
         reading=reading,
         settle_s=max(longest),
         why=f"{client.author} has restored a backup made at {backup.get('at')} at revision {backup.get('revision')}",
+        warnings=tuple(warnings),
     )
 
 

@@ -1,20 +1,23 @@
-"""Passwords among the options of fence devices: they stand in etcd, where every role that reads the cluster reads them.
+"""Passwords among the options of fence devices: in etcd every role that reads the cluster reads them.
 
-Said of each that a document brings anew; with ``fencing.secrets: files`` such a document is refused. What is stored
-already is told by ``vmha doctor`` alone.
+So a document that brings one is refused, unless ``fencing.secrets`` is ``stored``; then it is said of each. What a node
+has stored already is neither refused nor told again, whatever the setting says: ``vmha doctor`` names it, and the node
+goes on being fenced with it.
 """
 
 from collections.abc import Iterator
 
 from vmha.model.ids import NodeName
-from vmha.model.secret_names import names_a_secret
+from vmha.model.secret_names import find_script_option
 from vmha.model.settings import FenceSecrets
 from vmha.model.vm import FenceDeviceSpec, NodeSpec
 from vmha.operator.document import ClusterDocument
 from vmha.operator.yaml_source import Complaint
 from vmha.policy.state.snapshot import Snapshot
 
-REMEDY = "password_script: a program on the hosts that prints it; most fence agents take one"
+BY_A_PROGRAM = "a program on the hosts that prints it"
+BY_AN_AGENT = "a fence agent of your own on the hosts that adds it (docs/howto/fencing-with-ipmi.md)"
+BY_STORING = "in config fencing: {secrets: stored}, and everybody who reads the cluster reads it"
 
 
 def refused_secrets(document: ClusterDocument, snapshot: Snapshot) -> Iterator[Complaint]:
@@ -22,32 +25,37 @@ def refused_secrets(document: ClusterDocument, snapshot: Snapshot) -> Iterator[C
     if (document.config or snapshot.config).fencing.secrets is not FenceSecrets.FILES:
         return
     for index, node in enumerate(document.nodes or ()):
+        known = _secrets(snapshot, node.name)
         for place, device in enumerate(node.fence):
-            for option in sorted(filter(names_a_secret, device.options)):
-                text = f"a secret, and fencing.secrets is files (accepted: {REMEDY})"
+            for option in _brought(device, known):
+                text = f"a secret, and fencing.secrets is files (accepted: {instead_of(option)}; or {BY_STORING})"
                 yield Complaint(path=("nodes", index, "fence", place, "options", option), text=text)
 
 
 def secrets_brought(document: ClusterDocument, snapshot: Snapshot) -> list[str]:
     """In words, for whoever applies it; never the secrets themselves."""
-    lines = []
-    for node in document.nodes or ():
-        known = _secrets(snapshot, node.name)
-        for device in node.fence:
-            new = [one for one in sorted(filter(names_a_secret, device.options)) if _secret(device, one) not in known]
-            if new:
-                lines.append(
-                    f"{device.agent} of {node.name}: {', '.join(new)} can be read by everybody who reads the cluster; "
-                    f"keep it out of etcd by {REMEDY}"
-                )
-    return lines
+    return [
+        f"{device.agent} of {node.name}: {', '.join(new)} can be read by everybody who reads the cluster; keep it out "
+        f"of etcd by {', '.join(dict.fromkeys(map(instead_of, new)))}"
+        for node in document.nodes or ()
+        for known in (_secrets(snapshot, node.name),)
+        for device in node.fence
+        if (new := _brought(device, known))
+    ]
 
 
-def _secrets(snapshot: Snapshot, node: str) -> set[tuple[str, str, str]]:
+def instead_of(option: str) -> str:
+    """What is to be given to the fence agent instead of this option."""
+    script = find_script_option(option)
+    return f"{script}: {BY_A_PROGRAM}" if script else BY_AN_AGENT
+
+
+def _brought(device: FenceDeviceSpec, known: set[str]) -> list[str]:
+    return [option for option in device.secret_options if device.options[option] not in known]
+
+
+def _secrets(snapshot: Snapshot, node: str) -> set[str]:
+    """Of one node, whatever the device: another address of it or another of its programs shows them to nobody new."""
     view = snapshot.nodes.get(NodeName(node))
     spec: NodeSpec | None = view.spec.value if view and view.spec else None
-    return {_secret(device, option) for device in (spec.fence if spec else ()) for option in device.options}
-
-
-def _secret(device: FenceDeviceSpec, option: str) -> tuple[str, str, str]:
-    return device.agent, option, device.options[option]
+    return {device.options[option] for device in (spec.fence if spec else ()) for option in device.secret_options}

@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -105,3 +106,41 @@ def test_a_file_may_come_by_standard_input(
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(conf.read_bytes())))
     assert run(["import", "-", "--xml-dir", str(conf.parent / "xml")]) == ExitCode.DONE
     assert "<stdin>:2: rm/vm[web]" in capsys.readouterr().err
+
+
+FENCED = CONF.replace(
+    '<clusternode name="n1"/></clusternodes>',
+    '<clusternode name="n1"><fence><method name="1"><device name="ipmi"/></method></fence></clusternode></clusternodes>'
+    '<fencedevices><fencedevice name="ipmi" agent="fence_ipmilan" passwd="hunter2"/></fencedevices>',
+)
+
+
+def test_passwords_become_programs_for_their_owner_alone(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    conf.write_text(FENCED)
+    out, programs = conf.parent / "vmha.yaml", conf.parent / "fence"
+    assert import_with_xml(conf, "-o", str(out), "--passwords", str(programs)) == ExitCode.DONE
+    (program,) = programs.iterdir()
+    assert (programs.stat().st_mode & 0o777, program.stat().st_mode & 0o777) == (0o700, 0o700)
+    assert subprocess.run([program], capture_output=True, text=True, timeout=30, check=True).stdout == "hunter2\n"
+    said = capsys.readouterr()
+    assert f"{programs} holds what prints 1 passwords: copy it to each node as /etc/vmha/fence" in said.out
+    assert f"passwd_script: /etc/vmha/fence/{program.name}" in out.read_text()
+    assert "hunter2" not in out.read_text() + said.out + said.err
+
+
+def test_passwords_that_nobody_writes_are_told_of(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    conf.write_text(FENCED)
+    assert import_with_xml(conf) == ExitCode.DONE
+    said = capsys.readouterr()
+    assert "1 passwords of fence devices are not in the document" in said.err
+    assert "--passwords DIR writes them" in said.err
+    assert import_with_xml(conf, "--json") == ExitCode.DONE
+    told = capsys.readouterr().out
+    assert json.loads(told)["programs"] == ["/etc/vmha/fence/ipmi-passwd"]
+    assert "hunter2" not in said.out + said.err + told
+
+
+def test_folder_for_programs_that_can_not_be_made_is_named(conf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    conf.write_text(FENCED)
+    assert import_with_xml(conf, "--passwords", str(conf)) == ExitCode.BAD_INPUT
+    assert f"import: {conf}: file exists" in capsys.readouterr().err

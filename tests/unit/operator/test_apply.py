@@ -274,43 +274,84 @@ def test_an_export_carries_any_xml_text_unharmed(text: str, blanks: str) -> None
     run_virtual(scenario())
 
 
-WITH_PASSWORD = """
-nodes:
-  - name: h1
-    fence: [{agent: fence_ipmilan, options: {ip: 10.0.0.1, password: hunter2, passwd: x}}]
-"""
-WITH_SCRIPT = """
-nodes:
-  - name: h1
-    fence: [{agent: fence_ipmilan, options: {ip: 10.0.0.1, password_script: /etc/vmha/bmc}}]
-"""
+FILES, STORED = "config: {fencing: {secrets: files}}\n", "config: {fencing: {secrets: stored}}\n"
+
+
+def fenced_with(options: str, *, node: str = "h1", agent: str = "fence_ipmilan") -> str:
+    return f"nodes:\n  - name: {node}\n    fence: [{{agent: {agent}, options: {{ip: 10.0.0.1, {options}}}}}]\n"
+
+
+WITH_PASSWORD = fenced_with("password: hunter2, passwd: x")
+WITH_SCRIPT = fenced_with("password_script: /etc/vmha/bmc")
+
+
+async def brought(cluster: Cluster, text: str) -> list[str]:
+    return secrets_brought(load_document(text, file="c.yaml", base=Path()).document, await cluster.client.read())
 
 
 async def test_password_that_a_document_brings_is_told_once_and_not_said(cluster: Cluster) -> None:
-    document = load_document(WITH_PASSWORD, file="c.yaml", base=Path()).document
-    (line,) = secrets_brought(document, await cluster.client.read())
+    (line,) = await brought(cluster, WITH_PASSWORD)
     assert line.startswith("fence_ipmilan of h1: passwd, password can be read by everybody who reads the cluster")
     assert "password_script" in line
     assert "hunter2" not in line
-    await apply(cluster, WITH_PASSWORD)
-    assert secrets_brought(document, await cluster.client.read()) == []
-    assert (
-        secrets_brought(load_document(WITH_SCRIPT, file="c.yaml", base=Path()).document, await cluster.client.read())
-        == []
-    )
+    await apply(cluster, STORED + WITH_PASSWORD)
+    assert await brought(cluster, WITH_PASSWORD) == []
+    assert await brought(cluster, WITH_SCRIPT) == []
 
 
-@pytest.mark.parametrize("together", [False, True])
-async def test_password_in_a_fence_device_is_refused_where_secrets_are_in_files(
-    cluster: Cluster, *, together: bool
+@pytest.mark.parametrize("before", [None, FILES, STORED])
+@pytest.mark.parametrize("together", ["", FILES, "config: {profile: tuned}\n"])
+async def test_password_in_a_fence_device_is_refused_unless_it_is_asked_for_in_words(
+    cluster: Cluster, before: str | None, together: str
 ) -> None:
-    config = "config: {fencing: {secrets: files}}\n"
-    if not together:
-        await apply(cluster, config)
+    if before:
+        await apply(cluster, before)
+    if before == STORED and not together:
+        assert (await apply(cluster, WITH_PASSWORD)).count("created") == 1
+        return
+    held = cluster.contents()
     with pytest.raises(Rejected) as refused:
-        await apply(cluster, (config if together else "") + WITH_PASSWORD)
-    assert "nodes[h1].fence[0].options.password: a secret, and fencing.secrets is files" in str(refused.value)
-    assert "nodes[h1].fence[0].options.passwd: " in str(refused.value)
-    assert "password_script" in str(refused.value)
-    assert "hunter2" not in str(refused.value)
-    assert (await apply(cluster, config + WITH_SCRIPT)).count("created") == 1
+        await apply(cluster, together + WITH_PASSWORD)
+    said = str(refused.value)
+    assert "nodes[h1].fence[0].options.password: a secret, and fencing.secrets is files" in said
+    assert "nodes[h1].fence[0].options.passwd: " in said
+    assert "accepted: password_script: a program on the hosts that prints it" in said
+    assert "fencing: {secrets: stored}" in said
+    assert "hunter2" not in said
+    assert cluster.contents() == held
+    assert (await apply(cluster, together + WITH_SCRIPT)).count("created") >= 1
+
+
+@pytest.mark.parametrize("option", ["community: hush", "apikey: hush", "token: hush", "hexadecimal_kg: a0a0"])
+async def test_secret_that_no_agent_has_a_program_for_is_refused_with_another_way(
+    cluster: Cluster, option: str
+) -> None:
+    with pytest.raises(Rejected, match=r"accepted: a fence agent of your own on the hosts that adds it"):
+        await apply(cluster, fenced_with(option))
+
+
+async def test_option_that_is_empty_or_says_where_the_secret_is_is_none(cluster: Cluster) -> None:
+    plan = await apply(
+        cluster, fenced_with('password: "", passwd_script: /x, key_file: /y, snmp_priv_passwd_script: /z')
+    )
+    assert plan.count("created") == 1
+
+
+async def test_password_that_is_stored_already_stays_and_nothing_that_leaves_it_is_refused(cluster: Cluster) -> None:
+    await apply(cluster, STORED + fenced_with("password: hunter2"))
+    await apply(cluster, FILES)
+    assert (await apply(cluster, fenced_with("password: hunter2"))).is_empty
+    assert (await apply(cluster, export(await cluster.client.read()))).is_empty
+    assert (await apply(cluster, fenced_with("password: hunter2, lanplus: '1'"))).count("changed") == 1
+    assert (await apply(cluster, fenced_with("passwd: hunter2", agent="/usr/sbin/fence_ipmilan"))).count("changed") == 1
+    for text in (fenced_with("password: hunter3"), fenced_with("password: hunter2", node="h2")):
+        with pytest.raises(Rejected, match="a secret, and"):
+            await apply(cluster, text)
+    await apply(cluster, WITH_SCRIPT)
+    with pytest.raises(Rejected, match="a secret, and"):
+        await apply(cluster, fenced_with("password: hunter2"))  # it is out, and does not come back
+
+
+async def test_cluster_whose_settings_were_stored_with_passwords_keeps_taking_them(cluster: Cluster) -> None:
+    cluster.put_raw(cluster.keys.config, b'{"fencing": {"secrets": "stored"}}')
+    assert (await apply(cluster, WITH_PASSWORD)).count("created") == 1

@@ -15,7 +15,7 @@ from vmha.model.keys import decode, encode
 from vmha.model.records import Hand, JournalEntry, Phase, Reason, RunEnd, Verb
 from vmha.model.restart import RestartKind
 from vmha.model.service import Service
-from vmha.model.vm import Desired, FailoverDomain, MigrationStyle
+from vmha.model.vm import Desired, FailoverDomain, FenceDeviceSpec, MigrationStyle, NodeSpec
 from vmha.operator import domains, holds, nodes, service_verbs, services, vms
 from vmha.operator.apply import commit, prepare
 from vmha.operator.backup import back_up, restore
@@ -203,6 +203,20 @@ async def test_each_thing_that_a_backup_puts_back_has_an_entry(running: Cluster)
         entry.vm for entry in await entries(empty) if entry.text.endswith("is added by a backup that bob put back")
     ]
     assert len([vm for vm in found if vm]) == 131
+
+
+async def test_backup_with_a_password_is_put_back_and_says_who_can_read_it(running: Cluster) -> None:
+    device = FenceDeviceSpec(agent="fence_x", options={"password": "hunter2"})
+    running.put(running.keys.node_spec(NodeName("h1")), NodeSpec(name="h1", fence=(device,)))
+    held = await back_up(running.client)
+    empty = Cluster()
+    plan = await prepare_restore(empty.client, held, file="b")
+    assert plan.warnings == ("fence_x of h1: password can be read by everybody who reads the cluster",)
+    await restore(empty.client, plan)
+    spec = (await empty.client.read()).nodes[NodeName("h1")].spec
+    assert spec is not None
+    assert spec.value.fence == (device,), "it goes on being fenced"
+    assert (await prepare_restore(empty.client, held, file="b")).warnings == ()
 
 
 async def test_failover_domain_that_comes_with_a_vm_is_told(running: Cluster) -> None:

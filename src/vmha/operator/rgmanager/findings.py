@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from vmha.fencing.fence_agent import MASK, SECRET_WORDS
+from vmha.fencing.fence_agent import MASK
+from vmha.model.secret_names import names_a_secret
 from vmha.operator.rgmanager.source import Attribute, Element
 
-_SECRET = (*SECRET_WORDS, "community")
 _NOT_SECRET = ("totem",)
 """Elements with harmless attributes of such names: totem's token is a time."""
 _LONGEST_VALUE = 120
@@ -87,7 +87,7 @@ class Findings:
     def _add(self, kind: Kind, what: Attribute | Element, text: str, accepted: str, about: str) -> None:
         element = what.element if isinstance(what, Attribute) else what
         name, value = (what.name, what.value) if isinstance(what, Attribute) else ("", "")
-        if element.tag not in _NOT_SECRET and any(word in name.lower() for word in _SECRET):
+        if element.tag not in _NOT_SECRET and names_a_secret(name):
             value = MASK
         self._found.append(
             Finding(

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from vmha.model.document import what_is_wrong
 from vmha.model.vm import FenceDeviceSpec, NodeSpec
+from vmha.operator.rgmanager.fence_passwords import Passwords
 from vmha.operator.rgmanager.findings import Findings
 from vmha.operator.rgmanager.source import Attribute, Element
 
@@ -40,7 +41,7 @@ _ACTIONS = ("action", "option")
 _DIALECT = "the agent's own option"
 
 
-def translate_nodes(root: Element, found: Findings) -> dict[str, dict[str, Any]]:
+def translate_nodes(root: Element, found: Findings, passwords: Passwords) -> dict[str, dict[str, Any]]:
     """The nodes by name, as they stand in a document, in the order of the file."""
     devices = _fence_devices(root, found)
     used: set[str] = set()
@@ -55,7 +56,7 @@ def translate_nodes(root: Element, found: Findings) -> dict[str, dict[str, Any]]
         name = element.attributes.get("name", "")
         if not _is_a_node(element, name, nodes, found):
             continue
-        fence = _fence_of(element, devices, used, found)
+        fence = _fence_of(element, devices, used, found, passwords)
         nodes[name] = {"name": name, **({"fence": fence} if fence else {})}
     for name, device in devices.items():
         if name not in used:
@@ -113,7 +114,7 @@ def _fence_devices(root: Element, found: Findings) -> dict[str, Element]:
 
 
 def _fence_of(
-    node: Element, devices: dict[str, Element], used: set[str], found: Findings
+    node: Element, devices: dict[str, Element], used: set[str], found: Findings, passwords: Passwords
 ) -> list[dict[str, Any]] | None:
     chain: list[dict[str, Any]] = []
     methods = [method for fence in node.named("fence") for method in fence.children]
@@ -134,7 +135,7 @@ def _fence_of(
         if not here:
             found.left(method, "has no device")
             continue
-        device = _device(here[0], devices, used, found)
+        device = _device(here[0], node.attributes["name"], devices, used, found, passwords)
         attribute = method.find_attribute("name")
         if device:
             chain.append(device)
@@ -146,7 +147,9 @@ def _fence_of(
     return chain or None
 
 
-def _device(element: Element, devices: dict[str, Element], used: set[str], found: Findings) -> dict[str, Any] | None:
+def _device(
+    element: Element, node: str, devices: dict[str, Element], used: set[str], found: Findings, passwords: Passwords
+) -> dict[str, Any] | None:
     name = element.find_attribute("name")
     if name is None:
         found.left(element, "has no name", accepted=_names(devices))
@@ -160,26 +163,30 @@ def _device(element: Element, devices: dict[str, Element], used: set[str], found
     common = [a for a in shared.all_attributes(but=("name", "agent")) if a.name not in _ACTIONS]
     actions = [a for e in (shared, element) for a in e.all_attributes() if a.name in _ACTIONS]
     problem = _problem(agent, actions)
-    options = {a.name: a.value for a in (*common, *own)}
+    given = {a.name: a for a in (*common, *own)}
     try:
-        spec = FenceDeviceSpec(agent=agent or "none", options=options)
+        spec = FenceDeviceSpec(agent=agent or "none", options={key: a.value for key, a in given.items()})
     except ValidationError as error:
         problem = problem or what_is_wrong(error.errors(include_url=False)[0])
-    for key, value in options.items():
-        if set(key) & set("=\n\r\0 ") or set(value) & set("\n\r\0"):
+    for key, attribute in given.items():
+        if set(key) & set("=\n\r\0 ") or set(attribute.value) & set("\n\r\0"):
             problem = problem or f"the option {key!r} does not fit into one line"
     if problem:
         found.left(name, problem)
         return None
     found.taken(name, f"the fence device {agent}")
-    _tell_options(own, actions, found)
+    told = [(attribute, given) for attribute in own]
     if name.value not in used:
         used.add(name.value)
         label = shared.find_attribute("name")
         assert label
         found.taken(label, "its options go to each node that uses it")
-        for attribute in common:
+        told += [(attribute, {a.name: a for a in common}) for attribute in common]
+    for attribute, beside in told:
+        if not passwords.tell(attribute, beside, name.value, node, found):
             found.taken(attribute, f"{_DIALECT} {attribute.name}")
+    _tell_actions(actions, found)
+    spec = spec.model_copy(update={"options": passwords.options(given, name.value, node)})
     return spec.model_dump(mode="json", exclude_defaults=True)
 
 
@@ -194,9 +201,7 @@ def _problem(agent: str, actions: list[Attribute]) -> str:
     return ""
 
 
-def _tell_options(own: list[Attribute], actions: list[Attribute], found: Findings) -> None:
-    for attribute in own:
-        found.taken(attribute, f"{_DIALECT} {attribute.name}")
+def _tell_actions(actions: list[Attribute], found: Findings) -> None:
     for action in actions:
         if action.value.lower() in ("off", "poweroff", ""):
             found.taken(action, "vmha always switches off, and looks that it is off")

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from vmha.operator.export import to_yaml
+from vmha.operator.rgmanager.fence_passwords import FOLDER
 from vmha.operator.rgmanager.findings import Kind, printable
 from vmha.operator.rgmanager.translate import Imported, of_kind
 
@@ -19,7 +20,9 @@ def as_yaml(imported: Imported) -> str:
     whence = f"{imported.file}, cluster {imported.cluster}, config_version {imported.config_version or 'unknown'}"
     head = [f"# From {printable(whence)}", "# Look at it, then: vmha apply FILE"]
     if imported.has_secrets:
-        head.append("# It holds the passwords of fence devices.")
+        head.append("# It holds secrets of fence devices, which vmha apply refuses as they are: the report names them.")
+    if imported.passwords:
+        head.append(f"# Programs in {FOLDER} print fence devices' passwords, on each node: the report names them.")
     return "\n".join([*head, to_yaml(imported.document)])
 
 
@@ -42,12 +45,13 @@ def summary(imported: Imported) -> str:
 
 
 def as_plain(imported: Imported) -> dict[str, Any]:
-    """The report, for programs. The document is not in it: it may hold passwords."""
+    """The report, for programs. The document is not in it: it may hold secrets."""
     return {
         "file": imported.file,
         "cluster": imported.cluster,
         "config_version": imported.config_version,
         "counts": {what: asdict(count) for what, count in imported.counts.items()},
         "complete": imported.is_complete,
+        "programs": [f"{FOLDER}/{name}" for name in imported.passwords],
         "findings": [{**asdict(finding), "kind": str(finding.kind)} for finding in imported.findings],
     }

@@ -13,10 +13,12 @@ from pydantic import ValidationError
 
 from vmha.model.document import what_is_wrong
 from vmha.model.errors import Rejected
+from vmha.model.vm import FenceDeviceSpec
 from vmha.operator.document import VmEntry
 from vmha.operator.rgmanager.definitions import Definition, ReadFile, find_definition, left_in_place
 from vmha.operator.rgmanager.draft import Draft, Ground
 from vmha.operator.rgmanager.failover import translate_domains
+from vmha.operator.rgmanager.fence_passwords import Passwords
 from vmha.operator.rgmanager.findings import Finding, Findings, Kind
 from vmha.operator.rgmanager.gather import VmSource, gather_vms
 from vmha.operator.rgmanager.members import translate_nodes
@@ -56,7 +58,10 @@ class Count:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Imported:
-    """``document`` as ``vmha apply`` takes it. ``cluster`` and ``config_version`` as written in the file."""
+    """``document`` as ``vmha apply`` takes it. ``cluster`` and ``config_version`` as written in the file.
+
+    ``passwords``: of fence devices, by the name of the program that is to print each; the document has its path.
+    """
 
     file: str
     cluster: str
@@ -64,6 +69,7 @@ class Imported:
     document: dict[str, Any]
     findings: tuple[Finding, ...]
     counts: dict[str, Count] = field(default_factory=dict)
+    passwords: dict[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def is_complete(self) -> bool:
@@ -72,8 +78,9 @@ class Imported:
 
     @property
     def has_secrets(self) -> bool:
-        """The document holds passwords of fence devices."""
-        return any(node.get("fence") for node in self.document["nodes"])
+        """The document holds some of fence devices."""
+        devices = (device for node in self.document["nodes"] for device in node.get("fence", ()))
+        return any(FenceDeviceSpec.model_validate(device).secret_options for device in devices)
 
 
 def translate(
@@ -107,7 +114,8 @@ def translate(
         found.left(root, "has no <rm>: no vm is imported")
     tell_cluster(root, found)
     tell_rm(rm, found)
-    nodes = translate_nodes(root, found)
+    passwords = Passwords()
+    nodes = translate_nodes(root, found, passwords)
     domains = translate_domains(rm, nodes, found, central=is_central(rm))
     sources = gather_vms(rm, found)
     ground = Ground(
@@ -130,6 +138,7 @@ def translate(
         document=document,
         findings=found.in_order(),
         counts=_counts(root, rm, document),
+        passwords=passwords.programs,
     )
 
 

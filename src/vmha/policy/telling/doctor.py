@@ -116,7 +116,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "fence-slow": (Severity.WARNING, "find out what it waits for; for IPMI name a cipher in its options"),
     "fence-secret-readable": (
         Severity.WARNING,
-        "keep it in a file of the hosts: most agents take password_script, a program that prints it",
+        "keep it on the hosts: password_script, a program that prints it; then change it: backups have this one",
     ),
     "fence-not-asked": (Severity.WARNING, "vmha doctor on a node, or --fence to ask them from here, or --no-fence"),
     "unreachable": (Severity.ERROR, "as the text says; vms can not migrate that way"),

@@ -9,8 +9,7 @@ from typing import Final
 
 from vmha.model.fence_answer import FenceAnswer, FenceSays
 from vmha.model.ids import NodeName
-from vmha.model.secret_names import names_a_secret
-from vmha.model.vm import FenceRole
+from vmha.model.vm import FenceRole, NodeSpec
 from vmha.policy.members.membership import Verdict
 from vmha.policy.state.snapshot import NodeView
 
@@ -46,10 +45,15 @@ def fence_findings(
 def readable_secrets(nodes: Mapping[NodeName, NodeView]) -> Iterator[tuple[str, str, NodeName]]:
     """As ``fence_findings``: options that every role of etcd reads, a reader's too, and that open a device."""
     for node, view in sorted(nodes.items()):
-        for device in view.spec.value.fence if view.spec else ():
-            if options := sorted(filter(names_a_secret, device.options)):
-                text = f"{device.agent} of {node}: {', '.join(options)} can be read by everybody who reads the cluster"
-                yield "fence-secret-readable", text, node
+        for text in what_is_readable(view.spec.value) if view.spec else ():
+            yield "fence-secret-readable", text, node
+
+
+def what_is_readable(spec: NodeSpec) -> Iterator[str]:
+    """A line for each device with such options, which names them."""
+    for device in spec.fence:
+        if options := device.secret_options:
+            yield f"{device.agent} of {spec.name}: {', '.join(options)} can be read by everybody who reads the cluster"
 
 
 def _finding(node: NodeName, one: FenceAnswer, *, is_alive: bool) -> tuple[str, str] | None:
