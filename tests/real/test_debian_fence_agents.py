@@ -17,6 +17,7 @@ from vmha.fencing.fence_agent import (
     power_status,
 )
 from vmha.model.ids import NodeName
+from vmha.model.secret_names import find_script_option, names_a_secret
 
 pytestmark = pytest.mark.real
 
@@ -56,6 +57,16 @@ async def test_an_agent_that_does_not_reach_its_device_confirms_nothing_and_says
     assert result.message.startswith("fence_redfish: exit code 1: ")
     assert "127.0.0.1" in result.message or "Unable to connect" in result.message or "Failed" in result.message
     assert "hunter2" not in result.message
+
+
+@pytest.mark.parametrize("agent", ["fence_ipmilan", "fence_virsh", "fence_apc_snmp", "fence_redfish"])
+async def test_program_that_is_accepted_in_place_of_a_password_is_one_that_the_agent_takes(agent: str) -> None:
+    told = await metadata(FenceDevice(agent=agent, timeout_s=RUN_S, retries=0), NODE)
+    options = {str(one.get("name")) for one in ET.fromstring(told.output).iter("parameter")}
+    secret = {name for name in options if names_a_secret(name)}
+    assert {"password", "passwd"} <= secret
+    assert {script for name in secret if (script := find_script_option(name))} <= options
+    assert {name for name in secret if not find_script_option(name)} == options & {"community", "hexadecimal_kg"}
 
 
 @pytest.mark.parametrize("agent", ["fence_ipmilan", "fence_virsh", "fence_scsi"])

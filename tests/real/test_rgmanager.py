@@ -1,6 +1,7 @@
 """From RGManager's cluster.conf to a cluster in a real etcd, and RGManager's commands on it, as processes."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,4 +66,9 @@ def test_change_over_goes_as_its_page_says(tmp_path: Path) -> None:
         environment = {"VMHA_ENDPOINTS": etcd.endpoints[0], "VMHA_CLUSTER": "vmfarm"}
         played = dict(play(page, environment=environment, directory=tmp_path, in_process=True))
     assert "12 created" in played["vmha apply vmha.yaml --dry-run"]
+    programs = re.findall(r"passwd_script: (\S+)", (tmp_path / "vmha.yaml").read_text())
+    assert len(programs) == 3
+    for program in programs:
+        on_a_node = f"{tmp_path}/kvm2{program}"
+        assert subprocess.run([on_a_node], capture_output=True, text=True, timeout=30, check=True).stdout == "x\n"
     assert "5 stopped" in played["vmha status"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.doc_story import ROOT, code_blocks
 from tests.support.until import until
 from vmha.fencing.fence_agent import FenceDevice, Power, metadata, monitor, power_off, power_on, power_status, switch_on
 from vmha.model.errors import Rejected
@@ -52,6 +53,23 @@ async def test_a_good_program_is_believed_after_its_status_said_off(tmp_path: Pa
     assert (result.confirmed, result.power, result.agent, result.attempts) == (True, Power.OFF, agent, 1)
     assert result.message == f"{agent}: power was on, is off"
     assert runs(tmp_path) == ["status", "off", "status"]
+
+
+async def test_agent_of_ones_own_adds_a_secret_as_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    program(tmp_path, STATUS + SWITCH, "fence_apc_snmp")
+    (tmp_path / "community").write_text("inner-circle\n")
+    (page,) = code_blocks((ROOT / "docs/howto/fencing-with-ipmi.md").read_text(), "sh")
+    own = tmp_path / "fence_pdu"
+    own.write_text(page.replace("/etc/vmha/pdu-community", str(tmp_path / "community")))
+    own.chmod(0o700)
+    result = await power_off([device("fence_pdu", options={"ip": "10.0.0.21"})], NODE)
+    assert (result.confirmed, result.power) == (True, Power.OFF)
+    given = (tmp_path / "options").read_text().splitlines()
+    assert given[-4:] == ["nodename=n1", "ip=10.0.0.21", "action=status", "community=inner-circle"]
+    assert (await metadata(device("fence_pdu"), NODE)).agent == "fence_pdu"
 
 
 async def test_options_go_to_standard_input_and_never_to_the_command_line(tmp_path: Path) -> None:
