@@ -107,7 +107,8 @@ def site() -> Iterator[Site]:
             (etc / "vmha/start").write_text(START)
             (etc / "vmha/start").chmod(0o755)
         fence = {f"kvm{host[-1]}": board(serve_bmc(lab, host, on=ADMIN)) for host in HOSTS}
-        give_password(lab, "h2")
+        for host in HOSTS:
+            give_password(lab, host)
         nodes = [{"name": name, "fence": [device]} for name, device in fence.items()]
         (site.home(ADMIN) / "fence.yaml").write_text(yaml.safe_dump({"nodes": nodes}))
         (site.home(ADMIN) / "web.xml").write_text(add_witness(LabDir(lab.path), "web").xml)
@@ -115,7 +116,9 @@ def site() -> Iterator[Site]:
 
 
 def board(port: int) -> dict[str, Any]:
-    return {"agent": "fence_ipmilan", "options": {**options(port), "ip": "10.97.0.4"}}
+    given = {**options(port), "ip": "10.97.0.4", "password_script": "/etc/vmha/bmc-password"}
+    del given["password"]
+    return {"agent": "fence_ipmilan", "options": given}
 
 
 def here(text: str) -> str:

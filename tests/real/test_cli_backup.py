@@ -21,7 +21,7 @@ pytestmark = pytest.mark.real
 
 SECRET = "s3cr3t-of-the-bmc"
 DOCUMENT = f"""
-config: {{profile: tuned}}
+config: {{profile: tuned, fencing: {{secrets: stored}}}}
 nodes:
   - name: h1
     fence: [{{agent: fence_ipmilan, options: {{ip: 10.0.0.1, password: {SECRET}}}}}]
@@ -86,6 +86,9 @@ def test_backup_goes_into_an_empty_store_and_comes_out_of_it_the_same(vmhas: tup
     assert put_back.code == 0
     assert "vms/web/spec created" in put_back.out
     assert "Nothing is started until every node" in put_back.out
+    assert (
+        put_back.err == "vmha: warning: fence_ipmilan of h1: password can be read by everybody who reads the cluster\n"
+    )
     assert there("vm", "show", "web", "--xml").out == XML
     assert there("export", "-").out == here("export", "-").out
     assert json.loads(there("export", "--all").out)["keys"] == json.loads(here("export", "--all").out)["keys"]
