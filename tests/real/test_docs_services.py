@@ -209,6 +209,14 @@ def test_guard_and_agent_are_begun_where_other_software_was(host: Host, name: st
     look_until(lambda: is_online(host), what="it is online", **PATIENT)
 
 
+def test_autostart_mark_is_taken_off_as_the_page_says(host: Host) -> None:
+    host.type("virsh define /opt/vmha/bin/web.xml && virsh autostart web")
+    assert "web" in host.type("virsh list --all --autostart --name")
+    Typist(host).type_all(page("docs/howto/from-rgmanager.md"), "libvirt")
+    assert host.type("virsh list --all --autostart --name").strip() == ""
+    assert host.type("virsh list --all --name && virsh undefine web").startswith("web")
+
+
 def test_libvirtd_listens_for_migrations_by_tcp_as_the_page_says(host: Host) -> None:
     Typist(host).type_all(page(TRANSPORTS), "tcp")
     assert "Id" in host.type("virsh -c qemu+tcp://127.0.0.1/system list")

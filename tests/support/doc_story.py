@@ -25,6 +25,7 @@ from tests.support.waiting import look_until
 from vmha.cli.main import run as call_vmha
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
 MARKER = re.compile(r"<!-- (not run|run instead): (.+) -->")
 PLACE = re.compile(r"<!-- on: (.+) -->")
 PROMPT = re.compile(r"[#$] (.+)")
@@ -70,6 +71,11 @@ def story(text: str) -> list[Told]:
         elif is_console and line.strip():
             told[-1].shown.append(line.strip())
     return told
+
+
+def story_with_lists(text: str) -> list[Told]:
+    """Those within lists too, which are set in."""
+    return story(re.sub(r"^   ", "", text, flags=re.MULTILINE))
 
 
 def code_blocks(text: str, language: str) -> list[str]:

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.doc_story import MARKER, PLACE, PROMPT, ROOT, story
+from tests.support.doc_story import MARKER, PAGES, PLACE, PROMPT, ROOT, story_with_lists
 
-PAGES = ["README.md", "CONTRIBUTING.md", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md"))]
 STORIES, VERBS = "tests/lab/test_docs_stories.py", "tests/real/test_docs_verbs.py"
 TYPED, COPY = "tests/unit/test_docs_typed.py", "tests/compose/test_docs_install.py"
 SERVICES = "tests/real/test_docs_services.py"
@@ -26,6 +25,9 @@ PLAYED: dict[tuple[str, str], str] = {
     ),
     ("docs/explanation/planner.md", "cluster"): f"{VERBS}::test_verbs_of_the_pages_do_at_a_cluster_what_they_say",
     ("docs/howto/dashboard.md", ""): f"{TYPED}::test_users_of_the_dashboard_come_and_go_as_the_page_says",
+    ("docs/howto/dashboard.md", "authority"): (
+        f"{TYPED}::test_certificates_of_a_host_with_a_dashboard_are_issued_as_the_page_says"
+    ),
     ("docs/howto/dashboard.md", "desk"): f"{SERVICES}::{SEEN_FROM_A_DESK}",
     ("docs/howto/dashboard.md", "host"): f"{SERVICES}::test_dashboard_becomes_a_service_as_its_page_says",
     ("docs/howto/dashboard.md", "kvm1"): f"{SERVICES}::{SEEN_FROM_A_DESK}",
@@ -45,6 +47,7 @@ PLAYED: dict[tuple[str, str], str] = {
     ("docs/howto/from-pacemaker.md", "vmha"): f"{VERBS}::test_verbs_of_the_pages_do_at_a_cluster_what_they_say",
     ("docs/howto/from-rgmanager.md", ""): "tests/real/test_rgmanager.py::test_change_over_goes_as_its_page_says",
     ("docs/howto/from-rgmanager.md", "host"): f"{SERVICES}::{BEGUN}",
+    ("docs/howto/from-rgmanager.md", "libvirt"): f"{SERVICES}::test_autostart_mark_is_taken_off_as_the_page_says",
     ("docs/howto/migration-transports.md", "tcp"): (
         f"{SERVICES}::test_libvirtd_listens_for_migrations_by_tcp_as_the_page_says"
     ),
@@ -56,6 +59,9 @@ PLAYED: dict[tuple[str, str], str] = {
     ("docs/howto/upgrade.md", ""): f"{VERBS}::test_verbs_of_the_pages_do_at_a_cluster_what_they_say",
     ("docs/howto/upgrade.md", "host"): (
         f"{SERVICES}::test_agent_that_is_restarted_after_an_upgrade_takes_its_session_up_again"
+    ),
+    ("docs/install.md", "copy"): (
+        "tests/real/test_docs_packages.py::test_environment_is_mended_in_a_copy_of_the_checkout_as_the_page_says"
     ),
     ("docs/install.md", "host"): f"{SERVICES}::test_host_is_set_up_by_hand_as_the_page_says",
     ("docs/reference/api.md", ""): f"{TYPED}::test_token_is_made_as_the_page_says",
@@ -144,7 +150,7 @@ def test_what_is_not_ours_is_what_a_shell_reads() -> None:
     """All of a page's commands, also those that are not run."""
     wrong = {}
     for page in PAGES:
-        typed = [told.line for told in story(re.sub(r"^   ", "", (ROOT / page).read_text(), flags=re.MULTILINE))]
+        typed = [told.line for told in story_with_lists((ROOT / page).read_text())]
         done = subprocess.run(
             ["bash", "-n"], input="\n".join(typed), capture_output=True, text=True, check=False, timeout=30
         )

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.doc_story import ROOT, play
+from tests.support.secured import now
+from vmha.pki.authority import Authority
 from vmha.web.access import Role
 from vmha.web.tokens import Tokens
 from vmha.web.users import Users
@@ -29,6 +31,15 @@ def test_users_of_the_dashboard_come_and_go_as_the_page_says(tmp_path: Path, env
     played = [line for line, _ in play(page, environment=environment, directory=tmp_path, in_process=True)]
     assert "vmha web user remove alice" in played
     assert {name: user.role for name, user in Users(tmp_path / "users.json").all().items()} == {"bob": Role.OPERATOR}
+
+
+def test_certificates_of_a_host_with_a_dashboard_are_issued_as_the_page_says(tmp_path: Path) -> None:
+    Authority.create(tmp_path / "pki", cluster="vmha", now=now(), days=2)
+    page = (ROOT / "docs/howto/dashboard.md").read_text()
+    assert len(list(play(page, environment={}, directory=tmp_path, on="authority", in_process=True))) == 2
+    issued = {path.parent.name for path in tmp_path.glob("pki/issued/*/key.pem")}
+    assert issued == {"node-kvm1", "operator-web-kvm1"}
+    assert {f"--certificates {name}" in page or f"--web-certificates {name}" in page for name in issued} == {True}
 
 
 def test_token_is_made_as_the_page_says(tmp_path: Path, environment: dict[str, str]) -> None:
