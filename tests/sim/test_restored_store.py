@@ -103,6 +103,38 @@ def test_session_that_the_backup_does_not_know_goes_on_with_its_guests(agents_re
     in_cluster(scene)
 
 
+@pytest.mark.parametrize("slow_s", [0.001, 0.1, 0.4])
+def test_session_that_the_backup_does_not_know_outlives_what_it_has_to_say_of_its_guests_meanwhile(
+    slow_s: float,
+) -> None:
+    """Its inventory comes to the restored store before its beat does, and finds no session there: that ends none."""
+
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web")
+        backup = cluster.world.etcd.back_up()
+        host = cluster.hands.host("n1")
+        host.power_off()
+        await runs_on(cluster, "web", "n2", timeout_s=20.0)
+        host.power_on()
+        await runs_on(cluster, "web", "n1", timeout_s=20.0)
+        await cluster.rest()
+        ended = ends(cluster, "web")
+        cluster.world.etcd.slow("n1", slow_s)
+        cluster.world.etcd.stop()
+        await asyncio.sleep(OUTAGE_S)
+        cluster.hands.virsh_suspend("web")
+        cluster.world.restore(backup)
+        cluster.world.etcd.start()
+        await settled(cluster)
+        cluster.hands.virsh_resume("web")
+        await is_held_where_it_runs(cluster, "web")
+        assert cluster.where("web") == ["n1"]
+        assert ends(cluster, "web") == ended
+        assert ran_twice(cluster) == []
+
+    in_cluster(scene)
+
+
 def test_vm_that_nobody_held_in_the_backup_is_not_started_beside_the_one_that_runs_cut_off() -> None:
     """Its node can not say that it runs there: nobody starts it before that node has ended it."""
 

@@ -353,7 +353,8 @@ class Inventory:
         for start in range(0, len(ops), OPS_PER_TXN):
             result = await self._ports.store.txn(guarded, ops[start : start + OPS_PER_TXN])
             if not result.succeeded:
-                session.end("evicted: the beat key is gone or another's")
+                self._published_in = None
+                session.hurry.set()  # evicted, or the store went back: its next beat finds out (agent/rejoin.py)
                 return False
             self._written_at = max(self._written_at, result.revision)
         self._published, self._is_new = wanted, False
