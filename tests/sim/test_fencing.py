@@ -86,6 +86,48 @@ def test_node_that_beats_again_before_the_switch_has_acted_keeps_its_power_and_i
     in_cluster(scene)
 
 
+def test_node_that_beats_again_when_the_leader_that_fenced_it_has_ended_is_not_said_to_be_fenced() -> None:
+    async def scene(cluster: Cluster) -> None:
+        session = await web_on_n1_with_a_switch(cluster)
+        cluster.world.switch_takes_s[N1] = 2.0
+        host = cluster.hands.host("n1")
+        host.cut()
+        await until(lambda: is_being_fenced(cluster, N1), what="the power switch is asked")
+        attempt = attempt_on(cluster, N1)
+        assert attempt
+        cluster.hands.host(attempt.by).kill_agent()
+        host.heal()
+        await until(lambda: attempt_on(cluster, N1) is None, what="the fencing is called off", timeout_s=30.0)
+        await cluster.rest()
+        assert session_of(cluster, N1) == session
+        assert cluster.where("web") == ["n1"]
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def test_node_that_beats_again_when_its_fence_agent_has_failed_is_not_said_to_be_fenced() -> None:
+    async def scene(cluster: Cluster) -> None:
+        session = await web_on_n1_with_a_switch(cluster)
+        cluster.world.broken_switches.add(N1)
+        host = cluster.hands.host("n1")
+        host.cut()
+
+        def has_failed() -> bool:
+            attempt = attempt_on(cluster, N1)
+            return attempt is not None and attempt.stage is FenceStage.FAILED
+
+        await until(has_failed, what="the power switch has failed")
+        host.heal()
+        await until(lambda: attempt_on(cluster, N1) is None, what="the fencing is called off", timeout_s=30.0)
+        await cluster.rest()
+        assert session_of(cluster, N1) == session
+        assert cluster.where("web") == ["n1"]
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
 def test_switch_that_says_off_of_a_node_that_beats_on_is_not_believed() -> None:
     async def scene(cluster: Cluster) -> None:
         session = await web_on_n1_with_a_switch(cluster)

@@ -341,7 +341,8 @@ class Executor:
         key = self._keys.fence_attempt(step.node)
         ops: list[Op] = [Put(key, encode(step.record)) if step.record else Delete(key)]
         if step.text:
-            ops.append(self._journal.entry("left-off", step.text, node=step.node))
+            kind = "left-off" if step.record else "fencing-off"
+            ops.append(self._journal.entry(kind, step.text, node=step.node))
         return [Modified(key, step.expected)], ops
 
     def _after_fencing(self, step: EvictSession, snapshot: Snapshot) -> Op:

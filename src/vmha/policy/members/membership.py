@@ -21,7 +21,7 @@ from vmha.model.vm import FenceDeviceSpec, FenceRole
 from vmha.policy.members.failsafe import LATE_BEATS, elapsed_after_s
 from vmha.policy.state.causes import of_loss
 from vmha.policy.state.snapshot import Moment, NodeView, Snapshot, VmView
-from vmha.policy.state.steps import EvictSession, FenceNode, GiveBackStorage, Step
+from vmha.policy.state.steps import EvictSession, FenceNode, GiveBackStorage, SettlePower, Step
 
 NOT_PUBLISHED = "has not published its inventory yet"
 
@@ -181,6 +181,8 @@ def fence_and_evict(
             wakes.extend([mark - silence for mark in marks if mark > silence] or [snapshot.config.fencing.retry_s])
         if may_get_its_storage_back(view, verdict):
             steps.append(GiveBackStorage(node=name, beat_created=view.beat.created))
+        if verdict.is_alive and (called_off := _call_off(view)):
+            steps.append(called_off)
         if braked or verdict.condition not in (Condition.SUSPECT, Condition.LOST, Condition.FENCING):
             continue
         # Also while a fence agent is at work: one that hangs must not keep the clock's own proof waiting.
@@ -194,6 +196,20 @@ def fence_and_evict(
             if name in burdened:
                 steps.append(_fence(view, burdened[name], silence, vanished=has_vanished(name, snapshot, moment)))
     return steps, min(wakes, default=None), min(well, default=None)
+
+
+def _call_off(view: NodeView) -> SettlePower | None:
+    """It has beaten since it was to be fenced, and whoever was at it is not any more: that leader has ended, or its
+    fence agents had failed by then.
+    """
+    assert view.beat
+    known = view.fencing
+    if known is None or known.value.stage not in (FenceStage.CUTTING, FenceStage.FAILED):
+        return None
+    if view.beat.modified < known.modified:
+        return None
+    text = f"{view.name} beats again: its fencing is called off"
+    return SettlePower(node=view.name, expected=known.modified, text=text)
 
 
 def may_get_its_storage_back(view: NodeView, verdict: Verdict) -> bool:

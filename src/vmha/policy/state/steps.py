@@ -115,7 +115,7 @@ class PowerOn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettlePower:
-    """What becomes of a node's power is decided: it is back (``record`` None), or left off, and ``text`` says why."""
+    """What becomes of a node's power is decided: it is back (``record`` None), or left off. ``text``: what is told."""
 
     node: NodeName
     expected: Revision
