@@ -104,7 +104,7 @@ def _unmet(need: Dependency, ground: Field) -> tuple[str, float | None]:
 
 def mark_stuck(vm: VmView, choice: Choice, ground: Field) -> None:
     """No node can take it, and not just for a moment because many start at once."""
-    most = ground.snapshot.config.limits.starts_per_node
+    most = ground.limits.starts_per_node
     if choice.node is None and not any(ground.loads[node].starting >= most for node in ground.eligible):
         ground.ties.stuck.add(vm.name)
 

@@ -55,7 +55,7 @@ def _wait_for_a_turn(vm: VmView, held: Placement | None, ground: Field) -> Decis
     """Its host is back and starts as many as it may at once: it does not go elsewhere for that."""
     if held is None or held.last_node is None or not is_back(held, ground):
         return None
-    if ground.loads[held.last_node].starting < ground.snapshot.config.limits.starts_per_node:
+    if ground.loads[held.last_node].starting < ground.limits.starts_per_node:
         return None
     text = f"{held.last_node} is back, and starts as many vms as it may at once"
     return Decision(waiting=Waiting(vm=vm.name, text=text), retry_in_s=STARTS_THERE)

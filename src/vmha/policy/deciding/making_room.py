@@ -118,7 +118,7 @@ def _find(
 
 def _is_storm(ground: Field, waiting: int) -> bool:
     """A crowd waits for its turn: who finds no room will be seen when it has passed."""
-    most = ground.snapshot.config.limits.starts_per_node
+    most = ground.limits.starts_per_node
     is_turn = ground.ties.is_turn_taken or any(ground.loads[node].starting >= most for node in ground.eligible)
     return is_turn and waiting > STARTS_AT_MOST
 

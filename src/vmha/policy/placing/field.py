@@ -6,6 +6,7 @@ It holds; who counts and who chooses stands elsewhere: placing/placement.py, ser
 from dataclasses import dataclass, field
 
 from vmha.model.ids import NodeName, Revision, VmName
+from vmha.model.settings import Limits
 from vmha.model.vm import FailoverDomain, VmSpec
 from vmha.policy.members.membership import Verdict
 from vmha.policy.placing.alike import Alike
@@ -46,9 +47,15 @@ class Field:
     answers: dict[Asking, Choice] | None = field(default=None, init=False)  # while vms are decided about (plan.py)
     looked_at: dict[bool, Alike] = field(default_factory=dict, init=False)  # kept as what they carry changes
     _rooms: dict[NodeName, Room] = field(default_factory=dict)
+    _limits: Limits | None = None
 
     def __post_init__(self) -> None:
         self._rooms = self._rooms or Rooms(self.snapshot.nodes, self.snapshot.config)
+
+    @property
+    def limits(self) -> Limits:
+        """The settings', unless these are supposed to be others (``room_for_all.without_limits``)."""
+        return self._limits or self.snapshot.config.limits
 
     @property
     def eligible(self) -> frozenset[NodeName]:
@@ -73,8 +80,7 @@ class Field:
 
     def at_once(self, *, moving: bool) -> int:
         """How much may be in progress at one node."""
-        limits = self.snapshot.config.limits
-        return limits.migrations_per_node if moving else limits.starts_per_node
+        return self.limits.migrations_per_node if moving else self.limits.starts_per_node
 
     def alike(self, *, moving: bool) -> Alike:
         """The nodes for a migration, or for a start."""

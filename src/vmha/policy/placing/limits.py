@@ -12,14 +12,14 @@ RULE = "enough-at-once"
 
 def no_migration_out_of(node: NodeName, ground: Field) -> str:
     """Why no migration may begin at ``node`` now; '' when it may."""
-    limits, load = ground.snapshot.config.limits, ground.loads[node]
+    limits, load = ground.limits, ground.loads[node]
     if load.migrating >= limits.migrations_per_node:
         return f"{node} has {load.migrating} migrations in progress (limit {limits.migrations_per_node})"
     return no_migration(ground)
 
 
 def no_migration(ground: Field) -> str:
-    limit = ground.snapshot.config.limits.migrations
+    limit = ground.limits.migrations
     if 0 < limit <= ground.migrating:
         return f"the cluster has {ground.migrating} migrations in progress (limit {limit})"
     return ""
@@ -27,7 +27,7 @@ def no_migration(ground: Field) -> str:
 
 def no_start(ground: Field) -> str:
     """Why no vm may be started anywhere now; '' when one may."""
-    limit = ground.snapshot.config.limits.starts
+    limit = ground.limits.starts
     if 0 < limit <= ground.starting:
         return f"the cluster has {ground.starting} starts in progress (limit {limit})"
     return ""

@@ -50,6 +50,8 @@ def find_room(
 
     ``resting_on``: vms at rest on a node; ``astir``: all others, at least.
     """
+    if not base.eligible:
+        return Making()  # nobody can move anywhere, either
     there: dict[VmName, NodeName] = {}
     for name, node in first.items():
         take(node, asked[name].spec, base, starting=False)

@@ -18,10 +18,12 @@ once on many nodes goes one after the other.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from math import inf
 
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Candidate, Failure
+from vmha.model.settings import Limits
 from vmha.model.vm import VmSpec
 from vmha.policy.placing.affinity import left, never_beside
 from vmha.policy.placing.choice import Choice
@@ -112,10 +114,12 @@ def _keep(node: NodeName, spec: VmSpec, ground: Field) -> None:
 
 
 def without_limits(ground: Field) -> Field:
-    config = ground.snapshot.config
-    limits = config.limits.model_copy(update={"starts_per_node": NO_LIMIT, "starts": 0})
-    snapshot = replace(ground.snapshot, config=config.model_copy(update={"limits": limits}))
-    return replace(ground, snapshot=snapshot)
+    return replace(ground, _limits=_without_those_on_starts(ground.limits))
+
+
+@lru_cache(maxsize=8)
+def _without_those_on_starts(limits: Limits) -> Limits:
+    return limits.model_copy(update={"starts_per_node": NO_LIMIT, "starts": 0})
 
 
 def look_at_all(ground: Field, steps: Iterable[Step]) -> dict[VmName, NodeName | None] | None:
@@ -125,7 +129,7 @@ def look_at_all(ground: Field, steps: Iterable[Step]) -> dict[VmName, NodeName |
         return None
     first = placed_by(steps, asked)
     waiting = [one for name, one in asked.items() if name not in first]
-    most = ground.snapshot.config.limits.starts_per_node
+    most = ground.limits.starts_per_node
     is_turn = ground.ties.is_turn_taken or any(ground.loads[node].starting >= most for node in ground.eligible)
     if not waiting or not (first or is_turn):
         return None  # none of them fits anywhere

@@ -228,7 +228,7 @@ def _as_if_empty(base: Field) -> Field:
     """What refuses a vm there, but for room, limits, and vms that it is to be apart from."""
     ground = without_limits(base)
     rules = {name: rule for name, rule in base.snapshot.rules.items() if not (rule.hard and rule.apart)}
-    snapshot = replace(ground.snapshot, rules=rules)
+    snapshot = replace(base.snapshot, rules=rules) if len(rules) < len(base.snapshot.rules) else base.snapshot
     ties = replace(base.ties, affinity=None, withheld={})
     return replace(
         ground, snapshot=snapshot, ties=ties, _rooms=dict.fromkeys(base.snapshot.nodes, Room(memory_mib=0, vcpus=0))

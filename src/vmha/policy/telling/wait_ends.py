@@ -155,7 +155,7 @@ def _remedy(node: NodeName, vm: VmView, ground: Field, *, moving: bool) -> str:
     domain = ground.domain_of(spec)
     if domain is not None and ground.ranking(spec, None).find(node)[0] is Score.ILLEGAL:
         return f"failover domain {domain.name} takes {node} in (vmha domain add {domain.name} --replace)"
-    load, limits = ground.loads[node], ground.snapshot.config.limits
+    load, limits = ground.loads[node], ground.limits
     if (spec.exclusive or load.exclusive) and clash(spec, load):
         return f"the vms that are on {node} leave it"
     if ground.ties.member_of and apart(node, spec, ground):
