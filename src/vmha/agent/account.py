@@ -184,14 +184,14 @@ class Account:
             return  # what those sessions held may be among what this agent can not read
         node, self._waits_for = self._ports.node, ""
         for former in former_sessions(
-            self._ports.read_snapshot(), node, session.id, vms=self._ports.read_indexes().on(node)
+            self._ports.read_snapshot(), node, session.id, vms=self._ports.mirror.indexes.on(node)
         ):
             if await self._is_departures_told(former, session):
                 await self._release(former, session)
 
     async def remembers_departures(self) -> bool:
         """Whether a vm that a session of this node held was taken away by a migration that is not on record."""
-        for name, vm in self._ports.read_snapshot().vms.items():
+        for name, vm in self._ports.mirror.vms.items():
             held = vm.placement.value if vm.placement else None
             if held is None or held.node != self._ports.node or held.phase not in TAKEN_FROM:
                 continue
@@ -205,7 +205,7 @@ class Account:
         Released by our word alone, it would be started again although nobody has seen it end. False: try again.
         """
         reading = self._inventory.reading
-        for name, vm in self._ports.read_snapshot().vms.items():
+        for name, vm in self._ports.mirror.vms.items():
             held = vm.placement
             is_its = held is not None and (held.value.node, held.value.session) == (self._ports.node, former)
             if held is None or not is_its or held.value.phase not in TAKEN_FROM:

@@ -80,9 +80,9 @@ class Agent:
         self._ports = ports = AgentPorts(
             store=store,
             keys=keys,
-            journal=Journal(store, keys, clock, keeper.node, days=lambda: mirror.snapshot().config.journal_days),
+            journal=Journal(store, keys, clock, keeper.node, days=lambda: mirror.config.journal_days),
             read_snapshot=mirror.snapshot,
-            read_indexes=lambda: mirror.indexes,
+            mirror=mirror,
             keeper=keeper,
             hypervisor=by_its_name(hypervisor, names, gone),
             files=files,
@@ -158,7 +158,7 @@ class Agent:
     def session_changed(self) -> None:
         """The session began, ended, or changed its armed level."""
         self.inventory.look_again()
-        self._mark(set(self._mirror.snapshot().vms))
+        self._mark(set(self._mirror.vms))
 
     async def leave(self, *, migrate_s: float, stop_s: float) -> bool:
         """The host shuts down: have the vms moved away, then the rest stopped, then end the session.

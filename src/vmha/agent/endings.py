@@ -54,7 +54,7 @@ class Endings:
                 return  # its own has gone; what stood beside it hears no shutdown, and is ended
             left = until - self.ports.clock.now()
             if left <= 0:
-                if is_removed(vm, self.ports.read_snapshot()):
+                if is_removed(self.ports.mirror.vm(vm)):
                     return
                 if spec.no_kill:
                     self.inventory.show_progress(vm, "ignores the shutdown; no_kill forbids to end it by force")

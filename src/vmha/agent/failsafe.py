@@ -49,9 +49,7 @@ class Failsafe:
     def addresses(self) -> Mapping[NodeName, str]:
         """Where the other nodes' agents answer, by their last beats."""
         return {
-            name: view.beat.value.peers_address
-            for name, view in self._mirror.snapshot().nodes.items()
-            if name != self._node and view.beat and view.beat.value.peers_address
+            name: beat.peers_address for name, beat in self._mirror.beats() if name != self._node and beat.peers_address
         }
 
     # --- being asked

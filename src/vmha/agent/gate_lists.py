@@ -45,9 +45,8 @@ class GateLists:
         """Which migrations come in by the cluster's own doing; only vms that changed are looked at, and those that are
         expected: one that is over may concern this node no more, and is not among what changed for it then.
         """
-        snapshot = self._ports.read_snapshot()
         for vm in sorted({*changed, *self._arrivals}):
-            view = snapshot.vms.get(vm)
+            view = self._ports.mirror.vm(vm)
             placement = view.placement.value if view and view.placement else None
             known = self._arrivals.pop(vm, None)
             if placement is None or placement.phase is not Phase.MIGRATING or placement.target != self._ports.node:

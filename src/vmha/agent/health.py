@@ -67,7 +67,7 @@ class HealthWatch:
 
     def follow(self, vm: VmName, local: Local | None, session: SessionId | None) -> None:
         """Whoever looks at a vm says here what it has seen: asks, goes on asking, or stops."""
-        view = self._ports.read_snapshot().vms.get(vm)
+        view = self._ports.mirror.vm(vm)
         spec = view.spec.value if view and view.spec else None
         if local is None or spec is None or not spec.probes:
             self._forget(vm)
@@ -85,7 +85,7 @@ class HealthWatch:
 
     def health(self, vm: VmName, epoch: Epoch | None) -> Health | None:
         """For the observation. None: it has no probes."""
-        view = self._ports.read_snapshot().vms.get(vm)
+        view = self._ports.mirror.vm(vm)
         spec = view.spec.value if view and view.spec else None
         if spec is None or not spec.probes:
             return None
@@ -97,7 +97,7 @@ class HealthWatch:
 
     def judged(self, vm: VmName, epoch: Epoch | None) -> Judged | None:
         """What follows now. None: nothing is known of that run."""
-        view, run = self._ports.read_snapshot().vms.get(vm), self._runs.get(vm)
+        view, run = self._ports.mirror.vm(vm), self._runs.get(vm)
         if run is None or view is None or view.spec is None or run.epoch != epoch:
             return None
         return self._judge(vm, run, view.spec.value)
@@ -124,7 +124,7 @@ class HealthWatch:
         return before is not None and before.state is HealthState.HEALTHY
 
     def _published_before(self, vm: VmName, epoch: Epoch) -> Health | None:
-        view = self._ports.read_snapshot().vms.get(vm)
+        view = self._ports.mirror.vm(vm)
         seen = view.seen.get(self._ports.node) if view else None
         return seen.health if seen is not None and seen.epoch == epoch else None
 

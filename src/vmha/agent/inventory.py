@@ -138,8 +138,7 @@ class Inventory:
     @property
     def history(self) -> str:
         """The newest record of a restored store: what was published before it may be gone from the store."""
-        record = self._ports.read_snapshot().history
-        return record.value.id if record else ""
+        return self._ports.mirror.restored_as
 
     def shown(self, vm: VmName) -> None:
         """The store shows a new observation of it by this node, or none any more."""
@@ -183,7 +182,7 @@ class Inventory:
         """Identities of this node's guests of the cluster, for the guard; those of removed vms are nobody's."""
         if self.reading is None:
             return ()
-        vms = self._ports.read_snapshot().vms
+        vms = self._ports.mirror.vms
         ours = (
             view.uuid
             for vm in self.reading.domains
@@ -201,7 +200,7 @@ class Inventory:
     async def refresh(self) -> Reading:
         """Look now. Raises ``HypervisorUnavailable`` when it does not answer: unknown is not absent."""
         views = await self._ports.hypervisor.inventory()
-        removed = dict(identities(self._ports.read_snapshot()))
+        removed = dict(identities(self._ports.mirror.removed))
         found: dict[VmName, list[DomainView]] = {}
         for view in views:
             vm = self._vm_of(view, removed)
@@ -229,7 +228,7 @@ class Inventory:
         """By the one of each vm that is the vm's."""
         domains: dict[VmName, DomainView] = {}
         beside: dict[VmName, tuple[DomainView, ...]] = {}
-        vms, me = self._ports.read_snapshot().vms, self._ports.node
+        vms, me = self._ports.mirror.vms, self._ports.node
         for vm, views in found.items():
             domains[vm] = views[0]
             if len(views) == 1:
@@ -252,7 +251,7 @@ class Inventory:
 
     def _recall_names(self, here: Mapping[VmName, DomainView]) -> None:
         """Of what has gone while no agent was here: a former process has put on record what it was called."""
-        for vm, view in self._ports.read_indexes().on(self._ports.node).items():
+        for vm, view in self._ports.mirror.indexes.on(self._ports.node).items():
             held = view.placement.value if view.placement else None
             if held is not None and held.guest and held.session is not None and vm not in here:
                 self._names.setdefault(vm, held.guest)
@@ -269,7 +268,7 @@ class Inventory:
 
     def _own_name(self, vm: VmName) -> str | None:
         """As it is on record. None: this node does not hold it."""
-        known = self._ports.read_snapshot().vms.get(vm)
+        known = self._ports.mirror.vm(vm)
         held = known.placement.value if known and known.placement else None
         if held is None or held.node != self._ports.keeper.node or held.session is None:
             return None
@@ -313,7 +312,7 @@ class Inventory:
 
     def newest_definition(self) -> Revision:
         """A guest of a vm that is defined later may be here, nobody's yet; or of one that was removed, nobody's now."""
-        return self._ports.read_indexes().newest_definition()
+        return self._ports.mirror.indexes.newest_definition()
 
     def _vm_of(self, view: DomainView, removed: Mapping[str, VmName]) -> VmName | None:
         """Ours by its tag, else by its uuid or name: somebody may have started it by hand.
@@ -321,7 +320,7 @@ class Inventory:
         By name too, because libvirt draws a new uuid for every start of an XML that has none: such a guest writes to
         the same disks, and a second one must not be started beside it.
         """
-        by_name = self._ports.read_indexes().named
+        by_name = self._ports.mirror.indexes.named
         known = (by_name(identity) or removed.get(identity) for identity in (view.uuid, view.name))
         named = next((vm for vm in known if vm is not None), None)
         if view.tag is not None and view.tag.cluster == self._ports.keys.cluster and view.tag.vm in (view.name, named):
@@ -367,22 +366,22 @@ class Inventory:
         """Without what the store shows otherwise: a write that was given up for lost may be committed behind those that
         came after it.
         """
-        snapshot, node = self._ports.read_snapshot(), self._ports.node
-        if snapshot.revision < self._written_at:
+        mirror, node = self._ports.mirror, self._ports.node
+        if mirror.revision < self._written_at:
             return self._published
-        seen = {vm: view.seen.get(node) if (view := snapshot.vms.get(vm)) else None for vm in self._published}
+        seen = {vm: view.seen.get(node) if (view := mirror.vm(vm)) else None for vm in self._published}
         return {vm: told for vm, told in self._published.items() if _is_same(told, seen[vm])}
 
     def _put_back(self) -> set[VmName]:
         """What was taken away, or never published, and is in the store all the same: by such a write, too."""
-        snapshot, node = self._ports.read_snapshot(), self._ports.node
-        if snapshot.revision < self._written_at:
+        mirror, node = self._ports.mirror, self._ports.node
+        if mirror.revision < self._written_at:
             return set()
-        self._shown = {vm for vm in self._shown if (view := snapshot.vms.get(vm)) and node in view.seen}
+        self._shown = {vm for vm in self._shown if (view := mirror.vm(vm)) and node in view.seen}
         return self._shown
 
     async def _told(self, before: Observation | None, now: Observation, *, is_new: bool) -> list[Op]:
-        view = self._ports.read_snapshot().vms.get(now.vm)
+        view = self._ports.mirror.vm(now.vm)
         placement = view.placement.value if view and view.placement else None
         told = sighting(before, now, placement) if before else began(now, placement) if is_new else None
         if told is None:
@@ -393,7 +392,7 @@ class Inventory:
 
     def _recall_who_has_run(self, session: Session) -> None:
         """What the process before this one has shown in the same session, of the same run of a guest."""
-        vms, node = self._ports.read_snapshot().vms, self._ports.keeper.node
+        vms, node = self._ports.mirror.vms, self._ports.keeper.node
         for vm, view in self.reading.domains.items() if self.reading else ():
             seen = known.seen.get(node) if (known := vms.get(vm)) else None
             if seen is None or (seen.session, seen.uuid) != (session.id, view.uuid):

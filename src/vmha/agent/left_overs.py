@@ -59,7 +59,7 @@ class LeftOvers:
         if not kept:
             return ()
         known: dict[str, VmName] = {}
-        for name, vm in self._ports.read_snapshot().vms.items():
+        for name, vm in self._ports.mirror.vms.items():
             if vm.spec:
                 known[vm.spec.value.uuid.lower()] = known[str(name)] = name
         found = [

@@ -104,7 +104,7 @@ class MigrationWatch:
             await asyncio.sleep(ABORT_AGAIN_S)
 
     def _is_cancelled(self, placement: Placement) -> bool:
-        view = self.ports.read_snapshot().vms.get(placement.vm)
+        view = self.ports.mirror.vm(placement.vm)
         now = view.placement.value if view and view.placement else None
         if now is None or now.phase is not Phase.MIGRATING or try_of(now) != try_of(placement):
             return False

@@ -10,15 +10,16 @@ from vmha.hypervisor.port import Hypervisor
 from vmha.model.clock import Clock
 from vmha.model.ids import NodeName
 from vmha.model.keys import Keys
-from vmha.policy.state.indexes import Indexes
 from vmha.policy.state.snapshot import Snapshot
 from vmha.store.journal import Journal
+from vmha.store.mirror import Mirror
 from vmha.store.port import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentPorts:
-    """``keeper``: in whose session it is done. ``read_snapshot``, ``read_indexes``: what the mirror knows by now.
+    """``keeper``: in whose session it is done. ``read_snapshot``: what the mirror knows by now, all of it; whoever
+    needs little of it asks ``mirror``.
 
     ``hypervisor`` is asked by the vms' names, whatever their guests are called (agent/by_its_name.py).
     """
@@ -27,7 +28,7 @@ class AgentPorts:
     keys: Keys
     journal: Journal
     read_snapshot: Callable[[], Snapshot]
-    read_indexes: Callable[[], Indexes]
+    mirror: Mirror
     keeper: SessionKeeper
     hypervisor: Hypervisor
     files: HostFiles

@@ -152,7 +152,7 @@ class PostCopy:
 
     def _is_called_off(self, placement: Placement) -> bool:
         """Or another's by now."""
-        view = self.ports.read_snapshot().vms.get(placement.vm)
+        view = self.ports.mirror.vm(placement.vm)
         now = view.placement.value if view and view.placement else None
         is_it = now is not None and now.phase is Phase.MIGRATING and try_of(now) == try_of(placement)
         return now is None or not is_it or (now.cancel is not None and not now.switched)

@@ -23,7 +23,7 @@ from vmha.model.ids import VmName
 from vmha.model.records import Failure, Phase, Placement, RunEnd, SavedImage, Stored
 from vmha.model.vm import VmSpec
 from vmha.policy.state import transitions
-from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.state.snapshot import VmView
 from vmha.store.port import Compare
 from vmha.tracing.operation import part
 
@@ -155,11 +155,9 @@ class Starts:
             absent_since = absent_since if absent_since is not None else self.ports.clock.now()
 
     def starts_a_removed_one(self) -> bool:
-        snapshot = self.ports.read_snapshot()
-        return any(is_removed(vm, snapshot) for vm in self.memory.starting)
+        return any(is_removed(self.ports.mirror.vm(vm)) for vm in self.memory.starting)
 
 
-def is_removed(vm: VmName, snapshot: Snapshot) -> bool:
+def is_removed(view: VmView | None) -> bool:
     """Taken out of the cluster meanwhile: its guest is nobody's to end any more."""
-    view = snapshot.vms.get(vm)
     return view is None or view.spec is None

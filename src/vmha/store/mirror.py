@@ -6,7 +6,7 @@ It may lag; whoever writes compares the revisions it read, so a stale reading ca
 import asyncio
 import contextlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import structlog
 
@@ -14,7 +14,7 @@ from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName, Revision, VmName
 from vmha.model.keys import Keys, split_key
-from vmha.model.records import BeatRecord, LeaderRecord, Stored
+from vmha.model.records import BeatRecord, LeaderRecord, RemovedVm, Stored
 from vmha.model.settings import ClusterConfig
 from vmha.policy.members.silence import SilenceBook
 from vmha.policy.state.assemble import Assembler
@@ -89,9 +89,28 @@ class Mirror:
         """One node's beat at the newest revision seen."""
         return self._assembler.beat(name)
 
+    def beats(self) -> Iterator[tuple[NodeName, BeatRecord]]:
+        """Of all nodes."""
+        return self._assembler.beats()
+
     def vm(self, name: VmName) -> VmView | None:
-        """One vm at the newest revision seen, without building a snapshot."""
+        """One vm, likewise: a snapshot is another one after each beat of each node."""
         return self._assembler.vm(name)
+
+    @property
+    def vms(self) -> Mapping[VmName, VmView]:
+        """A snapshot's, likewise."""
+        return self._assembler.vms
+
+    @property
+    def removed(self) -> Mapping[str, Stored[RemovedVm]]:
+        return self._assembler.removed
+
+    @property
+    def restored_as(self) -> str:
+        """The id of the newest record of a restored store; '' when none was."""
+        record = self._assembler.history
+        return record.id if record else ""
 
     def silence_s(self) -> dict[NodeName, float]:
         return self._silence.silence_s(self._clock.now())

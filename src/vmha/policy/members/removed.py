@@ -13,7 +13,7 @@ time that has run out says nothing of them**: the guard ends what is managed and
 record from before the removal counts so, for then the guest was still guarded.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from vmha.model.ids import NodeName, SessionId, VmName
@@ -180,9 +180,9 @@ def sessions_waited_for(snapshot: Snapshot) -> Iterator[SessionId]:
         yield from (place.session for place in stored.value.places)
 
 
-def identities(snapshot: Snapshot) -> Iterator[tuple[str, VmName]]:
+def identities(removed: Mapping[str, Stored[RemovedVm]]) -> Iterator[tuple[str, VmName]]:
     """Uuid and name of each, for whoever looks for them."""
-    for _, stored in sorted(snapshot.removed.items()):
+    for _, stored in sorted(removed.items()):
         yield stored.value.vm, stored.value.vm
         if stored.value.uuid:
             yield stored.value.uuid, stored.value.vm

@@ -4,6 +4,7 @@ A value that can not be read (put by hand with etcdctl, or written by a later ve
 and leaves the last good record in place; it never stops the cluster.
 """
 
+from collections.abc import Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -151,8 +152,22 @@ class Assembler:
         parts = self._parts.get(name)
         return parts.get("beat") if parts is not None else None
 
+    def beats(self) -> Iterator[tuple[NodeName, BeatRecord]]:
+        """In no order."""
+        for name, parts in self._parts.items():
+            if (beat := parts.get("beat")) is not None:
+                yield name, beat.value
+
     def vm(self, name: VmName) -> VmView | None:
         return self._vms.get(name)
+
+    @property
+    def vms(self) -> Mapping[VmName, VmView]:
+        return self._vms.shown()
+
+    @property
+    def removed(self) -> Mapping[str, Stored[RemovedVm]]:
+        return self._removed.shown()
 
     def _set(self, parts: tuple[str, ...], stored: Stored[Any] | None) -> None:
         value = stored.value if stored else None
