@@ -183,9 +183,7 @@ class Account:
         if self._ports.keeper.why_too_old():
             return  # what those sessions held may be among what this agent can not read
         node, self._waits_for = self._ports.node, ""
-        for former in former_sessions(
-            self._ports.read_snapshot(), node, session.id, vms=self._ports.mirror.indexes.on(node)
-        ):
+        for former in former_sessions(self._ports.mirror, node, session.id, vms=self._ports.mirror.indexes.on(node)):
             if await self._is_departures_told(former, session):
                 await self._release(former, session)
 

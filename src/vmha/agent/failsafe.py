@@ -44,7 +44,9 @@ class Failsafe:
         return self._channel.address
 
     def terms(self) -> Terms:
-        return terms_of(self._mirror.snapshot(), self._node, has_channel=True)
+        addresses = {name: beat.peers_address for name, beat in self._mirror.beats()}
+        is_one_unread = any(key.endswith("/beat") for key in self._mirror.problems)
+        return terms_of(self._mirror.config, addresses, self._node, has_channel=True, is_one_unread=is_one_unread)
 
     def addresses(self) -> Mapping[NodeName, str]:
         """Where the other nodes' agents answer, by their last beats."""

@@ -12,9 +12,9 @@ import structlog
 
 from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
-from vmha.model.ids import NodeName, Revision, VmName
+from vmha.model.ids import NodeName, Revision, SessionId, VmName
 from vmha.model.keys import Keys, split_key
-from vmha.model.records import BeatRecord, LeaderRecord, RemovedVm, Stored
+from vmha.model.records import BeatRecord, FenceRecord, LeaderRecord, RemovedVm, Stored
 from vmha.model.settings import ClusterConfig
 from vmha.policy.members.silence import SilenceBook
 from vmha.policy.state.assemble import Assembler
@@ -101,6 +101,14 @@ class Mirror:
     def vms(self) -> Mapping[VmName, VmView]:
         """A snapshot's, likewise."""
         return self._assembler.vms
+
+    @property
+    def fenced(self) -> Mapping[SessionId, FenceRecord]:
+        return self._assembler.fenced
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        return self._assembler.problems
 
     @property
     def removed(self) -> Mapping[str, Stored[RemovedVm]]:

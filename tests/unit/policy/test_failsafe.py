@@ -54,9 +54,16 @@ def promised(book: Book, node: str, *names: NodeName) -> Book:
 # --- what a beat says
 
 
+def terms_in(book: Book, me: NodeName, *, has_channel: bool = True) -> Terms:
+    snapshot = book.snapshot()
+    addresses = {name: view.beat.value.peers_address for name, view in snapshot.nodes.items() if view.beat}
+    is_one_unread = any(key.endswith("/beat") for key in snapshot.problems)
+    return terms_of(snapshot.config, addresses, me, has_channel=has_channel, is_one_unread=is_one_unread)
+
+
 def test_beat_names_every_other_node_that_has_a_session() -> None:
     book = with_channels("n1", "n2", "n3").offline("n4")
-    assert terms_of(book.snapshot(), N1, has_channel=True) == Terms(promisers=(N2, N3), at_most_s=DAY_S)
+    assert terms_in(book, N1) == Terms(promisers=(N2, N3), at_most_s=DAY_S)
 
 
 @pytest.mark.parametrize(
@@ -71,13 +78,13 @@ def test_beat_names_every_other_node_that_has_a_session() -> None:
 def test_beat_names_nobody_when_not_everybody_can_be_asked(spoil: Any, why: str) -> None:
     book = with_channels("n1", "n2", "n3")
     spoil(book)
-    terms = terms_of(book.snapshot(), N1, has_channel=True)
+    terms = terms_in(book, N1)
     assert terms.promisers == ()
     assert why in terms.why_none
 
 
 def test_node_without_a_channel_names_nobody() -> None:
-    terms = terms_of(with_channels("n1", "n2").snapshot(), N1, has_channel=False)
+    terms = terms_in(with_channels("n1", "n2"), N1, has_channel=False)
     assert terms.promisers == ()
     assert "peers_secret_file" in terms.why_none
 

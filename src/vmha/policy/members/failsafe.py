@@ -13,11 +13,12 @@ asked. Everybody else, a node that joined meanwhile say, must wait ``failsafe_s`
 longer than that. A node that still has etcd promises nothing, so whoever is cut off alone ends its guests (law 3).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from vmha.model.ids import NodeName, SessionId
 from vmha.model.records import BeatRecord
+from vmha.model.settings import ClusterConfig
 from vmha.policy.state.snapshot import Moment, Snapshot
 
 LATE_BEATS = 1.5
@@ -35,25 +36,30 @@ class Terms:
     why_none: str = ""
 
 
-def terms_of(snapshot: Snapshot, me: NodeName, *, has_channel: bool) -> Terms:
+def terms_of(
+    config: ClusterConfig, addresses: Mapping[NodeName, str], me: NodeName, *, has_channel: bool, is_one_unread: bool
+) -> Terms:
     """What the next beat of ``me`` says: everybody who may lead, or become leader without a new session, is named.
 
     One that can not be asked (no channel, or a beat that can not be read) leaves nobody to name: a promise of some is
     none.
+
+    Args:
+        addresses: of all nodes that beat, where each says that its agent answers; '' where it has no channel.
     """
-    if not snapshot.config.failsafe:
+    if not config.failsafe:
         return Terms(why_none="failsafe is switched off in the cluster's settings")
     if not has_channel:
         return Terms(why_none="this node has no channel to its peers (peers_secret_file)")
-    others = [view for name, view in sorted(snapshot.nodes.items()) if view.beat and name != me]
+    others = sorted(name for name in addresses if name != me)
     if not others:
         return Terms(why_none="no other node is there")
-    if any(key.endswith("/beat") for key in snapshot.problems):
+    if is_one_unread:
         return Terms(why_none="a node's beat can not be read")
-    deaf = [view.name for view in others if view.beat and not view.beat.value.peers_address]
+    deaf = [name for name in others if not addresses[name]]
     if deaf:
         return Terms(why_none=f"{', '.join(deaf)} has no channel to its peers")
-    return Terms(promisers=tuple(view.name for view in others), at_most_s=snapshot.config.failsafe_at_most_s)
+    return Terms(promisers=tuple(others), at_most_s=config.failsafe_at_most_s)
 
 
 def whom_to_ask(said: Sequence[Terms]) -> tuple[NodeName, ...]:

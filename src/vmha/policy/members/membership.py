@@ -13,9 +13,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 from vmha.model.ids import CauseId, NodeName, SessionId, VmName
-from vmha.model.records import ArmedLevel, BeatRecord, FenceStage, Phase, Reason
+from vmha.model.records import ArmedLevel, BeatRecord, FenceRecord, FenceStage, Phase, Reason, RemovedVm, Stored
 from vmha.model.settings import Proof
 from vmha.model.vm import FenceDeviceSpec, FenceRole
 from vmha.policy.members.failsafe import LATE_BEATS, elapsed_after_s
@@ -308,8 +309,21 @@ def _evict_unarmed(view: NodeView, silence: float) -> EvictSession:
     )
 
 
+class Left(Protocol):
+    """What says of sessions that were: a snapshot, say."""
+
+    @property
+    def vms(self) -> Mapping[VmName, VmView]: ...
+
+    @property
+    def removed(self) -> Mapping[str, Stored[RemovedVm]]: ...
+
+    @property
+    def fenced(self) -> Mapping[SessionId, FenceRecord]: ...
+
+
 def former_sessions(
-    snapshot: Snapshot, node: NodeName, current: SessionId | None, *, vms: Mapping[VmName, VmView] | None = None
+    known: Left, node: NodeName, current: SessionId | None, *, vms: Mapping[VmName, VmView] | None = None
 ) -> tuple[SessionId, ...]:
     """Sessions of a node that still hold claims, or did of vms that were removed, are not the current one, and have no
     proof on record.
@@ -317,14 +331,14 @@ def former_sessions(
     ``vms``: those that the node is named for, by whoever knows them; without it all are gone through.
     """
     found = set()
-    for vm in (snapshot.vms if vms is None else vms).values():
+    for vm in (known.vms if vms is None else vms).values():
         placement = vm.placement.value if vm.placement else None
         if placement and placement.node == node and placement.session not in (None, current):
             assert placement.session
             found.add(placement.session)
-    for removed in snapshot.removed.values():
+    for removed in known.removed.values():
         found |= {place.session for place in removed.value.places if place.node == node and place.session != current}
-    return tuple(sorted(found - snapshot.fenced.keys()))
+    return tuple(sorted(found - known.fenced.keys()))
 
 
 def _power_may_be_cut(view: NodeView, snapshot: Snapshot, moment: Moment) -> bool:

@@ -166,6 +166,14 @@ class Assembler:
         return self._vms.shown()
 
     @property
+    def fenced(self) -> Mapping[SessionId, FenceRecord]:
+        return self._fenced.shown()
+
+    @property
+    def problems(self) -> Mapping[str, str]:
+        return self._problems.shown()
+
+    @property
     def removed(self) -> Mapping[str, Stored[RemovedVm]]:
         return self._removed.shown()
 
