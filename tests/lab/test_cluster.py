@@ -19,7 +19,7 @@ from tests.lab.under_load import loaded
 from tests.lab.wall_clock import lead, wall_clock
 from tests.support.faketime import DAY_S, to_1970
 from tests.support.squeeze import squeezed
-from vmha.lab.layout import STORAGE_PORT
+from vmha.lab.layout import STORAGE_ADDRESS, STORAGE_PORT
 
 pytestmark = pytest.mark.lab
 
@@ -85,7 +85,7 @@ def test_migration_keeps_the_guests_memory_and_raises_the_epoch(cluster: Cluster
     assert (verdict["boots"], verdict["migrations_survived"]) == (1, 2)
 
 
-def test_doctor_finds_every_way_between_the_hosts_open_and_the_one_that_is_barred(cluster: Cluster):
+def test_doctor_finds_every_way_open_between_hosts_and_to_their_disks_and_each_that_is_barred(cluster: Cluster):
     def found(code: int | None = None) -> list[dict[str, Any]]:
         said = cluster.vmha("doctor", "--json", code=code)
         return [one for one in json.loads(said) if one["severity"] == "error"]
@@ -94,13 +94,12 @@ def test_doctor_finds_every_way_between_the_hosts_open_and_the_one_that_is_barre
     astray = cluster.file("astray.yaml", "nodes: [{name: h3, migration_address: nobody.invalid}]")
     right = cluster.file("right.yaml", "nodes: [{name: h3}]")
     cluster.vmha("apply", str(astray), "--yes")
+    cluster.lab.run("cut", "h2", "--link", "storage")
     try:
-        barred = found(code=1)
-        assert {(one["kind"], *one["about"]) for one in barred} == {
-            ("unreachable", "h1", "h3"),
-            ("unreachable", "h2", "h3"),
-        }
-        assert all("migration_address" in one["text"] for one in barred)
+        barred = {(one["kind"], *one["about"]): one["text"] for one in found(code=1)}
+        ways = {("unreachable", "h1", "h3"), ("unreachable", "h2", "h3")}
+        assert barred.keys() == ways | {("disk-unserved", "h2", f"{STORAGE_ADDRESS}:{STORAGE_PORT}", "web")}
+        assert all("migration_address" in barred[way] for way in ways)
     finally:
         cluster.vmha("apply", str(right), "--yes")
 

@@ -95,6 +95,31 @@ def test_a_disk_or_a_machine_type_that_a_vm_needs_is_missed_by_the_agent_of_each
     assert [one.kind for one in kept_off] == ["machines-differ"] * 3
 
 
+def test_server_of_a_vms_disk_is_tried_by_each_node_that_may_run_it_and_by_no_other() -> None:
+    source = "<source protocol='nbd' name='web'><host name='10.0.0.99' port='10810'/></source>"
+    xml = XML.replace("</domain>", f"<devices><disk type='network'>{source}</disk></devices></domain>")
+
+    async def scene(cluster: Cluster) -> tuple[list[Finding], list[Finding], list[Finding]]:
+        fabric, operator = cluster.world.fabric, cluster.hands.operator
+        await vms.add_vm(operator, "web", xml, start=False)
+        await cluster.rest()
+        healthy = await found(cluster)
+        for host in ("n2", "n3"):
+            fabric.host(host).lost_servers.add("10.0.0.99:10810")
+        told = await found(cluster)
+        await nodes.label(operator, "n1", {"disk": "ssd"})
+        await nodes.label(operator, "n2", {"disk": "ssd"})
+        await cluster.hands.add_rule(Rule(name="ssd-only", vms=("web",), on={"disk": "ssd"}, hard=True))
+        await cluster.rest()
+        return healthy, told, await found(cluster)
+
+    healthy, told, kept_off = in_cluster(scene)
+    assert healthy == []
+    assert kinds(told) == [("disk-unserved", (node, "10.0.0.99:10810", "web")) for node in ("n2", "n3")]
+    assert told[0].text == "n2 may run web, and does not reach the disks at 10.0.0.99:10810 (nbd): no answer within 3 s"
+    assert kinds(kept_off) == [("disk-unserved", ("n2", "10.0.0.99:10810", "web"))]
+
+
 def test_host_whose_libvirtd_lists_no_names_is_told_of_once_a_vm_would_come_to_it_by_tls() -> None:
     async def scene(cluster: Cluster) -> tuple[list[Finding], list[Finding]]:
         cluster.world.fabric.host("n2").lists_tls_clients = False

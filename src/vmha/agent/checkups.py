@@ -6,17 +6,18 @@ decides nothing, and one at a time is looked for.
 
 import asyncio
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import structlog
 
+from vmha.agent.disk_servers import find_unserved
 from vmha.agent.ports import AgentPorts
 from vmha.agent.trying import Trying
 from vmha.hypervisor.files import FileTrouble
 from vmha.hypervisor.port import DomainState
 from vmha.model.checkup import Checkup, CheckupAnswer, Kept
-from vmha.model.domain_xml import disk_sources, machine_type
+from vmha.model.domain_needs import NetworkDisk, needs_of
 from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName
 from vmha.model.keys import decode, encode
@@ -30,8 +31,20 @@ DOOR_PATIENCES = 3.0
 DOMAINS_AT_MOST = 1000
 VMS_AT_MOST = 200
 """A value in etcd has a bound, and nobody reads ten thousand lines."""
+SERVERS_AT_MOST = 100
 SLICE = 20
 """So many vms' XML are read in one turn of the event loop: some milliseconds."""
+
+
+@dataclass(slots=True)
+class _Missing:
+    """Of the vms that may run here: the disks that are not seen, the machine types that are not there. And what is yet
+    to be tried, the disks on the network.
+    """
+
+    unseen: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    lacking: dict[str, str] = field(default_factory=dict)
+    disks: dict[str, tuple[NetworkDisk, ...]] = field(default_factory=dict)
 
 
 class Checkups:
@@ -93,8 +106,11 @@ class Checkups:
     async def _look(self, asked: Checkup, answer: CheckupAnswer) -> CheckupAnswer:
         traits = await self._ports.hypervisor.traits()
         door = await self._ports.hypervisor.ways.open_door(for_s=DOOR_PATIENCES * asked.patience_s)
-        ways = await self._trying.reach_all(answer.node)
-        unseen, lacking = await self._look_for_what_vms_need(answer.node, set(traits.machines))
+        missing = await self._look_for_what_vms_need(answer.node, set(traits.machines))
+        unseen, lacking = missing.unseen, missing.lacking
+        ways, unserved = await asyncio.gather(
+            self._trying.reach_all(answer.node), find_unserved(self._ports.hypervisor.ways, missing.disks)
+        )
         return replace(
             answer,
             kind=traits.kind,
@@ -110,28 +126,30 @@ class Checkups:
             unseen=dict(islice(unseen.items(), VMS_AT_MOST)),
             lacking=dict(islice(lacking.items(), VMS_AT_MOST)),
             more=max(0, len(unseen) - VMS_AT_MOST) + max(0, len(lacking) - VMS_AT_MOST),
+            unserved=unserved[:SERVERS_AT_MOST],
+            more_unserved=max(0, len(unserved) - SERVERS_AT_MOST),
             domains=await self._list_domains(),
         )
 
-    async def _look_for_what_vms_need(
-        self, me: NodeName, machines: set[str]
-    ) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
-        """The disks that are not seen here, and the machine types that are not there. In slices: there may be many."""
+    async def _look_for_what_vms_need(self, me: NodeName, machines: set[str]) -> "_Missing":
+        """In slices: there may be many."""
         seen: dict[str, bool] = {}
-        unseen: dict[str, tuple[str, ...]] = {}
-        lacking: dict[str, str] = {}
+        missing = _Missing()
         for count, vm in enumerate(vms_that_may_run_on(me, self._ports.read_snapshot())):
             if count % SLICE == 0:
                 await asyncio.sleep(0)
-            if (machine := machine_type(vm.xml)) and machine not in machines:
-                lacking[vm.name] = machine
-            for path in (paths := disk_sources(vm.xml)):
+            needs = needs_of(vm.xml)
+            if needs.machine and needs.machine not in machines:
+                missing.lacking[vm.name] = needs.machine
+            for path in needs.paths:
                 if path not in seen:
                     with suppress(FileTrouble):
                         seen[path] = await self._ports.files.is_there(path)
-            if missing := tuple(path for path in paths if not seen.get(path, False)):
-                unseen[vm.name] = missing
-        return unseen, lacking
+            if unseen := tuple(path for path in needs.paths if not seen.get(path, False)):
+                missing.unseen[vm.name] = unseen
+            if needs.disks:
+                missing.disks[vm.name] = needs.disks
+        return missing
 
     async def _list_domains(self) -> tuple[Kept, ...]:
         marked = {(one.name, one.uuid): one.autostart for one in await self._ports.hypervisor.definitions()}

@@ -1,8 +1,9 @@
-"""The ways by which a guest would leave this host for another, tried before one has to: a port with two adapters.
+"""The ways that a guest would need from this host, tried before it has to take them: a port with two adapters.
 
 ``reaching.LibvirtWays`` and ``simulated_ways.SimulatedWays`` pass one contract suite. Two connections make a migration:
 libvirtd's to the target's (``try_reach``), and beside it QEMU's to a port of the target where nobody listens before
-one is under way. So the target opens a *door* there for a while, and the source knocks at it.
+one is under way. So the target opens a *door* there for a while, and the source knocks at it. A guest whose disks are
+on the network needs the way to their servers as well, from each host where it may run (``try_server``).
 """
 
 from typing import Protocol
@@ -27,3 +28,6 @@ class Ways(Protocol):
         """Whether libvirtd here lists by name whom it lets in by TLS. '': it does; else why it lets in everybody whose
         certificate is of its authority.
         """
+
+    async def try_server(self, host: str, port: int, *, timeout_s: float) -> str:
+        """Whether a server of disks takes a connection by TCP, closed without a word. '': it does; else why not."""

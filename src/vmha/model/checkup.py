@@ -33,6 +33,22 @@ class Barred:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Unserved:
+    """A server of disks that does not answer here, and why. ``vms`` names some of those that need it, ``more`` counts
+    the others.
+
+    ``is_spared``: each of their disks has another server, which answers.
+    """
+
+    server: str
+    protocol: str
+    why: str
+    vms: tuple[str, ...]
+    more: int = 0
+    is_spared: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Checkup:
     """``checkups/<id>``. First of everything but processors; then, with what was answered, of those and of doors alone.
 
@@ -71,6 +87,7 @@ class CheckupAnswer:
     nodes that some would go to by TLS; ``tls_lets_in``: why libvirtd here lets others in by it than hosts ('': it does
     not). ``door``: where this host listens. ``unseen``: for each vm that may run here, the disks that this host does
     not see; ``lacking``: the machine type that its QEMU has not; ``more``: how many vms these two leave out.
+    ``unserved``: servers of such vms' disks that do not answer here; ``more_unserved``: how many of them are left out.
 
     Of the second question (None: it was not asked): ``unfit_cpus``: nodes whose guests could not run on this processor;
     ``shut``: nodes to which a guest's memory would not come, and why; ``distrusted``: to which it would not encrypted.
@@ -94,6 +111,8 @@ class CheckupAnswer:
     unseen: dict[str, tuple[str, ...]] = field(default_factory=dict)
     lacking: dict[str, str] = field(default_factory=dict)
     more: int = 0
+    unserved: tuple[Unserved, ...] = ()
+    more_unserved: int = 0
     domains: tuple[Kept, ...] = ()
     unfit_cpus: tuple[NodeName, ...] | None = None
     shut: dict[NodeName, str] | None = None

@@ -62,7 +62,7 @@ def parse_domain(xml: str) -> DomainFacts:
     Raises:
         Rejected: naming the line, the element or the value at fault, and what is accepted.
     """
-    root = _parse(xml)
+    root = read_root(xml)
     return DomainFacts(
         name=_name(root),
         uuid=_uuid(root),
@@ -72,22 +72,23 @@ def parse_domain(xml: str) -> DomainFacts:
     )
 
 
-def disk_sources(xml: str) -> tuple[str, ...]:
-    """Files and devices of the host that a definition's disks are on; of one that can not be read, none."""
+def read_root(xml: str) -> Element:
+    """The ``<domain>`` element. Raises: Rejected."""
+    if (size := len(xml.encode(errors="replace"))) > MAX_BYTES:
+        raise Rejected(f"the domain XML has {size} bytes", accepted=f"at most {MAX_BYTES} bytes")
     try:
-        disks = _parse(xml).iterfind("devices/disk/source") if xml else ()
-        return tuple(path for disk in disks if (path := disk.get("file") or disk.get("dev")))
-    except Rejected:
-        return ()
-
-
-def machine_type(xml: str) -> str:
-    """The machine type that a definition asks for; '' when it leaves that to QEMU, or can not be read."""
-    try:
-        kind = _parse(xml).find("os/type") if xml else None
-    except Rejected:
-        return ""
-    return "" if kind is None else kind.get("machine", "")
+        root: Element = fromstring(_DECLARATION.sub(_keep_lines, xml, count=1), forbid_dtd=True)
+    except ParseError as error:
+        line, column = error.position
+        raise Rejected(f"the domain XML is broken at line {line}, column {column + 1}: {_words(error)}") from error
+    except DefusedXmlException as error:
+        message = "the domain XML has a document type declaration (<!DOCTYPE> or entities)"
+        raise Rejected(message, accepted="a plain <domain> element") from error
+    except (ValueError, UnicodeError) as error:
+        raise Rejected(f"the domain XML is not text: {error}") from error
+    if root.tag != "domain":
+        raise Rejected(f"the XML's root element is <{root.tag}>", accepted="<domain>")
+    return root
 
 
 def default_uuid(cluster: str, vm: str) -> str:
@@ -110,7 +111,7 @@ def read_tag(xml: str) -> tuple[str, VmName, Epoch] | None:
     Raises:
         Rejected: this is no definition at all.
     """
-    metadata = _parse(xml).find("metadata")
+    metadata = read_root(xml).find("metadata")
     element = None if metadata is None else metadata.find(f"{{{NAMESPACE}}}vm")
     tag = None if element is None else _tag_of(element)
     return None if tag is None else (tag.cluster, tag.vm, tag.epoch)
@@ -137,29 +138,11 @@ def tagged(xml: str, *, cluster: str, vm: str, epoch: int, uuid: str, handover: 
     Raises:
         Rejected: this is no definition at all.
     """
-    root = _parse(xml)
+    root = read_root(xml)
     tag = tag_element(TagFacts(cluster, VmName(vm), Epoch(epoch), handover))
     own = "" if (root.findtext("uuid") or "").strip() else f"<uuid>{uuid}</uuid>"
     text = _DECLARATION.sub("", xml, count=1)  # it may name an encoding that this text no longer has
     return _splice(text.encode(), tag.encode(), own.encode()).decode()
-
-
-def _parse(xml: str) -> Element:
-    if (size := len(xml.encode(errors="replace"))) > MAX_BYTES:
-        raise Rejected(f"the domain XML has {size} bytes", accepted=f"at most {MAX_BYTES} bytes")
-    try:
-        root: Element = fromstring(_DECLARATION.sub(_keep_lines, xml, count=1), forbid_dtd=True)
-    except ParseError as error:
-        line, column = error.position
-        raise Rejected(f"the domain XML is broken at line {line}, column {column + 1}: {_words(error)}") from error
-    except DefusedXmlException as error:
-        message = "the domain XML has a document type declaration (<!DOCTYPE> or entities)"
-        raise Rejected(message, accepted="a plain <domain> element") from error
-    except (ValueError, UnicodeError) as error:
-        raise Rejected(f"the domain XML is not text: {error}") from error
-    if root.tag != "domain":
-        raise Rejected(f"the XML's root element is <{root.tag}>", accepted="<domain>")
-    return root
 
 
 def _keep_lines(match: re.Match[str]) -> str:

@@ -1,5 +1,6 @@
 """What a guest from elsewhere would find on a host: real libvirt hosts and the simulated twin."""
 
+import asyncio
 from pathlib import Path
 
 from tests.support.hypervisors import HypervisorWorld, RealWorld, guest_xml
@@ -69,3 +70,13 @@ async def test_file_that_is_there_is_seen_and_another_is_not(world: HypervisorWo
     await world.one.start(guest_xml("web", epoch=7))
     await world.one.save("web", path, timeout_s=60)
     assert await world.files.is_there(path)
+
+
+async def test_server_of_disks_is_reached_where_one_listens_and_the_way_is_free(world: HypervisorWorld) -> None:
+    listening = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with listening:
+        port = listening.sockets[0].getsockname()[1]
+        assert await world.one.ways.try_server("127.0.0.1", port, timeout_s=20.0) == ""
+    if not isinstance(world, RealWorld):
+        world.fabric.host("one").lost_servers.add(f"127.0.0.1:{port}")
+    assert await world.one.ways.try_server("127.0.0.1", port, timeout_s=20.0)

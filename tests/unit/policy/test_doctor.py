@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.clusters import KEYS, Book
-from vmha.model.checkup import Barred, CheckupAnswer, Kept
+from vmha.model.checkup import Barred, CheckupAnswer, Kept, Unserved
 from vmha.model.domain_xml import default_uuid
 from vmha.model.fence_answer import FenceAnswer, FenceSays
 from vmha.model.ids import NodeName, SessionId
@@ -76,6 +76,10 @@ def kept(**fields: Any) -> Facts:
 def fenced(says: FenceSays, *, code: int | None = None, node: NodeName = N2, **fields: Any) -> Facts:
     answer = FenceAnswer(**{"agent": "fence_x", "role": FenceRole.POWER, "says": says, "code": code, **fields})
     return replace(facts(book()), fence={node: (answer,)})
+
+
+def unserved(**fields: Any) -> Unserved:
+    return Unserved(**{"server": "10.0.0.9:10809", "protocol": "nbd", "why": "refused", "vms": ("web",), **fields})
 
 
 def fails(words: str) -> Facts:
@@ -166,6 +170,8 @@ MAKES: dict[str, Callable[[], Facts]] = {
     "machine-missing": lambda: facts(book(), n2=said(N2, lacking={"web": "pc-9"})),
     "machines-differ": lambda: facts(book(), n2=said(N2, machines=("pc-1", "pc-2", "pc-3"))),
     "disk-unseen": lambda: facts(book(), n2=said(N2, unseen={"web": ("/dev/san/web",)})),
+    "disk-unserved": lambda: facts(book(), n2=said(N2, unserved=(unserved(),))),
+    "disk-server-silent": lambda: facts(book(), n2=said(N2, unserved=(unserved(is_spared=True),))),
     "autostart-mark": lambda: kept(runs=True, autostart=True),
     "definition-kept": kept,
     "name-clash": lambda: kept(uuid="0-other"),
@@ -252,6 +258,17 @@ def test_errors_come_before_warnings() -> None:
 def test_vms_that_a_host_lacks_something_for_are_counted_where_they_are_too_many_to_be_named() -> None:
     found = examine(facts(book(), n2=said(N2, unseen={"web": ("/dev/san/web",)}, more=99)))
     assert [one.text for one in found if "99 more vms" in one.text]
+
+
+def test_server_of_disks_that_a_node_does_not_reach_is_told_once_with_the_vms_that_need_it() -> None:
+    many = unserved(vms=("a", "b", "c", "d"), more=96)
+    (found,) = examine(facts(book(), n2=said(N2, unserved=(many,))))
+    assert found.text == (
+        "n2 may run a, b, c and 97 more, and does not reach the disks at 10.0.0.9:10809 (nbd): refused"
+    )
+    assert found.about == ("n2", "10.0.0.9:10809", "a", "b", "c", "d")
+    texts = [one.text for one in examine(facts(book(), n2=said(N2, unserved=(unserved(),), more_unserved=7)))]
+    assert "n2 does not reach 7 more servers of disks, not told one by one" in texts
 
 
 def test_findings_with_one_remedy_share_it_and_a_long_list_of_them_is_cut_short() -> None:

@@ -11,6 +11,7 @@ import sys
 
 from vmha.hypervisor.real.doors import Doors
 from vmha.hypervisor.real.letting_in import read_whom_tls_lets_in
+from vmha.hypervisor.real.servers import Servers
 from vmha.hypervisor.remedies import with_remedy
 from vmha.model.checkup import Door
 from vmha.model.transport import never_asking
@@ -31,6 +32,7 @@ class LibvirtWays:
 
     def __init__(self, doors: Doors | None = None) -> None:
         self._doors = doors or Doors()
+        self._servers = Servers()
 
     async def try_reach(self, uri: str, *, timeout_s: float) -> str:
         return await try_reach(uri, timeout_s=timeout_s)
@@ -45,6 +47,9 @@ class LibvirtWays:
 
     async def whom_tls_lets_in(self) -> str:
         return await asyncio.to_thread(read_whom_tls_lets_in)
+
+    async def try_server(self, host: str, port: int, *, timeout_s: float) -> str:
+        return await self._servers.try_server(host, port, timeout_s=timeout_s)
 
     async def close(self) -> None:
         await self._doors.close()

@@ -151,6 +151,7 @@ class Host:
     doors: dict[int, float] = field(default_factory=dict)  # ports that its agent has opened, and until when
     shuts_memory_out: bool = False  # a firewall before the ports where QEMU awaits it
     qemu_authority: str = "everybody's"  # which has signed QEMU's certificates; '': there are none
+    lost_servers: set[str] = field(default_factory=set)  # of disks (host:port), which it does not reach
     lists_tls_clients: bool = True  # in its libvirtd's settings, by name
     traits: HostTraits = TRAITS
     has_power: bool = True

@@ -61,6 +61,13 @@ class SimulatedWays:
         await self._answer()
         return "" if self._host.lists_tls_clients else "no tls_allowed_dn_list in /etc/libvirt/libvirtd.conf"
 
+    async def try_server(self, host: str, port: int, *, timeout_s: float) -> str:
+        await self._answer()
+        if f"{host}:{port}" not in self._host.lost_servers:
+            return ""
+        await asyncio.sleep(timeout_s)
+        return f"no answer within {timeout_s:g} s"
+
     def _is_there(self, target: Host) -> bool:
         return target.has_power and self._fabric.reachable(self._host.name, target.name)
 

@@ -150,6 +150,14 @@ KINDS: dict[str, tuple[Severity, str]] = {
         Severity.ERROR,
         "connect its storage there, or keep the vm off that node (vmha rule add)",
     ),
+    "disk-unserved": (
+        Severity.ERROR,
+        "see that the server runs and is reached from there (cable, route, firewall), or keep the vm off that node",
+    ),
+    "disk-server-silent": (
+        Severity.WARNING,
+        "see that the server runs and is reached from there (cable, route, firewall)",
+    ),
     "autostart-mark": (
         Severity.ERROR,
         "virsh autostart --disable NAME there: it starts beside the cluster",
@@ -315,8 +323,9 @@ def _pairs(facts: Facts) -> Iterator[Finding]:
             yield _found("machines-differ", f"{name} has machine types that not all nodes have: {few}", name)
 
 
-def _some(names: tuple[str, ...], at_most: int = 3) -> str:
-    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
+def _some(names: tuple[str, ...], at_most: int = 3, *, and_more: int = 0) -> str:
+    left = max(0, len(names) - at_most) + and_more
+    more = f" and {left} more" if left else ""
     return ", ".join(names[:at_most]) + more
 
 
@@ -329,6 +338,21 @@ def _vms(facts: Facts) -> Iterator[Finding]:
         if heard.answer.more:
             kind = "disk-unseen" if heard.answer.unseen else "machine-missing"
             yield _found(kind, f"{name} lacks the same for {heard.answer.more} more vms, not told one by one", name)
+
+
+def _disk_servers(facts: Facts) -> Iterator[Finding]:
+    for name, heard in sorted(facts.answers.items()):
+        for one in heard.answer.unserved:
+            vms, where = _some(one.vms, and_more=one.more), f"{one.server} ({one.protocol}): {one.why}"
+            if one.is_spared:
+                text = f"{name} may run {vms}, and of several servers of its disks does not reach {where}"
+                yield _found("disk-server-silent", text, name, one.server, *one.vms)
+            else:
+                text = f"{name} may run {vms}, and does not reach the disks at {where}"
+                yield _found("disk-unserved", text, name, one.server, *one.vms)
+        if heard.answer.more_unserved:
+            text = f"{name} does not reach {heard.answer.more_unserved} more servers of disks, not told one by one"
+            yield _found("disk-unserved", text, name)
 
 
 def _domains(facts: Facts) -> Iterator[Finding]:
@@ -362,5 +386,6 @@ _LOOKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _fence_secrets,
     _pairs,
     _vms,
+    _disk_servers,
     _domains,
 )
