@@ -69,22 +69,25 @@ def small_snapshot(instance: Instance) -> Snapshot:
     is_cold = all(vm.home is None for vm in instance.vms)
     whole = snapshot_of(len(instance.vms), len(instance.nodes), lost=instance.lost, placed=not is_cold)
     nodes = {view.name: _sized(view, instance, number) for number, view in enumerate(whole.nodes.values())}
-    vms = {view.name: _set_up(view, instance, number, nodes) for number, view in enumerate(whole.vms.values())}
+    allowed = dict.fromkeys(vm.allowed for vm in instance.vms)  # ten thousand of five hundred members would be large
+    domains = {members: _domain(f"of-{number}", members) for number, members in enumerate(allowed)}
+    vms = {
+        view.name: _set_up(view, instance, number, nodes, domains[instance.vms[number].allowed].name)
+        for number, view in enumerate(whole.vms.values())
+    }
     names = list(vms)
     rules = {}
     for number, group in enumerate(instance.apart):
         rule = Rule(name=f"apart-{number}", apart=tuple(names[vm] for vm in sorted(group)), hard=True)
         rules[rule.name] = rule
-    domains = [_domain(instance, number) for number in range(len(instance.vms))]
     config = ClusterConfig(capacity=Capacity(vcpu_overcommit=1.0), startup=Startup(settle_s=0.0))
-    return replace(
-        whole, config=config, nodes=nodes, vms=vms, rules=rules, domains={domain.name: domain for domain in domains}
-    )
+    by_name = {domain.name: domain for domain in domains.values()}
+    return replace(whole, config=config, nodes=nodes, vms=vms, rules=rules, domains=by_name)
 
 
-def _domain(instance: Instance, vm: int) -> FailoverDomain:
-    members = tuple(FailoverDomainMember(node=node_name(node)) for node in sorted(instance.vms[vm].allowed))
-    return FailoverDomain(name=f"of-{vm}", restricted=True, members=members)
+def _domain(name: str, allowed: frozenset[int]) -> FailoverDomain:
+    members = tuple(FailoverDomainMember(node=node_name(node)) for node in sorted(allowed))
+    return FailoverDomain(name=name, restricted=True, members=members)
 
 
 def _sized(view: NodeView, instance: Instance, number: int) -> NodeView:
@@ -94,10 +97,10 @@ def _sized(view: NodeView, instance: Instance, number: int) -> NodeView:
     return replace(view, status=_with(view.status, status))
 
 
-def _set_up(view: VmView, instance: Instance, number: int, nodes: dict[NodeName, NodeView]) -> VmView:
+def _set_up(view: VmView, instance: Instance, number: int, nodes: dict[NodeName, NodeView], domain: str) -> VmView:
     assert view.spec
     vm = instance.vms[number]
-    size = {"memory_mib": vm.gib * MIB, "vcpus": vm.vcpus, "failover_domain": f"of-{number}"}
+    size = {"memory_mib": vm.gib * MIB, "vcpus": vm.vcpus, "failover_domain": domain}
     spec = _with(view.spec, _checked(view.spec.value, size))
     if vm.home is None or view.placement is None:
         return replace(view, spec=spec)
