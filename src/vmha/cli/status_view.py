@@ -39,7 +39,8 @@ async def look(client: "OperatorClient") -> "Overview":
     from vmha.operator.overview import overview
 
     snapshot, alarms = await asyncio.gather(client.read(), client.alarms())
-    return overview(snapshot, cluster=client.keys.cluster, wall=client.clock.wall(), alarms=alarms, asks_survival=True)
+    clock = client.clock
+    return overview(snapshot, cluster=client.keys.cluster, wall=clock.wall(), alarms=alarms, asks_survival=clock)
 
 
 def render(shown: "Overview", on: Screen, *, wall: float | None = None, chosen: Chosen = AS_IT_IS) -> list[str]:

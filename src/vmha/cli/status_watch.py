@@ -102,7 +102,7 @@ def _ended_in_order() -> Iterator[None]:
 
 
 def _overview(client: "OperatorClient", snapshot: Snapshot) -> Overview:
-    return overview(snapshot, cluster=client.keys.cluster, wall=client.clock.wall(), asks_survival=True)
+    return overview(snapshot, cluster=client.keys.cluster, wall=client.clock.wall(), asks_survival=client.clock)
 
 
 def _told(trouble: list[str], on: Screen) -> list[str]:

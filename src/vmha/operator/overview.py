@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from vmha.model.clock import Clock, Patience
 from vmha.model.holds import Hold
 from vmha.model.ids import NodeName, Revision, SessionId, Term, VmName
 from vmha.model.records import ArmedLevel, HealthState, Phase, SeenState
@@ -20,7 +21,7 @@ from vmha.policy.members.schema import in_words as schema_in_words
 from vmha.policy.placing.exclusive import company
 from vmha.policy.placing.field import Field
 from vmha.policy.placing.placement import survey
-from vmha.policy.state.snapshot import NodeView, Snapshot, VmView
+from vmha.policy.state.snapshot import Moment, NodeView, Snapshot, VmView
 from vmha.policy.telling.explain import VmState, VmSummary, summarize
 from vmha.policy.telling.explain_relations import told_apart
 from vmha.policy.telling.explain_rules import broken
@@ -88,11 +89,12 @@ class Overview:
 
 
 def overview(
-    snapshot: Snapshot, *, cluster: str, wall: float, alarms: Sequence[str] = (), asks_survival: bool = False
+    snapshot: Snapshot, *, cluster: str, wall: float, alarms: Sequence[str] = (), asks_survival: Clock | None = None
 ) -> Overview:
     """Everything that ``vmha status`` shows. ``alarms``: what etcd itself says is wrong with it.
 
-    ``asks_survival``: also whether the loss of any one node would be survived, which takes as long as all the rest.
+    ``asks_survival``: also whether the loss of any one node would be survived, looked at for so long by this clock as a
+    verb does. That takes as long as all the rest, and much longer in a large cluster without room.
     """
     moment = moment_of_one_reading(snapshot, wall=wall)
     verdicts = {name: judge(view, snapshot, moment) for name, view in sorted(snapshot.nodes.items())}
@@ -117,9 +119,13 @@ def overview(
         verdicts=verdicts,
         pause=snapshot.pause.value if snapshot.pause else None,
         schema=standing(snapshot),
-        survival=survival(snapshot, moment, verdicts=verdicts) if asks_survival else None,
+        survival=_survival(snapshot, moment, verdicts, asks_survival) if asks_survival else None,
         rebalance=rebalance_line(snapshot, ground),
     )
+
+
+def _survival(snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict], clock: Clock) -> Survival:
+    return survival(snapshot, moment, verdicts=verdicts, goes_on=Patience(clock, told_survival.PATIENCE_S))
 
 
 def as_plain(shown: Overview) -> dict[str, Any]:

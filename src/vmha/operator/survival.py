@@ -18,7 +18,8 @@ from vmha.policy.telling.survival_words import in_one_line, not_known, of_losses
 __all__ = ["as_plain", "cost", "cost_of_drain", "cost_of_start", "in_one_line"]
 
 PATIENCE_S = 2.0
-"""A verb looks at what it costs for so long: enough wherever there is room, and for some nodes where there is not."""
+"""A verb looks at what it costs for so long, status at what there is: enough wherever there is room, and for some nodes
+where there is not."""
 
 
 def as_plain(found: Survival) -> dict[str, Any]:

@@ -176,9 +176,10 @@ class Feed:
         await asyncio.sleep(max(LEAST_PAUSE_S, took_s))  # a large cluster leaves at least half of a processor free
 
     async def _overview(self, snapshot: Snapshot) -> Overview:
-        wall, cluster, alarms = self._client.clock.wall(), self._client.keys.cluster, self._alarms
+        clock, cluster, alarms = self._client.clock, self._client.keys.cluster, self._alarms
+        wall = clock.wall()
 
         def look() -> Overview:
-            return overview(snapshot, cluster=cluster, wall=wall, alarms=alarms, asks_survival=True)
+            return overview(snapshot, cluster=cluster, wall=wall, alarms=alarms, asks_survival=clock)
 
         return await asyncio.to_thread(look) if self._in_thread else look()

@@ -9,6 +9,7 @@ from bench.world import NODE_MIB, VM_MIB, WALL, node_name, snapshot_of
 from vmha.model.ids import VmName
 from vmha.model.settings import Capacity, ClusterConfig, MakeRoom
 from vmha.model.vm import Desired
+from vmha.operator.overview import overview
 from vmha.operator.survival import cost
 from vmha.policy.state.snapshot import Snapshot
 from vmha.policy.state.supposing import VmWanted, suppose
@@ -57,6 +58,16 @@ def test_what_a_start_costs_is_told_for_as_many_nodes_as_there_is_time_for_that_
         "what this costs of surviving the loss of 57 more nodes was not looked at; "
         "once it is done: vmha plan --if 'any node lost'"
     )
+
+
+def test_status_looks_for_as_long_and_says_of_how_many_nodes_nothing_is_known() -> None:
+    snapshot = started(room=35)[1]
+    clock = Passing(chain((0, 0, 1), count(1000)))  # time for two nodes
+    found = overview(snapshot, cluster="t", wall=WALL, asks_survival=clock).survival
+    assert found is not None
+    assert [loss.node for loss in found.losses] == ["node-0000", "node-0001"]
+    assert len(found.unknown) == NODES - 2
+    assert overview(snapshot, cluster="t", wall=WALL).survival is None
 
 
 def test_a_loss_is_not_laid_to_the_change_where_there_was_no_time_to_see_whether_it_was_survived_before() -> None:

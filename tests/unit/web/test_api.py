@@ -46,7 +46,7 @@ async def test_status_is_what_the_command_line_prints(cluster: Cluster, tmp_path
         said = (await client.get(f"{V1}/status")).json()
     wall = said.pop("at")
     assert said.pop("verbs") == ["pause"]
-    shown = overview(await cluster.client.read(), cluster="test", wall=wall, asks_survival=True)
+    shown = overview(await cluster.client.read(), cluster="test", wall=wall, asks_survival=cluster.client.clock)
     assert said == json.loads(json.dumps({**as_plain(shown), "revision": said["revision"]}))
 
 
