@@ -54,7 +54,7 @@ class Field:
 
     @property
     def limits(self) -> Limits:
-        """The settings', unless these are supposed to be others (``room_for_all.without_limits``)."""
+        """The settings', unless these are supposed to be others (``room.for_all.without_limits``)."""
         return self._limits or self.snapshot.config.limits
 
     @property
