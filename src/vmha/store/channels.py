@@ -288,6 +288,7 @@ class Ring:
             return
         if self._cluster_id and header.cluster_id != self._cluster_id:
             ids = f"cluster {header.cluster_id:x}, not {self._cluster_id:x} like the member asked before"
+            self.leave(member)  # else nobody would ever ask those again that are ours
             raise Broken(f"etcd at {member.name} belongs to {ids}")
         self._cluster_id = header.cluster_id
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from vmha.model.errors import Rejected
+from vmha.model.errors import Broken, Rejected
+from vmha.store import wire
 from vmha.store.channels import Endpoint, Ring, parse_endpoint
 from vmha.store.etcd import EtcdStore
 from vmha.store.port import Unavailable
@@ -100,6 +101,17 @@ async def test_only_member_is_never_left() -> None:
     ring = Ring(["a:1"])
     ring.leave(ring.current())
     assert not ring.moved.is_set()
+    await ring.close()
+
+
+async def test_member_of_another_cluster_is_not_believed_and_not_stayed_with() -> None:
+    """One that was begun anew by itself, say: the others answer still, or again."""
+    ring = Ring(["a:1", "b:1", "c:1"])
+    ring.check(wire.ResponseHeader(cluster_id=1), ring.current())
+    ring.leave(ring.current())
+    with pytest.raises(Broken, match="b:1 belongs to cluster 2, not 1"):
+        ring.check(wire.ResponseHeader(cluster_id=2), ring.current())
+    assert ring.name == "c:1"
     await ring.close()
 
 
