@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.sim.probes import add_running, answered, placement
+from tests.sim.probes import add_running, answered, placement, see_at_once
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.model.records import Phase, Progress
@@ -178,3 +178,51 @@ def test_new_vm_that_a_hand_had_started_on_a_node_that_left_waits_for_it(powered
 def is_held(cluster: Cluster) -> bool:
     held = placement(cluster, "web")
     return held is not None and held.phase is Phase.HELD
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_claim_on_a_removed_vm_is_forgotten_when_the_source_of_its_migration_is_lost(comes_back: bool) -> None:
+    async def scene(cluster: Cluster) -> None:
+        await remove_on_its_way(cluster)
+        host = cluster.hands.host("n1")
+        host.power_off()
+        await until(lambda: beat_is_gone(cluster), what="n1 to be evicted", timeout_s=60.0)
+        if comes_back:
+            host.power_on()
+        await is_forgotten(cluster)
+
+    in_cluster(scene)
+
+
+@pytest.mark.parametrize("comes_back", [False, True])
+def test_claim_on_a_removed_vm_is_forgotten_when_its_target_is_lost_before_it_let_it_go_on(comes_back: bool) -> None:
+    async def scene(cluster: Cluster) -> None:
+        await remove_on_its_way(cluster)
+        await see_at_once(lambda: phase(cluster) is Phase.ASSIGNED or None)
+        host = cluster.hands.host("n2")
+        host.power_off()
+        if comes_back:
+            await cluster.rest()
+            host.power_on()
+        await is_forgotten(cluster)
+
+    in_cluster(scene)
+
+
+async def remove_on_its_way(cluster: Cluster) -> None:
+    await add_running(cluster, "web")
+    cluster.world.fabric.set_migration_time("web", 2.0)
+    await cluster.hands.migrate("web", "n2")
+    await until(lambda: phase(cluster) is Phase.MIGRATING, what="it is on its way")
+    await cluster.hands.remove("web")
+
+
+def phase(cluster: Cluster) -> Phase | None:
+    held = placement(cluster, "web")
+    return held.phase if held else None
+
+
+async def is_forgotten(cluster: Cluster) -> None:
+    await until(lambda: phase(cluster) is None, what="nobody holds it", timeout_s=90.0)
+    assert cluster.where("web") == []
+    assert cluster.violations() == []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import structlog
 
 from vmha.agent.ports import AgentPorts
-from vmha.model.errors import Refused
+from vmha.model.errors import Refused, Retryable
 from vmha.model.ids import CauseId, NodeName, Revision, VmName
 from vmha.model.keys import decode, encode
 from vmha.model.records import Placement, Reason, Stored
@@ -25,9 +25,9 @@ class Lost(Refused):
 
 
 def readable(spec: VmSpec | None) -> VmSpec:
-    """Raises: Lost: there is none."""
+    """Raises: Retryable: there is none, for now or for good."""
     if spec is None:
-        raise Lost("its definition is gone or can not be read")
+        raise Retryable("its definition is gone or can not be read")
     return spec
 
 

@@ -478,3 +478,9 @@ def test_what_runs_on_at_its_source_is_ended_where_the_target_has_gone_on(
         decide(placed, local(S.RUNNING, migrating=True), attempt=tried, at_target=there, runs_at_once=is_libvirts)
         is Action.WAIT
     )
+
+
+def test_vm_that_was_removed_on_its_way_here_and_has_not_come_is_not_started() -> None:
+    """There is nothing left to start it by."""
+    assert decide(placement(Phase.ASSIGNED, arrival=True), None, managed=False) is Action.NOTHING
+    assert decide(placement(Phase.ASSIGNED, arrival=True), local(S.ARRIVED), managed=False) is Action.RESUME_ARRIVAL

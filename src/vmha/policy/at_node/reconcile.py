@@ -100,6 +100,8 @@ def reconcile(
         return Action.CLEAR
     if placement.node == me:
         match placement.phase:
+            case Phase.ASSIGNED if local is None and not managed:
+                return Action.NOTHING  # it was on its way here, and has not come: there is nothing to start
             case Phase.ASSIGNED:
                 return _assigned(placement, local)
             case Phase.HELD if placement.session == session:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from vmha.model.ids import NodeName, SessionId, VmName
-from vmha.model.records import Phase, RemovedVm, Stored, Whereabouts
+from vmha.model.records import Phase, Placement, RemovedVm, Stored, Whereabouts
 from vmha.model.settings import Proof
 from vmha.model.vm import VmSpec
 from vmha.policy.state.snapshot import Snapshot, VmView
@@ -40,11 +40,26 @@ def remember(vm: VmView, snapshot: Snapshot, wall: float) -> RememberRemoved | N
             assert placement.node
             assert placement.session
             wanted = _with(record, placement.node, placement.session)
+        case Phase.MIGRATING | Phase.ASSIGNED if placement.target or placement.arrival:
+            wanted = record
+            for node, session in _its_ends(placement, snapshot):
+                if _may_run_on(session, found, snapshot):
+                    wanted = _with(wanted, node, session)
         case _:
             return None
     if found and wanted == record:
         return None
     return RememberRemoved(record=wanted, expected=found.modified if found else None)
+
+
+def _its_ends(placement: Placement, snapshot: Snapshot) -> Iterator[tuple[NodeName, SessionId]]:
+    """Of a migration that nobody ends any more: the source's session that began it, and the target's now."""
+    if placement.node and placement.session:
+        yield placement.node, placement.session
+    to = placement.target or placement.node
+    target = snapshot.nodes.get(to) if to else None
+    if target is not None and target.session_id is not None:
+        yield target.name, target.session_id
 
 
 def _age(stored: Stored[RemovedVm]) -> int:
