@@ -1,8 +1,10 @@
-"""A guest whose definition can not be marked for its target does not migrate, and that is told as any other failure."""
+"""A guest that can not be made ready for its target does not migrate, and that is told as any other failure."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
+import libvirt
 import pytest
 
 from vmha.hypervisor.port import MigrationFailed, MigrationOrder, Tag
@@ -35,3 +37,17 @@ async def test_guest_whose_metadata_no_parser_of_ours_takes_stays_where_it_is_an
     here = Here("<domain><name>web</name><metadata><q:a xmlns:q='a}b'/></metadata></domain>")
     with pytest.raises(MigrationFailed, match=r"migrate web to .*broken at line 1.*a namespace with a '}' in it"):
         await carry_out(cast(Channels, here), ORDER)
+
+
+async def test_setting_that_libvirt_refuses_before_the_migration_begins_has_it_fail() -> None:
+    """Decided again it would be refused again, as long as anybody waits."""
+    here = Here("<domain><name>web</name></domain>")
+    here.connection.lookupByName("web").migrateSetMaxDowntime = refuse
+    with pytest.raises(MigrationFailed, match=r"migrate web to .*: not with this QEMU"):
+        await carry_out(cast(Channels, here), replace(ORDER, max_downtime_ms=300))
+
+
+def refuse(_: int) -> None:
+    error = libvirt.libvirtError("not with this QEMU")
+    error.err = (libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_FROM_QEMU, "not with this QEMU", 0, "", "", "", 0, 0)
+    raise error

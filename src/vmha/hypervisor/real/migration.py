@@ -49,7 +49,9 @@ async def carry_out(channels: Channels, order: MigrationOrder) -> None:
             lambda connection: _prepare(connection, order), what=what, timeout_s=PREPARE_TIMEOUT_S
         )
     except libvirt.libvirtError as error:
-        raise translate(error, what) from error
+        problem = translate(error, what)
+        passes = isinstance(problem, (DomainMissing, HypervisorUnavailable))
+        raise problem if passes else MigrationFailed(str(problem)) from error
     except Rejected as error:  # libvirt takes definitions that can not be marked
         raise MigrationFailed(f"{what}: {error}") from error
     params = _params(order, destination_xml)
