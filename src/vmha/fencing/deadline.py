@@ -128,7 +128,7 @@ class Deadline:
             return here._is_expired()
         if sent_at > now:
             return Outcome(here, Verdict.FROM_THE_FUTURE, _future(sent_at, now))
-        return Outcome(replace(here, sent_at=max(sent_at, here.sent_at)), Verdict.OK)
+        return Outcome(here if sent_at <= here.sent_at else replace(here, sent_at=sent_at), Verdict.OK)
 
     def expire(self, session: str, *, cause: str, now: float) -> "Outcome":
         """End ``session`` before its time: it was evicted, so its guests may already run elsewhere."""

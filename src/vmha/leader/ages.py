@@ -5,7 +5,7 @@ or went, and an age is counted only when somebody asks for it.
 """
 
 from collections.abc import Hashable, Iterator, Mapping
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from vmha.policy.asked.requests import aging
 from vmha.policy.state.snapshot import Snapshot
@@ -43,6 +43,11 @@ class AgesAt(Mapping[Name, float], Generic[Name]):
 
     def __getitem__(self, name: Name) -> float:
         return self._now - self._since[name]
+
+    def get(self, name: Name, default: Any = None) -> Any:
+        """As that of every ``Mapping``, in one call: a plan asks for each outcome."""
+        since = self._since.get(name)
+        return default if since is None else self._now - since
 
     def __iter__(self) -> Iterator[Name]:
         return iter(self._since)

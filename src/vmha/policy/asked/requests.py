@@ -95,17 +95,17 @@ def _is_too_old(request: Request, moment: Moment) -> bool:
 def tidy(ground: Field, moment: Moment, census: Census) -> list[Step]:
     """Requests that ended long ago are forgotten, and proofs that nothing refers to."""
     outcomes = ground.snapshot.outcomes
-    held_by = {vm.placement.value.session for vm in census.astir.values() if vm.placement}
-    held_by |= {place.session for place in census.crowds}
-    waited_for = {*sessions_waited_for(ground.snapshot), *_last_sessions(ground.snapshot)}
-    proofs: list[Step] = [
-        ForgetProof(session=session)
+    old = [
+        session
         for session, record in ground.snapshot.fenced.items()
-        if moment.wall - record.at > PROOFS_KEPT_S
-        and moment.known_s.get(_proof(session), 0.0) > PROOFS_KNOWN_S
-        and session not in held_by
-        and session not in waited_for
+        if moment.wall - record.at > PROOFS_KEPT_S and moment.known_s.get(_proof(session), 0.0) > PROOFS_KNOWN_S
     ]
+    proofs: list[Step] = []
+    if old:
+        of_use = {vm.placement.value.session for vm in census.astir.values() if vm.placement}
+        of_use |= {place.session for place in census.crowds}
+        of_use |= {*sessions_waited_for(ground.snapshot), *_last_sessions(ground.snapshot)}
+        proofs += [ForgetProof(session=session) for session in old if session not in of_use]
     return proofs + [
         ForgetRequest(request=name)
         for name, outcome in outcomes.items()
@@ -354,9 +354,8 @@ def open_requests(ground: Field) -> tuple[dict[str, Request], list[Request]]:
     """The oldest open request of each vm (later ones wait for it, but for a cancel), and those that concern a node."""
     by_vm: dict[str, Request] = {}
     about_nodes: list[Request] = []
-    for request in sorted(ground.snapshot.requests.values(), key=lambda r: (r.asked_at, r.id)):
-        if not ground.snapshot.is_open(request):
-            continue
+    is_open = ground.snapshot.is_open  # most have ended, and are kept for a while
+    for request in sorted(filter(is_open, ground.snapshot.requests.values()), key=lambda r: (r.asked_at, r.id)):
         if request.verb is Verb.CONFIRM_OFF:
             about_nodes.append(request)
         else:
