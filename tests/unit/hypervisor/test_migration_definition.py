@@ -49,5 +49,6 @@ async def test_setting_that_libvirt_refuses_before_the_migration_begins_has_it_f
 
 def refuse(_: int) -> None:
     error = libvirt.libvirtError("not with this QEMU")
-    error.err = (libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_FROM_QEMU, "not with this QEMU", 0, "", "", "", 0, 0)
+    code, domain = libvirt.VIR_ERR_OPERATION_UNSUPPORTED, libvirt.VIR_FROM_QEMU
+    error.err = (code, domain, "not with this QEMU", 0, "", "", "", 0, 0)
     raise error
