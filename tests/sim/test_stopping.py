@@ -155,6 +155,23 @@ def test_guest_whose_agent_ends_nothing_is_asked_by_its_power_button(is_hung: bo
     assert in_cluster(scene) < STOP_S
 
 
+@pytest.mark.parametrize(("by", "took_s"), [(ShutdownBy.AGENT, STOP_S), (ShutdownBy.AGENT_THEN_ACPI, 0.0)])
+def test_guest_whose_agent_may_not_shut_it_down_is_ended_all_the_same(by: ShutdownBy, took_s: float) -> None:
+    """By its power button, or by force when its time is over."""
+
+    async def scene(cluster: Cluster) -> float:
+        await started_deaf(cluster, no_kill=False, by=by)
+        guest = cluster.hands.find_guest("web")
+        assert guest is not None
+        guest.memory.obeys_acpi = guest.memory.has_agent = guest.memory.agent_refuses = True
+        began = cluster.world.clock.now()
+        await stopped(cluster)
+        assert cluster.where("web") == []
+        return cluster.world.fabric.history[-1].time - began
+
+    assert took_s <= in_cluster(scene) < took_s + STOP_S / 2
+
+
 def test_that_nobody_hears_it_is_shown_while_it_waits_to_be_ended_by_force() -> None:
     async def scene(cluster: Cluster) -> str:
         await started_deaf(cluster, no_kill=False, by=ShutdownBy.AGENT)

@@ -3,7 +3,8 @@
 import structlog
 
 from vmha.hypervisor.calls import CallOverdue
-from vmha.hypervisor.port import DomainMissing, GuestAgentMissing, GuestAgentSilent, Hypervisor
+from vmha.hypervisor.port import DomainMissing, Hypervisor
+from vmha.model.errors import Refused
 from vmha.model.ids import VmName
 from vmha.model.vm import ShutdownBy
 
@@ -22,13 +23,17 @@ async def ask_to_shut_down(hypervisor: Hypervisor, vm: VmName, by: ShutdownBy, *
             return ""
         try:
             await hypervisor.shutdown(vm, by_agent=True)
-        except (GuestAgentMissing, GuestAgentSilent) as error:
+        except DomainMissing:
+            raise
+        except Refused as error:  # there is none, it says nothing, or it may not do that
             log.info("its guest agent was not asked to shut it down", vm=vm, why=str(error))
             if by is ShutdownBy.AGENT:
                 return f"its guest agent does not hear that it is to shut down (shutdown_by: {by})"
             await hypervisor.shutdown(vm)
     except DomainMissing:
         pass  # the next look sees it
+    except Refused as error:
+        return f"it can not be asked to shut down: {error}"
     except CallOverdue as error:
         if not error.is_begun:
             raise

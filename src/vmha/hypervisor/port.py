@@ -260,6 +260,7 @@ class Hypervisor(Protocol):
         Raises:
             DomainMissing, HypervisorUnavailable
             GuestAgentMissing, GuestAgentSilent: with ``by_agent``; nobody in it has heard the question.
+            Refused: it can not be asked so, now or ever.
         """
 
     async def reboot(self, name: str) -> None:

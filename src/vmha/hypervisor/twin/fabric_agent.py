@@ -5,6 +5,7 @@ import asyncio
 from vmha.hypervisor.port import DomainState, GuestAgentMissing, GuestAgentSilent
 from vmha.hypervisor.twin.fabric import SimulatedFabric
 from vmha.hypervisor.twin.fabric_state import Guest
+from vmha.model.errors import Refused
 
 CHANNEL = "org.qemu.guest_agent"
 ANSWER_S = 2.0
@@ -29,7 +30,11 @@ async def shut_down(fabric: SimulatedFabric, guest: Guest) -> None:
 
     Raises:
         GuestAgentMissing, GuestAgentSilent
+        Refused: it answers, and says no.
     """
-    await ask(guest, f"have the guest agent of {guest.name} shut it down")
+    what = f"have the guest agent of {guest.name} shut it down"
+    await ask(guest, what)
+    if guest.memory.agent_refuses:
+        raise Refused(f"{what}: Command guest-shutdown has been disabled")
     guest.memory.agent_was_told = True
     fabric.ask_shutdown(guest)

@@ -59,6 +59,7 @@ class Memory:
     shutdown_asked: bool = False
     is_hung: bool = False  # its processors run, and nothing inside answers
     has_agent: bool = False
+    agent_refuses: bool = False  # to shut the guest down: whoever made the guest has forbidden it that
     agent_was_told: bool = False  # to shut the guest down
 
     @property
