@@ -4,8 +4,11 @@ import asyncio
 
 import pytest
 
+from tests.sim.probes import placement
+from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.model.records import Phase
+from vmha.model.restart import RestartKind
 from vmha.model.vm import Desired, ShutdownBy
 from vmha.operator import vms
 
@@ -93,6 +96,26 @@ def test_paused_guest_that_must_not_be_killed_is_not_ended_by_a_stop_a_restart_o
         return [deed for fact in cluster.world.fabric.history if (deed := str(fact.deed)) == "ends"]
 
     assert in_cluster(scene) == []
+
+
+def test_guest_that_must_not_be_killed_any_more_when_it_is_to_be_stopped_by_force_is_asked_instead() -> None:
+    async def scene(cluster: Cluster) -> None:
+        await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True, stop_timeout_s=STOP_S)
+        await cluster.rest()
+        first, (host,) = cluster.hands.find_guest("web"), cluster.where("web")
+        cluster.hands.host(host).stop_agent()  # it reads of both when it is back, at once
+        await cluster.hands.restart("web", RestartKind.HARD)
+        await until(lambda: stops(cluster), what="it is to be stopped")
+        await vms.edit(cluster.hands.operator, "web", no_kill=True)
+        cluster.hands.host(host).start_agent()
+        await until(lambda: cluster.hands.find_guest("web") not in (None, first), what="it is restarted")
+
+    in_cluster(scene)
+
+
+def stops(cluster: Cluster) -> bool:
+    held = placement(cluster, "web")
+    return held is not None and held.phase is Phase.STOPPING
 
 
 def test_saving_that_fails_ends_no_guest_that_must_not_be_killed() -> None:

@@ -45,7 +45,8 @@ class Endings:
         vm = placement.vm
         if is_to_be_saved(spec, placement, self.ports.read_snapshot().requests) and await self._save(placement, spec):
             return
-        until = self.ports.clock.now() + (0.0 if placement.by_force else spec.stop_timeout_s)
+        is_forced = placement.by_force and not spec.no_kill
+        until = self.ports.clock.now() + (0.0 if is_forced else spec.stop_timeout_s)
         began = ask_at = self.ports.clock.now()
         while (here := (await self.inventory.refresh()).local(vm)) is not None:
             if here.state is SeenState.OUTGOING or here.migrating is not placement.leaving:
