@@ -169,7 +169,6 @@ class _Chaos:
             passed_over = result if result is None or isinstance(result, str) else await result
         except VmhaError as error:
             passed_over = f"refused: {error}"
-        self._world.record.catch_up()
         self._reached["passed over" if passed_over else "struck"] += 1
         self._done.append(f"{at:9.3f} {step}{f' ({passed_over})' if passed_over else ''}")
 

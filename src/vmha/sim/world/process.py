@@ -23,7 +23,7 @@ class Process:
         self._reasons: set[str] = set()
         self._fuse: Callable[[], object] | None = None
         self._steps_left = 0
-        self.kept: list[asyncio.Handle] = []
+        self.kept: list[Any] = []  # the loop's handles
         self.is_watched = False
         """Does the loop have to ask (``may_step``) before a step?"""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from contextvars import copy_context
 from functools import partial
 from heapq import heapify, heappop, heappush
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from vmha.sim.world.process import PROCESS, Process, make_task
 
@@ -23,37 +23,39 @@ BEGIN_WALL = 1_700_000_000.0
 TICK_S = 1e-6
 """Whoever waits for less waits for this: a wait that ends at the instant at which it began may begin again for ever."""
 _TIMERS_WORTH_SORTING_OUT = 512
-_WHEN, _CALLBACK, _ARGS, _CONTEXT, _LOOP = 0, 2, 3, 4, 5
+_Due = tuple[float, int, "_Handle"]
+"""In a heap it sorts by time and then by number."""
+_new: Final[Callable[[type["_Handle"]], "_Handle"]] = object.__new__
 
 
 class DeadlockError(RuntimeError):
     """Every task waits for something that no timer will bring about."""
 
 
-class _Handle(list[Any]):
-    """What the loop will call: when, number, callback, arguments, context, loop. Made often, so it is made by C alone;
-    in a heap it sorts by time and then by number. Without a callback it is cancelled.
-    """
+class _Handle:
+    """What the loop will call. Made often, so it is filled by those who make it. Without a callback it is cancelled."""
 
-    __slots__ = ()
+    __slots__ = ("args", "callback", "context", "loop", "when_s")
+
+    args: tuple[Any, ...]
+    callback: Callable[..., object] | None
+    context: contextvars.Context
+    loop: "VirtualLoop"
+    when_s: float
 
     def cancel(self) -> None:
-        if self[_CALLBACK] is not None:
-            self[_CALLBACK], self[_ARGS] = None, ()
-            self[_LOOP].cancelled_timers += 1
+        if self.callback is not None:
+            self.callback, self.args = None, ()
+            self.loop.cancelled_timers += 1
 
     def cancelled(self) -> bool:
-        return self[_CALLBACK] is None
+        return self.callback is None
 
     def when(self) -> float:
-        when: float = self[_WHEN]
-        return when
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return id(self)
+        return self.when_s
 
     def __repr__(self) -> str:
-        return f"<call of {self[_CALLBACK]} at {self[_WHEN]:.3f}>"
+        return f"<call of {self.callback} at {self.when_s:.3f}>"
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
@@ -62,7 +64,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.now_s = 0.0
         self.create_future = partial(asyncio.Future, loop=self)  # type: ignore[method-assign]
         self._soon: deque[_Handle] = deque()
-        self._due: list[_Handle] = []
+        self._due: list[_Due] = []
         self._numbers = itertools.count()
         self._task_numbers = itertools.count(1)
         self.cancelled_timers = 0
@@ -79,17 +81,19 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.Handle:
-        handle = _Handle((self.now_s, 0, callback, args, copy_context() if context is None else context, self))
+        handle = _new(_Handle)
+        handle.callback, handle.args, handle.loop, handle.when_s = callback, args, self, self.now_s
+        handle.context = copy_context() if context is None else context
         self._soon.append(handle)
         return handle  # type: ignore[return-value]
 
     def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., object], *args: Any, context: contextvars.Context | None = None
     ) -> asyncio.TimerHandle:
-        handle = _Handle(
-            (when, next(self._numbers), callback, args, copy_context() if context is None else context, self)
-        )
-        heappush(self._due, handle)
+        handle = _new(_Handle)
+        handle.callback, handle.args, handle.loop, handle.when_s = callback, args, self, when
+        handle.context = copy_context() if context is None else context
+        heappush(self._due, (when, next(self._numbers), handle))
         return handle  # type: ignore[return-value]
 
     def call_later(  # type: ignore[override]
@@ -97,17 +101,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> asyncio.TimerHandle:
         if 0.0 < delay < TICK_S:
             delay = TICK_S
-        handle = _Handle(
-            (
-                self.now_s + delay,
-                next(self._numbers),
-                callback,
-                args,
-                copy_context() if context is None else context,
-                self,
-            )
-        )
-        heappush(self._due, handle)
+        handle = _new(_Handle)
+        handle.callback, handle.args, handle.loop, handle.when_s = callback, args, self, self.now_s + delay
+        handle.context = copy_context() if context is None else context
+        heappush(self._due, (handle.when_s, next(self._numbers), handle))
         return handle  # type: ignore[return-value]
 
     call_soon_threadsafe = call_soon  # type: ignore[assignment]
@@ -132,33 +129,34 @@ class VirtualLoop(asyncio.BaseEventLoop):
         soon, due, popleft, append, now_s = self._soon, self._due, self._soon.popleft, self._soon.append, self.now_s
         while True:
             if self.cancelled_timers > _TIMERS_WORTH_SORTING_OUT:
-                due[:] = [handle for handle in due if handle[_CALLBACK] is not None]
+                due[:] = [one for one in due if one[2].callback is not None]
                 heapify(due)
                 self.cancelled_timers = 0
             if not soon:
-                while due and due[0][_CALLBACK] is None:
+                while due and due[0][2].callback is None:
                     heappop(due)
                 if not due:
                     raise DeadlockError("nothing is due and nobody can wake anybody")
-                now_s = self.now_s = max(now_s, due[0][_WHEN])
+                now_s = self.now_s = max(now_s, due[0][0])
             until = now_s + 1e-9
-            while due and due[0][_WHEN] <= until:
-                handle = heappop(due)
-                if handle[_CALLBACK] is not None:
+            while due and due[0][0] <= until:
+                handle = heappop(due)[2]
+                if handle.callback is not None:
                     append(handle)
             for _ in range(len(soon)):
                 handle = popleft()
-                _, _, callback, args, context, _ = handle
+                callback = handle.callback
                 if callback is None:
                     continue
+                context = handle.context
                 process = context.get(PROCESS)
                 if process is not None and process.is_watched and not self._is_closing and not process.may_step():
                     process.kept.append(handle)
                     self._standing[id(process)] = process
                     continue
-                handle[_CALLBACK] = None  # done: whoever cancels it now, as each sleep does, leaves nothing to sort out
+                handle.callback = None  # done: whoever cancels it now, as each sleep does, leaves nothing to sort out
                 try:
-                    context.run(callback, *args)
+                    context.run(callback, *handle.args)
                 except (SystemExit, KeyboardInterrupt):
                     raise
                 except BaseException as error:
