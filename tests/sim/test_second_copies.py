@@ -11,7 +11,7 @@ from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.hypervisor.port import DomainState
 from vmha.hypervisor.states import Mark
-from vmha.hypervisor.twin.fabric_state import Memory
+from vmha.hypervisor.twin.fabric_state import Deed, Memory
 from vmha.model.records import Phase
 from vmha.model.settings import ClusterConfig, GateMode, Profile
 from vmha.model.vm import AfterShutdown, OnDuplicate
@@ -187,6 +187,49 @@ def test_second_copy_that_came_by_a_migration_is_known_for_one_once_the_holder_h
         await until(lambda: is_second(cluster), what="it to be known for one", timeout_s=60.0)
         cluster.hands.host("n1").power_off()
         await boots_anew(cluster, before)
+
+    in_cluster(scene)
+
+
+@pytest.mark.parametrize("is_agent_new", [False, True])
+def test_guest_that_a_hand_has_brought_and_that_was_paused_as_one_too_many_goes_on_when_it_is_the_only_one(
+    is_agent_new: bool,
+) -> None:
+    """Its source is slow to say that it has left. Nobody's pause it is: vmha made it, perhaps by another process."""
+
+    async def scene(cluster: Cluster) -> None:
+        await cluster.hands.configure(ClusterConfig(profile=Profile.TUNED, gate=GateMode.OFF))
+        await add_running(cluster, "web")
+        cluster.world.etcd.slow("n1", 2.5)
+        cluster.hands.virsh_migrate("web", "n2")
+        await until(lambda: STANDS in instances(cluster), what="it is paused", timeout_s=10.0)
+        assert instances(cluster) == [STANDS]
+        if is_agent_new:
+            restart_agent(cluster, "n2")
+        cluster.world.etcd.slow("n1", 0.001)
+        await until(lambda: cluster.where("web") == ["n2"], what="it goes on", timeout_s=30.0)
+        cluster.hands.virsh_suspend("web")
+        await asyncio.sleep(10.0)
+        assert instances(cluster) == [STANDS], "that was a hand"
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def test_copy_that_was_set_aside_while_its_source_ran_on_is_not_let_go_when_that_dies() -> None:
+    """libvirt's last reply was lost: the source went on, and the copy's memory is older than the disk."""
+
+    async def scene(cluster: Cluster) -> None:
+        await cluster.hands.configure(ClusterConfig(profile=Profile.TUNED, gate=GateMode.OFF))
+        await add_running(cluster, "web")
+        cluster.world.fabric.lose_migration_reply("web")
+        cluster.hands.virsh_migrate("web", "n2")
+        await until(lambda: STANDS in instances(cluster), what="it is paused", timeout_s=10.0)
+        begun = cluster.world.clock.now()
+        cluster.world.fabric.crash("web", host="n1")
+        await asyncio.sleep(60.0)
+        stale = [line for line in cluster.world.fabric.history if line.time > begun and line.stale]
+        assert [line for line in stale if line.deed is Deed.RUNS] == []
 
     in_cluster(scene)
 

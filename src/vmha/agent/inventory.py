@@ -71,6 +71,7 @@ def _as_local(vm: VmName, view: DomainView) -> Local:
         epoch=view.tag.epoch if view.tag else None,
         tagged=view.tag is not None,
         second=view.tag is not None and view.tag.second,
+        aside=view.tag is not None and view.tag.aside,
         migrating=view.migrating,
         has_switched=view.state is DomainState.OUTGOING and view.reason.startswith(POSTCOPY),
         silent=view.silent,

@@ -53,12 +53,18 @@ class Marks:
     async def pause_second(self, vm: VmName) -> None:
         """Marked first: an agent that dies in between leaves a copy that runs on, and is found again.
 
-        Not at once if it came by migration: it may be the rightful one, and what its source shows of the past.
+        Not at once if it came by migration: it may be the rightful one, and what its source shows of the past. So it is
+        only set aside, and marked after that: what runs loses that mark.
         """
         view = (await self.inventory.refresh()).domains.get(vm)
-        if view is not None and view.reason == "booted":
+        is_booted = view is not None and view.reason == "booted"
+        if is_booted:
             await self.mark_second(vm)
         await self.ports.hypervisor.suspend(vm)
+        here = (await self.inventory.refresh()).local(vm)
+        if not is_booted and here is not None and here.tagged and here.state is SeenState.PAUSED:
+            epoch = here.epoch if here.epoch is not None else Epoch(0)
+            await self.ports.hypervisor.set_tag(vm, Tag(cluster=self.ports.cluster, vm=vm, epoch=epoch, aside=True))
 
     async def mark_second(self, vm: VmName) -> None:
         here = (await self.inventory.refresh()).local(vm)

@@ -42,6 +42,7 @@ class Migrating:
         """Peer to peer between the two libvirtds: it goes on even if this process dies."""
         placement = read.value
         order = self._order(placement, spec.migration)
+        await self._let_go_what_is_aside(placement)
         try:
             if runs_at_once(placement, spec) and placement.target:
                 alive = see_alive(self.ports, placement.vm, placement.target)
@@ -59,6 +60,12 @@ class Migrating:
             if read.value.phase is not Phase.MIGRATING or try_of(read.value) != try_of(placement):
                 raise Lost("it is another's by now")
         await self.hand_over(read, spec)
+
+    async def _let_go_what_is_aside(self, placement: Placement) -> None:
+        """As a user's pause it would stand at its target for ever (policy/at_node/paused.py)."""
+        here = (await self.inventory.refresh()).local(placement.vm)
+        if placement.came_by_hand and here is not None and here.aside and here.state is SeenState.PAUSED:
+            await self.ports.hypervisor.resume(placement.vm)
 
     def _order(self, placement: Placement, how: Migration) -> MigrationOrder:
         target = self.ports.read_snapshot().nodes.get(placement.target) if placement.target else None

@@ -102,7 +102,8 @@ class Outlook:
         is_ours = is_ours_alone(view, placement.value if placement else None, self.ports.node, session.id, snapshot)
         if local is not None:
             self._silence.ends(vm)
-        reaction = self.pauses.look(vm, local, spec, is_held=is_ours)
+        by_hand = placement is not None and placement.value.came_by_hand
+        reaction = self.pauses.look(vm, local, spec, is_held=is_ours, came_by_hand=by_hand)
         attempt = replace(self._attempt(vm, view, placement, local, snapshot), pause=reaction.deed)
         action = reconcile(
             placement.value if placement else None,

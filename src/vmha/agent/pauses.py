@@ -9,15 +9,15 @@ from vmha.model.ids import VmName
 from vmha.model.records import SeenState
 from vmha.model.vm import VmSpec
 from vmha.policy.at_node.known import Local
-from vmha.policy.at_node.paused import CALM_S, HUNG, Reaction, Standing, react
+from vmha.policy.at_node.paused import ASIDE, CALM_S, HUNG, USER, Reaction, Standing, react
 
 
 def reason_of(local: Local) -> str | None:
-    """Why it stands still; None: it does not, as far as is known."""
+    """Why it stands still; None: it does not, as far as is known. What was set aside stands as a user's pause does."""
     if local.migrating:
         return None
     if local.state is SeenState.PAUSED:
-        return local.reason
+        return ASIDE if local.aside and local.reason == USER else local.reason
     return HUNG if local.silent and local.state is SeenState.RUNNING else None
 
 
@@ -28,8 +28,10 @@ class Pauses:
     _standing: dict[VmName, Standing] = field(default_factory=dict)
     _reactions: dict[VmName, Reaction] = field(default_factory=dict)
 
-    def look(self, vm: VmName, local: Local | None, spec: VmSpec | None, *, is_held: bool) -> Reaction:
-        """What is to be done now about what was just seen."""
+    def look(
+        self, vm: VmName, local: Local | None, spec: VmSpec | None, *, is_held: bool, came_by_hand: bool
+    ) -> Reaction:
+        """What is to be done now about what was just seen. ``came_by_hand``: as its placement says."""
         now, before = self.clock.now(), self._standing.get(vm)
         reaction = Reaction()
         if local is None or spec is None or not is_held:
@@ -38,7 +40,7 @@ class Pauses:
             if before is None or before.reason != reason:
                 before = Standing(reason=reason, since=now, seen=now)
             standing = self._standing[vm] = replace(before, seen=now)
-            reaction = react(spec.on_pause, standing, now, no_kill=spec.no_kill)
+            reaction = react(spec.on_pause, standing, now, no_kill=spec.no_kill, came_by_hand=came_by_hand)
         elif before is not None and (before.reason == HUNG or now - before.seen >= CALM_S):
             del self._standing[vm]
         self._reactions[vm] = reaction

@@ -63,12 +63,15 @@ class Tag:
     """What vmha writes into a domain's metadata: whose it is and under which epoch it was started.
 
     ``second``: it ran while the rightful one did, and was paused for that. Once written it stays as long as the tag.
+    ``aside``: it was paused because the rightful one may run, and may be that itself. Once written it stays until the
+    guest runs.
     """
 
     cluster: str
     vm: VmName
     epoch: Epoch
     second: bool = False
+    aside: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

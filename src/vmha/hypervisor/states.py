@@ -17,6 +17,9 @@ apart, and all three survive a restart of the agent and of libvirtd:
 A **second copy** that was paused as such has a mark of its own, which stays: it ends with the tag or with the QEMU, and
 says nothing about where a migration stands. A vmha of before takes it for a guest that arrived, and never resumes it.
 
+What came by a hand's migration, and was paused because its source still showed it running, is **aside**: marked so
+after it was paused, because that is no user's pause if it turns out to be the rightful one. The mark ends when it runs.
+
 A guest that a user had paused before it migrated carries the mark as "paused": it arrives like any other, and ending
 its hand-over leaves it paused, as the user left it.
 """
@@ -36,6 +39,11 @@ class Mark(StrEnum):
     STANDING = "standing"  # resume it
     PAUSED = "paused"  # it was paused before it left: leave it so
     SECOND = "second"  # no hand-over: it ran while the rightful one did, and was paused for that
+    ASIDE = "aside"  # nor is this: it was paused because the rightful one may run, which may be this one
+
+    @property
+    def ends_when_it_runs(self) -> bool:
+        return self.is_handover or self is Mark.ASIDE
 
     @property
     def is_handover(self) -> bool:
@@ -142,8 +150,10 @@ def is_broken_half(state: int, reason: int) -> bool:
 
 
 def is_finished_handover(state: int, mark: Mark) -> bool:
-    """Whether the mark outlived its hand-over, so that a later pause would be taken for an arrival."""
-    return state in (RawState.RUNNING, RawState.BLOCKED) and mark.is_handover
+    """Whether the mark outlived its hand-over, so that a later pause would be taken for an arrival; or what it was set
+    aside for.
+    """
+    return state in (RawState.RUNNING, RawState.BLOCKED) and mark.ends_when_it_runs
 
 
 def classify(state: int, reason: int, *, mark: Mark, job: Job, seen_arriving: bool) -> DomainState:

@@ -278,6 +278,7 @@ class Placement:
     guest: str = ""  # what its guest is called, where that is not the vm's name: how it ended is asked by that
     leaving: bool = False  # by a hand's migration
     leaving_to: NodeName | None = None  # the member that has shown it coming in; None: nobody knows where to
+    came_by_hand: bool = False  # by a hand's migration, after which its holder has said that it had left
     left_before: str = ""  # mark of the migration that took an earlier run from here, as it was known at the claim
     saved: SavedImage | None = None  # only while nobody has claimed the start that may use it: a claim uses it up
 

@@ -45,6 +45,17 @@ def test_deed_follows_from_reason_and_policy(
     assert (found.deed, found.leaves) == (deed, leaves)
 
 
+@pytest.mark.parametrize("came_by_hand", [True, False])
+def test_what_was_set_aside_goes_on_at_once_where_its_source_has_said_that_it_left(came_by_hand: bool) -> None:
+    """Where that has ended otherwise it had run meanwhile, and what stands here is older than the disk."""
+    for policy in (DEFAULT, OnPause(user=OnTrouble.RESTART)):
+        aside = Standing(reason="aside", since=0.0, seen=0.0)
+        found = react(policy, aside, 0.0, no_kill=True, came_by_hand=came_by_hand)
+        assert found.deed is (Deed.RESUME if came_by_hand else Deed.NOTHING)
+    again = react(DEFAULT, aside.tried(0.0), 0.0, no_kill=True, came_by_hand=True)
+    assert (again.deed, again.wait_s) == (Deed.NOTHING, 2.0)
+
+
 def test_it_is_resumed_less_and_less_often() -> None:
     standing, resumed_at, now = Standing(reason="ioerror", since=0.0, seen=0.0), [], 0.0
     while now < 130.0:

@@ -81,9 +81,9 @@ def press_power_button(domain: "libvirt.virDomain") -> None:
 
 
 def take_mark_off(domain: "libvirt.virDomain") -> None:
-    """End a hand-over in the tag; the rest of the tag stays as it is by now."""
+    """End a hand-over in the tag, or its being aside; the rest of the tag stays as it is by now."""
     tag = reading.read_tag(domain)
-    if tag is not None and reading.mark_of(tag).is_handover:
+    if tag is not None and reading.mark_of(tag).ends_when_it_runs:
         reading.write_tag(domain, tag._replace(handover=""))
 
 

@@ -351,7 +351,7 @@ class LibvirtHypervisor:
                 return
             old = reading.read_tag(domain)
             handover = old.handover if old is not None else ""  # an arrived guest stays one under its new tag
-            handover = Mark.SECOND if tag.second else handover
+            handover = Mark.SECOND if tag.second else Mark.ASIDE if tag.aside else handover
             reading.write_tag(domain, TagFacts(tag.cluster, tag.vm, tag.epoch, handover))
 
         async with self._tagging[name]:

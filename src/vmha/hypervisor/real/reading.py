@@ -49,7 +49,10 @@ def mark_of(tag: TagFacts | None) -> Mark:
 
 
 def tag_of(found: TagFacts) -> Tag:
-    return Tag(cluster=found.cluster, vm=found.vm, epoch=found.epoch, second=mark_of(found) is Mark.SECOND)
+    mark = mark_of(found)
+    return Tag(
+        cluster=found.cluster, vm=found.vm, epoch=found.epoch, second=mark is Mark.SECOND, aside=mark is Mark.ASIDE
+    )
 
 
 def read_domains(connection: "libvirt.virConnect") -> tuple[RawDomain, ...]:

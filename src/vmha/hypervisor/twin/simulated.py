@@ -317,7 +317,9 @@ class SimulatedHypervisor:
             guest.mark = Mark.NONE  # it is part of the tag
         elif tag.second:
             guest.mark = Mark.SECOND
-        guest.tag = None if tag is None else replace(tag, second=False)
+        elif tag.aside:
+            guest.mark = Mark.ASIDE
+        guest.tag = None if tag is None else replace(tag, second=False, aside=False)
         self._tell(name, "retagged")
 
     # ---------------------------------------------------------------- inside
@@ -376,7 +378,7 @@ class SimulatedHypervisor:
             uuid=guest.uuid,
             state=guest.state,
             reason=guest.reason,
-            tag=None if guest.tag is None else replace(guest.tag, second=guest.mark is Mark.SECOND),
+            tag=_tag(guest),
             persistent=guest.name in self._host.definitions,
             migrating=guest.migration is not None
             and guest.migration.source is guest
@@ -425,6 +427,12 @@ class SimulatedHypervisor:
         event = DomainEvent(name=name, kind=kind, ending=ending)
         for listener in tuple(self._listeners):
             asyncio.get_running_loop().call_soon(listener, event)
+
+
+def _tag(guest: Guest) -> Tag | None:
+    if guest.tag is None:
+        return None
+    return replace(guest.tag, second=guest.mark is Mark.SECOND, aside=guest.mark is Mark.ASIDE)
 
 
 def _mark(guest: Guest, order: MigrationOrder) -> Mark:

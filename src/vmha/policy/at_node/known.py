@@ -20,6 +20,7 @@ class Local:
     has_switched: bool = False  # out of this node by post-copy: it goes on at its target, or did
     is_pulling: bool = False  # it came in by post-copy, and lacks memory that is still at its source
     second: bool = False  # it was paused as a second copy
+    aside: bool = False  # it was paused because it may be one
     silent: bool = False  # its QEMU has answered nothing for a while, though it should run
     name: str = ""  # what it is called, where that is not the vm's name
 

@@ -1,9 +1,9 @@
 """What is done about a guest that stands still under our claim, by the reason. Pure: the standing and the instant in.
 
-Only these reasons are ever acted on: a user's pause, an I/O error, a watchdog, a QEMU that answers nothing. What is on
-its way in or out, what a migration has left, a save or a dump under way, a second copy: none of these is a guest that
-merely stands still, and whoever decides here is asked of none of them (``reconcile``). Nor is one that somebody runs on
-another node as well.
+Only these reasons are ever acted on: a user's pause, an I/O error, a watchdog, a QEMU that answers nothing, and a pause
+of vmha's own after which its source has said that the guest had left it. What is on its way in or out, what a migration
+has left, a save or a dump under way, a second copy: none of these is a guest that merely stands still, and whoever
+decides here is asked of none of them (``reconcile``). Nor is one that somebody runs on another node as well.
 """
 
 from dataclasses import dataclass, replace
@@ -15,6 +15,8 @@ from vmha.model.standing import OnIoError, OnPause, OnTrouble
 from vmha.policy.state.snapshot import Snapshot, VmView
 
 USER, IO_ERROR, WATCHDOG, HUNG = "user", "ioerror", "watchdog", "hung"
+ASIDE = "aside"
+"""This node's agent has paused it: its source still showed it running, and may have spoken of the past."""
 LONGEST_REST_S = 30.0
 CALM_S = 60.0
 """A guest that has run for so long has got over it."""
@@ -60,9 +62,15 @@ def is_ours_alone(
     return (placement.node, placement.session) == (me, session) and not runs_elsewhere
 
 
-def react(policy: OnPause, standing: Standing, now: float, *, no_kill: bool) -> Reaction:
-    """A vm with ``no_kill`` is never ended for this."""
+def react(policy: OnPause, standing: Standing, now: float, *, no_kill: bool, came_by_hand: bool = False) -> Reaction:
+    """A vm with ``no_kill`` is never ended for this.
+
+    ``came_by_hand``: its former holder has said that it left by migration. What was set aside is the rightful one then;
+    where that holder had ended otherwise, it had run beside this one, whose memory is older than the disk.
+    """
     match standing.reason:
+        case "aside" if came_by_hand:
+            return _resume(standing, now, "it was paused as one too many, and is the only one", at_once=True)
         case "user" if policy.user is OnTrouble.RESTART:
             return _end("somebody had paused it, and on_pause says restart", no_kill=no_kill)
         case "watchdog" if policy.watchdog is OnTrouble.RESTART:
@@ -87,11 +95,14 @@ def _after_io_error(policy: OnPause, standing: Standing, now: float, *, no_kill:
     patience_s = policy.io_error_relocate_after_s
     if patience_s and now - standing.since >= patience_s and not no_kill:
         return _end(f"its disk has been failing here for {patience_s:g} s", no_kill=False, leaves=True)
+    return _resume(standing, now, "its disk had failed")
+
+
+def _resume(standing: Standing, now: float, why: str, *, at_once: bool = False) -> Reaction:
+    """Again and again, ever more seldom."""
     began = standing.tried_at if standing.tries else standing.since
-    wait_s = began + min(LONGEST_REST_S, 2.0**standing.tries) - now
-    if wait_s > 0:
-        return Reaction(wait_s=wait_s)
-    return Reaction(deed=Deed.RESUME, why="its disk had failed")
+    wait_s = 0.0 if at_once and not standing.tries else began + min(LONGEST_REST_S, 2.0**standing.tries) - now
+    return Reaction(wait_s=wait_s) if wait_s > 0 else Reaction(deed=Deed.RESUME, why=why)
 
 
 def _end(why: str, *, no_kill: bool, leaves: bool = False) -> Reaction:

@@ -84,6 +84,7 @@ def adopt(
         failback_after=failback_after,
         drained_from=None,
         saved=None,  # it has run since
+        came_by_hand=previous is not None and previous.phase is Phase.DEPARTED,
     )
 
 
@@ -227,6 +228,7 @@ def hand_over(
         phase=Phase.HELD if already_running_in else Phase.ASSIGNED,
         node=placement.target,
         session=already_running_in,
+        came_by_hand=False,
         target=None,
         style=None,
         switched=False,
