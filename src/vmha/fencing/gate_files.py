@@ -64,6 +64,7 @@ class GateFiles:
         if self._writing is not None and not self._writing.done():
             raise GateUnavailable(f"{self._managed}: its disk does not answer")
         document = {"cluster": cluster, "gate": mode, "vms": listed[2:]}
+        self._listed = None  # it may be written late, or half
         self._writing = _in_a_thread(lambda: _replace(self._managed, document, for_good=True))
         try:
             async with asyncio.timeout(DISK_S):

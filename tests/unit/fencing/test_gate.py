@@ -5,12 +5,14 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.support.until import until
+from vmha.fencing import gate_files
 from vmha.fencing.gate import Asked, Known, judge, read_domain, read_known
 from vmha.fencing.gate_files import GateFiles, GateUnavailable
 from vmha.model.ids import Epoch, SessionId
@@ -300,3 +302,27 @@ async def is_listed(hook: Hook) -> bool:
     except GateUnavailable:
         return False
     return True
+
+
+async def test_list_that_a_slow_disk_took_late_is_not_what_it_was_before(hook: Hook, monkeypatch: pytest.MonkeyPatch):
+    await hook.files.list_managed("c", ["web"])
+    wakes, at_once = threading.Event(), gate_files._replace
+
+    def late(path: Path, document: object, *, for_good: bool = False) -> None:
+        wakes.wait()
+        at_once(path, document, for_good=for_good)
+
+    monkeypatch.setattr(gate_files, "_replace", late)
+    with pytest.raises(GateUnavailable, match="its disk does not answer"):
+        await hook.files.list_managed("c", ["web", "db"])
+    wakes.set()
+    await until(lambda: listed(hook) == ["db", "web"], what="it to be written when the disk is back")
+
+    async def is_back() -> bool:
+        return await is_listed(hook) and listed(hook) == ["web"]
+
+    await until(is_back, what="what is the cluster's now")
+
+
+def listed(hook: Hook) -> list[str]:
+    return list(json.loads((hook.state_dir / "managed.json").read_text())["vms"])
