@@ -8,6 +8,8 @@ from tests.sim.probes import DOMAIN, add_running, placement, raw
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.fencing.deadline import EXPIRED
+from vmha.hypervisor.port import HypervisorUnavailable
+from vmha.hypervisor.twin.simulated import SimulatedHypervisor
 from vmha.model.ids import NodeName
 from vmha.model.keys import decode
 from vmha.model.records import NodeStatus, Phase
@@ -212,6 +214,28 @@ def test_guest_whose_way_out_broke_while_it_is_being_stopped_is_stopped() -> Non
         assert cluster.where("web") == []
         await cluster.hands.start("web")
         await until(lambda: cluster.where("web") == [HOME], what="it runs again", timeout_s=30.0)
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def test_it_is_told_what_a_former_session_waits_for_while_what_libvirt_wrote_down_can_not_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(_: SimulatedHypervisor, name: str) -> str | None:
+        raise HypervisorUnavailable(f"libvirt's log of {name} can not be read now")
+
+    async def scene(cluster: Cluster) -> None:
+        await add_running(cluster, "web")
+        cluster.hands.host(HOME).stop_agent()
+        with monkeypatch.context() as broken:
+            broken.setattr(SimulatedHypervisor, "recall_migration", refuse)
+            await come_back(cluster, "after its hold")
+            told = "waits until it is known how web ended here: libvirt's log of web can not be read now"
+            await until(lambda: any(told in note for note in notes(cluster)), what="it is told", timeout_s=30.0)
+            assert hosts_of(cluster) == []
+        await cluster.rest()
+        assert len(cluster.where("web")) == 1
         assert cluster.violations() == []
 
     in_cluster(scene)

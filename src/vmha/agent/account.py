@@ -211,7 +211,12 @@ class Account:
             local = reading.local(name) if reading else None
             if reading is None or (local is not None and not self._inventory.is_beside_its_own(name)):
                 continue
-            if not transitions.is_its_departure(held.value, await self._ports.hypervisor.recall_migration(name)):
+            try:
+                left = await self._ports.hypervisor.recall_migration(name)
+            except VmhaError as error:
+                self._waits_for = f"what {former} held waits until it is known how {name} ended here: {error}"
+                return False
+            if not transitions.is_its_departure(held.value, left):
                 continue
             went = self._has_migrated(held.value) or went_as_asked(vm, held, self._ports.read_snapshot())
             where = self._where(held.value, went)
