@@ -13,6 +13,7 @@ from vmha.hypervisor.twin.simulated import SimulatedHypervisor
 from vmha.model.ids import NodeName
 from vmha.model.keys import decode
 from vmha.model.records import NodeStatus, Phase
+from vmha.model.vm import Handover, Migration, MigrationStyle
 
 HOME, MEMBER, OUTSIDE = "n1", "n2", "elsewhere"
 NEVER_S = 600.0
@@ -167,6 +168,36 @@ def test_others_of_its_node_do_not_wait_for_ever_for_a_target_that_says_nothing(
         await until(lambda: cluster.where("db") == [HOME], what="the other one is back", timeout_s=120.0)
         assert is_in(cluster, Phase.DEPARTED)
         assert cluster.where("web") == [OUTSIDE]
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+@pytest.mark.parametrize("style", [MigrationStyle.LIVE, MigrationStyle.POST_COPY])
+@pytest.mark.parametrize("how", ["at once", "after its hold", "by a boot"])
+def test_guest_that_libvirt_let_go_on_where_it_was_ended_unseen_boots_again_by_itself(
+    how: str, style: MigrationStyle
+) -> None:
+    """As above, with libvirt's own switch: it runs at its target until the guard there comes to its deadline."""
+
+    async def scene(cluster: Cluster) -> None:
+        migration = Migration(handover=Handover.LIBVIRT, style=style)
+        await add_running(cluster, "web", on=(HOME, MEMBER, "n3"), migration=migration)
+        cluster.world.fabric.set_migration_time("web", 3.0)
+        await cluster.hands.migrate("web", MEMBER)
+        await until(lambda: is_in(cluster, Phase.MIGRATING), what="it is to migrate")
+        await asyncio.sleep(2.5)  # its target has beaten since
+        target = cluster.hands.host(MEMBER)
+        for host in (cluster.hands.host(HOME), target):
+            host.stop_agent()
+        await until(lambda: cluster.where("web") == [MEMBER], what="it runs at its target")
+        coming_back = asyncio.create_task(come_back(cluster, how))
+        await until(lambda: hosts_of(cluster) == [], what="its target's guard has ended it")
+        target.start_agent()
+        await coming_back
+        await until(lambda: len(cluster.where("web")) == 1, what="it runs again", timeout_s=90.0)
+        await cluster.rest()
+        assert not is_in(cluster, Phase.DEPARTED)
         assert cluster.violations() == []
 
     in_cluster(scene)

@@ -8,3 +8,6 @@ GUARD_STATE = "guard.json"
 
 AWAITS_HANDOVER = frozenset({"standing", "paused"})
 """The tag's ``handover`` in a guest that one of our migrations brought, until it is let go (hypervisor/states.py)."""
+
+LET_GO_ON = frozenset({("running", "migrated"), ("running", "post-copy")})
+"""State and reason, in libvirt's file, of a guest that it has itself let go on where it came in."""

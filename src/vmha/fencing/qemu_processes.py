@@ -26,7 +26,7 @@ from itertools import pairwise
 from pathlib import Path
 from xml.parsers import expat
 
-from vmha.fencing.names import AWAITS_HANDOVER, TAG_NAMESPACE
+from vmha.fencing.names import AWAITS_HANDOVER, LET_GO_ON, TAG_NAMESPACE
 
 LIBVIRT_RUN_DIR = "/run/libvirt/qemu"
 
@@ -42,7 +42,8 @@ QEMU_NAMES = ("qemu", "kvm")
 class Guest:
     """One managed QEMU process. ``start_ticks`` is its start time as the kernel counts it in /proc/PID/stat.
 
-    ``came_in``: the epoch under which it came in completely by one of our migrations, if nobody has let it go here yet.
+    ``came_in``: the epoch under which it came in by one of our migrations, if it stands here complete and nobody has
+    let it go yet, or if libvirt has itself let it go on.
     """
 
     uuid: str
@@ -311,12 +312,12 @@ def _parse(text: bytes) -> _Domain:
 
 def _came_in(root: Mapping[str, str], tag: Mapping[str, str]) -> int | None:
     """libvirt says "user" of what our migrations leave standing when all its memory has come, and not before
-    (hypervisor/states.py).
+    (hypervisor/states.py); and how it came of what it has itself let go on.
     """
-    is_complete = (root.get("state"), root.get("reason")) == ("paused", "user")
-    epoch = tag.get("epoch", "")
+    state, handover, epoch = (root.get("state"), root.get("reason")), tag.get("handover", ""), tag.get("epoch", "")
+    has_come = state == ("paused", "user") if handover in AWAITS_HANDOVER else not handover and state in LET_GO_ON
     is_epoch = epoch.isascii() and epoch.isdecimal() and len(epoch) <= MOST_DIGITS
-    return int(epoch) if is_complete and is_epoch and tag.get("handover") in AWAITS_HANDOVER else None
+    return int(epoch) if has_come and is_epoch else None
 
 
 _SEPARATOR = "\x1f"

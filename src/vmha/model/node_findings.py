@@ -22,7 +22,8 @@ class LeftOver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndedArrival:
-    """A guest that came in completely by one of our migrations, and that the node's guard ended before it was let go.
+    """A guest that came in by one of our migrations, and that the node's guard ended before it was let go, or after
+    libvirt itself had let it go on.
 
     ``epoch``: the one that only such a migration gave it; ``session``: in which it came in, and with which it ended;
     ``last_beat``: of that session, 0: its node does not know.

@@ -311,13 +311,17 @@ def test_a_command_with_parentheses_and_blanks_does_not_confuse_it(host: Host) -
         ("state='paused' reason='user'", 'epoch="3"', None),  # a hand has suspended it
         ("state='paused' reason='migration'", 'epoch="3" handover="standing"', None),  # still coming in
         ("state='running' reason='migrated'", 'epoch="3" handover="standing"', None),  # let go an instant ago
+        ("state='running' reason='migrated'", 'epoch="3"', 3),  # libvirt has let it go on
+        ("state='running' reason='post-copy'", 'epoch="3"', 3),
+        ("state='running' reason='unpaused'", 'epoch="3"', None),
+        ("state='running' reason='booted'", 'epoch="3"', None),
         ("state='paused'", 'epoch="3" handover="standing"', None),
         ("state='paused' reason='user'", 'epoch="-3" handover="standing"', None),
         ("state='paused' reason='user'", f'epoch="{"9" * 400}" handover="standing"', None),
         ("state='paused' reason='user'", 'handover="standing"', None),
     ],
 )
-def test_what_came_in_completely_and_was_not_let_go_is_known_by_its_epoch(
+def test_what_came_in_and_was_not_let_go_by_us_is_known_by_its_epoch(
     host: Host, state: str, tag: str, came_in: int | None
 ) -> None:
     host.qemu(58, "web", UUID)

@@ -9,9 +9,11 @@ from typing import Any
 from vmha.fencing.guard_state import Killed
 from vmha.fencing.port import Guard, GuardStatus, GuardUnavailable
 from vmha.hypervisor.port import DomainState
+from vmha.hypervisor.states import Mark
 from vmha.hypervisor.twin.fabric import SimulatedFabric
 from vmha.hypervisor.twin.fabric_state import Guest
 from vmha.model.ids import SessionId
+from vmha.policy.deciding.post_copy import POSTCOPY
 
 ANSWER_S = 0.5
 """For so long an agent waits for an answer, if it does not say for how long."""
@@ -91,5 +93,12 @@ def _killed(guest: Guest) -> Killed:
         name=guest.name,
         pid=0,
         vm=tag.vm if tag else "",
-        came_in=int(tag.epoch) if tag and guest.state is DomainState.ARRIVED else None,
+        came_in=int(tag.epoch) if tag and _has_come(guest) else None,
     )
+
+
+def _has_come(guest: Guest) -> bool:
+    """As ``fencing.qemu_processes`` reads it in libvirt's file."""
+    if guest.state is DomainState.ARRIVED:
+        return True
+    return guest.state is DomainState.RUNNING and guest.mark is Mark.NONE and guest.reason in ("migrated", POSTCOPY)
