@@ -68,19 +68,19 @@ class SimulatedChannel:
                 del self._hub.endpoints[self._node]
 
     async def ask(self, peer: Peer, request: Request, *, timeout_s: float) -> Answer:
-        end_at_s = asyncio.get_running_loop().time() + timeout_s
+        now = asyncio.get_running_loop().time
         try:
-            return await self._exchange(peer, request, end_at_s)
+            return await self._exchange(peer, request, now() + timeout_s, now)
         except TimeoutError as error:
             if self._hub.can_reach(self._node, peer.node) and not self._hub.is_frozen(peer.node):
                 raise AgentSilent(f"{peer.node}: its host lives, its agent does not answer") from error
             raise HostSilent(f"{peer.node} gives no sign of life") from error
 
-    async def _exchange(self, peer: Peer, request: Request, end_at_s: float) -> Answer:
-        await self._travel(self._node, peer.node, end_at_s)
+    async def _exchange(self, peer: Peer, request: Request, end_at_s: float, now: Callable[[], float]) -> Answer:
+        await self._travel(self._node, peer.node, end_at_s, now)
         there = self._hub.endpoints.get(peer.node)
         if there is None and not self._hub.is_frozen(peer.node):
-            await self._travel(peer.node, self._node, end_at_s)
+            await self._travel(peer.node, self._node, end_at_s, now)
             raise AgentSilent(f"{peer.node}: no agent answers there")
         if self._hub.is_frozen(peer.node) or self._hub.is_standing(peer.node):
             async with asyncio.timeout_at(end_at_s):
@@ -88,12 +88,11 @@ class SimulatedChannel:
         else:
             assert there
             answer = there.answer(self._node, request)
-        await self._travel(peer.node, self._node, end_at_s)
+        await self._travel(peer.node, self._node, end_at_s, now)
         return answer
 
-    async def _travel(self, source: NodeName, target: NodeName, end_at_s: float) -> None:
+    async def _travel(self, source: NodeName, target: NodeName, end_at_s: float, now: Callable[[], float]) -> None:
         """What is lost is sent again and again, until who waits has waited long enough: then raises TimeoutError."""
-        now = asyncio.get_running_loop().time
         await asyncio.sleep(ONE_WAY_S)
         while (left_s := end_at_s - now()) > 0:
             if self._hub.can_reach(source, target):

@@ -388,12 +388,13 @@ class MemoryEtcd:
         if changes:
             self._revision = revision
             batch = Batch(revision=revision, changes=tuple(changes))
-            self._history.append(Commit(at_s=_now(), batch=batch))
-            self._deliver(batch)
+            loop = asyncio.get_running_loop()
+            self._history.append(Commit(at_s=loop.time(), batch=batch))
+            self._deliver(batch, loop)
 
-    def _deliver(self, batch: Batch) -> None:
+    def _deliver(self, batch: Batch, loop: asyncio.AbstractEventLoop) -> None:
         """One timer for all watches that hear of it at the same instant."""
-        loop, now = asyncio.get_running_loop(), _now()
+        now = loop.time()
         below: dict[str, Batch | None] = {}
         due: dict[float, list[tuple[WatchLine, Batch]]] = {}
         for line in self._lines:

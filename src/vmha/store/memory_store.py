@@ -97,11 +97,11 @@ class MemoryStore:
         self._server.wake()
 
     async def watch(self, prefix: str, *, start_revision: Revision) -> AsyncGenerator[Batch, None]:
-        server = self._server
+        server, loop = self._server, asyncio.get_running_loop()
         wanted = max(1, start_revision)
         while True:
             # Connecting, again after each time out of reach: only what was delivered counts as seen.
-            if not await self._pass(_now() + self._watch_give_up_s):
+            if not await self._pass(loop.time() + self._watch_give_up_s, loop):
                 raise Unavailable(f"no answer from etcd in memory to a watch for {self._watch_give_up_s:.1f} s")
             line = server.open_watch(self._client, prefix, wanted)
             try:
@@ -117,21 +117,23 @@ class MemoryStore:
                 server.close_watch(line)
 
     async def _read(self, serve: Callable[[], _T], timeout_s: float) -> _T:
-        end_at_s = _now() + timeout_s
-        if await self._pass(end_at_s):
+        loop = asyncio.get_running_loop()
+        end_at_s = loop.time() + timeout_s
+        if await self._pass(end_at_s, loop):
             outcome = _outcome(serve)
-            if await self._pass(end_at_s):
+            if await self._pass(end_at_s, loop):
                 return outcome()
         raise Unavailable(f"no answer from etcd in memory within {timeout_s:.1f} s")
 
     async def _write(self, serve: Callable[[], _T], timeout_s: float, *, repeatable: bool) -> _T:
-        end_at_s = _now() + timeout_s
+        loop = asyncio.get_running_loop()
+        end_at_s = loop.time() + timeout_s
         unclear = False
-        while await self._pass(end_at_s):
+        while await self._pass(end_at_s, loop):
             lost = self._server.take_lost_answer(self._client)
             if lost is None:
                 outcome = _outcome(serve)
-                if await self._pass(end_at_s):
+                if await self._pass(end_at_s, loop):
                     return outcome()
             elif lost:
                 _outcome(serve)
@@ -142,9 +144,9 @@ class MemoryStore:
             raise Ambiguous(f"no clear answer from etcd in memory within {timeout_s:.1f} s: it may or may not be done")
         raise Unavailable(f"no answer from etcd in memory within {timeout_s:.1f} s")
 
-    async def _pass(self, end_at_s: float) -> bool:
+    async def _pass(self, end_at_s: float, loop: asyncio.AbstractEventLoop) -> bool:
         """One way between client and store; False when the deadline came first."""
-        server, loop = self._server, asyncio.get_running_loop()
+        server = self._server
         arrives: asyncio.Future[None] = loop.create_future()
         loop.call_later(max(0.0, min(server.delay_s(self._client) / 2, end_at_s - loop.time())), arrive, arrives)
         await arrives
@@ -174,7 +176,3 @@ def _outcome(serve: Callable[[], _T]) -> Callable[[], _T]:
         raise refusal
 
     return refuse
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

@@ -19,6 +19,7 @@ class WatchLine:
         self.last_due_s = 0.0
         self._arrived: deque[Batch] = deque()
         self._latest: deque[Batch] = deque(maxlen=_REMEMBERED)
+        self._loop = asyncio.get_running_loop()
         self._waiter: asyncio.Future[None] | None = None
 
     def take(self, batch: Batch) -> None:
@@ -45,7 +46,7 @@ class WatchLine:
 
     async def wait(self) -> None:
         """For the next arrival, or the end."""
-        self._waiter = asyncio.get_running_loop().create_future()
+        self._waiter = self._loop.create_future()
         try:
             await self._waiter
         finally:
