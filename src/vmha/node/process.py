@@ -163,12 +163,19 @@ async def _leave_when(told: asyncio.Event, member: Member, run_dir: Path) -> Non
         await told.wait()
         told.clear()
         log.info("the host shuts down: the agent leaves")
-        is_empty = await member.leave(asked_by(run_dir))
-        if is_empty:
-            log.info("left in good order")
-        else:
-            log.error("not left: guests run, or the store does not answer; the guard counts on")
-        tell(run_dir, Left(is_empty=is_empty))
+        try:
+            await _leave(member, run_dir)
+        except OSError as error:
+            log.error("what came of leaving can not be said", run_dir=str(run_dir), why=str(error))
+
+
+async def _leave(member: Member, run_dir: Path) -> None:
+    is_empty = await member.leave(asked_by(run_dir))
+    if is_empty:
+        log.info("left in good order")
+    else:
+        log.error("not left: guests run, or the store does not answer; the guard counts on")
+    tell(run_dir, Left(is_empty=is_empty))
 
 
 async def _serve_metrics(

@@ -9,6 +9,7 @@ from typing import cast
 
 import pytest
 
+from tests.support.until import until
 from vmha.model.clock import SystemClock
 from vmha.model.errors import Refused, Rejected
 from vmha.model.records import Hand
@@ -71,6 +72,28 @@ async def test_agent_that_could_not_leave_hears_it_when_it_is_asked_again(tmp_pa
         finally:
             asyncio.get_running_loop().remove_signal_handler(signal.SIGUSR1)
             listening.cancel()
+
+
+async def test_agent_that_could_not_say_what_came_of_it_hears_it_when_it_is_asked_again(tmp_path: Path) -> None:
+    class Empty:
+        left = 0
+
+        async def leave(self, by: Hand | None) -> bool:
+            self.left += 1
+            return True
+
+    member, told = Empty(), asyncio.Event()
+    in_the_way = tmp_path / "left.new"
+    in_the_way.mkdir()
+    listening = asyncio.create_task(_leave_when(told, cast(Member, member), tmp_path))
+    told.set()
+    await until(lambda: member.left == 1 and not told.is_set(), what="it to be told")
+    in_the_way.rmdir()
+    told.set()
+    try:
+        await until((tmp_path / "left.json").exists, what="its answer")
+    finally:
+        listening.cancel()
 
 
 async def test_nobody_is_signalled_where_no_agent_holds_the_lock(tmp_path: Path) -> None:
