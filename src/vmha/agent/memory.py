@@ -16,6 +16,15 @@ def try_of(placement: Placement) -> Try:
     return placement.epoch, placement.since
 
 
+@dataclass(frozen=True, slots=True)
+class NotLetGo:
+    """What arrived here under ``epoch`` could not be let go: since when, and what the hypervisor said last."""
+
+    epoch: Epoch
+    since: float
+    why: str
+
+
 @dataclass(slots=True)
 class Memory:
     starting: set[VmName] = field(default_factory=set)
@@ -32,3 +41,5 @@ class Memory:
     """Vms of whose guest something was left and was ended, and under which placement's revision."""
     measured: dict[VmName, Epoch] = field(default_factory=dict)
     """Vms of which was asked what their arrival took, and under which epoch they have come."""
+    not_let_go: dict[VmName, NotLetGo] = field(default_factory=dict)
+    """Vms that have arrived, and that the hypervisor does not let run."""

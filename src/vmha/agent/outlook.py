@@ -33,6 +33,8 @@ from vmha.policy.state.hands_off import hands_off
 from vmha.policy.state.snapshot import Snapshot, VmView
 
 UNSURE_ARRIVAL_S = 30.0
+LET_GO_S = 30.0
+"""For so long what arrived is tried to be let go: what is left of it at its source may hold its disk until it ends."""
 LEFT_STANDING_S = 5.0
 """A libvirtd that is stuck shows in its node's status only after its calls have timed out and the sweep has come by."""
 
@@ -157,8 +159,15 @@ class Outlook:
                 vm, local is not None and local.state is SeenState.INCOMING and not self._is_expected(placement)
             ),
             is_given_up=placement is not None and self.memory.given_up.get(vm) == try_of(placement.value),
+            let_go_in_vain=placement is not None and self._is_let_go_in_vain(placement.value, view),
             pulls_in_vain=self._pulling.has_lasted(vm, local is not None and local.is_pulling and held_here),
         )
+
+    def _is_let_go_in_vain(self, placement: Placement, view: VmView | None) -> bool:
+        refusal = self.memory.not_let_go.get(placement.vm)
+        if refusal is None or refusal.epoch != placement.epoch or (view and view.spec and view.spec.value.no_kill):
+            return False
+        return self.ports.clock.now() - refusal.since >= LET_GO_S
 
     def _is_expected(self, placement: Stored[Placement] | None) -> bool:
         """By migration, here."""

@@ -12,13 +12,13 @@ from vmha.agent.claims import Claims, Lost
 from vmha.agent.definitions import Definitions, Found
 from vmha.agent.health import HealthWatch
 from vmha.agent.inventory import Inventory
-from vmha.agent.memory import Memory
+from vmha.agent.memory import Memory, NotLetGo
 from vmha.agent.ports import AgentPorts
 from vmha.agent.saved_states import SavedStates
 from vmha.fencing.gate_files import GateUnavailable
-from vmha.hypervisor.port import DomainExists, HypervisorUnavailable, StartFailed
+from vmha.hypervisor.port import DomainExists, DomainMissing, HypervisorUnavailable, StartFailed
 from vmha.model.domain_xml import tagged
-from vmha.model.errors import Rejected
+from vmha.model.errors import Refused, Rejected, Retryable
 from vmha.model.ids import VmName
 from vmha.model.records import Failure, Phase, Placement, RunEnd, SavedImage, Stored
 from vmha.model.vm import VmSpec
@@ -112,8 +112,27 @@ class Starts:
         held = await self.claim(read, "arrived")
         if not self.ports.keeper.may_start():
             raise Lost("too little time is left before the guard's deadline")
-        await self.ports.hypervisor.resume(held.value.vm)
+        await self._let_go(held.value)
         await self.end_what_came_too_late(held)
+
+    async def _let_go(self, held: Placement) -> None:
+        """Raises: Retryable: the hypervisor refuses. Its disk may be locked by what is left of it at its source."""
+        vm, before = held.vm, self.memory.not_let_go.get(held.vm)
+        try:
+            await self.ports.hypervisor.resume(vm)
+        except DomainMissing:
+            raise
+        except Refused as error:
+            is_first = before is None or before.epoch != held.epoch
+            since = self.ports.clock.now() if before is None or is_first else before.since
+            self.memory.not_let_go[vm] = NotLetGo(held.epoch, since, str(error))
+            if is_first:
+                await self.claims.tell("not-let-go", f"it can not be let go on {self.ports.node}: {error}", vm)
+            self.inventory.show_progress(vm, f"can not be let go: {error}")
+            raise Retryable(f"{vm} can not be let go: {error}") from error
+        if before is not None:
+            del self.memory.not_let_go[vm]
+            self.inventory.show_progress(vm, "")
 
     async def claim(
         self, read: Stored[Placement], kind: str, found: Found | None = None, *, also: Sequence[Compare] = ()

@@ -8,7 +8,7 @@ from vmha.agent.guest_deeds import GuestDeeds
 from vmha.agent.health import HealthWatch
 from vmha.agent.inventory import Inventory
 from vmha.agent.marks import Marks
-from vmha.agent.memory import Memory
+from vmha.agent.memory import Memory, NotLetGo
 from vmha.agent.migrating import Migrating
 from vmha.agent.migration_watch import MigrationWatch
 from vmha.agent.pauses import Pauses
@@ -122,6 +122,12 @@ class Worker:
             case _:
                 raise AssertionError(action)
 
+    def _give_up(self, read: Stored[Placement], refusal: NotLetGo) -> None:
+        """It boots anew, elsewhere if it can."""
+        if refusal.epoch == read.value.epoch:
+            why = f"it had arrived, and could not be let go: {refusal.why}"
+            self.troubled.remember(read.value.vm, read.modified, RunEnd.CRASHED, why, leaves=True)
+
     async def _do_without_a_claim(self, action: Action, read: Stored[Placement] | None, vm: VmName) -> bool:
         """What may be about a vm that nobody holds, or that is not managed."""
         match action:
@@ -133,6 +139,8 @@ class Worker:
                     self.memory.cleared[vm] = under
                 if is_lost_half(self.inventory.reading, vm):
                     self.troubled.remember(vm, under, RunEnd.CRASHED, SPLIT)
+                elif read is not None and (refusal := self.memory.not_let_go.get(vm)) is not None:
+                    self._give_up(read, refusal)
                 await self.ports.hypervisor.destroy(vm)
             case Action.ALARM_DUPLICATE | Action.NOTHING | Action.WAIT:
                 pass  # an alarm is on record by now

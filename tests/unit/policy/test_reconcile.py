@@ -9,7 +9,7 @@ from vmha.model.ids import Epoch, NodeName, SessionId, VmName
 from vmha.model.records import Observation, Phase, Placement, Reason, SeenState
 from vmha.model.vm import OnDuplicate
 from vmha.policy.at_node.known import Attempt, Local, Others
-from vmha.policy.at_node.reconcile import NOT_LET_GO_ON, Action, needs_fresh_reading, reconcile
+from vmha.policy.at_node.reconcile import NOT_LET_GO_ON, Action, needs_fresh_reading, reconcile, under_hold
 from vmha.policy.state import transitions
 
 ME, OTHER = NodeName("n1"), NodeName("n2")
@@ -220,6 +220,14 @@ def test_guest_from_a_later_agreement_than_the_one_read_is_left_standing() -> No
 def test_guest_that_arrived_goes_on_only_where_it_was_handed_over_to(phase: Phase) -> None:
     assert decide(placement(phase, arrival=True), local(S.ARRIVED)) is Action.RESUME_ARRIVAL
     assert decide(placement(phase, arrival=False), local(S.ARRIVED)) is Action.CLEAR
+
+
+@pytest.mark.parametrize("in_vain", [False, True])
+def test_guest_that_arrived_and_is_not_let_go_for_long_is_ended_unless_the_vm_is_frozen(in_vain: bool) -> None:
+    held = placement(Phase.HELD, arrival=True)
+    action = decide(held, local(S.ARRIVED), attempt=Attempt(let_go_in_vain=in_vain))
+    assert action is (Action.CLEAR if in_vain else Action.RESUME_ARRIVAL)
+    assert under_hold(action, held, local(S.ARRIVED)) is (Action.NOTHING if in_vain else Action.RESUME_ARRIVAL)
 
 
 def test_arrival_of_another_epoch_than_assigned_is_cleared_away() -> None:

@@ -42,6 +42,7 @@ class SimulatedFabric(SimulatedHosts):
     ) -> None:
         super().__init__(clock, timing=timing or Timing(), reachable=reachable)
         self._start_faults: dict[tuple[str, str], tuple[int, str]] = {}
+        self._not_resumed: set[tuple[str, str]] = set()
         self._migration_faults: dict[str, tuple[int, str]] = {}
         self._migration_s: dict[str, float] = {}
         self._ignores_acpi: set[str] = set()
@@ -129,6 +130,10 @@ class SimulatedFabric(SimulatedHosts):
 
     def fail_start(self, name: str, *, host: str, times: int = 1, message: str = "could not open its disk") -> None:
         self._start_faults[name, host] = (times, message)
+
+    def refuse_to_resume(self, name: str, *, host: str, refuses: bool = True) -> None:
+        """Its disk can not be opened for writing there."""
+        (self._not_resumed.add if refuses else self._not_resumed.discard)((name, host))
 
     def fail_migration(self, name: str, *, times: int = 1, message: str = "operation failed: migration") -> None:
         """Half-way through; the guest runs on at its source."""
@@ -322,6 +327,8 @@ class SimulatedFabric(SimulatedHosts):
         """Let it run, and end the hand-over of one that arrived."""
         if guest.state is DomainState.INCOMING or has_switched(guest):
             raise Refused(f"{guest.name} is still on its way in, or goes on where it was sent to")
+        if (guest.name, guest.host.name) in self._not_resumed and guest.state in _STANDING:
+            raise Refused(f"resume {guest.name}: unable to execute 'cont': failed to get the write lock of its disk")
         keeps_pause = guest.mark is Mark.PAUSED
         guest.mark = Mark.SECOND if guest.mark is Mark.SECOND else Mark.NONE
         if guest.state is DomainState.ARRIVED and keeps_pause:

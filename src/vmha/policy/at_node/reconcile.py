@@ -192,7 +192,8 @@ def _held(placement: Placement, local: Local | None, attempt: Attempt, comes_in:
         return Action.DEPART_UNSURE
     match local.state:
         case SeenState.ARRIVED:
-            return Action.RESUME_ARRIVAL if placement.arrival else Action.CLEAR
+            may_go = placement.arrival and not attempt.let_go_in_vain
+            return Action.RESUME_ARRIVAL if may_go else Action.CLEAR
         case SeenState.CRASHED:
             return Action.CLEAR
         case SeenState.RUNNING if attempt.pulls_in_vain:
@@ -354,7 +355,8 @@ def _elsewhere(placement: Placement, local: Local | None, attempt: Attempt, me: 
 def under_hold(action: Action, placement: Placement | None, local: Local | None) -> Action:
     """What is left of an action while the vm is frozen, or the cluster paused: nothing begins.
 
-    A migration that has not begun is given up. What a crashed guest left is kept, for whoever wants to look at it.
+    A migration that has not begun is given up. What a crashed guest left is kept, for whoever wants to look at it, and
+    what arrived and can not be let go.
     """
     match action:
         case Action.START | Action.DEED | Action.END_UNWELL | Action.RESUME_PAUSED:
@@ -362,6 +364,7 @@ def under_hold(action: Action, placement: Placement | None, local: Local | None)
         case Action.MIGRATE:
             return Action.KEEP
         case Action.CLEAR if placement is not None and placement.phase is Phase.HELD:
-            is_its_rest = local is not None and local.state is SeenState.CRASHED and local.epoch == placement.epoch
-            return Action.NOTHING if is_its_rest else action
+            is_its = local is not None and local.epoch == placement.epoch
+            is_kept = is_its and local is not None and local.state in (SeenState.CRASHED, SeenState.ARRIVED)
+            return Action.NOTHING if is_kept else action
     return action
