@@ -6,14 +6,15 @@ remember no more of a running coroutine than its answers.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from vmha.fencing.power import PowerOff
 from vmha.hypervisor.port import DomainState, DomainView, Ending, HostCapacity, Tag
-from vmha.model.ids import LeaseId, NodeName
+from vmha.model.ids import LeaseId, NodeName, Revision, SessionId, VmName
+from vmha.model.records import BeatRecord, FenceRecord, RemovedVm, Stored
 from vmha.policy.state.indexes import Indexes
-from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.state.snapshot import Snapshot, VmView
 from vmha.store.port import Lease, Op, Store
 
 from .values import NOW, UUID, VM
@@ -206,6 +207,33 @@ class StandingMirror:
     @property
     def leader(self) -> Any:
         return self.snapshot().leader
+
+    @property
+    def revision(self) -> Revision:
+        return self.snapshot().revision
+
+    @property
+    def vms(self) -> Mapping[VmName, VmView]:
+        return self.snapshot().vms
+
+    def vm(self, name: VmName) -> VmView | None:
+        return self.snapshot().vms.get(name)
+
+    def beats(self) -> Iterator[tuple[NodeName, BeatRecord]]:
+        return ((name, node.beat.value) for name, node in self.snapshot().nodes.items() if node.beat)
+
+    @property
+    def fenced(self) -> Mapping[SessionId, FenceRecord]:
+        return self.snapshot().fenced
+
+    @property
+    def removed(self) -> Mapping[str, Stored[RemovedVm]]:
+        return self.snapshot().removed
+
+    @property
+    def restored_as(self) -> str:
+        history = self.snapshot().history
+        return history.value.id if history else ""
 
     def silence_of(self, node: NodeName) -> float:
         return self.silence_s().get(node, 0.0)

@@ -73,18 +73,17 @@ def test_turn_that_takes_long_is_told_with_what_it_was_in() -> None:
     stacks = Stacks(SystemClock())
     record = ClusterConfig()
 
-    async def stand() -> list[dict[str, object]]:
-        async with asyncio.timeout(30.0):
-            while not (found := stacks.take()):
+    async def stand() -> None:
+        """Until a look, which may come at any instant of the turn, has come in what it does most."""
+        async with asyncio.timeout(60.0):
+            while not any("model/keys.py" in str(one["in"]) for one in stacks.take()):
                 for _ in range(2000):
                     encode(record)
                 await asyncio.sleep(0)
-        return found
 
     turns = Stalls()
     watched = WatchedSelector(Stalls(), SystemClock(), lambda: None, turns=turns, stacks=stacks)
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(watched)) as runner:
-        found = runner.run(stand())
+        runner.run(stand())
     stacks.end()
-    assert "model/keys.py" in str(found[0]["in"])
     assert turns.longest_s > 0
