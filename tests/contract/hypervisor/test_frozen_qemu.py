@@ -1,12 +1,14 @@
 """A QEMU that gets no processor time (SIGSTOP), of both adapters: looks like one that runs, and answers nothing."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from tests.support.hypervisors import HypervisorWorld, guest_xml
 from tests.support.waiting import eventually, find, see, see_gone
 from vmha.hypervisor.port import DomainState, MigrationFailed
+from vmha.hypervisor.saved_file import COMPLETE
 
 
 async def test_frozen_qemu_is_shown_as_before_and_does_what_it_was_asked_when_it_goes_on(
@@ -23,6 +25,26 @@ async def test_frozen_qemu_is_shown_as_before_and_does_what_it_was_asked_when_it
     await world.thaw("web")
     await asked
     await see(world.one, "web", DomainState.PAUSED)
+
+
+async def test_frozen_qemu_is_saved_when_it_goes_on_and_after_what_it_was_asked_before(
+    world: HypervisorWorld, tmp_path: Path
+) -> None:
+    path = str(tmp_path / "web.7.save")
+    await world.one.start(guest_xml("web", epoch=7))
+    await world.one.suspend("web")
+    await world.freeze("web")
+    resumed = asyncio.create_task(world.one.resume("web"))
+    done, _ = await asyncio.wait([resumed], timeout=0.3)
+    assert not done
+    saved = asyncio.create_task(world.one.save("web", path, timeout_s=60))
+    done, _ = await asyncio.wait([resumed, saved], timeout=0.5)
+    assert not done
+    await world.thaw("web")
+    await resumed
+    await saved
+    assert await find(world.one, "web") is None
+    assert await world.files.head(path, len(COMPLETE)) == COMPLETE
 
 
 async def test_frozen_qemu_is_silent_until_it_goes_on(world: HypervisorWorld) -> None:

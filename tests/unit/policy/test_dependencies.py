@@ -196,3 +196,16 @@ def test_shortest_circle_is_found_and_named() -> None:
     assert find_cycle(needs, "b") == ("b", "d", "a", "b")
     assert find_cycle({"a": ["a"]}, "a") == ("a", "a")
     assert find_cycle({"a": ["b"], "b": []}, "a") == ()
+
+
+@pytest.mark.parametrize("is_claimable", [True, False])
+def test_guest_that_arrived_where_nobody_is_there_to_let_it_go_is_no_start_while_what_it_needs_ends(
+    is_claimable: bool,
+) -> None:
+    """It would boot anew elsewhere. Where somebody can let it go it goes on first, and ends with the other then."""
+    book = cluster("n1", "n2", "n3").running("db", "n1", desired=Desired.STOPPED).vm("app", depends_on=HARD)
+    book.placed("db", "n1", phase=Phase.STOPPING)
+    book.placed("app", "n2", phase=Phase.ASSIGNED, arrival=True, session=None)
+    made = book.plan(unclaimed_s={VmName("app"): 0.0 if is_claimable else 1e6})
+    about = [step.change for step in made.steps if isinstance(step, PlacementStep) and step.vm == "app"]
+    assert about == ([] if is_claimable else [Change.WITHDRAW])

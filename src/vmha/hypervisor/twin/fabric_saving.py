@@ -9,6 +9,7 @@ import asyncio
 from vmha.hypervisor.answers import fail, promise, succeed
 from vmha.hypervisor.lifecycle import Lifecycle, Started, Stopped, Suspended
 from vmha.hypervisor.port import DomainState, SaveFailed, StartFailed, Tag
+from vmha.hypervisor.twin.fabric_frozen import waits_for
 from vmha.hypervisor.twin.fabric_hosts import SimulatedHosts
 from vmha.hypervisor.twin.fabric_state import Guest, Host
 from vmha.hypervisor.twin.simulated_files import SavedMemory, SharedFiles
@@ -30,13 +31,25 @@ def note_run(fabric: SimulatedHosts, guest: Guest) -> None:
 
 
 def begin_save(fabric: SimulatedHosts, guest: Guest, path: str) -> "asyncio.Future[None]":
+    """A QEMU that stands still begins with it when it goes on, and after all that it was asked before."""
     done: asyncio.Future[None] = promise(asyncio.get_running_loop())
+
+    def begin() -> None:
+        if not done.done():  # else nobody waits for it any more
+            _begin_save(fabric, guest, path, done)
+
+    if not waits_for(guest, begin):
+        begin()
+    return done
+
+
+def _begin_save(fabric: SimulatedHosts, guest: Guest, path: str, done: "asyncio.Future[None]") -> None:
     if path in fabric.files.broken or guest.is_saving or guest.is_starting or guest.migration is not None:
         why = "another job is active" if path not in fabric.files.broken else "no space left on device"
         fabric.later(
             guest.host, fabric.timing.refusal_s, lambda: fail(done, SaveFailed(f"save {guest.name} to {path}: {why}"))
         )
-        return done
+        return
     tag = guest.tag
     xml = guest.xml if tag is None else retag(guest, tag)
     memory = SavedMemory(xml=xml, memory=guest.memory, runs=fabric.files.runs.get(guest.name, 0))
@@ -47,6 +60,8 @@ def begin_save(fabric: SimulatedHosts, guest: Guest, path: str) -> "asyncio.Futu
     fabric.emit(guest, Lifecycle.SUSPENDED, Suspended.PAUSED)
 
     def finish() -> None:
+        if waits_for(guest, finish):
+            return
         if not fabric.is_alive(guest):
             if fabric.files.held.get(path) is memory:
                 del fabric.files.held[path]
@@ -66,7 +81,6 @@ def begin_save(fabric: SimulatedHosts, guest: Guest, path: str) -> "asyncio.Futu
         succeed(done, None)
 
     fabric.later(guest.host, fabric.timing.save_s, finish)
-    return done
 
 
 def call_off(fabric: SimulatedHosts, guest: Guest, path: str) -> None:

@@ -185,9 +185,11 @@ class SimulatedHypervisor:
 
     async def save(self, name: str, path: str, *, timeout_s: float) -> None:
         guest = await self._find(name)
+        saving = saves.begin_save(self._fabric, guest, path)
         try:
-            await self._wait(saves.begin_save(self._fabric, guest, path), timeout_s, f"save {name}")
+            await self._wait(saving, timeout_s, f"save {name}")
         except HypervisorUnavailable as error:
+            saving.cancel()
             self._require_power()
             if self._host.is_frozen or self._host.is_libvirtd_frozen or not self._fabric.is_alive(guest):
                 raise

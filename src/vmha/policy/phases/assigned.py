@@ -35,7 +35,10 @@ def decide_assigned(vm: VmView, held: Placement, ground: Field, moment: Moment) 
         return Decision(retry_in_s=CLAIM_PATIENCE_S - waited)
     if verdict and verdict.condition is Condition.SUSPECT and waited < CLAIM_PATIENCE_S:
         return Decision(retry_in_s=1.0)  # its lease may be back in a moment; a lost one is seen soon enough
-    if not held.arrival and (unready := take_back(vm, held, ground, moment)):
+    # What arrived where nobody claims it boots anew, as any other: what it needs has to be there.
+    if held.arrival and (ended := end_with(vm, held, ground, moment)):
+        return ended
+    if unready := take_back(vm, held, ground, moment):
         return unready
     why = verdict.refusal if verdict and not verdict.is_alive else f"did not claim it for {waited:.0f} s"
     choice = choose(vm.spec.value, ground, avoid={held.node: why})
