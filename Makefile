@@ -19,7 +19,7 @@ help:
 	@echo 'make lint    say what is not'
 	@echo 'make docs    these pages as HTML, in docs/_build/html; a link that leads nowhere is an error'
 	@echo 'make lab     only the tests that build hosts'
-	@echo 'make sim     a thousand lives of simulated clusters with a thousand faults each (some twelve minutes on two cores)'
+	@echo 'make sim     a thousand lives of simulated clusters with a thousand faults each (some eleven minutes on two cores)'
 	@echo 'make chaos   break a cluster of real hosts, round after round: $(CHAOS_ARGS)'
 	@echo 'make model   every state of small clusters, explored (minutes); make mutants: lives that show a missing check'
 	@echo 'make bench   measure, and print ratios'
