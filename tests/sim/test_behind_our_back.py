@@ -1,6 +1,5 @@
 """What hands, daemons and fate do beside the cluster, where each of these once went wrong."""
 
-import asyncio
 from dataclasses import replace
 
 import pytest
@@ -9,6 +8,8 @@ from tests.sim.probes import add_running, put, raw
 from tests.support.until import until
 from tests.support.worlds import Cluster, in_cluster
 from vmha.agent.claims import Lost
+from vmha.fencing.deadline import EXPIRED
+from vmha.hypervisor.port import DomainState
 from vmha.model.errors import Refused
 from vmha.model.ids import Epoch, NodeName, Revision, VmName
 from vmha.model.keys import decode
@@ -185,9 +186,11 @@ def test_host_that_left_in_good_order_is_offline_at_once_and_never_fenced() -> N
 
 def test_host_leaves_in_the_end_although_the_store_is_away_when_it_first_tries() -> None:
     async def scene(cluster: Cluster) -> object:
+        member = cluster.hands.host("n2").member
+        assert member
         cluster.world.etcd.stop()
         cluster.hands.shutdown("n2")
-        await asyncio.sleep(2.0)
+        await until(lambda: member.agent.account.is_leaving, what="it tries to leave")
         cluster.world.etcd.start()
         await cluster.rest()
         assert not cluster.hands.host("n2").has_power
@@ -234,7 +237,8 @@ def test_panicked_guest_that_is_cleared_away_has_crashed_and_was_not_ended_by_ha
             home.stop_agent()
         cluster.world.fabric.panic("web")
         if is_agent_new:
-            await asyncio.sleep(0.5)
+            stands = [(home.name, DomainState.CRASHED)]
+            await until(lambda: cluster.world.fabric.instances("web") == stands, what="what is left of it stands")
             home.start_agent()
         await cluster.rest()
         return cluster.where("web")
@@ -263,8 +267,13 @@ def test_guest_that_keeps_crashing_is_not_restarted_in_a_hot_loop() -> None:
         await cluster.hands.add("web", memory_mib=1024, vcpus=1, start=True)
         await cluster.rest()
         starts = len([fact for fact in cluster.world.fabric.history if fact.deed == "runs"])
-        for _ in range(600):
-            await asyncio.sleep(0.1)
+        over_at = cluster.world.clock.now() + 60.0
+
+        def is_due() -> bool:
+            return bool(cluster.where("web")) or cluster.world.clock.now() >= over_at
+
+        while cluster.world.clock.now() < over_at:
+            await until(is_due, what="it runs again, or the minute is over", timeout_s=90.0)
             if cluster.where("web"):
                 cluster.hands.crash("web")
         return len([fact for fact in cluster.world.fabric.history if fact.deed == "runs"]) - starts
@@ -288,11 +297,21 @@ def test_leader_does_not_plan_for_beats_that_only_count_on() -> None:
             return think(*args)  # type: ignore[arg-type]
 
         leader._think = counting  # type: ignore[assignment]
-        await asyncio.sleep(60.0)
+        last = beats_of(cluster) + BEATS
+        await until(lambda: beats_of(cluster) >= last, what="a minute of beats", timeout_s=120.0)
         return plans
 
-    beats = 3 * 60 / 0.5
-    assert in_cluster(scene) < beats / 4
+    assert in_cluster(scene) < BEATS * 3 / 4  # three nodes beat
+
+
+BEATS = 120
+"""Of one node: a minute's."""
+
+
+def beats_of(cluster: Cluster) -> int:
+    beat = cluster.observer.snapshot.nodes[NodeName("n1")].beat
+    assert beat
+    return beat.value.count
 
 
 def test_guest_taken_away_by_hand_while_the_store_was_down_for_long_is_not_started_by_the_next_session() -> None:
@@ -304,7 +323,9 @@ def test_guest_taken_away_by_hand_while_the_store_was_down_for_long_is_not_start
         (home,) = cluster.where("web")
         cluster.world.etcd.stop()
         cluster.hands.virsh_migrate("web", "outside")
-        await asyncio.sleep(30.0)
+        guard = cluster.hands.host(home).guard
+        assert guard
+        await until(lambda: guard.state in EXPIRED, what="its session is over", timeout_s=60.0)
         cluster.world.etcd.start()
         await cluster.rest()
         assert cluster.where("web") == ["outside"]

@@ -86,6 +86,15 @@ def test_node_that_beats_again_before_the_switch_has_acted_keeps_its_power_and_i
     in_cluster(scene)
 
 
+async def is_called_off(cluster: Cluster, session: object) -> None:
+    """Nothing is left of the attempt, and the node goes on in its session."""
+    await until(lambda: attempt_on(cluster, N1) is None, what="the fencing is called off", timeout_s=30.0)
+    await cluster.rest()
+    assert session_of(cluster, N1) == session
+    assert cluster.where("web") == ["n1"]
+    assert cluster.violations() == []
+
+
 def test_node_that_beats_again_when_the_leader_that_fenced_it_has_ended_is_not_said_to_be_fenced() -> None:
     async def scene(cluster: Cluster) -> None:
         session = await web_on_n1_with_a_switch(cluster)
@@ -97,11 +106,7 @@ def test_node_that_beats_again_when_the_leader_that_fenced_it_has_ended_is_not_s
         assert attempt
         cluster.hands.host(attempt.by).kill_agent()
         host.heal()
-        await until(lambda: attempt_on(cluster, N1) is None, what="the fencing is called off", timeout_s=30.0)
-        await cluster.rest()
-        assert session_of(cluster, N1) == session
-        assert cluster.where("web") == ["n1"]
-        assert cluster.violations() == []
+        await is_called_off(cluster, session)
 
     in_cluster(scene)
 
@@ -119,11 +124,7 @@ def test_node_that_beats_again_when_its_fence_agent_has_failed_is_not_said_to_be
 
         await until(has_failed, what="the power switch has failed")
         host.heal()
-        await until(lambda: attempt_on(cluster, N1) is None, what="the fencing is called off", timeout_s=30.0)
-        await cluster.rest()
-        assert session_of(cluster, N1) == session
-        assert cluster.where("web") == ["n1"]
-        assert cluster.violations() == []
+        await is_called_off(cluster, session)
 
     in_cluster(scene)
 

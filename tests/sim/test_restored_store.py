@@ -2,6 +2,7 @@
 
 import asyncio
 import random  # noqa: TID251 (seeded)
+from typing import Any
 
 import pytest
 
@@ -73,19 +74,25 @@ def test_vm_that_has_moved_since_the_backup_runs_on_and_is_adopted_where_it_is()
     in_cluster(scene)
 
 
+async def begin_a_session_after_the_backup(cluster: Cluster) -> Any:
+    """n1's, and web runs in it again. Returns the backup."""
+    await add_running(cluster, "web")
+    backup = cluster.world.etcd.back_up()
+    host = cluster.hands.host("n1")
+    host.power_off()
+    await runs_on(cluster, "web", "n2", timeout_s=20.0)
+    host.power_on()
+    await runs_on(cluster, "web", "n1", timeout_s=20.0)
+    await cluster.rest()
+    return backup
+
+
 @pytest.mark.parametrize("agents_restart", [False, True])
 def test_session_that_the_backup_does_not_know_goes_on_with_its_guests(agents_restart: bool) -> None:
     """Its guard counts it and nobody has ended it: also an agent that remembers nothing finds out."""
 
     async def scene(cluster: Cluster) -> None:
-        await add_running(cluster, "web")
-        backup = cluster.world.etcd.back_up()
-        host = cluster.hands.host("n1")
-        host.power_off()
-        await runs_on(cluster, "web", "n2", timeout_s=20.0)
-        host.power_on()
-        await runs_on(cluster, "web", "n1", timeout_s=20.0)
-        await cluster.rest()
+        backup = await begin_a_session_after_the_backup(cluster)
         ended = ends(cluster, "web")
         cluster.world.etcd.stop()
         await asyncio.sleep(OUTAGE_S)
@@ -110,14 +117,7 @@ def test_session_that_the_backup_does_not_know_outlives_what_it_has_to_say_of_it
     """Its inventory comes to the restored store before its beat does, and finds no session there: that ends none."""
 
     async def scene(cluster: Cluster) -> None:
-        await add_running(cluster, "web")
-        backup = cluster.world.etcd.back_up()
-        host = cluster.hands.host("n1")
-        host.power_off()
-        await runs_on(cluster, "web", "n2", timeout_s=20.0)
-        host.power_on()
-        await runs_on(cluster, "web", "n1", timeout_s=20.0)
-        await cluster.rest()
+        backup = await begin_a_session_after_the_backup(cluster)
         ended = ends(cluster, "web")
         cluster.world.etcd.slow("n1", slow_s)
         cluster.world.etcd.stop()

@@ -10,7 +10,7 @@ from tests.support.worlds import Cluster, in_cluster
 from vmha.fencing.deadline import EXPIRED
 from vmha.hypervisor.port import HypervisorUnavailable
 from vmha.hypervisor.twin.simulated import SimulatedHypervisor
-from vmha.model.ids import NodeName
+from vmha.model.ids import NodeName, VmName
 from vmha.model.keys import decode
 from vmha.model.records import NodeStatus, Phase
 from vmha.model.vm import Handover, Migration, MigrationStyle
@@ -117,6 +117,24 @@ def test_guest_that_went_where_it_was_asked_to_while_nobody_was_there_goes_on_by
     in_cluster(scene)
 
 
+async def lose_both_agents_in_its_migration(cluster: Cluster) -> None:
+    """Its target has beaten since the migration was asked for."""
+    cluster.world.fabric.set_migration_time("web", 3.0)
+    await cluster.hands.migrate("web", MEMBER)
+    await until(lambda: is_in(cluster, Phase.MIGRATING), what="it is to migrate")
+    asked = cluster.observer.snapshot.vms[VmName("web")].placement
+    assert asked
+
+    def is_under_way() -> bool:
+        beat = cluster.observer.snapshot.nodes[NodeName(MEMBER)].beat
+        is_copied = cluster.world.fabric.host(HOME).guests["web"].migration is not None
+        return is_copied and beat is not None and beat.modified > asked.modified
+
+    await until(is_under_way, what="it is copied, and its target has beaten since")
+    for host in (HOME, MEMBER):
+        cluster.hands.host(host).stop_agent()
+
+
 @pytest.mark.parametrize("member", ["is back at once", "is back when it was given up"])
 @pytest.mark.parametrize("how", ["at once", "after its hold", "by a boot"])
 def test_guest_that_was_ended_where_it_had_come_as_asked_boots_again_by_itself(how: str, member: str) -> None:
@@ -126,13 +144,8 @@ def test_guest_that_was_ended_where_it_had_come_as_asked_boots_again_by_itself(h
 
     async def scene(cluster: Cluster) -> None:
         await add_running(cluster, "web", on=(HOME, MEMBER, "n3"))
-        cluster.world.fabric.set_migration_time("web", 3.0)
-        await cluster.hands.migrate("web", MEMBER)
-        await until(lambda: is_in(cluster, Phase.MIGRATING), what="it is to migrate")
-        await asyncio.sleep(2.5)  # its target has beaten since
+        await lose_both_agents_in_its_migration(cluster)
         target = cluster.hands.host(MEMBER)
-        for host in (cluster.hands.host(HOME), target):
-            host.stop_agent()
         await until(lambda: hosts_of(cluster) == [MEMBER], what="it is complete at its target")
         assert cluster.where("web") == [], "nobody has let it go"
         coming_back = asyncio.create_task(come_back(cluster, how))
@@ -183,13 +196,8 @@ def test_guest_that_libvirt_let_go_on_where_it_was_ended_unseen_boots_again_by_i
     async def scene(cluster: Cluster) -> None:
         migration = Migration(handover=Handover.LIBVIRT, style=style)
         await add_running(cluster, "web", on=(HOME, MEMBER, "n3"), migration=migration)
-        cluster.world.fabric.set_migration_time("web", 3.0)
-        await cluster.hands.migrate("web", MEMBER)
-        await until(lambda: is_in(cluster, Phase.MIGRATING), what="it is to migrate")
-        await asyncio.sleep(2.5)  # its target has beaten since
+        await lose_both_agents_in_its_migration(cluster)
         target = cluster.hands.host(MEMBER)
-        for host in (cluster.hands.host(HOME), target):
-            host.stop_agent()
         await until(lambda: cluster.where("web") == [MEMBER], what="it runs at its target")
         coming_back = asyncio.create_task(come_back(cluster, how))
         await until(lambda: hosts_of(cluster) == [], what="its target's guard has ended it")
