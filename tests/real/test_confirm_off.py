@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -78,3 +79,17 @@ def test_node_that_nobody_knows_is_not_asked_about(etcd: RealEtcd, vmha: Vmha) -
         code = shown.end()
     assert (code, "Type the node's name" in shown.seen) == (ExitCode.UNKNOWN_NAME, False)
     assert asked(vmha) == []
+
+
+def test_whoever_leaves_the_question_of_apply_has_changed_nothing(etcd: RealEtcd, vmha: Vmha, tmp_path: Path) -> None:
+    document = tmp_path / "cluster.yaml"
+    document.write_text("nodes: [{name: n9, labels: {rack: a}}]\n")
+    before = etcd.ctl("get", "", "--prefix", "-w", "json")
+    for typed, ctrl_c, code in (("", True, INTERRUPTED), ("y", True, INTERRUPTED), ("n\n", False, ExitCode.DONE)):
+        with terminal("apply", str(document), etcd=etcd, cluster=KEYS.cluster) as shown:
+            shown.until("Apply? [y/N] ")
+            shown.type(typed)
+            if ctrl_c:
+                shown.process.send_signal(signal.SIGINT)
+            assert (shown.end(), "Traceback" in shown.seen) == (code, False), (typed, shown.seen)
+    assert etcd.ctl("get", "", "--prefix", "-w", "json") == before

@@ -124,4 +124,6 @@ def _is_confirmed() -> bool:
     """Asked only where somebody can answer: a script that applies means it."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return True
-    return input("Apply? [y/N] ").strip().lower() in ("y", "yes")
+    from vmha.cli.asking import agreed
+
+    return agreed("Apply? [y/N] ")

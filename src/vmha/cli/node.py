@@ -144,6 +144,7 @@ def confirm_off(
 
 def _ask_for_the_name(name: str, vms: list[str]) -> None:
     """A word typed by hand: nobody types a node's name by habit."""
+    from vmha.cli.asking import typed_line
     from vmha.model.errors import Rejected
 
     held = ", ".join(vms) if vms else "no vm"
@@ -154,9 +155,6 @@ def _ask_for_the_name(name: str, vms: list[str]) -> None:
     if not sys.stdin.isatty():
         raise Rejected(f"confirm-off {name}: nobody is there to confirm. {risk}", accepted="--yes")
     print(risk, file=sys.stderr)
-    try:
-        answer = input(f"Type the node's name to confirm that {name} is powered off: ")
-    except EOFError:
-        answer = ""
-    if answer.strip() != name:
-        raise Rejected(f"confirm-off: {answer.strip()!r} is not {name!r}: nothing was done")
+    answer = typed_line(f"Type the node's name to confirm that {name} is powered off: ")
+    if answer != name:
+        raise Rejected(f"confirm-off: {answer!r} is not {name!r}: nothing was done")

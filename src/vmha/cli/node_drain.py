@@ -140,8 +140,9 @@ def _is_somebody_there() -> bool:
 
 
 def _agreed(question: str) -> bool:
-    print(question, end="", file=sys.stderr, flush=True)
+    from vmha.cli.asking import agreed
+
     try:
-        return input().strip().lower() in ("y", "yes")
-    except (EOFError, KeyboardInterrupt):
+        return agreed(question, on=sys.stderr)
+    except KeyboardInterrupt:
         return False
