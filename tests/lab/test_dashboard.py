@@ -27,7 +27,7 @@ from vmha.lab.guests import add_witness
 from vmha.lab.layout import LabDir
 from vmha.model.clock import SystemClock
 
-pytestmark = [pytest.mark.lab, pytest.mark.beside]
+pytestmark = pytest.mark.lab
 
 CLOCK = SystemClock()
 AT_ONCE_S = 2.0

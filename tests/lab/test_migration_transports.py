@@ -14,7 +14,7 @@ from vmha.pki.authority import Step
 
 LETS_ALL_IN = "tls-lets-all-in"
 
-pytestmark = [pytest.mark.lab, pytest.mark.beside]
+pytestmark = pytest.mark.lab
 
 ETCD_SECONDS = 60
 DISKLESS = """<domain type='qemu'><name>{name}</name><memory unit='MiB'>32</memory><vcpu>1</vcpu>

@@ -22,7 +22,7 @@ from vmha.lab.boxplan import HOME
 from vmha.lab.guests import add_witness
 from vmha.lab.layout import LabDir
 
-pytestmark = [pytest.mark.lab, pytest.mark.beside]
+pytestmark = pytest.mark.lab
 
 ADMIN = "h4"
 HOSTS = ("h1", "h2", "h3")
