@@ -57,7 +57,9 @@ async def follow(client: OperatorClient, goal: Goal, *, timeout_s: float) -> Asy
         try:
             async with aclosing(client.snapshots()) as snapshots:
                 while True:
-                    snapshot = await asyncio.wait_for(anext(snapshots), max(0.0, end_at - client.clock.now()))
+                    # Not wait_for: Python 3.11's loses a cancellation (Ctrl-C) that meets the next snapshot.
+                    async with asyncio.timeout(max(0.0, end_at - client.clock.now())):
+                        snapshot = await anext(snapshots)
                     lost = None
                     seen = goal(snapshot)
                     if seen != last:

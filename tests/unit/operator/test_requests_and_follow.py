@@ -1,10 +1,11 @@
 """Operations asked for once, and waiting for them by watching."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import pytest
 
+from tests.support.until import until
 from tests.support.virtual_time import run_virtual
 from tests.unit.operator.cluster import Cluster, xml_of
 from vmha.model.errors import Rejected
@@ -12,6 +13,7 @@ from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Candidate, Phase, Progress, Verb
 from vmha.model.vm import Desired
 from vmha.operator import follow, nodes, vms
+from vmha.operator.client import OperatorClient
 from vmha.operator.errors import OperationFailed, RefusedByCluster, TimedOut, UnknownName
 from vmha.operator.requests import submit
 from vmha.store.port import Unavailable
@@ -63,22 +65,28 @@ async def test_what_can_not_be_done_is_not_asked_for(
     assert running.contents() == before
 
 
-async def waited(client_says: Awaitable[str], *then: Callable[[], object]) -> str:
-    """Plays the leader, one act after another, while somebody waits."""
-    task = asyncio.ensure_future(client_says)
-    for act in then:
-        await asyncio.sleep(0.01)
+DEADLINE_S = 60.0
+
+
+async def waited(client: OperatorClient, goal: follow.Goal, *then: Callable[[], object]) -> tuple[str, list[str]]:
+    """Plays the leader, one act after another as soon as somebody who waits was told of the one before.
+
+    Returns the last words, and what was told on the way.
+    """
+    told: list[str] = []
+    task = asyncio.create_task(follow.wait(client, goal, timeout_s=DEADLINE_S, tell=told.append))
+    for number, act in enumerate(then, 1):
+        await until(lambda number=number: len(told) >= number, what="it is told", timeout_s=DEADLINE_S)  # type: ignore[misc]
         act()
-    async with asyncio.timeout(10):
-        return await task
+    return await task, told
 
 
 async def test_waiting_for_a_request_ends_with_its_outcome(running: Cluster) -> None:
     request = await submit(running.client, Verb.MIGRATE, vm="web", node="h2")
-    told: list[str] = []
     goal = follow.request_ended(running.client, request.id, vm="web")
-    text = await waited(
-        follow.wait(running.client, goal, timeout_s=10, tell=told.append),
+    text, told = await waited(
+        running.client,
+        goal,
         lambda: running.answer(request, Progress.RUNNING, "migrating from h1 to h2"),
         lambda: running.answer(request, Progress.DONE, "web runs on h2"),
     )
@@ -91,20 +99,20 @@ async def test_a_request_that_fails_and_one_that_is_refused_are_told_apart(runni
     goal = follow.request_ended(running.client, request.id)
     running.answer(request, Progress.FAILED, "web stays on h1: no route")
     with pytest.raises(OperationFailed, match="no route"):
-        await follow.wait(running.client, goal, timeout_s=10)
+        await follow.wait(running.client, goal, timeout_s=DEADLINE_S)
     said = Candidate(node=NodeName("h2"), refusal="has 3 MiB free")
     running.answer(request, Progress.REJECTED, "h2 has 3 MiB free", candidates=(said,))
     with pytest.raises(RefusedByCluster) as refused:
-        await follow.wait(running.client, goal, timeout_s=10)
+        await follow.wait(running.client, goal, timeout_s=DEADLINE_S)
     assert refused.value.candidates == (said,)
 
 
 async def test_waiting_for_a_start_shows_what_happens(running: Cluster) -> None:
     await vms.add_vm(running.client, "db", xml_of("db"), start=True)
-    told: list[str] = []
     goal = follow.vm_is(running.client, "db", Desired.RUNNING)
-    text = await waited(
-        follow.wait(running.client, goal, timeout_s=10, tell=told.append),
+    text, told = await waited(
+        running.client,
+        goal,
         lambda: running.place("db", "h2", phase=Phase.ASSIGNED),
         lambda: running.run("db", "h2"),
     )
@@ -115,7 +123,7 @@ async def test_waiting_for_a_start_shows_what_happens(running: Cluster) -> None:
 async def test_waiting_for_a_stop_ends_when_it_is_stopped(running: Cluster) -> None:
     await vms.set_desired(running.client, "web", Desired.STOPPED)
     goal = follow.vm_is(running.client, "web", Desired.STOPPED)
-    text = await waited(follow.wait(running.client, goal, timeout_s=10), lambda: running.place("web", None))
+    text, _ = await waited(running.client, goal, lambda: running.place("web", None))
     assert text == "web is stopped"
 
 
@@ -123,8 +131,9 @@ async def test_somebody_elses_wish_ends_the_waiting(running: Cluster) -> None:
     await vms.add_vm(running.client, "db", xml_of("db"), start=True)
     goal = follow.vm_is(running.client, "db", Desired.RUNNING)
     other = running.new_client("other")
-    task = asyncio.ensure_future(follow.wait(running.client, goal, timeout_s=10))
-    await asyncio.sleep(0.01)
+    told: list[str] = []
+    task = asyncio.create_task(follow.wait(running.client, goal, timeout_s=DEADLINE_S, tell=told.append))
+    await until(lambda: bool(told), what="it is waited for", timeout_s=DEADLINE_S)
     await vms.set_desired(other, "db", Desired.DISABLED)
     with pytest.raises(OperationFailed, match="to be disabled now: disabled by other"):
         await task
@@ -133,32 +142,35 @@ async def test_somebody_elses_wish_ends_the_waiting(running: Cluster) -> None:
 async def test_a_vm_removed_meanwhile_ends_the_waiting(running: Cluster) -> None:
     goal = follow.vm_is(running.client, "db", Desired.RUNNING)
     with pytest.raises(OperationFailed, match="removed"):
-        await follow.wait(running.client, goal, timeout_s=10)
+        await follow.wait(running.client, goal, timeout_s=DEADLINE_S)
 
 
 async def test_a_vm_that_has_departed_is_not_waited_for(running: Cluster) -> None:
     running.place("web", "h1", phase=Phase.DEPARTED, ended_why="somebody migrated it away from h1")
     goal = follow.vm_is(running.client, "web", Desired.RUNNING)
     with pytest.raises(RefusedByCluster, match=r"migrated it away from h1 \(vmha vm confirm-gone web\)"):
-        await follow.wait(running.client, goal, timeout_s=10)
+        await follow.wait(running.client, goal, timeout_s=DEADLINE_S)
 
 
 async def test_a_node_is_drained_when_it_holds_nothing(running: Cluster) -> None:
     await nodes.drain(running.client, "h1")
-    told: list[str] = []
-    text = await waited(
-        follow.wait(running.client, follow.node_is_drained("h1"), timeout_s=10, tell=told.append),
-        lambda: running.run("web", "h2"),
-    )
+    text, told = await waited(running.client, follow.node_is_drained("h1"), lambda: running.run("web", "h2"))
     assert text == "h1 is drained"
     assert told == ["1 still on h1: web"]
 
 
-async def test_without_a_leader_the_waiting_says_so(running: Cluster) -> None:
-    running.delete(running.keys.leader)
-    request = await submit(running.client, Verb.RESTART, vm="web")
-    with pytest.raises(TimedOut, match=r"not done within 0.05 s, and goes on: waiting for a leader"):
-        await follow.wait(running.client, follow.request_ended(running.client, request.id), timeout_s=0.05)
+def test_without_a_leader_the_waiting_says_so() -> None:
+    async def scenario() -> None:
+        cluster = Cluster()
+        cluster.join("h1")
+        await vms.add_vm(cluster.client, "web", xml_of("web"), start=True)
+        cluster.run("web", "h1")
+        request = await submit(cluster.client, Verb.RESTART, vm="web")
+        cluster.client.clock = LoopClock()
+        with pytest.raises(TimedOut, match=r"not done within 5 s, and goes on: waiting for a leader"):
+            await follow.wait(cluster.client, follow.request_ended(cluster.client, request.id), timeout_s=5.0)
+
+    run_virtual(scenario())
 
 
 def test_a_store_that_comes_back_is_waited_for_and_one_that_does_not_is_told() -> None:
@@ -201,3 +213,28 @@ async def test_a_vm_name_is_taken_whole(running: Cluster) -> None:
     summary = follow.vm_is(running.client, "web", Desired.RUNNING)(await running.client.read())
     assert summary.text == "web is running on h1"
     assert VmName("web2") in (await running.client.read()).vms
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_whoever_gives_up_in_the_instant_of_a_change_has_given_up(steps: int) -> None:
+    """So many steps of the loop after the change has come: by the last of them it is told."""
+
+    async def scenario() -> None:
+        cluster = Cluster()
+        cluster.elect()
+        cluster.join("h1")
+        await vms.add_vm(cluster.client, "web", xml_of("web"), start=True)
+        cluster.client.clock = LoopClock()
+        told: list[str] = []
+        goal = follow.vm_is(cluster.client, "web", Desired.RUNNING)
+        task = asyncio.create_task(follow.wait(cluster.client, goal, timeout_s=120, tell=told.append))
+        await until(lambda: bool(told), what="it is waited for")
+        cluster.place("web", "h1", phase=Phase.ASSIGNED)
+        await asyncio.sleep(cluster.etcd.delay_s("operator"))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    run_virtual(scenario())
