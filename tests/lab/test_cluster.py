@@ -15,6 +15,7 @@ import yaml
 from tests.lab.another_version import FIELD, NEW_NAME, OLD_NAME, AnotherVersion
 from tests.lab.cluster import Cluster, processes_of, running_cluster
 from tests.lab.conftest import wait_until
+from tests.lab.patience import patient
 from tests.lab.under_load import loaded
 from tests.lab.wall_clock import lead, wall_clock
 from tests.support.faketime import DAY_S, to_1970
@@ -22,8 +23,6 @@ from tests.support.squeeze import squeezed
 from vmha.lab.layout import STORAGE_ADDRESS, STORAGE_PORT
 
 pytestmark = pytest.mark.lab
-
-PATIENCE = {"hold_s": 60, "suspect_s": 30, "lease_ttl_s": 40}
 
 
 @pytest.fixture(scope="module")
@@ -141,9 +140,13 @@ def test_hook_is_told_by_the_leader_on_its_node(cluster: Cluster):
             event = json.loads(cluster.lab.sh(str(cluster.leader()), "cat /run/told", code=None) or "{}")
             return (event.get("event"), event.get("vm")) == ("vm-stopped", "web")
 
+        def counted() -> tuple[int, int] | None:
+            (listed,) = json.loads(cluster.vmha("hooks", "list", "--json"))
+            state = listed["state"]
+            return (state["delivered"], state["failed"]) if state["delivered"] + state["failed"] >= 2 else None
+
         wait_until("the stop is told", told)
-        (listed,) = json.loads(cluster.vmha("hooks", "list", "--json"))
-        assert (listed["state"]["delivered"], listed["state"]["failed"]) == (2, 0)
+        assert wait_until("it is counted once its program has ended", counted) == (2, 0)
     finally:
         cluster.vmha("apply", str(cluster.file("plain.yaml", yaml.safe_dump({"config": config}))), "--yes")
 
@@ -165,14 +168,16 @@ def test_killed_qemu_is_started_again_on_its_node(cluster: Cluster):
 
 
 def test_killed_agent_takes_its_session_up_again_and_touches_no_guest(cluster: Cluster):
-    before = {node["name"]: node["session"] for node in cluster.status()["nodes"]}["h1"]
-    pids = cluster.qemu_pids("h1")
-    old = cluster.lab.sh("h1", "pgrep -f 'vmha agent'").split()[0]
-    cluster.lab.sh("h1", f"kill -9 {old}")
-    wait_until("a new agent runs", lambda: cluster.lab.sh("h1", "pgrep -f 'vmha agent'", code=None) not in ("", old))
-    cluster.await_all_online()
-    cluster.await_ticks("web", more=60)
-    assert {node["name"]: node["session"] for node in cluster.status()["nodes"]}["h1"] == before
+    with patient(cluster):
+        before = sessions(cluster)["h1"]
+        pids = cluster.qemu_pids("h1")
+        old = cluster.lab.sh("h1", "pgrep -f 'vmha agent'").split()[0]
+        cluster.lab.sh("h1", f"kill -9 {old}")
+        look = "pgrep -f 'vmha agent'"
+        wait_until("a new agent runs", lambda: cluster.lab.sh("h1", look, code=None) not in ("", old))
+        cluster.await_all_online()
+        cluster.await_ticks("web", more=60)
+        assert sessions(cluster)["h1"] == before
     assert cluster.qemu_pids("h1") == pids
     assert cluster.lab.verdict("web")["boots"] == 1
 
@@ -245,12 +250,13 @@ def test_frozen_leader_is_replaced_and_the_vms_notice_nothing(cluster: Cluster):
 
 
 def test_killed_leader_process_is_replaced_and_requests_go_on(cluster: Cluster):
-    leader = cluster.leader()
-    pid = cluster.lab.sh(leader, "pgrep -f 'vmha agent'").split()[0]
-    target = "h3" if leader == "h2" else "h2"  # a node whose agent is just coming back may be refused as a target
-    cluster.lab.sh(leader, f"kill -9 {pid}")
-    cluster.vmha("vm", "migrate", "web", "--to", target, "--timeout", "60")
-    assert cluster.vm("web")["node"] == target
+    with patient(cluster, lease_ttl_s=2):  # another one is to lead soon, and no guest to end before its agent is back
+        leader = cluster.leader()
+        pid = cluster.lab.sh(leader, "pgrep -f 'vmha agent'").split()[0]
+        target = "h3" if leader == "h2" else "h2"  # a node whose agent is just coming back may be refused as a target
+        cluster.lab.sh(leader, f"kill -9 {pid}")
+        cluster.vmha("vm", "migrate", "web", "--to", target, "--timeout", "60")
+        assert cluster.vm("web")["node"] == target
     assert cluster.lab.verdict("web")["boots"] == 1
 
 
@@ -326,8 +332,10 @@ def test_drained_node_sends_its_vm_away_live_and_gets_it_back(cluster: Cluster):
     cluster.vmha("node", "drain", "h1", "--wait")
     assert cluster.vm("web")["node"] == "h2"
     assert cluster.conditions()["h1"] == "maintenance"
+    cluster.await_ticks("web")
     cluster.vmha("node", "undrain", "h1")
     cluster.await_running("web", on="h1")
+    cluster.await_ticks("web")
     verdict = cluster.lab.verdict("web")
     assert (verdict["boots"], verdict["migrations_survived"]) == (1, 2)
 
@@ -477,21 +485,3 @@ def sessions(cluster: Cluster) -> dict[str, str]:
 def proofs_on_record(cluster: Cluster) -> list[dict[str, Any]]:
     said = cluster.lab.sh("h1", "etcdctl get --prefix --print-value-only /vmha/lab/fencing/")
     return [json.loads(line) for line in said.splitlines() if line]
-
-
-@contextmanager
-def patient(cluster: Cluster) -> Iterator[None]:
-    """Guests live for a minute without a beat: on a busy machine an agent takes many seconds to start."""
-    config = yaml.safe_load(cluster.vmha("export"))["config"]
-    holds = {"tuned": cluster.file("tuned.yaml", yaml.safe_dump({"config": config}))}
-    holds["patient"] = cluster.file("patient.yaml", yaml.safe_dump({"config": {**config, "timing": PATIENCE}}))
-    cluster.vmha("apply", str(holds["patient"]), "--yes")
-
-    def hold(host: str) -> bool:
-        return f'"hold_s":{PATIENCE["hold_s"]}' in cluster.lab.sh(host, "cat /run/vmha/guard.json").replace(" ", "")
-
-    wait_until("guards hold longer", lambda: all(map(hold, ("h1", "h2", "h3"))))
-    try:
-        yield
-    finally:
-        cluster.vmha("apply", str(holds["tuned"]), "--yes")

@@ -21,6 +21,7 @@ import yaml
 
 from tests.lab.cluster import Cluster, running_cluster
 from tests.lab.conftest import wait_until
+from tests.lab.patience import patient
 from tests.support import agent_guest
 from vmha.lab.guests import add_witness
 from vmha.lab.layout import LabDir
@@ -133,11 +134,12 @@ def test_guest_moved_to_a_member_is_adopted_there_although_its_agent_is_away_jus
     cluster.await_running("web", on="h2")
     said = cluster.vmha("vm", "start", "web")
     assert "web is running on h2" in said
-    cluster.lab.sh("h3", KILL_AGENT)  # another is started at once
-    hand.moves("h2", "h3")
-    hand.is_told("departed", "somebody migrated it away from h2")
-    wait_until("it is found there", lambda: cluster.vm("web")["node"] == "h3")
-    cluster.await_ticks("web")
+    with patient(cluster):
+        cluster.lab.sh("h3", KILL_AGENT)  # another is started at once
+        hand.moves("h2", "h3")
+        hand.is_told("departed", "somebody migrated it away from h2")
+        wait_until("it is found there", lambda: cluster.vm("web")["node"] == "h3")
+        cluster.await_ticks("web")
     assert (hand.boots(), cluster.vm("web")["epoch"]) == (boots, epoch + 2)
     assert [cluster.qemu_pids(host) for host in ("h1", "h2")] == [[], []]
 

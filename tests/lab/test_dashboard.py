@@ -20,7 +20,7 @@ from tests.lab.cluster import VMHA, Cluster, running_cluster
 from tests.lab.conftest import wait_until
 from tests.lab.known import Known, watched
 from tests.lab.moving import with_payload
-from tests.support.browsers import Tab, chromium, tab
+from tests.support.browsers import PATIENCE_MS, Tab, chromium, tab
 from tests.support.etcd import free_ports
 from tests.unit.web.operators import PASSWORD, users_in
 from vmha.lab.guests import add_witness
@@ -31,6 +31,7 @@ pytestmark = pytest.mark.lab
 
 CLOCK = SystemClock()
 AT_ONCE_S = 2.0
+PATIENCE_S = PATIENCE_MS / 1000
 PHONE = {"width": 390, "height": 844}
 WIDE = {"width": 1280, "height": 800}
 LOOKED_AT = {
@@ -122,6 +123,12 @@ def shown_at(page: Page, what: str, words: str, *, since: float) -> float:
     return found[0]
 
 
+def has_shown(page: Page, what: str, words: str, *, since: float) -> bool:
+    """However shortly."""
+    noted: list[tuple[str, str, float]] = page.evaluate("window.shown")
+    return any(place == what and re.search(words, text) and at >= since for place, text, at in noted)
+
+
 def rows(page: Page) -> dict[str, tuple[str, ...]]:
     """Of each node, its condition; of each vm, its state and place. As the page has them."""
     found: dict[str, list[str]] = page.evaluate("""() => Object.fromEntries(
@@ -184,7 +191,7 @@ def test_migration_asked_for_on_the_page_and_a_power_cut_are_on_it_at_once(
 
         began = CLOCK.wall()
         migrate_by_the_page(doing)
-        expect(page.locator("#move-web .share")).to_have_text(re.compile(r"^[1-9][0-9]?%$"))
+        wait_until("its share is shown", lambda: has_shown(page, "share", "^[1-9][0-9]?%$", since=began), PATIENCE_S)
         pictures(watching, "dashboard-light", "dashboard-dark")
         cluster.await_running("web", on="h2")
         expect(page.locator("#vm-web .where")).to_have_text("h2")
@@ -203,7 +210,8 @@ def test_migration_asked_for_on_the_page_and_a_power_cut_are_on_it_at_once(
         if_lost(doing)
         cut = CLOCK.wall()
         cluster.lab.run("kill", "h2")
-        expect(page.locator("#headline h1")).to_contain_text("h2 is suspected to be lost")
+        suspected = "h2 is suspected to be lost"
+        wait_until("it is suspected", lambda: has_shown(page, "headline", suspected, since=cut), PATIENCE_S)
         page.set_viewport_size(PHONE)  # type: ignore[arg-type]
         watching.picture("dashboard-phone", whole=False)
         page.set_viewport_size(WIDE)  # type: ignore[arg-type]

@@ -10,21 +10,29 @@ from pathlib import Path
 import pytest
 
 from vmha.lab.layout import LabDir, LabSpec
+from vmha.model.clock import SystemClock
 
 from .conftest import LabRun, running_lab, wait_until
 
 pytestmark = pytest.mark.lab
 
+CLOCK = SystemClock()
 _FUSE_CONNECTIONS = "mount -t fusectl none /sys/fs/fuse/connections 2>/dev/null; ls /sys/fs/fuse/connections"
 
 
 class Traces:
-    """What one running lab has on this machine, and how much of it is still there."""
+    """What one running lab has on this machine, and how much of it is still there.
+
+    The kernel gives numbers of namespaces and of fuse connections that have become free to whoever comes next, and
+    other labs may run meanwhile: what came after this was made is none of this lab's.
+    """
 
     def __init__(self, lab: LabRun) -> None:
         self.lab = lab
         self.processes = _tree(_members(lab)["supervisor"])
-        self.namespaces = {_namespace(pid) for pid, _ in self.processes} - {_namespace(os.getpid())}
+        self.until = _ticks_since_boot()
+        none = {"", _namespace(os.getpid())}  # "": it has ended while we looked
+        self.namespaces = {_namespace(pid) for pid, _ in self.processes} - none
         self.fuse = {minor for pid, _ in self.processes for minor in _watchdog_mounts(pid)}
         self.cgroup = LabSpec.from_json(LabDir(lab.path).spec.read_text()).cgroup_name
 
@@ -32,14 +40,17 @@ class Traces:
         return [_words(pid) for pid, started in self.processes if _is_alive(pid, started)]
 
     def left(self) -> dict[str, list[str]]:
-        everybody = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+        stats = {int(entry): _stat(int(entry)) for entry in os.listdir("/proc") if entry.isdigit()}
+        old = [pid for pid, stat in stats.items() if stat and int(stat[19]) <= self.until]
+        new = [pid for pid, stat in stats.items() if stat and int(stat[19]) > self.until]
+        of_others = {minor for pid in new for minor in _watchdog_mounts(pid)}
         found = {
             "processes": self.living(),
-            "namespaces": [_words(pid) for pid in everybody if _namespace(pid) in self.namespaces],
+            "namespaces": [_words(pid) for pid in old if _namespace(pid) in self.namespaces],
             "mounts": [
                 line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.lab.path) in line
             ],
-            "fuse": sorted(self.fuse & _fuse_connections()),
+            "fuse": sorted((self.fuse & _fuse_connections()) - of_others),
             "cgroups": [str(path) for path in Path("/sys/fs/cgroup").glob(f"*/{self.cgroup}")],
             "files": [str(path) for path in self.lab.path.parent.iterdir()],
         }
@@ -57,6 +68,11 @@ def _stat(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
         return []
+
+
+def _ticks_since_boot() -> int:
+    """As start times are counted."""
+    return int(CLOCK.now() * os.sysconf("SC_CLK_TCK"))
 
 
 def _is_alive(pid: int, started: str) -> bool:

@@ -59,9 +59,13 @@ def test_a_guest_lost_with_its_host_and_started_again_is_a_second_boot(lab: LabR
     verdict = lab.verdict("phoenix")
     assert (verdict["boots"], verdict["ran_twice"], verdict["double_writers"]) == (2, False, 0)
     assert verdict["longest_gap_s"] > 0.2
-    assert "never two" in lab.run("verdict", "phoenix", "--mark")
-    await_ticks(lab, "phoenix")
-    assert lab.verdict("phoenix")["longest_gap_s"] < verdict["longest_gap_s"]
+
+    def is_shorter_since_the_mark() -> bool:  # unless it had no processor for as long as a boot takes
+        assert "never two" in lab.run("verdict", "phoenix", "--mark")
+        await_ticks(lab, "phoenix")
+        return bool(lab.verdict("phoenix")["longest_gap_s"] < verdict["longest_gap_s"])
+
+    wait_until("the gap of its boot is not counted after a mark", is_shorter_since_the_mark)
     lab.run("start", "h1")
 
 

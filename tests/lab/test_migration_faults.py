@@ -242,7 +242,7 @@ def migrating_by(moving: Moving, port: str) -> Iterator[None]:
 
 
 def test_last_reply_lost_leaves_one_instance_where_the_handover_is_vmhas(moving: Moving, deaf: str):
-    moving.settle()
+    moving.settle(profile="default")  # it holds longer than an agent takes to begin anew
     boots = moving.boots()
     with migrating_by(moving, deaf):
         said = moving.cluster.vmha("vm", "migrate", "web", "--to", "h2", code=None)
@@ -253,7 +253,7 @@ def test_last_reply_lost_leaves_one_instance_where_the_handover_is_vmhas(moving:
 
 def test_target_libvirtd_killed_at_the_switch_leaves_one_instance(moving: Moving, deadly: str):
     """The guest is complete there and the source is not told: it goes on at once, and what stands there is ended."""
-    moving.settle()
+    moving.settle(profile="default")  # it holds longer than an agent takes to begin anew
     boots, before = moving.boots(), moving.sh("h2", "pidof libvirtd")
     with migrating_by(moving, deadly):
         said = moving.cluster.vmha("vm", "migrate", "web", "--to", "h2", code=None)

@@ -117,6 +117,7 @@ def test_authority_is_changed_while_guests_run_and_no_libvirtd_is_restarted(
     equipment.tell_libvirtd(home)
     for target in (to, home):
         cluster.vmha("vm", "migrate", "web", "--to", target)
+        cluster.await_ticks("web")
     for host in ADDRESSES:
         equipment.issue(host)
     equipment.rotate(Step.FINISH)
@@ -124,6 +125,7 @@ def test_authority_is_changed_while_guests_run_and_no_libvirtd_is_restarted(
         equipment.hand_out(host)
         equipment.tell_libvirtd(host)
     cluster.vmha("vm", "migrate", "web", "--to", to)
+    cluster.await_ticks("web")
     assert cluster.lab.verdict("web")["migrations_survived"] == before + 3
     # What the old authority has signed opens nothing any more.
     outsider = cluster.lab.path / to / "etc/outsider"
