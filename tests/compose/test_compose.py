@@ -5,12 +5,13 @@ Run by ``make compose-test``, which brings the engine and builds the images.
 
 import os
 import signal
-import socket
 from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
+
+from tests.support.etcd import free_ports
 
 from .project import Project, docker, run, wait_until
 
@@ -22,7 +23,7 @@ TUNED = "config: {profile: tuned}\n"
 
 @pytest.fixture(scope="module")
 def project() -> Iterator[Project]:
-    profile = {"COMPOSE_PROFILES": "web", "VMHA_WEB_PORT": str(free_port())}
+    profile = {"COMPOSE_PROFILES": "web", "VMHA_WEB_PORT": str(free_ports(1)[0])}
     project = Project(name=f"vmha-test-{os.getpid()}", environment=profile)
     try:
         project.compose("up", "-d", "--no-build")
@@ -36,12 +37,6 @@ def project() -> Iterator[Project]:
         project.compose("down", "--volumes", "--timeout", "1", code=None)
         left = docker("ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={project.name}")
         assert left == ""
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def online(project: Project, ask: tuple[str, ...]) -> set[str]:

@@ -17,7 +17,7 @@ from vmha.peers.tcp import TcpChannel
 
 A, B = NodeName("a"), NodeName("b")
 SECRET = b"a secret that only these two know"
-TIMEOUT_S = 5.0
+TIMEOUT_S = 60.0
 
 
 @dataclass(kw_only=True)

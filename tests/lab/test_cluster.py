@@ -250,7 +250,7 @@ def test_frozen_leader_is_replaced_and_the_vms_notice_nothing(cluster: Cluster):
 
 
 def test_killed_leader_process_is_replaced_and_requests_go_on(cluster: Cluster):
-    with patient(cluster, lease_ttl_s=2):  # another one is to lead soon, and no guest to end before its agent is back
+    with patient(cluster, beat_s=0.5, lease_ttl_s=4):  # another leads soon, and guests outlive an agent's new start
         leader = cluster.leader()
         pid = cluster.lab.sh(leader, "pgrep -f 'vmha agent'").split()[0]
         target = "h3" if leader == "h2" else "h2"  # a node whose agent is just coming back may be refused as a target

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.real
 FETCHED = "/usr/local/fetched"
 PAGE = "http://127.0.0.1:9780"
 DASHBOARD, TRANSPORTS = "docs/howto/dashboard.md", "docs/howto/migration-transports.md"
+PATIENCE = "{timing: {hold_s: 60, suspect_s: 30, lease_ttl_s: 40}}"
 WITHOUT_NETWORK = "PIP_NO_INDEX=1 PIP_NO_BUILD_ISOLATION=0 PIP_DISABLE_PIP_VERSION_CHECK=1"
 
 
@@ -192,11 +193,18 @@ def test_agent_that_is_restarted_after_an_upgrade_takes_its_session_up_again(hos
         told = host.run("etcdctl", "get", "--print-value-only", "/vmha/vmha/nodes/kvm1/session")
         return str(json.loads(told)["session"]) if told else ""
 
+    def hold(profile: str) -> None:
+        host.type(f"vmha apply --yes - <<'END'\nconfig: {profile}\nEND")
+
     look_until(lambda: is_online(host), what="it is online", **PATIENT)
     before = session(), main_pid(host, "vmha-agent")
+    hold(PATIENCE)  # on a busy machine an agent takes many seconds to begin
+    guard = "cat /run/vmha/guard.json"
+    look_until(lambda: '"hold_s":60' in host.type(guard).replace(" ", ""), what="its guard holds longer", **PATIENT)
     Typist(host).type_all(page("docs/howto/upgrade.md"), "host")
     assert main_pid(host, "vmha-agent") not in ("0", before[1])
     look_until(lambda: is_online(host), what="it is online again", **PATIENT)
+    hold("{profile: default}")
     assert session() == before[0] != ""
 
 

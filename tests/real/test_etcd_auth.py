@@ -72,10 +72,10 @@ async def test_login_works_before_auth_is_on_when_it_is_switched_on_and_after_th
 
 async def test_expired_token_costs_a_login_and_no_write(etcd: RealEtcd) -> None:
     etcd.ctl("auth", "enable")
+    given = etcd.log_of(0).count(TOKEN_ENDS)
     async with opened(etcd, LOGIN) as store:
         assert (await store.txn([], [Put("/f/a", b"1")])).succeeded
         # To ask with a token would be to keep it; that it is no more is in the log alone.
-        given = etcd.log_of(0).count(TOKEN_ENDS)
         await until(lambda: etcd.log_of(0).count(TOKEN_ENDS) > given, what="its token has expired")
         assert (await store.txn([], [Put("/f/a", b"2")])).succeeded
 

@@ -10,11 +10,12 @@ from typing import TypeVar
 import pytest
 
 from tests.support.etcd import RealEtcd
-from tests.support.members import TIMING, RealCluster, real_cluster
+from tests.support.members import CONFIG, TIMING, UNHURRIED, RealCluster, real_cluster
 from tests.support.until import until
 from vmha.cli.status_view import look
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Progress, Verb
+from vmha.model.settings import ClusterConfig
 from vmha.operator.requests import submit
 from vmha.operator.vms import edit
 from vmha.store.port import Ambiguous, NoSpace, Put
@@ -31,9 +32,17 @@ def three() -> Iterator[RealEtcd]:
 
 
 @pytest.fixture
-async def cluster(three: RealEtcd) -> AsyncIterator[RealCluster]:
-    """Three nodes, ``web`` at home on n1 and ``db`` on n2."""
-    async with real_cluster(three) as running:
+def config() -> ClusterConfig:
+    return CONFIG
+
+
+unhurried = pytest.mark.parametrize("config", [UNHURRIED], ids=["unhurried"])
+
+
+@pytest.fixture
+async def cluster(three: RealEtcd, config: ClusterConfig) -> AsyncIterator[RealCluster]:
+    """Three nodes, ``web`` at home on n1."""
+    async with real_cluster(three, config=config) as running:
         await running.add_running("web", "n1")
         yield running
 
@@ -58,13 +67,14 @@ async def beat_again(cluster: RealCluster, *names: str) -> None:
     await until(all_have, what=f"{names} beat again", timeout_s=20.0)
 
 
+@unhurried
 async def test_etcd_leader_paused_for_longer_than_the_leases_fences_nobody_and_ends_no_guest(
     cluster: RealCluster,
 ) -> None:
     """It comes back and revokes leases that were kept alive elsewhere: suspicion, and never more."""
     before = sessions(cluster)
     for _ in range(2):
-        leader = cluster.etcd.leader()
+        leader = await asyncio.to_thread(cluster.etcd.leader)
         cluster.etcd.freeze(leader)
         await cluster.stays(lambda: cluster.where("web") == ["n1"], TIMING.lease_ttl_s + 2.0, "web on n1")
         cluster.etcd.thaw(leader)
@@ -76,7 +86,7 @@ async def test_etcd_leader_paused_for_longer_than_the_leases_fences_nobody_and_e
 
 async def test_all_leases_vanish_at_once_and_are_taken_anew(cluster: RealCluster) -> None:
     before = sessions(cluster)
-    assert cluster.etcd.revoke_all_leases() >= 3
+    assert await asyncio.to_thread(cluster.etcd.revoke_all_leases) >= 3
     await cluster.until_online()
     await cluster.until_leader()
     await cluster.stays(lambda: cluster.where("web") == ["n1"], TIMING.dead_after_s, "web on n1")
@@ -84,6 +94,7 @@ async def test_all_leases_vanish_at_once_and_are_taken_anew(cluster: RealCluster
     assert await fenced(cluster) == set()
 
 
+@unhurried
 async def test_lease_extended_by_an_etcd_leader_change_ends_nothing_and_revives_nothing(cluster: RealCluster) -> None:
     """Every change of the leader gives all leases their time anew, that of an agent which is no more among them: its
     node goes by its beats, and its session stays over.
@@ -92,11 +103,11 @@ async def test_lease_extended_by_an_etcd_leader_change_ends_nothing_and_revives_
     n1 = cluster.nodes["n1"]
     await n1.stop_agent()
     for _ in range(3):
-        leader = cluster.etcd.leader()
+        leader = await asyncio.to_thread(cluster.etcd.leader)
         cluster.etcd.kill(leader)
         await asyncio.sleep(TIMING.lease_ttl_s / 2)
         cluster.etcd.launch(leader)
-        cluster.etcd.wait_healthy(leader)
+        await asyncio.to_thread(cluster.etcd.wait_healthy, leader)
         await beat_again(cluster, "n2", "n3")
     shown = (await cluster.operator.read(timeout_s=10.0)).nodes[NodeName("n1")]
     assert shown.session, "by now its lease would have run out"
@@ -112,6 +123,7 @@ async def test_lease_extended_by_an_etcd_leader_change_ends_nothing_and_revives_
     assert cluster.violations() == []
 
 
+@unhurried
 async def test_killed_or_frozen_member_is_left_by_whoever_used_it_and_nobody_loses_its_session(
     cluster: RealCluster,
 ) -> None:
@@ -121,7 +133,7 @@ async def test_killed_or_frozen_member_is_left_by_whoever_used_it_and_nobody_los
         await cluster.stays(lambda: cluster.where("web") == ["n1"], TIMING.hold_s / 2, "web on n1")
         if index == 0:
             cluster.etcd.launch(index)
-            cluster.etcd.wait_healthy(index)
+            await asyncio.to_thread(cluster.etcd.wait_healthy, index)
         else:
             cluster.etcd.thaw(index)
     await cluster.until_online()
@@ -129,17 +141,19 @@ async def test_killed_or_frozen_member_is_left_by_whoever_used_it_and_nobody_los
     assert await fenced(cluster) == set()
 
 
+@unhurried
 async def test_all_members_down_for_a_moment_end_no_guest(cluster: RealCluster) -> None:
     before = sessions(cluster)
     for index in range(3):
         cluster.etcd.kill(index)
     await cluster.stays(lambda: cluster.where("web") == ["n1"], TIMING.hold_s / 8, "web on n1")
-    cluster.etcd.start()
+    await asyncio.to_thread(cluster.etcd.start)
     await cluster.until_online()
     assert sessions(cluster) == before
     assert cluster.starts("web") == 1
 
 
+@unhurried
 async def test_compaction_while_a_node_can_not_watch_costs_it_a_listing_and_no_change(cluster: RealCluster) -> None:
     node = cluster.nodes["n3"]
     for relay in node.relays:
@@ -228,6 +242,7 @@ async def test_eviction_whose_answer_is_lost_recovers_once(cluster: RealCluster,
     assert cluster.starts("web") == 2
 
 
+@unhurried
 async def test_restore_from_a_backup_under_running_nodes_ends_no_guest_and_starts_no_second_one(
     cluster: RealCluster,
 ) -> None:
@@ -242,7 +257,7 @@ async def test_restore_from_a_backup_under_running_nodes_ends_no_guest_and_start
         history = (await cluster.operator.read(timeout_s=10.0)).history
         return history is not None and history.value.settled
 
-    await until(is_settled, what="the restored store is settled", timeout_s=30.0)
+    await until(is_settled, what="the restored store is settled", timeout_s=60.0)
     await cluster.until_runs("web", "n2")
     assert sessions(cluster) == before
     assert cluster.starts("web") == 1

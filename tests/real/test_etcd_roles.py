@@ -1,5 +1,6 @@
 """Least privilege at a real etcd: what each certificate may do suffices for its work, and what it may not is denied."""
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.members import RealCluster, real_cluster
+from tests.support.members import UNHURRIED, RealCluster, real_cluster
 from tests.support.secured import CLUSTER, NotingStore, Secured, now, secured
 from tests.support.until import until
 from tests.unit.operator.cluster import xml_of
@@ -173,7 +174,7 @@ async def _is_forgotten(cluster: RealCluster) -> bool:
 
 async def test_agent_keeps_its_session_while_the_authority_and_every_certificate_change(tmp_path: Path) -> None:
     with secured(tmp_path, "n1") as site:
-        async with real_cluster(site.etcd, nodes=1, open_store=site.open_for()) as cluster:
+        async with real_cluster(site.etcd, nodes=1, open_store=site.open_for(), config=UNHURRIED) as cluster:
             await cluster.add_running("web", "n1")
             node = cluster.nodes["n1"]
             session = node.session
@@ -192,7 +193,7 @@ async def test_agent_keeps_its_session_while_the_authority_and_every_certificate
                     site.hand_out_ca()
                     site.etcd.kill(0)
                     site.etcd.launch(0)
-            site.etcd.wait_healthy(0)
+            await asyncio.to_thread(site.etcd.wait_healthy, 0)
             before = await _beats(cluster)
             await until(partial(_beats_go_on, cluster, before), what="beats commit; only the new authority is trusted")
             assert node.session == session

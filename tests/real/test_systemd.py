@@ -42,6 +42,7 @@ EXPOSURE = {"vmha-agent": 4.7, "vmha-guard": 2.3, "vmha-web": 1.3}
 def host(tmp_path: Path) -> Iterator[Host]:
     with booted(tmp_path, programs={"vmha": PROGRAM, "python": PROGRAM}, outside=OUTSIDE) as host:
         look_until(lambda: host.is_active("vmha-agent", *OTHERS))
+        look_until(lambda: host.run("systemctl", "is-system-running") == "running", what="the host has booted")
         yield host
 
 
@@ -74,7 +75,7 @@ def test_agent_takes_leave_when_the_host_stops_and_before_anything_that_it_needs
 
 def test_leave_that_never_ends_does_not_hold_up_the_host_for_longer_than_its_unit_says(host: Host) -> None:
     host.run("mkdir", "/run/units/vmha-agent.service.d")
-    host.run("sh", "-c", "printf '[Service]\\nTimeoutStopSec=2s\\n' >/run/units/vmha-agent.service.d/soon.conf")
+    host.run("sh", "-c", "printf '[Service]\\nTimeoutStopSec=6s\\n' >/run/units/vmha-agent.service.d/soon.conf")
     host.run("systemctl", "daemon-reload")
     host.run("touch", "/run/seen/hang")
     host.begins_to_stop()

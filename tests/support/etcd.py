@@ -4,8 +4,10 @@
 faults play out in a second. Members are frozen, thawed, killed and started again one by one, by index.
 """
 
+import contextlib
 import http.client
 import json
+import os
 import shutil
 import signal
 import socket
@@ -22,6 +24,7 @@ ETCD = shutil.which("etcd") or "/usr/bin/etcd"
 ETCDCTL = shutil.which("etcdctl") or "/usr/bin/etcdctl"
 START_TIMEOUT_S = 20.0
 _POLL_S = 0.02
+LOWEST_PORT = 18000
 
 
 class RealEtcdError(RuntimeError):
@@ -29,12 +32,17 @@ class RealEtcdError(RuntimeError):
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listened on a moment ago."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Loopback ports that nobody listens on, and that the kernel gives nobody by itself.
+
+    Whoever connects somewhere meanwhile has one of the kernel's choice: so is no port that a member comes back to.
+    """
+    kernels = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    ports: set[int] = set()
+    while len(ports) < count:
+        port = LOWEST_PORT + int.from_bytes(os.urandom(4)) % (kernels - LOWEST_PORT)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            ports.add(port)
+    return sorted(ports)
 
 
 def _is_stopped(pid: int) -> bool:
@@ -197,17 +205,23 @@ class RealEtcd:
         return path
 
     def restore(self, backup: Path) -> None:
-        """Every member is killed and begins anew with the snapshot; returns without waiting for them."""
-        for index, process in enumerate(self._processes):
-            if process is not None:
-                self.kill(index)
-            folder = self._folder / f"m{index}"
-            shutil.rmtree(folder, ignore_errors=True)
-            command = [ETCDCTL, "snapshot", "restore", str(backup), f"--name=m{index}", f"--data-dir={folder}"]
+        """Every member is killed and begins anew with the snapshot; returns without waiting for them.
+
+        They are away for no longer than that takes: what they begin with is laid out before.
+        """
+        folders = [self._folder / f"m{index}" for index in range(len(self._processes))]
+        for index, folder in enumerate(folders):
+            new = folder.with_suffix(".new")
+            command = [ETCDCTL, "snapshot", "restore", str(backup), f"--name=m{index}", f"--data-dir={new}"]
             command += [f"--initial-cluster={self._initial_cluster()}"]
             command += [f"--initial-advertise-peer-urls=http://127.0.0.1:{self._peer_ports[index]}"]
             subprocess.run(command, capture_output=True, timeout=30, check=True, env={"ETCDCTL_API": "3"})
-        for index in range(len(self._processes)):
+        for index, process in enumerate(self._processes):
+            if process is not None:
+                self.kill(index)
+        for index, folder in enumerate(folders):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.with_suffix(".new").rename(folder)
             self.launch(index)
 
     def _initial_cluster(self) -> str:

@@ -237,7 +237,7 @@ class RealWorld:
     async def virsh_migrate_directly(self, name: str) -> asyncio.subprocess.Process:
         """Slowly, and driven by virsh, which speaks to both sides; returns as it begins."""
         words = ["migrate", "--live", name, self.hosts.two.uri, "--migrateuri", self.hosts.two.data_uri]
-        process = await asyncio.create_subprocess_exec("virsh", "-c", self.hosts.one.uri, *words, "--bandwidth", "8")
+        process = await asyncio.create_subprocess_exec("virsh", "-c", self.hosts.one.uri, *words, "--bandwidth", "4")
         self._by_hand.append(process)
         return process
 

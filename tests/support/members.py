@@ -41,6 +41,8 @@ from vmha.store.port import Put
 
 CONFIG = ClusterConfig(profile=Profile.TUNED)
 TIMING = CONFIG.clockwork
+UNHURRIED = ClusterConfig(profile=Profile.TUNED, timing=TIMING.model_copy(update={"hold_s": 12.0}))
+"""For tests in which nothing is to end: what a busy machine takes to start an etcd is no fault that they are about."""
 
 
 class _NoPower:
@@ -325,6 +327,7 @@ async def real_cluster(
     secret: bytes | None = None,
     open_store: Callable[[str, list[str]], EtcdStore] | None = None,
     power: PowerSwitch | None = None,
+    config: ClusterConfig = CONFIG,
 ) -> AsyncIterator[RealCluster]:
     """Nodes that have joined, and a leader. At the end nothing may have run twice and no agent may have crashed.
 
@@ -334,7 +337,7 @@ async def real_cluster(
     silence_logs()
     cluster = RealCluster(etcd, store_options=store_options, secret=secret, open_store=open_store, power=power)
     try:
-        await cluster.store.txn([], [Put(cluster.keys.config, encode(CONFIG))])
+        await cluster.store.txn([], [Put(cluster.keys.config, encode(config))])
         for name in names or [f"n{number}" for number in range(1, nodes + 1)]:
             await cluster.store.txn([], [Put(cluster.keys.node_spec(NodeName(name)), encode(NodeSpec(name=name)))])
             await cluster.add_node(name)

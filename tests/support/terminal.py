@@ -1,5 +1,6 @@
 """The command line as a process on a terminal of its own, which has a width and somebody who types."""
 
+import codecs
 import fcntl
 import os
 import pty
@@ -25,35 +26,36 @@ class Terminal:
     master: int
     process: subprocess.Popen[bytes]
     seen: str = field(default="")
+    is_over: bool = False
+    _decoder: codecs.IncrementalDecoder = field(default_factory=codecs.getincrementaldecoder("utf-8"))
 
     def until(self, text: str, *, after: int = 0) -> int:
         """Returns where ``text`` ends in what was seen."""
         end_s = SystemClock().now() + DEADLINE_S
-        while SystemClock().now() < end_s:
-            if (at := self.seen.find(text, after)) >= 0:
-                return at + len(text)
+        while (at := self.seen.find(text, after)) < 0 and not self.is_over and SystemClock().now() < end_s:
             self._read()
+        if at >= 0:
+            return at + len(text)
         raise AssertionError(f"{text!r} was not shown: {self.seen[after:]!r}")
 
     def type(self, text: str) -> None:
         os.write(self.master, text.encode())
 
     def end(self) -> int:
+        """Returns its exit code; all that it has written is seen by then."""
         end_s = SystemClock().now() + DEADLINE_S
-        while SystemClock().now() < end_s:
+        while not self.is_over and SystemClock().now() < end_s:
             self._read()
-            if self.process.poll() is not None:
-                break
-        self._read()
         return self.process.wait(DEADLINE_S)
 
     def _read(self) -> None:
+        """Some of it, which may end in the middle of a letter."""
         ready, _, _ = select.select([self.master], [], [], 0.1)
         if ready:
             try:
-                self.seen += os.read(self.master, 1 << 16).decode()
+                self.seen += self._decoder.decode(os.read(self.master, 1 << 16))
             except OSError:
-                return  # the program has ended
+                self.is_over = True  # the program has ended, and nothing of it is left to be read
 
 
 @contextmanager

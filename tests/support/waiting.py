@@ -16,6 +16,8 @@ _clock = SystemClock()
 DEADLINE_S = 30.0
 EACH_S = 0.01
 OF_THE_WAIT, LONGEST_S = 0.2, 0.5
+MORE_AND_MORE_S = (0.5, 2.0, 8.0, 32.0)
+"""Times over which a program is ended that is to have begun before: as long as a busy machine lets it."""
 
 
 async def eventually(look: Callable[[], Awaitable[T]], *, within_s: float = DEADLINE_S, each_s: float = EACH_S) -> T:

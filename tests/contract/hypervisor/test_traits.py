@@ -50,17 +50,17 @@ async def test_open_door_is_entered_until_its_time_is_over_and_each_has_its_own(
     assert lasting.port != short.port
 
     async def is_shut() -> bool:
-        said = await world.one.ways.try_door(address, short, encrypted=False, timeout_s=5.0)
+        said = await world.one.ways.try_door(address, short, encrypted=False, timeout_s=60.0)
         assert said in ("", SHUT)
         return said == SHUT
 
     await eventually(is_shut)
-    assert await world.one.ways.try_door(address, lasting, encrypted=False, timeout_s=5.0) == ""
+    assert await world.one.ways.try_door(address, lasting, encrypted=False, timeout_s=60.0) == ""
 
 
 async def test_door_without_certificates_says_so_to_whoever_wants_them(world: HypervisorWorld) -> None:
     door = Door(port=49215, encrypts=False, trouble="QEMU has no certificates")
-    said = await world.one.ways.try_door("10.0.0.2", door, encrypted=True, timeout_s=5.0)
+    said = await world.one.ways.try_door("10.0.0.2", door, encrypted=True, timeout_s=60.0)
     assert said == "there QEMU has no certificates"
 
 

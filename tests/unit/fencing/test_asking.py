@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from tests.support.waiting import MORE_AND_MORE_S
 from tests.unit.fencing.test_fence_agent import STATUS, SWITCH, gone, program, runs
 from vmha.fencing.asking import ask_devices
 from vmha.model.fence_answer import FenceAnswer, FenceSays
@@ -12,7 +13,7 @@ NODE = NodeName("n1")
 
 
 def spec(agent: str, **fields: object) -> FenceDeviceSpec:
-    return FenceDeviceSpec.model_validate({"agent": agent, "timeout_s": 10.0, **fields})
+    return FenceDeviceSpec.model_validate({"agent": agent, "timeout_s": 60.0, **fields})
 
 
 async def said(agent: str, **fields: object) -> FenceAnswer:
@@ -43,9 +44,13 @@ async def test_program_that_is_missing_or_can_not_be_run_is_told_so(tmp_path: Pa
 
 async def test_program_that_hangs_is_ended_when_its_time_is_over(tmp_path: Path) -> None:
     agent = program(tmp_path, 'echo $$ > "$dir/parent"; sleep 1000\n')
-    answer = await said(agent, timeout_s=1.0)
-    assert (answer.says, answer.timeout_s) == (FenceSays.LATE, 1.0)
-    await gone(int((tmp_path / "parent").read_text()))
+    number = tmp_path / "parent"
+    for timeout_s in MORE_AND_MORE_S[1:]:  # a device's time is a second at least
+        answer = await said(agent, timeout_s=timeout_s)
+        assert (answer.says, answer.timeout_s) == (FenceSays.LATE, timeout_s)
+        if number.exists() and number.read_text():
+            break
+    await gone(int(number.read_text()))
 
 
 async def test_words_and_exit_code_are_kept_and_secrets_are_not(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ async def test_guests_end_when_no_beat_comes_and_the_proof_names_them() -> None:
 async def test_a_beat_moves_the_end_and_a_late_one_is_refused() -> None:
     host = Host("web")
     now = host.clock.now()
-    first = await host.guard.arm(S1, hold_s=5, kill_lead_s=1, sent_at=now - 1)
+    first = await host.guard.arm(S1, hold_s=600, kill_lead_s=1, sent_at=now - 1)
     second = await host.guard.beat(S1, sent_at=now)
     assert second.deadline == pytest.approx((first.deadline or 0) + 1)
     await host.guard.expire(S1, cause="evicted")
@@ -52,11 +52,11 @@ async def test_a_beat_moves_the_end_and_a_late_one_is_refused() -> None:
 
 async def test_what_appears_after_the_end_is_ended_until_a_new_session_is_armed() -> None:
     host = Host()
-    await host.guard.arm(S1, hold_s=5, kill_lead_s=1, sent_at=host.clock.now())
+    await host.guard.arm(S1, hold_s=600, kill_lead_s=1, sent_at=host.clock.now())
     await host.guard.expire(S1, cause="evicted")
     host.guests.add("late")
     await until(lambda: not host.guests)
-    status = await host.guard.arm(S2, hold_s=5, kill_lead_s=1, sent_at=host.clock.now())
+    status = await host.guard.arm(S2, hold_s=600, kill_lead_s=1, sent_at=host.clock.now())
     assert (status.state, status.session) == (State.ARMED, S2)
     host.guests.add("new")
     assert (await host.guard.status()).guests == ("new",)
@@ -68,8 +68,8 @@ async def test_refusals_carry_their_verdict() -> None:
     with pytest.raises(GuardRefused) as unknown:
         await host.guard.beat(S1, sent_at=now)
     assert unknown.value.verdict is Verdict.UNKNOWN_SESSION
-    await host.guard.arm(S1, hold_s=5, kill_lead_s=1, sent_at=now)
-    for call in (host.guard.disarm(S1), host.guard.arm(S2, hold_s=5, kill_lead_s=1, sent_at=now)):
+    await host.guard.arm(S1, hold_s=600, kill_lead_s=1, sent_at=now)
+    for call in (host.guard.disarm(S1), host.guard.arm(S2, hold_s=600, kill_lead_s=1, sent_at=now)):
         with pytest.raises(GuardRefused) as left:
             await call
         assert left.value.verdict is Verdict.GUESTS_LEFT
@@ -99,6 +99,6 @@ async def test_the_watchdog_counts_when_there_is_one_and_it_was_asked_for(
 ) -> None:
     host = Host(watchdog_s=has_s)
     assert (await host.guard.status()).level is Level.NONE
-    status = await host.guard.arm(S1, hold_s=5, kill_lead_s=1, sent_at=host.clock.now(), watchdog_s=wants_s)
+    status = await host.guard.arm(S1, hold_s=600, kill_lead_s=1, sent_at=host.clock.now(), watchdog_s=wants_s)
     assert status.level is level
     await host.guard.disarm(S1)

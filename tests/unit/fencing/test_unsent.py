@@ -24,7 +24,7 @@ except BlockingIOError:
     print(written, flush=True)
 sys.stdin.read()
 """
-TIMEOUT_S = 30.0
+TIMEOUT_S = 120.0
 
 
 class Full:

@@ -19,9 +19,9 @@ async def returned(lane: Lane) -> None:
 
 async def test_answer_and_error_of_a_call_come_out() -> None:
     lane = Lane("test")
-    assert await lane.call(lambda: 42, what="count", timeout_s=10) == 42
+    assert await lane.call(lambda: 42, what="count", timeout_s=60) == 42
     with pytest.raises(ZeroDivisionError):
-        await lane.call(lambda: 1 / 0, what="divide", timeout_s=10)
+        await lane.call(lambda: 1 / 0, what="divide", timeout_s=60)
     await returned(lane)
 
 
@@ -35,12 +35,12 @@ async def test_hung_call_is_given_up_at_its_deadline_and_keeps_its_slot_until_it
         await lane.call(lambda: 1, what="wait for a slot", timeout_s=0.05)
     assert not caught.value.is_begun
     gate.set()
-    assert await lane.call(lambda: 1, what="count", timeout_s=10) == 1
+    assert await lane.call(lambda: 1, what="count", timeout_s=60) == 1
 
 
 async def test_no_more_calls_at_once_than_there_are_slots() -> None:
     lane, gate = Lane("test", limit=2), threading.Event()
-    running = [asyncio.create_task(lane.call(gate.wait, what="wait", timeout_s=10)) for _ in range(5)]
+    running = [asyncio.create_task(lane.call(gate.wait, what="wait", timeout_s=60)) for _ in range(5)]
 
     async def look() -> bool:
         return lane.in_flight == 2
@@ -62,12 +62,12 @@ async def test_late_answer_of_a_call_given_up_is_undone_in_a_thread() -> None:
     with pytest.raises(CallOverdue):
         await lane.call(work, what="make", timeout_s=0.05, when_late=lambda made: undone.set())
     gate.set()
-    assert await asyncio.to_thread(undone.wait, 10)
+    assert await asyncio.to_thread(undone.wait, 60)
 
 
 async def test_cancelled_call_is_not_undone() -> None:
     lane, gate, undone = Lane("test"), threading.Event(), threading.Event()
-    call = asyncio.create_task(lane.call(gate.wait, what="make", timeout_s=10, when_late=lambda _: undone.set()))
+    call = asyncio.create_task(lane.call(gate.wait, what="make", timeout_s=60, when_late=lambda _: undone.set()))
 
     async def look() -> bool:
         return lane.in_flight == 1

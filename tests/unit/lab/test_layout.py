@@ -94,9 +94,9 @@ def test_the_fence_program_knows_where_the_power_switch_is() -> None:
 
 def test_the_shipped_fence_program_is_that_module_and_starts_by_its_path_alone() -> None:
     program = Path(__file__).parents[3] / "agents/fence/fence_vmha_lab"
-    done = subprocess.run([program, "-o", "metadata"], capture_output=True, text=True, timeout=20, check=True, cwd="/")
+    done = subprocess.run([program, "-o", "metadata"], capture_output=True, text=True, timeout=120, check=True, cwd="/")
     assert 'name="fence_vmha_lab"' in done.stdout
-    failed = subprocess.run([program], input="action=off\n", capture_output=True, text=True, timeout=20, check=False)
+    failed = subprocess.run([program], input="action=off\n", capture_output=True, text=True, timeout=120, check=False)
     assert (failed.returncode, failed.stderr) == (1, "fence_vmha_lab: plug is missing: which host?\n")
 
 

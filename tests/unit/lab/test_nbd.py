@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import socket
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from tests.support.etcd import free_ports
 from vmha.lab.journal import Journal
 from vmha.lab.nbd import StorageServer
 from vmha.model.clock import SystemClock
@@ -62,7 +62,7 @@ class Served:
         self.events = directory / "events.jsonl"
         journal = Journal(self.events, clock)
         self.server = StorageServer(directory, journal=journal, clock=clock, host_name=lambda _: "h1")
-        self.port = free_port()
+        (self.port,) = free_ports(1)
 
     async def connect(self, name: str = "disk") -> Client:
         client = await Client.connect(self.port)
@@ -71,12 +71,6 @@ class Served:
 
     def noted(self) -> list[str]:
         return [json.loads(line)["event"] for line in self.events.read_text().splitlines()]
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @pytest.fixture

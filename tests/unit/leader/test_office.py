@@ -44,7 +44,7 @@ async def test_office_that_is_taken_while_the_lease_is_being_lost_has_a_lease_al
         store_live_s=lambda: 100.0,
     )
     tasks = [asyncio.create_task(mirror.run()), asyncio.create_task(leader.run())]
-    async with asyncio.timeout(10.0):
+    async with asyncio.timeout(60.0):
         while (office := etcd.get(KEYS.leader)) is None:  # noqa: ASYNC110 (the store tells nobody here)
             await asyncio.sleep(0.01)
     for task in tasks:

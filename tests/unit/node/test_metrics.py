@@ -220,7 +220,7 @@ async def ask(port: int, request: bytes) -> bytes:
     writer.write(request)
     if not request.endswith(b"\r\n\r\n"):
         writer.write_eof()
-    answer = await asyncio.wait_for(reader.read(), 20.0)
+    answer = await asyncio.wait_for(reader.read(), 60.0)
     writer.close()
     return answer
 

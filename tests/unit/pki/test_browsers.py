@@ -47,7 +47,7 @@ def speak(server: ssl.SSLContext, client: ssl.SSLContext) -> str:
         answering.start()
         try:
             with (
-                closing(socket.create_connection((HERE, listening.getsockname()[1]), timeout=10)) as plain,
+                closing(socket.create_connection((HERE, listening.getsockname()[1]), timeout=60)) as plain,
                 client.wrap_socket(plain, server_hostname=HERE) as here,
             ):
                 assert here.recv(2) == b"in"

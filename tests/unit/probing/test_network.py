@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from tests.support.certificates import Authority
+from tests.support.etcd import free_ports
 from vmha.model.health import Probe
 from vmha.model.ids import NodeName, VmName
 from vmha.policy.at_node.health import Answer
@@ -16,7 +16,7 @@ from vmha.probing.real import NodeProbes
 
 
 async def ask(**fields: object) -> Reply:
-    probe = Probe.model_validate({"timeout_s": 10.0, **fields})
+    probe = Probe.model_validate({"timeout_s": 60.0, **fields})
     return await NodeProbes().ask(Question(vm=VmName("web"), uuid="u-1", node=NodeName("n1"), probe=probe))
 
 
@@ -39,19 +39,13 @@ async def server(answer: bytes | None, *, tls: ssl.SSLContext | None = None) -> 
         yield listening.sockets[0].getsockname()[1]
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 async def test_port_that_takes_a_connection_is_healthy() -> None:
     async with server(None) as port:
         assert (await ask(tcp=f"127.0.0.1:{port}")).answer is Answer.GOOD
 
 
 async def test_port_that_refuses_one_is_not() -> None:
-    port = free_port()
+    (port,) = free_ports(1)
     reply = await ask(tcp=f"127.0.0.1:{port}")
     assert reply.answer is Answer.BAD
     assert reply.text.startswith(f"127.0.0.1:{port}: ")

@@ -22,7 +22,7 @@ from vmha.store.port import Batch, Listing
 from vmha.web.app import Limits, application
 from vmha.web.serve import listen
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 @dataclass(kw_only=True)

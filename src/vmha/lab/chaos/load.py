@@ -21,7 +21,7 @@ BEGIN_LOAD = " ".join(
         f"mkdir -p {_NUMBERS} || exit;",
         *(_started(f"computes-{number}", _COMPUTE) for number in range(_COMPUTING)),
         _started("writes", _WRITE),
-        f"until [ $(ls {_NUMBERS} | wc -l) = {_COMPUTING + 1} ]; do sleep 0.05; done",
+        f"until [ $(find {_NUMBERS} -type f -size +0 | wc -l) = {_COMPUTING + 1} ]; do sleep 0.05; done",
     ]
 )
 """A shell script; it ends when each has said its number, what it started goes on."""
