@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tests.lab.cluster import Cluster
 from tests.lab.conftest import wait_until
+from tests.lab.patience import PATIENCE, await_patience
 from vmha.lab.witness import domain
 
 ADDRESSES = {"h1": "10.97.0.1", "h2": "10.97.0.2", "h3": "10.97.0.3"}
@@ -19,7 +20,7 @@ def with_payload(xml: str) -> str:
 def document(
     xml: str,
     *,
-    profile: str = "tuned",
+    patient: bool = False,
     gate: str = "adopt",
     open_gate: str = "",
     on_duplicate: str = "pause",
@@ -28,10 +29,11 @@ def document(
     """The cluster's settings and ``web`` with its migration settings, as one document."""
     settings = "\n".join(f"      {name}: {value}" for name, value in ({"timeout_s": 60} | migration).items())
     lines = "\n".join(f"      {line}" for line in xml.splitlines())
+    timing = f"  timing: {PATIENCE}\n" if patient else ""
     gates = {host: "off" if host == open_gate else gate for host in ADDRESSES}
     nodes = "".join(f"  - name: {host}\n    gate: {mode}\n" for host, mode in gates.items())
     return (
-        f"config:\n  profile: {profile}\n  gate: {gate}\n"
+        f"config:\n  profile: tuned\n  gate: {gate}\n{timing}"
         f"nodes:\n{nodes}"
         f"vms:\n  - name: web\n    desired: running\n    failover_domain: pref\n    on_duplicate: {on_duplicate}\n"
         f"    migration:\n{settings}\n    xml: |\n{lines}\n"
@@ -44,13 +46,15 @@ class Moving:
     def __init__(self, cluster: Cluster, xml: str) -> None:
         self.cluster, self.xml = cluster, xml
 
-    def settle(self, **settings: object) -> None:
-        """As wanted, at home, ticking."""
-        text = document(self.xml, **settings)  # type: ignore[arg-type]
+    def settle(self, *, patient: bool = False, **settings: object) -> None:
+        """As wanted, at home, ticking. ``patient``: hosts hold longer than anything done to their agents takes."""
+        text = document(self.xml, patient=patient, **settings)  # type: ignore[arg-type]
         path = self.cluster.lab.path.parent / "web.yaml"
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
             self.cluster.vmha("apply", str(path), "--yes")
+        if patient:
+            await_patience(self.cluster)
         self.cluster.await_running("web")
         if self.cluster.vm("web")["node"] != "h1":
             self.cluster.vmha("vm", "relocate", "web", "--to", "h1", code=None)  # it may be coming home by itself

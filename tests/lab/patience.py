@@ -18,12 +18,15 @@ def patient(cluster: Cluster, **timing: float) -> Iterator[None]:
     now = cluster.file("now.yaml", yaml.safe_dump({"config": config}))
     patience = cluster.file("patient.yaml", yaml.safe_dump({"config": {**config, "timing": PATIENCE | timing}}))
     cluster.vmha("apply", str(patience), "--yes")
-
-    def hold(host: str) -> bool:
-        return f'"hold_s":{PATIENCE["hold_s"]}' in cluster.lab.sh(host, "cat /run/vmha/guard.json").replace(" ", "")
-
-    wait_until("guards hold longer", lambda: all(map(hold, ("h1", "h2", "h3"))))
+    await_patience(cluster)
     try:
         yield
     finally:
         cluster.vmha("apply", str(now), "--yes")
+
+
+def await_patience(cluster: Cluster) -> None:
+    def hold(host: str) -> bool:
+        return f'"hold_s":{PATIENCE["hold_s"]}' in cluster.lab.sh(host, "cat /run/vmha/guard.json").replace(" ", "")
+
+    wait_until("guards hold longer", lambda: all(map(hold, ("h1", "h2", "h3"))))

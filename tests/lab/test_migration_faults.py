@@ -101,7 +101,7 @@ def agent_frozen(moving: Moving, host: str) -> Iterator[None]:
 
 
 def test_source_agent_frozen_in_mid_copy_hands_over_what_has_left_when_it_goes_on(moving: Moving):
-    moving.settle(bandwidth_mib_s=2, profile="default")  # it holds longer than this takes
+    moving.settle(bandwidth_mib_s=2, patient=True)
     boots, crashes = moving.boots(), moving.crashes("h1")
     moving.begin()
     with agent_frozen(moving, "h1"):
@@ -163,7 +163,7 @@ def test_source_without_power_in_mid_copy_is_recovered_once(moving: Moving):
 
 
 def test_target_agent_frozen_as_the_guest_arrives_resumes_it_when_it_goes_on(moving: Moving):
-    moving.settle(profile="default")  # it holds longer than this takes
+    moving.settle(patient=True)
     boots = moving.boots()
     target = "h3" if moving.cluster.leader() == "h2" else "h2"
     pid = moving.agent_pid(target)
@@ -242,7 +242,7 @@ def migrating_by(moving: Moving, port: str) -> Iterator[None]:
 
 
 def test_last_reply_lost_leaves_one_instance_where_the_handover_is_vmhas(moving: Moving, deaf: str):
-    moving.settle(profile="default")  # it holds longer than an agent takes to begin anew
+    moving.settle(patient=True)
     boots = moving.boots()
     with migrating_by(moving, deaf):
         said = moving.cluster.vmha("vm", "migrate", "web", "--to", "h2", code=None)
@@ -253,7 +253,7 @@ def test_last_reply_lost_leaves_one_instance_where_the_handover_is_vmhas(moving:
 
 def test_target_libvirtd_killed_at_the_switch_leaves_one_instance(moving: Moving, deadly: str):
     """The guest is complete there and the source is not told: it goes on at once, and what stands there is ended."""
-    moving.settle(profile="default")  # it holds longer than an agent takes to begin anew
+    moving.settle(patient=True)
     boots, before = moving.boots(), moving.sh("h2", "pidof libvirtd")
     with migrating_by(moving, deadly):
         said = moving.cluster.vmha("vm", "migrate", "web", "--to", "h2", code=None)
