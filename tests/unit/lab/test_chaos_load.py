@@ -53,3 +53,18 @@ def test_ending_where_nothing_was_begun_is_no_failure(place) -> None:
     path, run = place
     run(END_LOAD)
     assert list(path.iterdir()) == []
+
+
+def test_it_has_begun_when_its_numbers_are_written_and_not_when_their_files_are_there(place) -> None:
+    """What has not said its number yet could not be ended."""
+    path, run = place
+    slow = path / "slow"
+    slow.mkdir()
+    (slow / "setsid").write_text('#!/bin/sh\nsleep 0.2; exec /usr/bin/setsid "$@"\n')
+    (slow / "setsid").chmod(0o755)
+    numbers = [path / "vmha-load" / name for name in ("computes-0", "computes-1", "writes")]
+    numbers[0].parent.mkdir()
+    for number in numbers:
+        number.touch()
+    run(f"PATH={slow}:$PATH; {BEGIN_LOAD}")
+    assert all(number.read_text() for number in numbers)
