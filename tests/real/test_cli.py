@@ -29,7 +29,7 @@ pytestmark = pytest.mark.real
 
 PROMISED_S = 5.0
 """What the command line promises when a cluster does not answer."""
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 @pytest.fixture(scope="module")

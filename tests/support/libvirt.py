@@ -18,7 +18,7 @@ from vmha.model.clock import SystemClock
 
 INIT = Path(__file__).with_name("host_init.py")
 NAMESPACES = ("--mount", "--pid", "--net", "--uts", "--ipc")
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 CLOCK = SystemClock()
 
 

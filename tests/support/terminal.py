@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from tests.support.etcd import RealEtcd
 from vmha.model.clock import SystemClock
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 
 
 @dataclass(slots=True)
