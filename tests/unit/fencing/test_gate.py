@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.source import SOURCE
 from tests.support.until import until
 from vmha.fencing import gate_files
 from vmha.fencing.gate import Asked, Known, judge, read_domain, read_known
@@ -131,7 +132,7 @@ class Hook:
         done = subprocess.run(
             [sys.executable, "-m", "vmha.fencing.gate", "web", operation, "begin", "-"],
             input=xml,
-            env={"VMHA_RUN_DIR": str(self.run_dir), "VMHA_STATE_DIR": str(self.state_dir)},
+            env={**SOURCE, "VMHA_RUN_DIR": str(self.run_dir), "VMHA_STATE_DIR": str(self.state_dir)},
             capture_output=True,
             text=True,
             timeout=120,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.source import SOURCE
 from vmha.cli.main import run
 from vmha.model.errors import Rejected
 from vmha.sim.scenario import VERBS
@@ -121,7 +122,7 @@ def test_output_is_the_same_to_the_byte_under_any_hash_seed(arguments: list[str]
     outputs = {
         subprocess.run(
             [sys.executable, "-m", "vmha", *arguments],
-            env={"PYTHONHASHSEED": seed, "PATH": "/usr/bin:/bin"},
+            env={**SOURCE, "PYTHONHASHSEED": seed, "PATH": "/usr/bin:/bin"},
             check=True,
             capture_output=True,
             timeout=120,
