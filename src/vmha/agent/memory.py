@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from vmha.model.ids import Epoch, Revision, VmName
 from vmha.model.records import Placement
+from vmha.policy.at_node.not_let_go import Refusal
 
 Try = tuple[Epoch, float]
 
@@ -14,15 +15,6 @@ Try = tuple[Epoch, float]
 def try_of(placement: Placement) -> Try:
     """Which migration it is. A cancel changes the record, and it is the same migration."""
     return placement.epoch, placement.since
-
-
-@dataclass(frozen=True, slots=True)
-class NotLetGo:
-    """What arrived here under ``epoch`` could not be let go: since when, and what the hypervisor said last."""
-
-    epoch: Epoch
-    since: float
-    why: str
 
 
 @dataclass(slots=True)
@@ -41,5 +33,5 @@ class Memory:
     """Vms of whose guest something was left and was ended, and under which placement's revision."""
     measured: dict[VmName, Epoch] = field(default_factory=dict)
     """Vms of which was asked what their arrival took, and under which epoch they have come."""
-    not_let_go: dict[VmName, NotLetGo] = field(default_factory=dict)
+    not_let_go: dict[VmName, Refusal] = field(default_factory=dict)
     """Vms that have arrived, and that the hypervisor does not let run."""

@@ -24,6 +24,7 @@ from vmha.model.records import (
 from vmha.model.vm import OnDuplicate
 from vmha.policy.at_node.health import Consequence
 from vmha.policy.at_node.known import Attempt, Local, Others
+from vmha.policy.at_node.not_let_go import why_given_up
 from vmha.policy.at_node.paused import is_ours_alone
 from vmha.policy.at_node.reconcile import SAYS_WHAT_IS, Action, reconcile, under_hold
 from vmha.policy.at_node.tracking import DUPLICATE_GRACE_S, SURE_OF_SECOND_S, find_rightful, on_duplicate, stands_beside
@@ -33,8 +34,6 @@ from vmha.policy.state.hands_off import hands_off
 from vmha.policy.state.snapshot import Snapshot, VmView
 
 UNSURE_ARRIVAL_S = 30.0
-LET_GO_S = 30.0
-"""For so long what arrived is tried to be let go: what is left of it at its source may hold its disk until it ends."""
 LEFT_STANDING_S = 5.0
 """A libvirtd that is stuck shows in its node's status only after its calls have timed out and the sweep has come by."""
 
@@ -159,15 +158,13 @@ class Outlook:
                 vm, local is not None and local.state is SeenState.INCOMING and not self._is_expected(placement)
             ),
             is_given_up=placement is not None and self.memory.given_up.get(vm) == try_of(placement.value),
-            let_go_in_vain=placement is not None and self._is_let_go_in_vain(placement.value, view),
+            let_go_in_vain=placement is not None and bool(self._why_not_let_go(placement.value, view)),
             pulls_in_vain=self._pulling.has_lasted(vm, local is not None and local.is_pulling and held_here),
         )
 
-    def _is_let_go_in_vain(self, placement: Placement, view: VmView | None) -> bool:
-        refusal = self.memory.not_let_go.get(placement.vm)
-        if refusal is None or refusal.epoch != placement.epoch or (view and view.spec and view.spec.value.no_kill):
-            return False
-        return self.ports.clock.now() - refusal.since >= LET_GO_S
+    def _why_not_let_go(self, placement: Placement, view: VmView | None) -> str:
+        spec = view.spec.value if view and view.spec else None
+        return why_given_up(self.memory.not_let_go.get(placement.vm), placement, spec, self.ports.clock.now())
 
     def _is_expected(self, placement: Stored[Placement] | None) -> bool:
         """By migration, here."""

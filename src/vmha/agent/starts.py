@@ -12,7 +12,7 @@ from vmha.agent.claims import Claims, Lost
 from vmha.agent.definitions import Definitions, Found
 from vmha.agent.health import HealthWatch
 from vmha.agent.inventory import Inventory
-from vmha.agent.memory import Memory, NotLetGo
+from vmha.agent.memory import Memory
 from vmha.agent.ports import AgentPorts
 from vmha.agent.saved_states import SavedStates
 from vmha.fencing.gate_files import GateUnavailable
@@ -22,6 +22,7 @@ from vmha.model.errors import Refused, Rejected, Retryable
 from vmha.model.ids import VmName
 from vmha.model.records import Failure, Phase, Placement, RunEnd, SavedImage, Stored
 from vmha.model.vm import VmSpec
+from vmha.policy.at_node.not_let_go import refused
 from vmha.policy.state import transitions
 from vmha.policy.state.snapshot import VmView
 from vmha.store.port import Compare
@@ -123,10 +124,8 @@ class Starts:
         except DomainMissing:
             raise
         except Refused as error:
-            is_first = before is None or before.epoch != held.epoch
-            since = self.ports.clock.now() if before is None or is_first else before.since
-            self.memory.not_let_go[vm] = NotLetGo(held.epoch, since, str(error))
-            if is_first:
+            self.memory.not_let_go[vm] = refused(before, held.epoch, str(error), self.ports.clock.now())
+            if before is None or before.epoch != held.epoch:
                 await self.claims.tell("not-let-go", f"it can not be let go on {self.ports.node}: {error}", vm)
             self.inventory.show_progress(vm, f"can not be let go: {error}")
             raise Retryable(f"{vm} can not be let go: {error}") from error

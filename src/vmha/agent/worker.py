@@ -8,7 +8,7 @@ from vmha.agent.guest_deeds import GuestDeeds
 from vmha.agent.health import HealthWatch
 from vmha.agent.inventory import Inventory
 from vmha.agent.marks import Marks
-from vmha.agent.memory import Memory, NotLetGo
+from vmha.agent.memory import Memory
 from vmha.agent.migrating import Migrating
 from vmha.agent.migration_watch import MigrationWatch
 from vmha.agent.pauses import Pauses
@@ -20,6 +20,7 @@ from vmha.agent.troubled import Troubled
 from vmha.model.ids import Revision, VmName
 from vmha.model.records import Placement, RunEnd, Stored
 from vmha.model.vm import VmSpec
+from vmha.policy.at_node.not_let_go import why_given_up
 from vmha.policy.at_node.reconcile import Action
 from vmha.policy.deciding.post_copy import SPLIT
 
@@ -75,7 +76,7 @@ class Worker:
 
     async def do(self, action: Action, read: Stored[Placement] | None, vm: VmName, spec: VmSpec | None) -> None:
         """Raises ``VmhaError`` when it could not be done; the next look decides again."""
-        if await self._do_without_a_claim(action, read, vm):
+        if await self._do_without_a_claim(action, read, vm, spec):
             return
         assert read is not None
         match action:
@@ -122,13 +123,13 @@ class Worker:
             case _:
                 raise AssertionError(action)
 
-    def _give_up(self, read: Stored[Placement], refusal: NotLetGo) -> None:
-        """It boots anew, elsewhere if it can."""
-        if refusal.epoch == read.value.epoch:
-            why = f"it had arrived, and could not be let go: {refusal.why}"
-            self.troubled.remember(read.value.vm, read.modified, RunEnd.CRASHED, why, leaves=True)
+    def _why_given_up(self, read: Stored[Placement] | None, spec: VmSpec | None) -> str:
+        refusal = self.memory.not_let_go.get(read.value.vm) if read else None
+        return why_given_up(refusal, read.value, spec, self.ports.clock.now()) if read else ""
 
-    async def _do_without_a_claim(self, action: Action, read: Stored[Placement] | None, vm: VmName) -> bool:
+    async def _do_without_a_claim(
+        self, action: Action, read: Stored[Placement] | None, vm: VmName, spec: VmSpec | None
+    ) -> bool:
         """What may be about a vm that nobody holds, or that is not managed."""
         match action:
             case Action.UNTAG:
@@ -139,8 +140,8 @@ class Worker:
                     self.memory.cleared[vm] = under
                 if is_lost_half(self.inventory.reading, vm):
                     self.troubled.remember(vm, under, RunEnd.CRASHED, SPLIT)
-                elif read is not None and (refusal := self.memory.not_let_go.get(vm)) is not None:
-                    self._give_up(read, refusal)
+                elif why := self._why_given_up(read, spec):  # it boots anew, elsewhere if it can
+                    self.troubled.remember(vm, under, RunEnd.CRASHED, why, leaves=True)
                 await self.ports.hypervisor.destroy(vm)
             case Action.ALARM_DUPLICATE | Action.NOTHING | Action.WAIT:
                 pass  # an alarm is on record by now

@@ -46,7 +46,7 @@ class Attempt:
     is one of ours that was given up, if it has the epoch that only ours gives: libvirt ends it itself, unless the QEMU
     that receives it is stuck.
     ``is_given_up``: nothing comes any more of the post-copy that the placement asks for (policy/deciding/post_copy.py).
-    ``let_go_in_vain``: for a while the hypervisor has refused to let go what arrived here.
+    ``let_go_in_vain``: for a while the hypervisor has refused to let go what arrived here (not_let_go.py).
     ``pulls_in_vain``: for a while it has been lacking memory that nobody can send: this node holds it, its source is
     gone.
     """
