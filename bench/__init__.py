@@ -8,6 +8,7 @@ compared with a plain counterpart that was measured in the same run (bare libvir
 Nothing is asserted: a target that is missed is shown as missed, and the exit code is 0.
 
     measure.py    one measure and its median; the run that collects and prints them
+    computing.py  what some compute with: numpy and scipy, where they are installed
     labs.py       a lab with agents, as the measures drive it: shells in its hosts, its cluster as one snapshot
     ticks.py      the witness guest's disk, looked at every few milliseconds
     recovery.py   bare create, power cut, killed QEMU

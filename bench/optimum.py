@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp  # type: ignore[import-untyped]
-
+from bench.computing import Bounds, LinearConstraint, milp, np
 from bench.instances import Instance
 
 EXACT = {"mip_rel_gap": 1e-4}

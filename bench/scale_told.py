@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
+from bench.computing import np
 
 ALONE, RAW, OWN = "writes alone", "watched", "agents' own"
 KEPT_UP = 0.97

@@ -19,9 +19,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tests.support.etcd import RealEtcd
 
+from bench.computing import np
 from bench.measure import progress
 from bench.raw_watches import RawWatches
 from bench.scale_cluster import KEYS

@@ -1,10 +1,14 @@
 """What is made of the costs of telling many agents of every beat."""
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from bench.scale_told import ALONE, RAW, Line, Point, fitted, table, words
 
+ROOT = Path(__file__).parents[3]
 LINE = Line(rest=0.02, beat_us=500, thousand=0.03, power=0.7, off=0.0)
 NUMBERS = (50, 100, 300)
 
@@ -63,3 +67,19 @@ def test_lines_are_said_of_as_many_agents_as_are_asked_about() -> None:
     assert words(LINE, (100,), beat_s=2.0)[-1] == (
         f"100 agents by these lines: 0.04 cores of writing, {LINE.telling(5000.0):.2f} of telling"
     )
+
+
+@pytest.mark.parametrize("program", ["scale_watchers", "optimum"])
+def test_measurement_without_numpy_says_in_a_line_what_to_install(program: str) -> None:
+    code = (
+        "import runpy, sys\n"
+        "class Without:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.partition('.')[0] in ('numpy', 'scipy'): raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Without())\n"
+        f"runpy.run_module('bench.{program}', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert "make dev-ready" in done.stderr
