@@ -11,6 +11,7 @@ from dataclasses import replace
 import structlog
 
 from vmha.agent.account import Account
+from vmha.agent.again import Again
 from vmha.agent.beside import Beside
 from vmha.agent.by_its_name import by_its_name
 from vmha.agent.checkups import Checkups
@@ -125,6 +126,7 @@ class Agent:
             has_migrated=lambda placement: self._memory.migrated.get(placement.vm) == try_of(placement),
         )
         self._gate_lists = GateLists(ports)
+        self._again = Again()
         self._dirty: set[VmName] = set()
         self._wake = asyncio.Event()
         self._busy: dict[VmName, asyncio.Task[None]] = {}
@@ -325,7 +327,9 @@ class Agent:
             self._set_about(vm, tasks.create_task(self._beside.treat(vm), name=f"beside-{vm}"))
             return
         action = self._outlook.decide(vm, view, view.placement if view else None, snapshot)
-        if action not in (Action.NOTHING, Action.WAIT):
+        if action in (Action.NOTHING, Action.WAIT):
+            self._goes_on(vm)
+        else:
             self._set_about(vm, tasks.create_task(self._carry_out(vm, action), name=f"{action}-{vm}"))
 
     def _set_about(self, vm: VmName, task: asyncio.Task[None]) -> None:
@@ -364,12 +368,23 @@ class Agent:
                 self._outlook.alarmed.add(vm)
             self.inventory.look_again()
             await self._settle(vm)
+            self._goes_on(vm)
         except Refused as error:
-            log.info("decided again", action=str(action), vm=vm, why=str(error))
-            await asyncio.sleep(RETRY_S / 20)
+            await self._pause_after(vm, action, read.modified if read else Revision(0), error)
         except VmhaError as error:
             log.warning("not done", action=str(action), vm=vm, why=str(error))
             await asyncio.sleep(RETRY_S)
+
+    async def _pause_after(self, vm: VmName, action: Action, under: Revision, error: Refused) -> None:
+        row = self._again.refused(vm, action, under, error)
+        log.info("decided again", action=str(action), vm=vm, why=str(error), pause_s=row.pause_s)
+        if row.is_told:
+            self.inventory.show_progress(vm, f"{action} is refused: {error}")
+        await asyncio.sleep(row.pause_s)
+
+    def _goes_on(self, vm: VmName) -> None:
+        if self._again.ends(vm):
+            self.inventory.show_progress(vm, "")
 
     async def _is_confirmed(self, vm: VmName, view: VmView | None, snapshot: Snapshot) -> bool:
         """Before a copy here is touched: the store itself says that the holder's still runs. It is on record then."""
