@@ -12,7 +12,9 @@ from vmha.model.ids import NodeName
 from vmha.model.records import Phase
 from vmha.model.settings import AtShutdown, ClusterConfig, HostShutdown, Profile
 from vmha.model.vm import Handover, Migration
+from vmha.node.member import Member
 from vmha.sim.journal import read_journal
+from vmha.sim.world.host import BY_SYSTEMD
 
 IN_A_HURRY = HostShutdown(migrate_s=5.0, stop_s=10.0)
 
@@ -122,6 +124,72 @@ def test_guard_of_an_empty_host_lets_go_and_that_of_a_full_one_does_not() -> Non
             assert ((await host.guard.status()).state is State.IDLE) is is_empty
 
     in_cluster(scene, watchdog_s=2)
+
+
+async def fill_for_good(cluster: Cluster) -> Member:
+    """With a guest that neither moves nor shuts down nor may be killed."""
+    await configure(cluster)
+    await add_running(cluster, "web", on=("n1", "n2"), no_kill=True, stop_timeout_s=2.0)
+    cluster.world.fabric.fail_migration("web", times=100)
+    cluster.world.fabric.ignore_acpi("web")
+    member = cluster.hands.host("n1").member
+    assert member
+    return member
+
+
+def takes_vms(cluster: Cluster) -> bool:
+    view = cluster.observer.snapshot.nodes[NodeName("n1")]
+    return view.current_status is not None and not view.current_status.leaving and view.current_status.eligible
+
+
+def journal(cluster: Cluster, kind: str) -> list[str]:
+    return [line.text for line in read_journal(cluster.world.record.catch_up().lines) if line.kind == kind]
+
+
+def test_node_that_could_not_leave_and_does_not_go_off_takes_vms_again() -> None:
+    async def scene(cluster: Cluster) -> None:
+        member = await fill_for_good(cluster)
+        assert not await member.leave(goes_off=False)
+        await until(lambda: takes_vms(cluster), what="it takes vms again")
+        assert journal(cluster, "stay") == ["it could not leave the cluster, and stays"]
+        await cluster.hands.add("new", memory_mib=1024, vcpus=1, start=True, failover_domain="home")
+        await until(lambda: cluster.where("new") == ["n1"], what="another starts there", timeout_s=30.0)
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+@pytest.mark.parametrize("vms", AtShutdown)
+def test_node_whose_leaving_is_called_off_keeps_or_takes_back_what_it_had(vms: AtShutdown) -> None:
+    async def scene(cluster: Cluster) -> None:
+        member = await fill_for_good(cluster)
+        await configure(cluster, HostShutdown(vms=vms, migrate_s=30.0, stop_s=30.0))
+        await add_running(cluster, "db", on=("n1", "n2"))
+        leaving = asyncio.create_task(member.leave(BY_SYSTEMD))
+        await until(lambda: not takes_vms(cluster), what="it is leaving")
+        await asyncio.sleep(5.0)
+        member.agent.call_off_leaving()
+        assert not await leaving
+        assert await member.stay(BY_SYSTEMD)
+        await until(lambda: takes_vms(cluster), what="it takes vms again")
+        await until(lambda: cluster.where("db") == ["n1"], what="db runs there", timeout_s=60.0)
+        assert journal(cluster, "stay") == ["root has it stay in the cluster"]
+        assert cluster.violations() == []
+
+    in_cluster(scene)
+
+
+def test_node_that_has_left_can_not_be_told_to_stay() -> None:
+    async def scene(cluster: Cluster) -> None:
+        member = cluster.hands.host("n1").member
+        assert member
+        assert await member.leave(goes_off=False)
+        assert not await member.stay(None)
+        await asyncio.sleep(30.0)
+        assert not has_a_session(cluster)
+        assert journal(cluster, "stay") == []
+
+    in_cluster(scene)
 
 
 def test_host_that_shuts_down_says_in_the_journal_who_has_it_leave() -> None:

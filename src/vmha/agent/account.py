@@ -13,7 +13,7 @@ from vmha.agent.ports import AgentPorts
 from vmha.agent.session_state import Session
 from vmha.fencing.port import GuardStatus
 from vmha.hypervisor.port import HostCapacity
-from vmha.model.by_hand import LEAVE
+from vmha.model.by_hand import LEAVE, STAY
 from vmha.model.errors import VmhaError
 from vmha.model.ids import Epoch, Revision, SessionId, VmName
 from vmha.model.keys import encode
@@ -81,6 +81,11 @@ class Account:
         who = f"{by.author} has it" if by else "it is to"
         why = f": {by.why}" if by and by.why else ""
         self._news.append((LEAVE, f"{who} leave the cluster{why}", by))
+
+    def stay_is_asked(self, by: Hand | None) -> None:
+        """None: nobody said so; it could not leave."""
+        text = f"{by.author} has it stay in the cluster" if by else "it could not leave the cluster, and stays"
+        self._news.append((STAY, text, by))
 
     async def publish(self) -> None:
         """One at a time, so that nothing is told twice."""

@@ -34,7 +34,7 @@ from vmha.model.clock import Clock
 from vmha.model.errors import Refused, VmhaError
 from vmha.model.ids import Revision, VmName
 from vmha.model.keys import Keys, decode, split_key
-from vmha.model.records import Observation, Phase, Placement, SeenState, Stored
+from vmha.model.records import Hand, Observation, Phase, Placement, SeenState, Stored
 from vmha.policy.at_node.health import Consequence
 from vmha.policy.at_node.reconcile import Action, needs_fresh_reading
 from vmha.policy.at_node.tracking import find_rightful
@@ -127,6 +127,7 @@ class Agent:
         )
         self._gate_lists = GateLists(ports)
         self._again = Again()
+        self._is_called_off = False
         self._dirty: set[VmName] = set()
         self._wake = asyncio.Event()
         self._busy: dict[VmName, asyncio.Task[None]] = {}
@@ -167,16 +168,29 @@ class Agent:
 
         False: guests are left, or the store did not answer. The session stays then, and the guard counts on.
         """
-        self.account.is_leaving = True
+        self.account.is_leaving, self._is_called_off = True, False
         for patience_s in (migrate_s, stop_s):
             self._wake.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience_s):
-                    while not await self._try_to_leave():  # noqa: ASYNC110 (many sources)
+                    while not await self._try_to_leave():
+                        if self._is_called_off:
+                            return False
                         await asyncio.sleep(LEAVE_LOOK_S)
                     return True
             self.account.stops_vms = True
         return False
+
+    def call_off_leaving(self) -> None:
+        """Nobody waits for it any more: ``leave`` ends soon, whatever has come of it by then."""
+        self._is_called_off = True
+
+    def stay(self, by: Hand | None) -> None:
+        """It has not left, and its host stays: it takes vms again. What was stopped meanwhile starts."""
+        if self.account.is_leaving and not self._ports.keeper.has_left:
+            self.account.is_leaving = self.account.stops_vms = False
+            self.account.stay_is_asked(by)
+            self._wake.set()
 
     async def _try_to_leave(self) -> bool:
         if self._busy or self.inventory.reading is None or self.inventory.managed_uuids() or self._claimed_here():

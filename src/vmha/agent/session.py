@@ -175,6 +175,11 @@ class SessionKeeper:
                 return  # a new session would only have to be fenced when the power goes
             await self._end_guests(session)
 
+    @property
+    def has_left(self) -> bool:
+        """In good order: it keeps no session any more."""
+        return self._farewell.is_said
+
     async def leave(self, is_empty: IsEmpty) -> None:
         """End the session in good order (agent/farewell.py)."""
         if (session := self.current) is not None:

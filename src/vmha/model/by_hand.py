@@ -17,4 +17,4 @@ WANTED = "wanted"
 ADDED, CHANGED, REMOVED, APPLIED = "added", "changed", "removed", "applied"
 RESTORE = "restore"
 FOUNDED = "founded"
-JOIN, LEAVE = "join", "leave"  # the latter by the node's own agent
+JOIN, LEAVE, STAY = "join", "leave", "stay"  # the latter two by the node's own agent

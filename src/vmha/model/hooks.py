@@ -49,6 +49,7 @@ EVENTS: dict[str, str] = {
     "founded": "cluster-founded",
     "join": "node-join",
     "leave": "node-leave",
+    "stay": "node-stay",
     "resumed": "vm-resumed",
     "disown": "vm-disowned",
     "note": "vm-waiting",

@@ -23,7 +23,7 @@ from vmha.hypervisor.port import Hypervisor, HypervisorUnavailable
 from vmha.leader.hooks import Hooks
 from vmha.leader.leader import Leader
 from vmha.model.clock import Clock
-from vmha.model.errors import Rejected
+from vmha.model.errors import Rejected, VmhaError
 from vmha.model.ids import NodeName, SessionId
 from vmha.model.keys import Keys
 from vmha.model.records import Hand
@@ -229,16 +229,27 @@ class Member:
                 self.agent.inventory.look_again()
                 return
 
-    async def leave(self, by: Hand | None = None) -> bool:
-        """An orderly shutdown of the host: vms away, office given up, session ended. False: guests are left.
+    async def leave(self, by: Hand | None = None, *, goes_off: bool = True) -> bool:
+        """An orderly shutdown of the host: vms away, office given up, session ended. False: guests are left; where the
+        host does not go off all the same, all is as before then.
 
         It takes ``on_host_shutdown``'s times at the most.
         """
         wanted = self.mirror.config.on_host_shutdown
         self.agent.account.leave_is_asked(by)
         left = await self.agent.leave(migrate_s=wanted.migrate_s, stop_s=wanted.stop_s)
-        await self.leader.resign()
+        if not left and not goes_off:
+            self.agent.stay(None)
+        else:
+            await self.leader.resign()
         return left
+
+    async def stay(self, by: Hand | None) -> bool:
+        """Leaving is taken back. False: it has left."""
+        self.agent.stay(by)
+        with suppress(VmhaError):  # else soon
+            await self.agent.account.publish()
+        return not self.keeper.has_left
 
 
 def _first(group: ExceptionGroup[Rejected]) -> Exception:

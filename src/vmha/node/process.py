@@ -24,7 +24,7 @@ from vmha.model.errors import Rejected
 from vmha.model.ids import NodeName, SessionId
 from vmha.model.keys import Keys
 from vmha.node.address import own_address
-from vmha.node.leaving import AGENT_LOCK, Left, asked_by, tell
+from vmha.node.leaving import AGENT_LOCK, Left, Word, read_word, take_word, tell
 from vmha.node.logs import set_up_logging
 from vmha.node.machine import read_host
 from vmha.node.member import Member, Ports
@@ -138,8 +138,8 @@ async def _run(settings: NodeSettings, stalls: Stalls) -> None:
     stopping = asyncio.create_task(stop.wait(), name="stop")
     told = asyncio.Event()
     tell(settings.run_dir, None)
-    asked_by(settings.run_dir)  # of an earlier time
-    loop.add_signal_handler(signal.SIGUSR1, told.set)
+    take_word(settings.run_dir)  # of an earlier time
+    loop.add_signal_handler(signal.SIGUSR1, _hear, told, member, settings.run_dir)
     leaving = asyncio.create_task(_leave_when(told, member, settings.run_dir), name="leave")
     try:
         await asyncio.wait({living, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -157,25 +157,39 @@ async def _run(settings: NodeSettings, stalls: Stalls) -> None:
         log.info("agent ends; guests and session stay")
 
 
+def _hear(told: asyncio.Event, member: Member, run_dir: Path) -> None:
+    """The signal. A word to stay is heard while the agent leaves, too."""
+    if read_word(run_dir).stays:
+        member.agent.call_off_leaving()
+    told.set()
+
+
 async def _leave_when(told: asyncio.Event, member: Member, run_dir: Path) -> None:
     """Each time: who was told that guests are left may have seen to them since, and ask again."""
     while True:
         await told.wait()
         told.clear()
-        log.info("the host shuts down: the agent leaves")
+        word = take_word(run_dir)
         try:
-            await _leave(member, run_dir)
+            tell(run_dir, Left(is_empty=not await _stay(member, word) if word.stays else await _leave(member, word)))
         except OSError as error:
             log.error("what came of leaving can not be said", run_dir=str(run_dir), why=str(error))
 
 
-async def _leave(member: Member, run_dir: Path) -> None:
-    is_empty = await member.leave(asked_by(run_dir))
+async def _leave(member: Member, word: Word) -> bool:
+    log.info("the host shuts down: the agent leaves")
+    is_empty = await member.leave(word.by, goes_off=word.goes_off)
     if is_empty:
         log.info("left in good order")
     else:
-        log.error("not left: guests run, or the store does not answer; the guard counts on")
-    tell(run_dir, Left(is_empty=is_empty))
+        log.error("not left: guests run, or the store does not answer; the guard counts on", stays=not word.goes_off)
+    return is_empty
+
+
+async def _stay(member: Member, word: Word) -> bool:
+    is_here = await member.stay(word.by)
+    log.info("leaving is taken back" if is_here else "too late to stay: it has left")
+    return is_here
 
 
 async def _serve_metrics(

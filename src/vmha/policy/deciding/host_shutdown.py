@@ -3,7 +3,8 @@
     vmha leave --> leaving: not eligible, drained --migrate_s--> stops_vms: the rest is stopped --stop_s--> given up
                         +---- empty: its session ends, and its guard is disarmed ----+
 
-Given up, the host goes off with guests: its session stays, its watchdog ticks, and it is lost like any other.
+Given up, the host goes off with guests: its session stays, its watchdog ticks, and it is lost like any other. Where it
+does not go off (``vmha leave`` by hand), or its leaving is called off, it takes vms again, and what was stopped starts.
 
 Where the policy is ``freeze`` nothing leaves it: all are stopped there, those that need others before these as long as
 there is time, and start there again when the host is back (deciding/frozen_with_host.py).
