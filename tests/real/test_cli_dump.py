@@ -74,6 +74,41 @@ def test_logs_of_the_host_are_in_it_and_no_secret_of_theirs(vmha: Callable[..., 
     assert host["files"][str(tmp_path / "agent.log")] == ["peer h2 said (taken out): refused", "last line"]
 
 
+SCREEN = "s3cr3t-of-the-screen"
+XML = "<domain type='qemu'><name>{0}</name><memory unit='MiB'>64</memory><devices>{1}</devices></domain>"
+
+
+def test_password_of_a_screen_is_warned_of_when_it_comes_and_is_nowhere_but_in_the_definition(
+    vmha: Callable[..., Said], tmp_path: Path
+) -> None:
+    (tmp_path / "web.xml").write_text(XML.format("web", f"<graphics type='vnc' passwd='{SCREEN}'/>"))
+    (tmp_path / "db.xml").write_text(XML.format("db", ""))
+    warns = "passwd of <graphics type='vnc'> can be read by everybody who reads the cluster"
+    added, plain = (vmha("vm", "add", name, "--xml", tmp_path / f"{name}.xml") for name in ("web", "db"))
+    assert (warns in added.err, plain.err) == (True, "")
+    (tmp_path / "db.xml").write_text(XML.format("db", f"<graphics type='vnc' passwd='{SCREEN}'/>"))
+    assert warns in vmha("vm", "edit", "db", "--xml", tmp_path / "db.xml").err
+    assert vmha("vm", "edit", "db", "--priority", "7").err == ""
+    (tmp_path / "web.yaml").write_text(vmha("export").out.replace(SCREEN, f"{SCREEN}-2"))
+    applied = vmha("apply", tmp_path / "web.yaml", "--yes")
+    found = vmha("doctor", "--no-fence", "--timeout", "1")
+    assert warns in applied.err
+    assert f"web: {warns} [vm-secret-readable]" in found.out
+    assert "[fence-secrets-stored]" in found.out
+    asked = (
+        ("status",),
+        ("events",),
+        ("vm", "show", "web"),
+        ("vm", "show", "web", "--json"),
+        ("vm", "why", "web"),
+        ("vm", "story", "web"),
+        ("dump",),
+    )
+    said = [added, applied, found, *(vmha(*words) for words in asked)]
+    assert [one for one in said if SCREEN in one.out + one.err] == []
+    assert SCREEN in vmha("vm", "show", "web", "--xml").out, "as it is: it can be applied again"
+
+
 def test_without_the_host_there_is_nothing_of_it_and_a_log_that_is_not_there_is_named(
     vmha: Callable[..., Said], tmp_path: Path
 ) -> None:

@@ -43,6 +43,7 @@ def apply(
     from vmha.operator.document import json_schema
     from vmha.operator.fence_secrets import secrets_brought
     from vmha.operator.survival import cost
+    from vmha.operator.vm_secrets import passwords_brought
 
     if schema:
         show_json(json_schema())
@@ -59,6 +60,7 @@ def apply(
         snapshot = await client.read()
         warnings.extend(cost(snapshot, imagined, client.clock))
         warnings.extend(secrets_brought(loaded.document, snapshot))
+        warnings.extend(passwords_brought({name: xml for name, (xml, _) in loaded.xmls.items()}, snapshot))
         if not as_json:
             show(render(plan, screen()))
             warn(warnings)

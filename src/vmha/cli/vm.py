@@ -103,6 +103,7 @@ def add(
     from vmha.model.errors import Rejected
     from vmha.operator.follow import vm_is
     from vmha.operator.survival import cost_of_start
+    from vmha.operator.vm_secrets import password_brought
     from vmha.operator.vms import add_vm
 
     source = definition_fields(
@@ -133,7 +134,7 @@ def add(
     )
     nodes = [node.strip() for node in node_preference.split(",")] if node_preference is not None else []
 
-    warnings: list[str] = []
+    warnings = password_brought(name, text)
 
     async def work(client: "OperatorClient") -> str:
         from vmha.cli.waiting import wait_shown
@@ -146,11 +147,12 @@ def add(
             if xml and ("domain XML" in str(error) or "XML's root" in str(error)):
                 error.args = (f"{xml}: {error}",)
             raise
-        if not start:
-            return f"{name} is defined; start it with: vmha vm start {name}"
-        warnings.extend(await cost_of_start(client, name))
+        if start:
+            warnings.extend(await cost_of_start(client, name))
         if not as_json:
             warn(warnings)
+        if not start:
+            return f"{name} is defined; start it with: vmha vm start {name}"
         if not wait:
             return f"{name} is defined and is being started"
         return await wait_shown(client, vm_is(client, name, Desired.RUNNING), timeout_s=timeout)
@@ -196,6 +198,7 @@ def edit(
     probe: ProbeOption = None,
 ) -> None:
     """Change fields of a vm; what is not named stays as it is."""
+    from vmha.operator.vm_secrets import password_brought
     from vmha.operator.vms import edit as edit_vm
     from vmha.operator.vms import find_spec
 
@@ -234,6 +237,7 @@ def edit(
         return await edit_vm(client, name, **fields)
 
     old, new = do(ctx, work)
+    warn(password_brought(name, new.xml, before=old.xml))
     was, now = old.model_dump(mode="json"), new.model_dump(mode="json")
     keys = [key for key in now if was[key] != now[key]]
     changed = [
@@ -290,6 +294,7 @@ def show_vm(
 ) -> None:
     """Show one vm: its state and its definition."""
     from vmha.model.errors import Rejected
+    from vmha.operator.dump import without_secrets
     from vmha.operator.overview import overview, plain_vm
     from vmha.operator.vms import find_spec
 
@@ -305,7 +310,7 @@ def show_vm(
     if xml:
         print(spec.xml, end="" if spec.xml.endswith("\n") else "\n")
     elif as_json:
-        show_json({**state, "spec": spec.model_dump(mode="json")})
+        show_json({**state, "spec": without_secrets(spec.model_dump(mode="json"))})
     else:
         plain = spec.model_dump(mode="json", exclude={"xml", "name", "desired"})
         state["since"] = when(state["since"]) if state["since"] else None

@@ -11,6 +11,7 @@ from typing import Any
 
 from vmha import __version__
 from vmha.model.by_hand import RESTORE
+from vmha.model.domain_secrets import find_passwords, say_readable
 from vmha.model.errors import Refused, Rejected, VmhaError
 from vmha.model.ids import NodeName, VmName
 from vmha.model.keys import decode, encode, find_type, split_key
@@ -139,6 +140,8 @@ async def prepare(client: OperatorClient, backup: dict[str, Any], *, file: str, 
         told[key] = told_of(split_key(client.keys.prefix, key), record, old, client.author)
         if isinstance(record, NodeSpec):
             warnings += what_is_readable(record)
+        elif isinstance(record, VmSpec) and (places := find_passwords(record.xml)):
+            warnings.append(say_readable(record.name, list(places)))
     config = values.get(client.keys.config)
     longest = [snapshot.config.clockwork.dead_after_s]
     if isinstance(config, ClusterConfig):

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.support.clusters import KEYS, Book
+from tests.support.clusters import KEYS, SETTINGS, Book
 from vmha.model.checkup import Barred, CheckupAnswer, Kept, Unserved
 from vmha.model.domain_xml import default_uuid
 from vmha.model.fence_answer import FenceAnswer, FenceSays
 from vmha.model.ids import NodeName, SessionId
 from vmha.model.records import ArmedLevel, SessionRecord
+from vmha.model.settings import FenceSecrets, Fencing
 from vmha.model.store_health import MemberHealth, StoreHealth
 from vmha.model.vm import FenceRole
 from vmha.operator.doctor import sentences
@@ -23,6 +24,7 @@ from vmha.store.port import Put
 
 PAGE = Path(__file__).parents[3] / "docs/reference/doctor.md"
 N1, N2 = NodeName("n1"), NodeName("n2")
+WITH_PASSWORD = "<domain><devices><graphics type='vnc' passwd='hunter2'/></devices></domain>"
 WEB_UUID = default_uuid("t", "web")
 
 
@@ -157,6 +159,9 @@ MAKES: dict[str, Callable[[], Facts]] = {
     "fence-secret-readable": lambda: facts(
         book().node("n2", armed=ArmedLevel.WATCHDOG, spec={"fence": [{"agent": "fence_x", "options": {"passwd": "x"}}]})
     ),
+    "fence-secrets-stored": lambda: facts(
+        book().configure(SETTINGS.model_copy(update={"fencing": Fencing(secrets=FenceSecrets.STORED)}))
+    ),
     "fence-not-asked": lambda: replace(facts(book().node("n2", armed=ArmedLevel.WATCHDOG, fence=True)), fence=None),
     "unreachable": lambda: facts(book(), n2=said(N2, reached=(), unreached={N1: "connection refused"})),
     "way-barred": lambda: facts(
@@ -172,6 +177,7 @@ MAKES: dict[str, Callable[[], Facts]] = {
     "disk-unseen": lambda: facts(book(), n2=said(N2, unseen={"web": ("/dev/san/web",)})),
     "disk-unserved": lambda: facts(book(), n2=said(N2, unserved=(unserved(),))),
     "disk-server-silent": lambda: facts(book(), n2=said(N2, unserved=(unserved(is_spared=True),))),
+    "vm-secret-readable": lambda: facts(book().running("db", "n1", xml=WITH_PASSWORD)),
     "autostart-mark": lambda: kept(runs=True, autostart=True),
     "definition-kept": kept,
     "name-clash": lambda: kept(uuid="0-other"),

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from vmha.model.checkup import CheckupAnswer
+from vmha.model.domain_secrets import REMEDY, find_passwords, say_readable
 from vmha.model.fence_answer import FenceAnswer
 from vmha.model.ids import NodeName
 from vmha.model.records import ArmedLevel
-from vmha.model.settings import ClusterConfig
+from vmha.model.settings import ClusterConfig, FenceSecrets
 from vmha.model.store_health import LONG_HISTORY, StoreHealth
 from vmha.policy.members.membership import Condition, Verdict
 from vmha.policy.state.snapshot import Snapshot
@@ -118,6 +119,10 @@ KINDS: dict[str, tuple[Severity, str]] = {
         Severity.WARNING,
         "keep it on the hosts: password_script, a program that prints it; then change it: backups have this one",
     ),
+    "fence-secrets-stored": (
+        Severity.WARNING,
+        "umask 077; vmha export > c.yaml; sed -i 's/secrets: stored/secrets: files/' c.yaml; vmha apply c.yaml",
+    ),
     "fence-not-asked": (Severity.WARNING, "vmha doctor on a node, or --fence to ask them from here, or --no-fence"),
     "unreachable": (Severity.ERROR, "as the text says; vms can not migrate that way"),
     "way-barred": (Severity.ERROR, "as the text says; or give those vms another migration.transport"),
@@ -157,6 +162,10 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "disk-server-silent": (
         Severity.WARNING,
         "see that the server runs and is reached from there (cable, route, firewall)",
+    ),
+    "vm-secret-readable": (
+        Severity.WARNING,
+        f"keep it on the hosts: {REMEDY}; then change it: backups have this one",
     ),
     "autostart-mark": (
         Severity.ERROR,
@@ -283,6 +292,15 @@ def _fence(facts: Facts) -> Iterator[Finding]:
 def _fence_secrets(facts: Facts) -> Iterator[Finding]:
     for kind, text, node in readable_secrets(facts.snapshot.nodes):
         yield _found(kind, text, node)
+    if facts.snapshot.config.fencing.secrets is FenceSecrets.STORED:
+        text = "by config (fencing.secrets: stored) a document may bring passwords of fence devices into etcd"
+        yield _found("fence-secrets-stored", text)
+
+
+def _vm_secrets(facts: Facts) -> Iterator[Finding]:
+    for name, view in sorted(facts.snapshot.vms.items()):
+        if view.spec and (places := find_passwords(view.spec.value.xml)):
+            yield _found("vm-secret-readable", say_readable(name, list(places)), name)
 
 
 def _pairs(facts: Facts) -> Iterator[Finding]:
@@ -384,6 +402,7 @@ _LOOKS: tuple[Callable[[Facts], Iterator[Finding]], ...] = (
     _clocks,
     _fence,
     _fence_secrets,
+    _vm_secrets,
     _pairs,
     _vms,
     _disk_servers,
