@@ -16,6 +16,8 @@ from vmha.cli.status_view import look
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Progress, Verb
 from vmha.model.settings import ClusterConfig
+from vmha.operator.client import OperatorClient
+from vmha.operator.doctor import diagnose
 from vmha.operator.requests import submit
 from vmha.operator.vms import edit
 from vmha.store.port import Ambiguous, NoSpace, Put
@@ -262,6 +264,61 @@ async def test_restore_from_a_backup_under_running_nodes_ends_no_guest_and_start
     assert sessions(cluster) == before
     assert cluster.starts("web") == 1
     assert {entry.kind for entry in await cluster.journal()} >= {"store-went-back", "history-settled"}
+
+
+async def test_restore_under_another_cluster_id_is_refused_and_named_and_agents_that_are_restarted_go_on(
+    cluster: RealCluster,
+) -> None:
+    """No agent can tell it from a second cluster beside the first: that is a human's word to give."""
+    before = cluster.store.cluster_id
+    backup = cluster.etcd.back_up()
+    await asyncio.to_thread(cluster.etcd.restore, backup, token="another")
+    await until(lambda: cluster.where("web") == [], what="its guard's deadline", timeout_s=3 * TIMING.hold_s)
+    await cluster.store.close()
+    cluster.store = cluster.open_store(cluster.etcd.endpoints)
+    cluster.operator = OperatorClient(cluster.store, cluster.keys, cluster.clock, author="operator")
+
+    async def is_named() -> bool:
+        warnings = (await look(cluster.operator)).warnings
+        ids = f"had etcd cluster {before}, and this is {cluster.store.cluster_id}"
+        return any(f"n1, n2, n3 {ids}" in one and "systemctl restart vmha-agent" in one for one in warnings)
+
+    await until(is_named, what="status names it", timeout_s=30.0)
+    found = await diagnose(cluster.operator, timeout_s=0.5)
+    assert [one.about for one in found if one.kind == "node-at-another-etcd"] == [("n1", "n2", "n3")]
+    assert not [one for one in found if one.kind == "node-silent"]
+    for node in cluster.nodes.values():
+        await node.stop_agent()
+        node.start_agent()
+    await cluster.until_online(timeout_s=40.0)
+    await until(lambda: len(cluster.where("web")) == 1, what="web runs again", timeout_s=40.0)
+    assert not any("had etcd cluster" in one for one in (await look(cluster.operator)).warnings)
+
+
+async def test_agents_that_are_restarted_in_time_keep_their_guests_in_an_etcd_of_another_id(
+    cluster: RealCluster,
+) -> None:
+    """As in one of the same id: what their guards count is taken up, and put on record."""
+    before = sessions(cluster)
+    backup = cluster.etcd.back_up()
+    await submit(cluster.operator, Verb.MIGRATE, vm="web", node="n2")
+    await cluster.until_runs("web", "n2")
+    await asyncio.to_thread(cluster.etcd.restore, backup, token="another")
+    for node in cluster.nodes.values():
+        await node.stop_agent()
+        node.start_agent()
+    await cluster.store.close()
+    cluster.store = cluster.open_store(cluster.etcd.endpoints)
+    cluster.operator = OperatorClient(cluster.store, cluster.keys, cluster.clock, author="operator")
+
+    async def is_settled() -> bool:
+        history = (await cluster.operator.read(timeout_s=10.0)).history
+        return history is not None and history.value.settled
+
+    await until(is_settled, what="the restored store is settled", timeout_s=30.0)
+    await cluster.until_runs("web", "n2")
+    assert sessions(cluster) == before
+    assert cluster.starts("web") == 1
 
 
 async def write_without_end(cluster: RealCluster) -> None:

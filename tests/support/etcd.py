@@ -204,10 +204,11 @@ class RealEtcd:
         subprocess.run(command, capture_output=True, timeout=30, check=True, env={"ETCDCTL_API": "3"})
         return path
 
-    def restore(self, backup: Path) -> None:
+    def restore(self, backup: Path, *, token: str = "") -> None:
         """Every member is killed and begins anew with the snapshot; returns without waiting for them.
 
-        They are away for no longer than that takes: what they begin with is laid out before.
+        They are away for no longer than that takes: what they begin with is laid out before. ``token``: for a cluster of
+        another id than the one that was.
         """
         folders = [self._folder / f"m{index}" for index in range(len(self._processes))]
         for index, folder in enumerate(folders):
@@ -215,6 +216,7 @@ class RealEtcd:
             command = [ETCDCTL, "snapshot", "restore", str(backup), f"--name=m{index}", f"--data-dir={new}"]
             command += [f"--initial-cluster={self._initial_cluster()}"]
             command += [f"--initial-advertise-peer-urls=http://127.0.0.1:{self._peer_ports[index]}"]
+            command += [f"--initial-cluster-token={token}"] if token else []
             subprocess.run(command, capture_output=True, timeout=30, check=True, env={"ETCDCTL_API": "3"})
         for index, process in enumerate(self._processes):
             if process is not None:

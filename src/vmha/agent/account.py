@@ -138,6 +138,7 @@ class Account:
             notes=(*(session.guard.notes if session.guard else ()), *self._other_notes()),
             history=self._inventory.history if is_published else "",
             looked_for=self._inventory.looked_for if is_published else Revision(0),
+            store_id=self._ports.store.cluster_id,
             memory_mib=capacity.memory_mib,
             vcpus=capacity.vcpus,
             hypervisor=capacity.hypervisor,

@@ -40,7 +40,14 @@ async def look(client: "OperatorClient") -> "Overview":
 
     snapshot, alarms = await asyncio.gather(client.read(), client.alarms())
     clock = client.clock
-    return overview(snapshot, cluster=client.keys.cluster, wall=clock.wall(), alarms=alarms, asks_survival=clock)
+    return overview(
+        snapshot,
+        cluster=client.keys.cluster,
+        wall=clock.wall(),
+        alarms=alarms,
+        store_id=client.store.cluster_id,
+        asks_survival=clock,
+    )
 
 
 def render(shown: "Overview", on: Screen, *, wall: float | None = None, chosen: Chosen = AS_IT_IS) -> list[str]:

@@ -112,6 +112,7 @@ class NodeStatus:
     stops_vms: bool = False  # ... and there is no more time for migrations
     looked_for: Revision = Revision(0)  # vms defined up to this revision were looked for in the published inventory
     history: str = ""  # the ``HistoryRecord`` since which the whole inventory was published
+    store_id: str = ""  # of the etcd that it was written to, by etcd's own word
     notes: tuple[str, ...] = ()
     left_overs: tuple[LeftOver, ...] = ()
     ended_arrivals: tuple[EndedArrival, ...] = ()

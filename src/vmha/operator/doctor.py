@@ -66,6 +66,7 @@ async def diagnose(
             answers=answers,
             again=again,
             can_ask=can_ask,
+            store_id=client.store.cluster_id,
             fence=None if ask_devices and not is_here else fence,
         )
     )

@@ -22,6 +22,7 @@ from vmha.policy.placing.exclusive import company
 from vmha.policy.placing.field import Field
 from vmha.policy.placing.placement import survey
 from vmha.policy.state.snapshot import Moment, NodeView, Snapshot, VmView
+from vmha.policy.telling import another_store
 from vmha.policy.telling.explain import VmState, VmSummary, summarize
 from vmha.policy.telling.explain_relations import told_apart
 from vmha.policy.telling.explain_rules import broken
@@ -89,9 +90,15 @@ class Overview:
 
 
 def overview(
-    snapshot: Snapshot, *, cluster: str, wall: float, alarms: Sequence[str] = (), asks_survival: Clock | None = None
+    snapshot: Snapshot,
+    *,
+    cluster: str,
+    wall: float,
+    alarms: Sequence[str] = (),
+    store_id: str = "",
+    asks_survival: Clock | None = None,
 ) -> Overview:
-    """Everything that ``vmha status`` shows. ``alarms``: what etcd itself says is wrong with it.
+    """Everything that ``vmha status`` shows. ``alarms``: what etcd itself says is wrong with it; ``store_id``: its id.
 
     ``asks_survival``: also whether the loss of any one node would be survived, looked at for so long by this clock as a
     verb does. That takes as long as all the rest, and much longer in a large cluster without room.
@@ -115,13 +122,18 @@ def overview(
         leader=_leader_line(snapshot),
         nodes=nodes,
         vms=vms,
-        warnings=(*map(_of_etcd, alarms), *warnings),
+        warnings=(*map(_of_etcd, alarms), *_of_another(snapshot, verdicts, store_id), *warnings),
         verdicts=verdicts,
         pause=snapshot.pause.value if snapshot.pause else None,
         schema=standing(snapshot),
         survival=_survival(snapshot, moment, verdicts, asks_survival) if asks_survival else None,
         rebalance=rebalance_line(snapshot, ground),
     )
+
+
+def _of_another(snapshot: Snapshot, verdicts: dict[NodeName, Verdict], store_id: str) -> list[str]:
+    left = another_store.left_at_another(snapshot, verdicts, store_id)
+    return [f"{another_store.say_left(snapshot, left, store_id)}: {another_store.REMEDY}"] if left else []
 
 
 def _survival(snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict], clock: Clock) -> Survival:

@@ -46,6 +46,11 @@ _OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.enable_http_proxy", 0),
 )
 
+_ANOTHER: Final = (
+    "if it was restored or built anew, and the other is gone for good: systemctl restart vmha-agent, "
+    "on all hosts at the same time"
+)
+
 _HOST_PORT: Final = re.compile(r"(?P<host>\[[0-9a-fA-F:.%]+\]|[^\s:/\[\]@]+)(?::(?P<port>\d{1,5}))?/?")
 
 
@@ -278,8 +283,13 @@ class Ring:
             moved, self._moved = self._moved, asyncio.Event()
             moved.set()
 
+    @property
+    def cluster_id(self) -> str:
+        """As etcd writes it; '' before the first answer."""
+        return f"{self._cluster_id:x}" if self._cluster_id else ""
+
     def check(self, header: wire.ResponseHeader, member: Member) -> None:
-        """All answers must come from one cluster.
+        """All answers must come from one cluster: nothing tells a restored one from a second one beside the first.
 
         Raises:
             Broken: this answer comes from another one.
@@ -289,7 +299,7 @@ class Ring:
         if self._cluster_id and header.cluster_id != self._cluster_id:
             ids = f"cluster {header.cluster_id:x}, not {self._cluster_id:x} like the member asked before"
             self.leave(member)  # else nobody would ever ask those again that are ours
-            raise Broken(f"etcd at {member.name} belongs to {ids}")
+            raise Broken(f"etcd at {member.name} belongs to {ids}; {_ANOTHER}")
         self._cluster_id = header.cluster_id
 
     async def close(self) -> None:

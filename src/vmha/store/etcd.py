@@ -86,6 +86,11 @@ class EtcdStore:
         return self._ring.name
 
     @property
+    def cluster_id(self) -> str:
+        """See the port: etcd's own, as ``etcdctl`` writes it."""
+        return self._ring.cluster_id
+
+    @property
     def tls_renewals(self) -> int:
         """How often new TLS files have been taken into use."""
         return self._ring.renewed

@@ -54,6 +54,10 @@ class MemoryStore:
     def endpoint(self) -> str:
         return "memory"
 
+    @property
+    def cluster_id(self) -> str:
+        return "memory"
+
     async def get(self, key: str, *, timeout_s: float = 5.0) -> KeyValue | None:
         return await self._read(lambda: self._server.get(key), timeout_s)
 

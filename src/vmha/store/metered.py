@@ -45,6 +45,10 @@ class Metered:
     def endpoint(self) -> str:
         return self._store.endpoint
 
+    @property
+    def cluster_id(self) -> str:
+        return self._store.cluster_id
+
     async def get(self, key: str, *, timeout_s: float = 5.0) -> KeyValue | None:
         with self._timed("get"):
             return await self._store.get(key, timeout_s=timeout_s)

@@ -154,6 +154,10 @@ class Store(Protocol):
     def endpoint(self) -> str:
         """The member in use, for messages to people."""
 
+    @property
+    def cluster_id(self) -> str:
+        """Which store it is, by its own word; '' before the first answer. A client that has had one keeps to it."""
+
     async def get(self, key: str, *, timeout_s: float = 5.0) -> KeyValue | None: ...
 
     async def list(self, prefix: str, *, without: str = "", timeout_s: float = 10.0) -> Listing:

@@ -177,9 +177,9 @@ class Feed:
 
     async def _overview(self, snapshot: Snapshot) -> Overview:
         clock, cluster, alarms = self._client.clock, self._client.keys.cluster, self._alarms
-        wall = clock.wall()
+        wall, store_id = clock.wall(), self._client.store.cluster_id
 
         def look() -> Overview:
-            return overview(snapshot, cluster=cluster, wall=wall, alarms=alarms, asks_survival=clock)
+            return overview(snapshot, cluster=cluster, wall=wall, alarms=alarms, store_id=store_id, asks_survival=clock)
 
         return await asyncio.to_thread(look) if self._in_thread else look()

@@ -105,6 +105,14 @@ def without_leader() -> Book:
     return made
 
 
+def of_another_etcd() -> Book:
+    """As it is restored: what n3 had said is in it, and n3 does not come to it."""
+    made = book().node("n3", armed=ArmedLevel.WATCHDOG, store_id="ab1")
+    made.delete(KEYS.beat(NodeName("n3")))
+    made.delete(KEYS.session(NodeName("n3")))
+    return made
+
+
 def of_two_versions() -> Book:
     made = book()
     record = SessionRecord(node=N2, session=SessionId("s-n2"), since=1.0, version="0.0.9", address="n2")
@@ -146,6 +154,7 @@ MAKES: dict[str, Callable[[], Facts]] = {
     "node-without-watchdog": lambda: facts(book().node("n2", armed=ArmedLevel.GUARD)),
     "node-not-fit": lambda: facts(book().node("n2", armed=ArmedLevel.WATCHDOG, eligible=False, why_not="is ill")),
     "node-silent": lambda: facts(book().offline("n3")),
+    "node-at-another-etcd": lambda: replace(facts(of_another_etcd()), store_id="cdf"),
     "node-without-answer": unanswered,
     "agents-differ": lambda: facts(of_two_versions()),
     "clock-off": lambda: facts(book(), n2=said(N2, at=103.0)),

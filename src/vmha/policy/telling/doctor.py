@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from vmha.model.checkup import CheckupAnswer
-from vmha.model.domain_secrets import REMEDY, find_passwords, say_readable
+from vmha.model.domain_secrets import REMEDY as KEEP_OUT
+from vmha.model.domain_secrets import find_passwords, say_readable
 from vmha.model.fence_answer import FenceAnswer
 from vmha.model.ids import NodeName
 from vmha.model.records import ArmedLevel
@@ -16,6 +17,7 @@ from vmha.model.settings import ClusterConfig, FenceSecrets
 from vmha.model.store_health import LONG_HISTORY, StoreHealth
 from vmha.policy.members.membership import Condition, Verdict
 from vmha.policy.state.snapshot import Snapshot
+from vmha.policy.telling.another_store import REMEDY, left_at_another, say_left
 from vmha.policy.telling.doctor_fence import fence_findings, readable_secrets
 
 CLOCK_SLACK_S = 1.0
@@ -55,6 +57,7 @@ class Facts:
     """``answers``: of every node that answered. ``again``: of those that were then asked with what all had said.
 
     ``can_ask`` False: the store has no space for a question, and that is told.
+    ``store_id``: of the etcd that all of this was read from.
     ``fence``: of the nodes' fence devices, asked from here. None: they were not, because this is no node.
     """
 
@@ -64,6 +67,7 @@ class Facts:
     answers: Mapping[NodeName, Heard] = field(default_factory=dict)
     again: Mapping[NodeName, CheckupAnswer] = field(default_factory=dict)
     can_ask: bool = True
+    store_id: str = ""
     fence: Mapping[NodeName, tuple[FenceAnswer, ...]] | None = field(default_factory=dict)
 
 
@@ -93,6 +97,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     ),
     "node-not-fit": (Severity.ERROR, "vmha node why NODE says what is wrong there"),
     "node-silent": (Severity.ERROR, "vmha node why NODE says what its vms wait for"),
+    "node-at-another-etcd": (Severity.ERROR, REMEDY),
     "node-without-answer": (
         Severity.ERROR,
         "look at its agent's log, and at its version",
@@ -165,7 +170,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     ),
     "vm-secret-readable": (
         Severity.WARNING,
-        f"keep it on the hosts: {REMEDY}; then change it: backups have this one",
+        f"keep it on the hosts: {KEEP_OUT}; then change it: backups have this one",
     ),
     "autostart-mark": (
         Severity.ERROR,
@@ -246,8 +251,13 @@ _SILENT = (Condition.SUSPECT, Condition.FENCING, Condition.LOST, Condition.OFFLI
 
 
 def _nodes(facts: Facts) -> Iterator[Finding]:
+    left = left_at_another(facts.snapshot, facts.verdicts, facts.store_id)
+    if left:
+        yield _found("node-at-another-etcd", say_left(facts.snapshot, left, facts.store_id), *left)
     for name, view in sorted(facts.snapshot.nodes.items()):
         verdict = facts.verdicts[name]
+        if name in left:
+            continue
         if verdict.condition in _SILENT:
             yield _found("node-silent", f"{name} {verdict.refusal}", name)
             continue

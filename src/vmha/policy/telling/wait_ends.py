@@ -35,7 +35,7 @@ _CONDITIONS = {
     Condition.OFFLINE: "{0} is back: its agent has to reach etcd",
     Condition.JOINING: "{0} has published what runs on it (by itself)",
     Condition.UNFIT: "{0} may take vms again (vmha node why {0})",
-    Condition.LEAVING: "{0} has booted again",
+    Condition.LEAVING: "{0} has booted again, or is told to stay (vmha leave --cancel there)",
     Condition.SUSPECT: "{0} commits a beat again",
     Condition.FENCING: "{0} commits a beat again, or is back after its fencing",
     Condition.LOST: "{0} commits a beat again, or is back",
