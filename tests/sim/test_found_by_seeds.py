@@ -142,3 +142,17 @@ def test_cord_plugged_in_again_does_not_pet_the_watchdog_of_a_host_that_stands_s
     )
     assert life.is_good, life.what_is_wrong()
     assert life.reached.get("recover"), life.reached
+
+
+def test_guest_that_hands_send_over_several_hosts_before_its_adopter_has_marked_it_is_no_second_copy() -> None:
+    """The judge's own: it took one hop for all that hands do within two seconds."""
+    life = lived(
+        Step(at=2.0, do="store-slow", node="n2", for_s=20.0, number=1.2),
+        Step(at=3.0, do="virsh-migrate", vm="v1", to="n2"),
+        Step(at=4.2, do="virsh-migrate", vm="v1", to="n3"),
+        Step(at=4.6, do="store-cut", node="n3", for_s=2.6),
+        Step(at=5.0, do="virsh-migrate", vm="v1", to="n1"),
+        vms=(VmDrawn(name="v1", migration_s=0.6),),
+    )
+    assert life.is_good, life.what_is_wrong()
+    assert life.reached.get("adopt"), life.reached

@@ -348,3 +348,17 @@ async def test_guest_that_is_just_starting_is_not_saved(world: World) -> None:
     await starting
     await world.sides["h1"].save("web", "/saved/web", timeout_s=60)
     assert await world.state("h1", "web") is None
+
+
+@simulated
+async def test_history_tells_over_which_hosts_hands_have_sent_a_guest_since_it_was_marked(world: World) -> None:
+    async def sent(source: str, target: str) -> tuple[str, ...]:
+        world.fabric.virsh_migrate("web", source, target)
+        await asyncio.sleep(1)
+        return next(f.sent_by_hand_over for f in reversed(world.fabric.history) if f.host == target)
+
+    await world.sides["h1"].start(guest_xml("web"))
+    assert await sent("h1", "h2") == ("h1",)
+    assert await sent("h2", "h3") == ("h1", "h2")
+    await world.sides["h3"].set_tag("web", tag("web", epoch=9))
+    assert await sent("h3", "h1") == ("h3",)

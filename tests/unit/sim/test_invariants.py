@@ -54,16 +54,26 @@ def test_standing_copy_beside_a_running_one_is_a_migration_not_a_breach() -> Non
     assert check_safety([fact(1, "n1", Deed.RUNS), fact(2, "n2", Deed.STANDS, epoch=2)], []) == []
 
 
-@pytest.mark.parametrize(("came_from", "found"), [("n1", []), ("n3", ["superseded-guests-do-not-run"])])
-def test_guest_that_a_hand_sent_off_before_it_bore_its_holders_mark_is_not_superseded(
-    came_from: str, found: list[str]
+@pytest.mark.parametrize(
+    ("came_over", "found"),
+    [
+        (("n1",), []),
+        (("n1", "n3"), []),
+        (("n3", "n1", "n4"), []),
+        (("n3",), ["superseded-guests-do-not-run"]),
+        (("n3", "n4"), ["superseded-guests-do-not-run"]),
+        ((), ["superseded-guests-do-not-run"]),
+    ],
+)
+def test_guest_that_hands_sent_off_before_it_bore_its_holders_mark_is_not_superseded(
+    came_over: tuple[str, ...], found: list[str]
 ) -> None:
     """It is the holder's own, and the only one. One that comes from anywhere else is one too many."""
     record = [
         commit(2, 1, nodes__n1__beat={"session": "s1"}),
         commit(2, 2, vms__web__placement=placement("held", "n1", 8, "s1")),
     ]
-    arrived = Fact(time=3, host="n2", vm="web", deed=Deed.RUNS, epoch=7, sent_by_hand_from=came_from)
+    arrived = Fact(time=3, host="n2", vm="web", deed=Deed.RUNS, epoch=7, sent_by_hand_over=came_over)
     assert laws(check_safety([fact(1, "n1", Deed.STANDS, epoch=7), arrived], record)) == found
 
 

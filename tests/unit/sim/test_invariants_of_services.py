@@ -63,7 +63,7 @@ def test_one_that_has_failed_may_lead_the_others_away() -> None:
 
 
 def runs(vm: str, host: str) -> Fact:
-    return Fact(time=1.0, host=host, vm=vm, deed=Deed.RUNS, epoch=1, stale=False, sent_by_hand_from="")
+    return Fact(time=1.0, host=host, vm=vm, deed=Deed.RUNS, epoch=1, stale=False, sent_by_hand_over=())
 
 
 def test_vms_that_rest_apart_are_found_unless_the_store_says_what_is_in_the_way() -> None:

@@ -223,7 +223,7 @@ class SimulatedFabric(SimulatedHosts):
         )
         begun.switches_half_way = post_copy
         if begun.target is not None:
-            begun.target.sent_by_hand_from = source
+            begun.target.sent_by_hand_over = (*guest.sent_by_hand_over, source)
 
     def kill_virsh(self, name: str) -> None:
         """A hand's migration whose client ends (see ``fabric_migration``)."""

@@ -140,7 +140,7 @@ class SimulatedHosts:
                 deed=deed,
                 epoch=epoch,
                 stale=stale,
-                sent_by_hand_from=guest.sent_by_hand_from,
+                sent_by_hand_over=guest.sent_by_hand_over,
             )
         )
 

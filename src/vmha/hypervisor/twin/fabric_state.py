@@ -48,7 +48,7 @@ class Fact:
     deed: Deed
     epoch: int | None
     stale: bool = False  # its memory is older than what another copy of it has done since
-    sent_by_hand_from: str = ""  # the host from which a hand's migration brought it here, with the tag it had there
+    sent_by_hand_over: tuple[str, ...] = ()  # the hosts from which hands' migrations brought it here, with one tag
 
 
 @dataclass(slots=True, eq=False)
@@ -83,7 +83,7 @@ class Guest:
     mark: Mark = Mark.NONE
     since: float = 0.0
     is_starting: bool = False
-    sent_by_hand_from: str = ""
+    sent_by_hand_over: tuple[str, ...] = ()  # begins anew with each new epoch
     is_stale: bool = False  # another copy of its memory ran after this one was made
     ends_with_libvirtd: bool = False  # half arrived: the next libvirtd of its host ends it
     runs_with_libvirtd: bool = False  # stopped by a migration that broke: the next libvirtd lets it run

@@ -321,6 +321,8 @@ class SimulatedHypervisor:
             guest.mark = Mark.SECOND
         elif tag.aside:
             guest.mark = Mark.ASIDE
+        if tag is None or guest.tag is None or tag.epoch != guest.tag.epoch:
+            guest.sent_by_hand_over = ()
         guest.tag = None if tag is None else replace(tag, second=False, aside=False)
         self._tell(name, "retagged")
 

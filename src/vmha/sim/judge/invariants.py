@@ -6,7 +6,7 @@ Checked at every instant, in the order in which things happened:
 * a copy of a vm's memory does not go on after another copy of it has run;
 * epochs only grow, in the placements and in the guests that run; a new holder has a new epoch;
 * a guest that runs is not superseded: no placement names another node under a higher epoch (but for the holder's own
-  guest that a hand had sent off before it bore the mark of this claim: it is the only one, and is found where it is);
+  guest that hands had sent off before it bore the mark of this claim: it is the only one, and is found where it is);
 * an evicted session's guests do not run, at its eviction or later;
 * a claim is held by the session that beats on its node, and leaves it by its own word or with a proof on record;
 * what a leader writes is written by the holder of the leader key;
@@ -79,7 +79,7 @@ class _Instance:
 
     epoch: int | None
     runs: bool = False
-    sent_by_hand_from: str = ""
+    sent_by_hand_over: tuple[str, ...] = ()
     session_is_over: str = ""  # the session that was evicted while it was here
 
 
@@ -135,7 +135,7 @@ def _take_fact(state: _State, fact: Fact) -> None:
         return
     instance = state.instances.setdefault(key, _Instance(epoch=fact.epoch))
     instance.epoch, instance.runs = fact.epoch, fact.deed is Deed.RUNS
-    instance.sent_by_hand_from = fact.sent_by_hand_from
+    instance.sent_by_hand_over = fact.sent_by_hand_over
     if not instance.runs:
         return
     others = [
@@ -174,8 +174,11 @@ def _check_superseded(state: _State, at_s: float, vm: str, placement: Json | Non
 
 
 def _is_the_holders_own(instance: _Instance, placement: Json) -> bool:
-    """A hand sent it off its holder between the claim (an adoption) and the holder's marking its guest with it."""
-    is_from_holder = instance.sent_by_hand_from == placement["node"] and placement["phase"] in _CLAIMED
+    """A hand sent it off its holder between the claim (an adoption) and the holder's marking its guest with it.
+
+    Perhaps over other hosts, which have not marked it either: it has borne one epoch all the way.
+    """
+    is_from_holder = placement["node"] in instance.sent_by_hand_over and placement["phase"] in _CLAIMED
     return is_from_holder and instance.epoch == placement["epoch"] - 1
 
 
