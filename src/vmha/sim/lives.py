@@ -8,6 +8,7 @@ from typing import Any
 
 from vmha.sim.chaos import Life, live
 from vmha.sim.drawing.draw import Options
+from vmha.sim.pages import use_large_pages
 from vmha.sim.quick import make_records_fast
 from vmha.sim.quiet import collect, collect_as_usual, collect_by_hand, silence_logs
 
@@ -37,6 +38,7 @@ def _begin() -> None:
 def _live_one(seed: int, options: Options, whole: bool) -> Life:
     life = live(seed, options)
     collect()
+    use_large_pages()
     return life if whole or not life.is_good else life.in_short()
 
 
