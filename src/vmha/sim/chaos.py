@@ -97,7 +97,10 @@ def live(seed: int, options: Options) -> Life:
 
 def live_through(schedule: Schedule) -> Life:
     loop = VirtualLoop()
-    return run_virtual(_Chaos(schedule, loop).live(), loop)
+    chaos = _Chaos(schedule, loop)
+    life = run_virtual(chaos.live(), loop)
+    chaos.forget()
+    return life
 
 
 class _Chaos:
@@ -127,6 +130,9 @@ class _Chaos:
         self._observer.start()
         at_rest = await self._come_to_rest()
         return self._judge("" if at_rest else self._observer.what_is_pending() or "something goes on changing")
+
+    def forget(self) -> None:
+        self._world.forget()
 
     async def _build(self) -> None:
         schedule, hands = self._schedule, self._hands

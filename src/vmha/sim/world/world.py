@@ -163,6 +163,14 @@ class World(Surroundings):
         self.etcd.restore(backup)
         self.record.begin_again(backup.revision)
 
+    def forget(self) -> None:
+        """What was recorded is not needed any more. The rest refers to itself in circles, which is garbage that has to
+        be looked for: what is given up here need not be gone through for that.
+        """
+        self.compact()
+        for recorded in (self.record.lines, self.fabric.history, self.sights):
+            recorded.clear()
+
     def _can_reach(self, source: str, target: str) -> bool:
         ends = [self.hosts.get(NodeName(name)) for name in (source, target)]
         return all(host is None or not host.is_cut for host in ends)
