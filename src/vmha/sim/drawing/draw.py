@@ -4,6 +4,7 @@ Faults come in storms, many in a second, with lulls between them: a cluster that
 nothing and migrates nothing, and what never runs can not run twice. The same seed and options give the same schedule.
 """
 
+import itertools
 import math
 import random  # noqa: TID251 (the one place that draws: the seed is part of the command line)
 from collections.abc import Iterator, Sequence
@@ -147,12 +148,16 @@ def _draw_steps(dice: random.Random, cluster: Schedule, options: Options) -> Ite
     extra = {do: random.Random(f"{dice_of} {cluster.seed}") for do, (dice_of, _) in _VARIANTS.items()}
     temper = {fault.kind: dice.choice((0.3, 1.0, 1.0, 2.5)) for fault in faults}
     weights = [(fault.weight or 1.0) * (1.0 if fault.is_mild else temper[fault.kind]) for fault in faults]
+    up_to = list(itertools.accumulate(weights))
+    nodes = [node.name for node in cluster.nodes]
+    fitting = {fault.name: [vm.name for vm in cluster.vms if fault.fits(vm)] for fault in faults}
     if not faults:
         return
     at = 0.0
     for pause in _pauses(dice, options.steps, cluster.timing):
         at += pause
-        step = _draw_step(dice, cluster, dice.choices(faults, weights)[0], at)
+        fault = dice.choices(faults, cum_weights=up_to)[0]
+        step = _draw_step(dice, cluster, fault, at, nodes, fitting[fault.name])
         if others := variants.get(step.do):
             own = extra[step.do]
             other = own.choice((None, *others))
@@ -197,9 +202,10 @@ def _pauses(dice: random.Random, steps: int, timing: Timing) -> Iterator[float]:
             left -= 1
 
 
-def _draw_step(dice: random.Random, cluster: Schedule, fault: Fault, at: float) -> Step:
-    nodes = [node.name for node in cluster.nodes]
-    vms = [vm.name for vm in cluster.vms if fault.fits(vm)]
+def _draw_step(
+    dice: random.Random, cluster: Schedule, fault: Fault, at: float, nodes: Sequence[str], vms: Sequence[str]
+) -> Step:
+    """``vms``: those that the fault fits."""
     takes = fault.takes
     return Step(
         at=round(at, 4),
