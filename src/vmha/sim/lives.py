@@ -25,7 +25,7 @@ def live_all(seeds: Sequence[int], options: Options, *, jobs: int = 1, whole: bo
         finally:
             collect_as_usual()
         return
-    with ProcessPoolExecutor(max_workers=jobs, initializer=_begin) as pool:
+    with ProcessPoolExecutor(max_workers=jobs, initializer=_begin_one_of_many) as pool:
         yield from pool.map(one, seeds)
 
 
@@ -33,6 +33,11 @@ def _begin() -> None:
     silence_logs()
     collect_by_hand()
     make_records_fast()
+
+
+def _begin_one_of_many() -> None:
+    _begin()
+    silence_logs(for_good=True)
 
 
 def _live_one(seed: int, options: Options, whole: bool) -> Life:
