@@ -19,7 +19,7 @@ class Bell:
     def set(self) -> None:
         self._rings = True
         if self._waiter is not None:
-            _end(self._waiter)
+            wake(self._waiter)
 
     def clear(self) -> None:
         self._rings = False
@@ -30,7 +30,7 @@ class Bell:
             assert self._waiter is None, "somebody waits already"
             loop = asyncio.get_running_loop()
             self._waiter = waiter = loop.create_future()
-            timer = loop.call_later(seconds, _end, waiter)
+            timer = loop.call_later(seconds, wake, waiter)
             try:
                 await waiter
             finally:
@@ -39,6 +39,7 @@ class Bell:
         return self._rings
 
 
-def _end(waiter: "asyncio.Future[None]") -> None:
+def wake(waiter: "asyncio.Future[None]") -> None:
+    """Ends its wait; whoever waited may have given up."""
     if not waiter.done():
         waiter.set_result(None)

@@ -21,6 +21,7 @@ from typing import Final, assert_never
 
 from vmha.model.errors import Rejected
 from vmha.model.ids import LeaseId, Revision
+from vmha.store.bell import wake
 from vmha.store.memory_watch import WatchLine, cut_down, hand_out
 from vmha.store.port import (
     Batch,
@@ -219,7 +220,7 @@ class MemoryEtcd:
         """Waits until it changes who is reachable, or until ``until_s``."""
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
-        timer = loop.call_at(until_s, arrive, waiter)
+        timer = loop.call_at(until_s, wake, waiter)
         self._waiting.append(waiter)
         try:
             await waiter
@@ -327,7 +328,7 @@ class MemoryEtcd:
         """Makes everybody who waits to reach the store look again."""
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
-            arrive(waiter)
+            wake(waiter)
         for line in self._lines:
             line.wake()
 
@@ -432,12 +433,6 @@ class MemoryEtcd:
         for lease in sorted(lease for lease, state in self._leases.items() if state.expires_at_s <= now):
             self.revoke(lease)
         self._plan_sweep()
-
-
-def arrive(message: "asyncio.Future[None]") -> None:
-    """Ends the wait for it; whoever waited may have given up."""
-    if not message.done():
-        message.set_result(None)
 
 
 def _now() -> float:

@@ -14,7 +14,8 @@ from typing import TypeVar
 from vmha.model.errors import VmhaError
 from vmha.model.ids import LeaseId, Revision
 from vmha.model.store_health import MemberHealth, StoreHealth
-from vmha.store.memory import MemoryEtcd, arrive
+from vmha.store.bell import wake
+from vmha.store.memory import MemoryEtcd
 from vmha.store.port import (
     Ambiguous,
     Batch,
@@ -152,7 +153,7 @@ class MemoryStore:
         """One way between client and store; False when the deadline came first."""
         server = self._server
         arrives: asyncio.Future[None] = loop.create_future()
-        loop.call_later(max(0.0, min(server.delay_s(self._client) / 2, end_at_s - loop.time())), arrive, arrives)
+        loop.call_later(max(0.0, min(server.delay_s(self._client) / 2, end_at_s - loop.time())), wake, arrives)
         await arrives
         while not server.is_reachable_by(self._client):
             self._check_open()

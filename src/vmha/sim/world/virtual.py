@@ -8,6 +8,7 @@ compares numbers, and it asks a process (``process.Process``) for leave only whe
 import asyncio
 import contextvars
 import itertools
+from asyncio import futures
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from contextvars import copy_context
@@ -16,6 +17,7 @@ from heapq import heapify, heappop, heappush
 from typing import Any, Final, TypeVar
 
 from vmha.sim.world.process import PROCESS, Process, make_task
+from vmha.store.bell import wake
 
 T = TypeVar("T")
 
@@ -23,6 +25,7 @@ BEGIN_WALL = 1_700_000_000.0
 TICK_S = 1e-6
 """Whoever waits for less waits for this: a wait that ends at the instant at which it began may begin again for ever."""
 _TIMERS_WORTH_SORTING_OUT = 512
+_end_sleep: Final[Callable[..., object]] = futures._set_result_unless_cancelled  # type: ignore[attr-defined]
 _Due = tuple[float, int, "_Handle"]
 """In a heap it sorts by time and then by number."""
 _new: Final[Callable[[type["_Handle"]], "_Handle"]] = object.__new__
@@ -155,6 +158,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     self._standing[id(process)] = process
                     continue
                 handle.callback = None  # done: whoever cancels it now, as each sleep does, leaves nothing to sort out
+                if callback is wake or callback is _end_sleep:  # most are, and what they do needs no context
+                    waiter = handle.args[0]
+                    if not waiter.done():
+                        waiter.set_result(None if callback is wake else handle.args[1])
+                    continue
                 try:
                     context.run(callback, *handle.args)
                 except (SystemExit, KeyboardInterrupt):
