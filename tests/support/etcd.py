@@ -207,8 +207,8 @@ class RealEtcd:
     def restore(self, backup: Path, *, token: str = "") -> None:
         """Every member is killed and begins anew with the snapshot; returns without waiting for them.
 
-        They are away for no longer than that takes: what they begin with is laid out before. ``token``: for a cluster of
-        another id than the one that was.
+        They are away for no longer than that takes: what they begin with is laid out before. ``token``: for a cluster
+        of another id than the one that was.
         """
         folders = [self._folder / f"m{index}" for index in range(len(self._processes))]
         for index, folder in enumerate(folders):
