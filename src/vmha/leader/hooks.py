@@ -93,8 +93,7 @@ class Hooks:
                     await asyncio.wait({serving}, timeout=LOOK_S)
             finally:
                 serving.cancel()
-                with suppress(asyncio.CancelledError):
-                    await asyncio.gather(serving, return_exceptions=True)
+                await asyncio.gather(serving, return_exceptions=True)  # of its own cancellation nothing is raised here
             if not serving.cancelled() and (error := serving.exception()) is not None:
                 log.warning("hooks begin again", why=_words(error))
                 await asyncio.sleep(RESTART_S)

@@ -12,6 +12,7 @@ from tests.support.waiting import eventually
 from vmha.hooks.port import Delivered
 from vmha.leader.hooks import Hooks
 from vmha.model.clock import SystemClock
+from vmha.model.errors import Refused
 from vmha.model.holds import PauseMode
 from vmha.model.hooks import EVENTS, Hook
 from vmha.model.ids import NodeName, Revision, SessionId, Term, VmName
@@ -23,6 +24,7 @@ from vmha.operator.client import OperatorClient
 from vmha.operator.errors import OperationFailed, TimedOut, UnknownName
 from vmha.operator.hooks import read_hooks, try_hook
 from vmha.policy.state.steps import Change
+from vmha.sim.world.virtual import VirtualLoop, run_virtual
 from vmha.store.journal import Journal
 from vmha.store.memory import MemoryEtcd
 from vmha.store.memory_store import MemoryStore
@@ -207,6 +209,30 @@ async def test_deposed_leader_writes_nothing() -> None:
         state = stage.state("pager")
         assert state is not None
         assert state.delivered == 0
+
+
+@pytest.mark.parametrize("steps", range(8))
+def test_end_is_heard_in_the_instant_in_which_the_office_turns_out_to_be_lost_too(steps: int) -> None:
+    """So many steps of the loop after telling began, which fails at once: an agent that is told to end has to end."""
+
+    class Deposed(Hooks):
+        async def _serve(self, term: Term, hooks: tuple[Hook, ...]) -> None:
+            raise Refused("another one leads")
+
+    async def scene() -> None:
+        stage = Stage(hook())
+        store, config = MemoryStore(stage.etcd, "n1"), stage.config
+        about: dict[str, Any] = {"delivery": stage.ear, "read_config": lambda: config, "read_term": lambda: Term(1)}
+        hooks = Deposed(store=store, keys=KEYS, clock=stage.clock, node=NodeName("n1"), **about)
+        task = asyncio.create_task(hooks.run())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task}, timeout=60.0)
+        assert task.done()
+        await store.close()
+
+    run_virtual(scene(), VirtualLoop())
 
 
 async def test_hook_that_hangs_does_not_hold_up_another() -> None:

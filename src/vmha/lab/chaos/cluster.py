@@ -59,8 +59,7 @@ class Cluster:
 
     async def __aexit__(self, *_: object) -> None:
         self._watch.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._watch
+        await asyncio.gather(self._watch, return_exceptions=True)
         await self._store.close()
 
     async def _keep_watch(self) -> None:
