@@ -2,15 +2,20 @@
 
 A frozen dataclass sets each field of a new object by a call of ``object.__setattr__``. Here the new object is of an
 open class of the same shape while its fields are set, and of its own class before anybody sees it. It is the same
-object then: as frozen, as slotted, and equal to any other.
+object then: as frozen, as slotted, and equal to any other. And one that is to differ from another in a field
+(``dataclasses.replace``) has the other fields set likewise, without asking first which they are.
 """
 
+import dataclasses
 import sys
+from collections.abc import Callable
 from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any, Final
 
 _BECOME: Final = object.__dict__["__class__"].__set__
 _ABSENT: Final = object()
+_COPIERS: Final[dict[type, tuple[frozenset[str], Callable[[Any, dict[str, Any]], Any]]]] = {}
+"""Of fast records: the names of the fields, and what makes another one in which some are changed."""
 
 
 def make_records_fast() -> None:
@@ -20,6 +25,16 @@ def make_records_fast() -> None:
             for cls in list(vars(module).values()):
                 if isinstance(cls, type) and cls.__module__ == name and is_frozen_record(cls):
                     make_fast(cls)
+            if vars(module).get("replace") is dataclasses.replace:
+                vars(module)["replace"] = replace
+
+
+def replace(record: Any, /, **changes: Any) -> Any:
+    """``dataclasses.replace``, also for any other record."""
+    names, copier = _COPIERS.get(type(record), (frozenset(), None))
+    if copier is None or not changes.keys() <= names:
+        return dataclasses.replace(record, **changes)
+    return copier(record, changes)
 
 
 def is_frozen_record(cls: type) -> bool:
@@ -45,6 +60,12 @@ def make_fast(cls: type) -> None:
     made: dict[str, Any] = {}
     exec(source, known, made)
     cls.__init__ = made["__init__"]  # type: ignore[misc]
+    copied = [f"made.{field.name} = record.{field.name}" for field in fields(cls)]
+    changed = ["for name in changes: put(made, name, changes[name])", "made.__class__ = Own", "return made"]
+    body = ["made = new(Open)", *copied, *changed]
+    source = "def copier(record, changes):\n" + "".join(f" {line}\n" for line in body)
+    exec(source, {**known, "new": object.__new__, "put": setattr}, made)
+    _COPIERS[cls] = (frozenset(field.name for field in fields(cls)), made["copier"])
 
 
 def _parameter(field: "Field[Any]", known: dict[str, Any]) -> str:
