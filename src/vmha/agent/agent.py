@@ -213,7 +213,7 @@ class Agent:
     def _claimed_here(self) -> bool:
         """Or on its way here: a session that ends before it has come is taken for over, with all that runs in it."""
         me = self._ports.node
-        held = (vm.placement.value for vm in self._mirror.snapshot().vms.values() if vm.placement)
+        held = (vm.placement.value for vm in self._mirror.vms.values() if vm.placement)
         return any(
             one.target == me or (one.node == me and one.phase not in (Phase.STOPPED, Phase.DEPARTED)) for one in held
         )
@@ -261,8 +261,7 @@ class Agent:
 
     def _ended_as_they_came(self) -> set[VmName]:
         """Whoever sent them learns from that what became of them."""
-        nodes = self._mirror.snapshot().nodes.values()
-        return {one.vm for node in nodes if node.status for one in node.status.value.ended_arrivals}
+        return {one.vm for status in self._mirror.statuses() for one in status.ended_arrivals}
 
     def _health_changed(self, vm: VmName) -> None:
         local = self.inventory.reading.local(vm) if self.inventory.reading else None

@@ -237,9 +237,7 @@ class Leader:
         self._survival = SurvivalWatch(self._clock, threads=self._threads)
         self._waits = Waits()
         mirror = self._mirror
-        journal = Journal(
-            self._store, self._keys, self._clock, self._node, days=lambda: mirror.snapshot().config.journal_days
-        )
+        journal = Journal(self._store, self._keys, self._clock, self._node, days=lambda: mirror.config.journal_days)
         executor = Executor(
             store=self._store, keys=self._keys, clock=self._clock, node=self._node, term=term, journal=journal
         )

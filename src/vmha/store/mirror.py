@@ -14,7 +14,7 @@ from vmha.model.clock import Clock
 from vmha.model.errors import VmhaError
 from vmha.model.ids import NodeName, Revision, SessionId, VmName
 from vmha.model.keys import Keys, split_key
-from vmha.model.records import BeatRecord, FenceRecord, LeaderRecord, RemovedVm, Stored
+from vmha.model.records import BeatRecord, FenceRecord, LeaderRecord, NodeStatus, RemovedVm, Stored
 from vmha.model.settings import ClusterConfig
 from vmha.policy.members.silence import SilenceBook
 from vmha.policy.state.assemble import Assembler
@@ -92,6 +92,10 @@ class Mirror:
     def beats(self) -> Iterator[tuple[NodeName, BeatRecord]]:
         """Of all nodes."""
         return self._assembler.beats()
+
+    def statuses(self) -> Iterator[NodeStatus]:
+        """Likewise."""
+        return self._assembler.statuses()
 
     def vm(self, name: VmName) -> VmView | None:
         """One vm, likewise: a snapshot is another one after each beat of each node."""

@@ -20,6 +20,7 @@ from vmha.model.records import (
     HistoryRecord,
     JournalEntry,
     LeaderRecord,
+    NodeStatus,
     Observation,
     Outcome,
     RemovedVm,
@@ -157,6 +158,12 @@ class Assembler:
         for name, parts in self._parts.items():
             if (beat := parts.get("beat")) is not None:
                 yield name, beat.value
+
+    def statuses(self) -> Iterator[NodeStatus]:
+        """Of all nodes, in no order and likewise."""
+        for parts in self._parts.values():
+            if (status := parts.get("status")) is not None:
+                yield status.value
 
     def vm(self, name: VmName) -> VmView | None:
         return self._vms.get(name)
