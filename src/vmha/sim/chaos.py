@@ -90,16 +90,18 @@ class Life:
         return frozenset(found | ({"restless"} if self.restless else set()))
 
 
-def live(seed: int, options: Options) -> Life:
+def live(seed: int, options: Options, *, forgets: bool = False) -> Life:
     """The life that ``seed`` and ``options`` draw."""
-    return live_through(draw(seed, options))
+    return live_through(draw(seed, options), forgets=forgets)
 
 
-def live_through(schedule: Schedule) -> Life:
+def live_through(schedule: Schedule, *, forgets: bool = False) -> Life:
+    """``forgets``: nobody looks at its world when it is over."""
     loop = VirtualLoop()
     chaos = _Chaos(schedule, loop)
     life = run_virtual(chaos.live(), loop)
-    chaos.forget()
+    if forgets:
+        chaos.forget()
     return life
 
 

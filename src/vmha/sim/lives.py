@@ -41,7 +41,7 @@ def _begin_one_of_many() -> None:
 
 
 def _live_one(seed: int, options: Options, whole: bool) -> Life:
-    life = live(seed, options)
+    life = live(seed, options, forgets=True)
     collect()
     use_large_pages()
     return life if whole or not life.is_good else life.in_short()
