@@ -24,6 +24,7 @@ from vmha.policy.room.for_services import Group, for_all_of_them, groups_of
 from vmha.policy.room.moving_aside import Aside
 from vmha.policy.room.numbers import Numbers
 from vmha.policy.room.together import find_together
+from vmha.policy.room.wide import Wide
 from vmha.policy.state import transitions
 from vmha.policy.state.census import Census, place_of
 from vmha.policy.state.snapshot import VmView
@@ -31,7 +32,7 @@ from vmha.policy.state.steps import Change, PlacementStep
 
 RIVALS_AT_MOST = 8
 STARTS_AT_MOST = 200
-LOOKED_AT_MOST, LOOKED_AT_IN_A_CROWD = 20_000, 5_000
+LOOKED_AT_MOST, LOOKED_AT_IN_A_CROWD, LOOKED_AT_WIDELY = 20_000, 5_000, 20_000
 """A vm held against a node, in one plan: up to some tenths of a second. Among few vms it is to come to its end."""
 CROWD = 64
 """Vms that may move or start, from which on there are so many ways that one of the first is as good."""
@@ -134,23 +135,36 @@ def _one_by_one(numbers: Numbers, rivals: list[Asked], late: Iterable[Asked]) ->
     moves: dict[VmName, tuple[NodeName, VmName]] = {}
     to: dict[VmName, NodeName | None] = dict(numbers.there)
     to |= {VmName(one.spec.name): None for one in late}
+    wide: Wide | None = None
+    is_used: set[NodeName] = set()
     is_crowd = sum(len(here) for here in aside.nodes.on) > CROWD
     at_first, looks = dict(to), LOOKED_AT_IN_A_CROWD if is_crowd else LOOKED_AT_MOST
+    looks_wide = LOOKED_AT_WIDELY
     for number, one in enumerate(rivals):
         name, share = VmName(one.spec.name), looks // (len(rivals) - number)
         found = aside.room_for(numbers.piece(one.spec, runs=False), share)
         looks -= share - max(0, aside.looks)
-        if found is None:
+        starts_now, delayed = found is not None and aside.starts_now, aside.delayed if found else []
+        if found is not None:
+            mine = {VmName(other): numbers.nodes[node] for other, node in found.items()}
+            is_used |= {*mine.values(), *(numbers.home_of(other) for other in mine if other in numbers.views)}
+        elif is_crowd and not one.spec.exclusive:
+            wide = wide or Wide(numbers, aside)
+            share = looks_wide // (len(rivals) - number)
+            mine = wide.room_for(one, share, without=is_used)
+            looks_wide -= share - wide.looks
+        else:
             continue
-        mine = {VmName(other): numbers.nodes[node] for other, node in found.items()}
+        if not mine:
+            continue
         node = mine.pop(name)
         leave = {other: target for other, target in mine.items() if other in numbers.views}
         to |= {other: target for other, target in mine.items() if other not in numbers.views}
         moves |= {other: (target, name) for other, target in leave.items()}
-        if aside.starts_now and not numbers.is_left_by_others(one.spec, node):
+        if starts_now and not numbers.is_left_by_others(one.spec, node):
             to[name] = node
             continue
-        for waits, at in [(name, node), *((VmName(late), mine[VmName(late)]) for late in aside.delayed)]:
+        for waits, at in [(name, node), *((VmName(late), mine[VmName(late)]) for late in delayed)]:
             made[waits] = Made(node=at, moves={**leave}, leaving=numbers.leaving_for(at, leave))
             to[waits] = None
     return Making(rivals=made, moves=moves, meant=to if made or to != at_first else None, retry_in_s=numbers.retry_in_s)

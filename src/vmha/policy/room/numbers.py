@@ -1,5 +1,5 @@
-"""The cluster as numbers, made of what those that wait for room could use: for the searches of room/moving_aside.py
-and room/move_by_move.py.
+"""The cluster as numbers, made of what those that wait for room could use: for the searches of room/moving_aside.py,
+room/gathering.py and room/move_by_move.py.
 
 * Whom: vms that run well and migrate live. Never one that is frozen, exclusive, of a service, needs others, or is asked
   about; nor, within ``REST_S``, one that was moved for a vm that waits still or whose migration an operator has called
@@ -20,9 +20,11 @@ from vmha.policy.placing.limits import no_migration_out_of
 from vmha.policy.placing.load import Load
 from vmha.policy.placing.placement import able_nodes, left_of
 from vmha.policy.placing.room_asked import ASIDE, RULE, Asked
+from vmha.policy.placing.rule_book import Counted
 from vmha.policy.placing.services import reserved
 from vmha.policy.room.for_all import without_limits
 from vmha.policy.room.for_services import Group, kept_apart_from
+from vmha.policy.room.gathering import Cluster
 from vmha.policy.room.move_by_move import TWICE
 from vmha.policy.room.moving_aside import Free, Nodes, Piece, Target
 from vmha.policy.state.causes import ROOM_FOR
@@ -33,6 +35,7 @@ REST_S = 3600.0
 AFTER_FAILURE_S = 60.0
 """So long one whose migration has failed makes room for nobody, doubled by each further failure."""
 NODES_AT_MOST = 32
+Whole = tuple[list[NodeName], Cluster]
 
 
 class Numbers:
@@ -53,6 +56,8 @@ class Numbers:
         self.retry_in_s: float | None = None
         self.views: dict[str, VmView] = {}
         self._known: dict[str, list[Target]] = {}
+        self._is_worse: dict[tuple[str, NodeName], bool | None] = {}
+        self._apart = _rules_that_part(base)
         self._resting_on, self._is_barred = resting_on, is_barred
         self.leaving = _leaving(base, astir)
         self.nodes: list[NodeName] = []
@@ -86,7 +91,7 @@ class Numbers:
         ground = self.ground
         if len(ground.eligible) <= NODES_AT_MOST:
             return sorted(ground.eligible)
-        room = {node: self._left(node)[0] for node in ground.eligible}
+        room = {node: self._left_in_the_end(node)[0] for node in ground.eligible}
         named = {node for one in rivals for node in ground.ranking(one.spec, None).members if node in room}
         named |= {group.place for group in self.groups.values() if group.place in room}
         chosen = sorted(named, key=lambda node: (-room[node], node))[: NODES_AT_MOST // 2]
@@ -100,18 +105,35 @@ class Numbers:
     def _as_nodes(self) -> Nodes:
         on: list[dict[str, Piece]] = [{} for _ in self.nodes]
         for number, node in enumerate(self.nodes):
-            for vm in self._resting_on(node):
-                if self._may_move(vm):
-                    assert vm.spec
-                    self.views[vm.name] = vm
-                    on[number][vm.name] = self.piece(vm.spec.value, runs=True)
+            on[number] |= {piece.name: piece for piece in self._running_on(node)}
         for name, at in self.there.items():
             one = self.asked[name]
             if at in self.number and not one.spec.exclusive and name not in self.ground.ties.member_of:
                 on[self.number[at]][name] = self.piece(one.spec, runs=False)
         now = [self._left(node) for node in self.nodes]
-        free = [_more(left, self.leaving.get(node, {}).values()) for left, node in zip(now, self.nodes, strict=True)]
-        return Nodes(free=free, now=now, on=on, fixed=self._fixed(on))
+        return Nodes(free=list(map(self._left_in_the_end, self.nodes)), now=now, on=on, fixed=self._fixed(on))
+
+    def _left_in_the_end(self, node: NodeName) -> Free:
+        """Once all that leaves by now has left."""
+        left, leaving = self._left(node), self.leaving.get(node)
+        return _more(left, leaving.values()) if leaving else left
+
+    def home_of(self, name: str) -> NodeName:
+        """Of one that runs."""
+        held = self.views[name].placement
+        assert held
+        assert held.value.node
+        return held.value.node
+
+    def _running_on(self, node: NodeName) -> list[Piece]:
+        """Those that may be moved."""
+        found: list[Piece] = []
+        for vm in self._resting_on(node):
+            if self._may_move(vm):
+                assert vm.spec
+                self.views[vm.name] = vm
+                found.append(self.piece(vm.spec.value, runs=True))
+        return found
 
     def _left(self, node: NodeName) -> Free:
         ground = self.ground
@@ -127,12 +149,16 @@ class Numbers:
         fixed: list[set[str]] = [set() for _ in self.nodes]
         if not self.ground.snapshot.rules:
             return fixed
-        for counted in (one for found in rules_of(self.ground).hard.values() for one in found if one.rule.apart):
-            for node, names in counted.at.items():
-                if (number := self.number.get(node)) is not None:
-                    fixed[number] |= {name for name in names if name not in on[number]}
-                    fixed[number] -= self.leaving.get(node, {}).keys()
+        for number, node in enumerate(self.nodes):
+            fixed[number] |= self._kept_apart_on(node) - on[number].keys()
         return fixed
+
+    def _kept_apart_on(self, node: NodeName) -> set[str]:
+        """Those that some are to be apart from."""
+        found: set[str] = set()
+        for counted in self._apart:
+            found |= counted.at.get(node, set())
+        return found - self.leaving.get(node, {}).keys() if found else found
 
     def piece(self, spec: VmSpec, *, runs: bool) -> Piece:
         name, need = VmName(spec.name), self.ground.size_of(spec)
@@ -202,6 +228,10 @@ class Numbers:
             mine = next((rank for rank, node in ranked if node == self.there.get(name)), None)
             ranks = sorted({rank for rank, _ in ranked if mine is None or rank == mine})
             return [(ranks.index(rank), self.number[node]) for rank, node in ranked if rank in ranks]
+        return [(worse, self.number[node]) for node, worse in self._where_it_may_move(view, self.nodes)]
+
+    def _where_it_may_move(self, view: VmView, among: Iterable[NodeName]) -> list[tuple[NodeName, bool]]:
+        """And whether it would be liked less there than where it is."""
         assert view.spec
         assert view.placement
         spec, held = view.spec.value, view.placement.value
@@ -209,13 +239,52 @@ class Numbers:
         ranking = self.open.ranking(spec, held.node)
         points, priority = ranking.find(held.node)
         here = (-points, priority, unmet(held.node, spec, self.ground) if self.ground.snapshot.rules else 0)
-        found: list[Target] = []
+        found: list[tuple[NodeName, bool]] = []
         avoid = {held.node: "is left"}
-        for _, node in able_nodes(spec, self.open, failures=held.failures, avoid=avoid, among=self.nodes):
+        for _, node in able_nodes(spec, self.open, failures=held.failures, avoid=avoid, among=among):
             points, priority = ranking.find(node)
             wishes = unmet(node, spec, self.ground) if self.ground.snapshot.rules else 0
-            found.append(((-points, priority, wishes) > here, self.number[node]))
+            found.append((node, (-points, priority, wishes) > here))
         return found
+
+    # --- all nodes, each looked at when it comes into question
+
+    def whole(self) -> Whole:
+        """All nodes, for room/gathering.py; a node's number is that of its name."""
+        nodes = sorted(self.ground.eligible)
+        on: dict[int, list[Piece]] = {}
+        company: dict[int, frozenset[str]] = {}
+
+        def running(number: int) -> list[Piece]:
+            if number not in on:
+                on[number] = self._running_on(nodes[number])
+            return on[number]
+
+        def beside(number: int) -> frozenset[str]:
+            if number not in company:
+                company[number] = frozenset(self._kept_apart_on(nodes[number]))
+            return company[number]
+
+        def is_worse(piece: Piece, number: int) -> bool | None:
+            at = (piece.name, nodes[number])
+            if at not in self._is_worse:
+                found = self._where_it_may_move(self.views[piece.name], nodes[number : number + 1])
+                self._is_worse[at] = found[0][1] if found else None
+            return self._is_worse[at]
+
+        free = list(map(self._left_in_the_end, nodes))
+        return nodes, Cluster(free=free, on=running, is_worse=is_worse, company=beside, kind=self._domain_of)
+
+    def wherever(self, piece: Piece, nodes: list[NodeName]) -> list[Target]:
+        """Where one that waits may go, of all nodes."""
+        one = self.asked[VmName(piece.name)]
+        ranked = able_nodes(one.spec, self.open, failures=one.failures, avoid=one.avoid, prefer=one.prefer)
+        ranks, number = sorted({rank for rank, _ in ranked}), {node: number for number, node in enumerate(nodes)}
+        return [(ranks.index(rank), number[node]) for rank, node in ranked]
+
+    def _domain_of(self, piece: Piece) -> str | None:
+        spec = self.views[piece.name].spec
+        return spec.value.failover_domain if spec else None
 
 
 def _without_company(ground: Field) -> Field:
@@ -233,6 +302,13 @@ def _as_if_empty(base: Field) -> Field:
     return replace(
         ground, snapshot=snapshot, ties=ties, _rooms=dict.fromkeys(base.snapshot.nodes, Room(memory_mib=0, vcpus=0))
     )
+
+
+def _rules_that_part(ground: Field) -> list[Counted]:
+    if not ground.snapshot.rules:
+        return []
+    found = {one.rule.name: one for named in rules_of(ground).hard.values() for one in named if one.rule.apart}
+    return list(found.values())
 
 
 def _leaving(ground: Field, astir: Mapping[VmName, VmView]) -> dict[NodeName, dict[VmName, Size]]:
