@@ -28,6 +28,8 @@ MOVES_AT_MOST = 16
 """Of vms that run, for one that finds no room."""
 TRIED_FIRST, TRIED_NEXT = 16, 4
 """So many nodes are tried for the one that waits, and for one that is moved."""
+LOOKS_EACH = 1000
+SUMS_AT_MOST = 64
 GAPS_AT_MOST = 32
 """So many gaps, the tightest first, are looked at for one that is moved."""
 
@@ -62,6 +64,7 @@ class Gathering:
     cluster: Cluster
     closed: set[int] = field(default_factory=set)
     looks: int = 0
+    _in_vain: int = 0
     _free: list[Free] = field(init=False)
     _order: list[tuple[float, int]] = field(default_factory=list)  # of the nodes that are open: their gaps
     _most: list[float] = field(default_factory=list)  # by number of moves: what they gather at the most
@@ -86,10 +89,15 @@ class Gathering:
         need = _of(rival.need, self._measure)
         if sum(max(0.0, gap) for gap, _ in self._order) < need:
             return None
+        measure = self._measure
+        ranked = sorted((liked, -self._free[node][measure], node) for liked, node in targets if node not in self.closed)
         for moves in range(MOVES_AT_MOST + 1):
             for self._may_be_worse in (False, True):
                 self._would_be_worse = False
-                for node in islice(self._worth_trying(rival, targets, need, moves), TRIED_FIRST):
+                enough = need - self._most[moves]
+                able = (node for _, gap, node in ranked if -gap >= enough and self._may_take(rival, node))
+                for node in islice(able, TRIED_FIRST):
+                    self._in_vain = max(0, self.looks - LOOKS_EACH)
                     if self._relieved(node, rival.need, moves):
                         _add(self._free, node, rival.need, -1)
                         return node, [one for one in self._log if isinstance(one, Move)]
@@ -114,13 +122,9 @@ class Gathering:
             self._most.append(self._most[-1] + max(0.0, gap))
         self._most += [self._most[-1]] * (MOVES_AT_MOST + 2 - len(self._most))
 
-    def _worth_trying(self, rival: Piece, targets: Sequence[Target], need: float, moves: int) -> Iterator[int]:
-        """Of those that it likes best the roomiest first."""
-        measure, most = self._measure, self._most[moves]
-        for _, _, node in sorted((liked, -self._free[node][measure], node) for liked, node in targets):
-            self.looks -= 1
-            if self._free[node][measure] + most >= need and self._may_be_relieved(node) and self._is_let_in(rival, node):
-                yield node
+    def _may_take(self, rival: Piece, node: int) -> bool:
+        self.looks -= 1
+        return self._may_be_relieved(node) and self._is_let_in(rival, node)
 
     # --- one node
 
@@ -137,39 +141,66 @@ class Gathering:
         return False
 
     def _relieve(self, node: int, need: Size, moves: int) -> bool:
-        memory, vcpus = self._free[node]
-        lacks = (need.memory_mib - memory, need.vcpus - vcpus)
-        if max(lacks) <= 0:
-            return True
-        lacking = lacks[self._measure]
-        if not moves or lacking > self._most[moves] or self.looks <= 0:
-            return False
-        for piece in islice(self._who_may_leave(node, lacks), TRIED_NEXT):
+        barred: set[object] = set()
+        for _ in range(TRIED_NEXT):
+            memory, vcpus = self._free[node]
+            lacks = (need.memory_mib - memory, need.vcpus - vcpus)
+            if max(lacks) <= 0:
+                return True
+            if not moves or lacks[self._measure] > self._most[moves] or self.looks <= self._in_vain:
+                return False
             mark, before = len(self._log), self._moves
-            still = self._fewest(lacking - _of(piece.need, self._measure))
-            if self._settle(piece, node, moves - still) and self._relieve(node, need, moves - self._moves + before):
+            leave = self._who_is_to_leave(node, lacks, moves, barred)
+            stays = self._settle_all(leave, node, moves)
+            if leave and stays is None and self._relieve(node, need, moves - self._moves + before):
                 return True
             self._undo(mark)
+            if stays is None:
+                return False
+            barred.add(self._kind_of(stays))
         return False
 
-    def _who_may_leave(self, node: int, lacks: Free) -> Iterator[Piece]:
-        """First those that a gap takes as it is: the one that suffices, of several the smallest, or else the largest."""
-        measure, largest = self._measure, self._order[-1][0] if self._order else 0.0
-        ranked: list[tuple[tuple[bool, bool, float, str], Piece]] = []
-        for piece in self.cluster.on(node):
-            self.looks -= 1
-            if piece.level > self._level or piece.name in self._gone:
-                continue
-            need = piece.need
-            size, suffices = _of(need, measure), need.memory_mib >= lacks[0] and need.vcpus >= lacks[1]
-            fits = size <= largest
-            ranked.append(((not fits, not suffices if fits else suffices, size if suffices or not fits else -size, piece.name), piece))
-        tried: set[object] = set()
-        for _, piece in sorted(ranked, key=lambda one: one[0]):
-            kind = (piece.need, piece.apart, self.cluster.kind(piece))
-            if kind not in tried:
-                tried.add(kind)
-                yield piece
+    def _who_is_to_leave(self, node: int, lacks: Free, moves: int, barred: Collection[object]) -> list[Piece]:
+        """Those that make up for what is lacking by the fewest moves, as far as can be told; of these the least, and of
+        those the smaller ones. The largest first.
+        """
+        measure = self._measure if lacks[self._measure] > 0 else 1 - self._measure
+        lacking = lacks[measure]
+        found: tuple[int, float, float, tuple[Piece, ...]] | None = None
+        sums: dict[float, tuple[int, float, tuple[Piece, ...]]] = {0.0: (0, 0.0, ())}
+        for piece in self._who_may_leave(node, barred):
+            self.looks -= len(sums)
+            size, fewest = _of(piece.need, measure), max(1, self._fewest(_of(piece.need, self._measure)))
+            for total, (count, _, pieces) in list(sums.items()) if size and fewest <= moves else ():
+                after, counted = total + size, count + fewest
+                if counted > moves:
+                    continue
+                if after >= lacking:
+                    if found is None or (counted, after, size) < found[:3]:
+                        found = (counted, after, size, (*pieces, piece))
+                elif len(sums) < SUMS_AT_MOST and (after not in sums or (counted, size) < sums[after][:2]):
+                    sums[after] = (counted, size, (*pieces, piece))
+        return list(reversed(found[-1])) if found else []
+
+    def _who_may_leave(self, node: int, barred: Collection[object]) -> list[Piece]:
+        """The smaller first."""
+        able = [
+            piece
+            for piece in self.cluster.on(node)
+            if piece.level <= self._level and piece.name not in self._gone and self._kind_of(piece) not in barred
+        ]
+        return sorted(able, key=lambda piece: (_of(piece.need, self._measure), piece.name))
+
+    def _kind_of(self, piece: Piece) -> object:
+        return (piece.need, piece.apart, self.cluster.kind(piece))
+
+    def _settle_all(self, pieces: Sequence[Piece], source: int, moves: int) -> Piece | None:
+        """None: all are; else the first that is not."""
+        still, until = [self._fewest(_of(piece.need, self._measure)) for piece in pieces], self._moves + moves
+        for number, piece in enumerate(pieces):
+            if not self._settle(piece, source, until - self._moves - sum(still[number + 1 :])):
+                return piece
+        return None
 
     def _fewest(self, lacking: float) -> int:
         """So many moves it takes at least to gather this."""
@@ -190,7 +221,7 @@ class Gathering:
                 if self._relieved(node, piece.need, more):
                     self._move(piece, source, node)
                     return True
-            if self.looks <= 0:
+            if self.looks <= self._in_vain:
                 return False
         return False
 
