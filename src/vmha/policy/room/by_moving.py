@@ -32,7 +32,7 @@ from vmha.policy.state.steps import Change, PlacementStep
 
 RIVALS_AT_MOST = 8
 STARTS_AT_MOST = 200
-LOOKED_AT_MOST, LOOKED_AT_IN_A_CROWD, LOOKED_AT_WIDELY = 20_000, 5_000, 20_000
+LOOKED_AT_MOST, LOOKED_AT_IN_A_CROWD, LOOKED_AT_WIDELY = 20_000, 5_000, 50_000
 """A vm held against a node, in one plan: up to some tenths of a second. Among few vms it is to come to its end."""
 CROWD = 64
 """Vms that may move or start, from which on there are so many ways that one of the first is as good."""

@@ -16,7 +16,7 @@ bounded by counting, never by a clock.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from math import inf
@@ -26,10 +26,12 @@ from vmha.policy.state.reservation import Size
 
 MOVES_AT_MOST = 16
 """Of vms that run, for one that finds no room."""
-TRIED_FIRST, TRIED_NEXT = 16, 4
+TRIED_FIRST, TRIED_NEXT = 8, 4
 """So many nodes are tried for the one that waits, and for one that is moved."""
-LOOKS_EACH = 1000
+LOOKS_EACH = 2000
+"""For one of the nodes that are tried first."""
 SUMS_AT_MOST = 64
+"""So many amounts that several make up together are told apart."""
 GAPS_AT_MOST = 32
 """So many gaps, the tightest first, are looked at for one that is moved."""
 
@@ -39,6 +41,18 @@ class Move:
     piece: Piece
     source: int
     target: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave:
+    """Who leaves a node, the largest first. ``moves``: so many it takes at least, with those that make room for them."""
+
+    moves: int
+    largest: float
+    pieces: tuple[Piece, ...]
+
+
+NOBODY = Leave(moves=0, largest=0.0, pieces=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +84,7 @@ class Gathering:
     _most: list[float] = field(default_factory=list)  # by number of moves: what they gather at the most
     _log: list[Move | int] = field(default_factory=list)  # moves, and nodes that were closed
     _moves: int = 0
+    _known: dict[tuple[int, Free], Leave | None] = field(default_factory=dict)
     _into: dict[int, list[Piece]] = field(default_factory=dict)  # who comes into its gap
     _gone: set[str] = field(default_factory=set)
     _measure: int = 0
@@ -84,6 +99,7 @@ class Gathering:
         """Where it goes, and the moves that make room for it, in an order. None: nowhere, as far as was looked."""
         self.looks, self._level, self._measure = looks, rival.level, self._scarcer(rival.need)
         self._log.clear()
+        self._known.clear()
         self._put_in_order()
         self._moves = 0
         need = _of(rival.need, self._measure)
@@ -95,8 +111,8 @@ class Gathering:
             for self._may_be_worse in (False, True):
                 self._would_be_worse = False
                 enough = need - self._most[moves]
-                able = (node for _, gap, node in ranked if -gap >= enough and self._may_take(rival, node))
-                for node in islice(able, TRIED_FIRST):
+                able = ((liked, node) for liked, gap, node in ranked if -gap >= enough and self._may_take(rival, node))
+                for node in self._easiest(islice(able, GAPS_AT_MOST), rival.need, moves, TRIED_FIRST):
                     self._in_vain = max(0, self.looks - LOOKS_EACH)
                     if self._relieved(node, rival.need, moves):
                         _add(self._free, node, rival.need, -1)
@@ -150,9 +166,11 @@ class Gathering:
             if not moves or lacks[self._measure] > self._most[moves] or self.looks <= self._in_vain:
                 return False
             mark, before = len(self._log), self._moves
-            leave = self._who_is_to_leave(node, lacks, moves, barred)
-            stays = self._settle_all(leave, node, moves)
-            if leave and stays is None and self._relieve(node, need, moves - self._moves + before):
+            leave = self._who_is_to_leave(node, lacks, barred)
+            stays = self._settle_all(leave.pieces, node, moves) if leave and leave.moves <= moves else None
+            if leave is None or leave.moves > moves:
+                return False
+            if stays is None and self._relieve(node, need, moves - self._moves + before):
                 return True
             self._undo(mark)
             if stays is None:
@@ -160,27 +178,39 @@ class Gathering:
             barred.add(self._kind_of(stays))
         return False
 
-    def _who_is_to_leave(self, node: int, lacks: Free, moves: int, barred: Collection[object]) -> list[Piece]:
+    def _known_to_leave(self, node: int, need: Size) -> Leave | None:
+        """Of one that is open: nobody has left it yet."""
+        memory, vcpus = self._free[node]
+        lacks = (need.memory_mib - memory, need.vcpus - vcpus)
+        if max(lacks) <= 0:
+            return NOBODY
+        if (node, lacks) not in self._known:
+            self._known[node, lacks] = self._who_is_to_leave(node, lacks, ())
+        return self._known[node, lacks]
+
+    def _who_is_to_leave(self, node: int, lacks: Free, barred: Collection[object]) -> Leave | None:
         """Those that make up for what is lacking by the fewest moves, as far as can be told; of these the least, and of
-        those the smaller ones. The largest first.
+        those the smaller ones.
         """
         measure = self._measure if lacks[self._measure] > 0 else 1 - self._measure
         lacking = lacks[measure]
         found: tuple[int, float, float, tuple[Piece, ...]] | None = None
         sums: dict[float, tuple[int, float, tuple[Piece, ...]]] = {0.0: (0, 0.0, ())}
         for piece in self._who_may_leave(node, barred):
-            self.looks -= len(sums)
             size, fewest = _of(piece.need, measure), max(1, self._fewest(_of(piece.need, self._measure)))
-            for total, (count, _, pieces) in list(sums.items()) if size and fewest <= moves else ():
+            if not size or fewest > MOVES_AT_MOST:
+                continue
+            self.looks -= 1 + len(sums) // 4
+            for total, (count, _, pieces) in list(sums.items()):
                 after, counted = total + size, count + fewest
-                if counted > moves:
+                if counted > MOVES_AT_MOST:
                     continue
                 if after >= lacking:
                     if found is None or (counted, after, size) < found[:3]:
                         found = (counted, after, size, (*pieces, piece))
                 elif len(sums) < SUMS_AT_MOST and (after not in sums or (counted, size) < sums[after][:2]):
                     sums[after] = (counted, size, (*pieces, piece))
-        return list(reversed(found[-1])) if found else []
+        return Leave(moves=found[0], largest=found[2], pieces=found[3][::-1]) if found else None
 
     def _who_may_leave(self, node: int, barred: Collection[object]) -> list[Piece]:
         """The smaller first."""
@@ -217,7 +247,7 @@ class Gathering:
             return True
         need = _of(piece.need, self._measure)
         for more in range(max(1, self._fewest(need) - 1), moves):
-            for node in islice(self._roomiest(piece, need, more), TRIED_NEXT):
+            for node in self._easiest(self._roomiest(piece, need, more), piece.need, more, TRIED_NEXT):
                 if self._relieved(node, piece.need, more):
                     self._move(piece, source, node)
                     return True
@@ -235,13 +265,21 @@ class Gathering:
                 return node
         return None
 
-    def _roomiest(self, piece: Piece, need: float, moves: int) -> Iterator[int]:
+    def _roomiest(self, piece: Piece, need: float, moves: int) -> Iterator[Target]:
         for gap, node in self._order[: -GAPS_AT_MOST - 1 : -1]:
             self.looks -= 1
             if gap + self._most[moves] < need:
                 return
             if self._may_be_relieved(node) and self._may_go(piece, node):
-                yield node
+                yield 0, node
+
+    def _easiest(self, nodes: Iterable[Target], need: Size, moves: int, at_most: int) -> list[int]:
+        """As they are liked; then where the fewest have to leave, by what each of them needs in turn."""
+        found: list[tuple[int, int, float, float, int]] = []
+        for liked, node in nodes:
+            if (leave := self._known_to_leave(node, need)) is not None and leave.moves <= moves:
+                found.append((liked, leave.moves, leave.largest, -self._free[node][self._measure], node))
+        return [node for *_, node in sorted(found)[:at_most]]
 
     def _may_go(self, piece: Piece, node: int) -> bool:
         is_worse = self.cluster.is_worse(piece, node)
