@@ -1,7 +1,8 @@
 """Room for one vm gathered from far and wide, in a cluster of many nodes and vms: numbers in, few moves out.
 
-moving_aside.py looks at all that can be done, on some nodes; where each of five hundred has a gap of one GiB, what a
-vm of sixteen needs is not there. Here every node's gap counts, in an order, so that one of a size is found by bisection:
+moving_aside.py looks at all that can be done, on some nodes; where each of five hundred has a gap of one GiB, they do
+not have what a vm of sixteen needs. Here every node's gap counts, in an order, so that one of a size is found by
+bisection:
 
 * A node is relieved: of those that are there some leave it, each into the tightest gap that takes it as it is; where no
   gap does, another node is relieved for that one, and so on. Each move joins two gaps; of the largest ones together no
@@ -45,7 +46,7 @@ class Move:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leave:
-    """Who leaves a node, the largest first. ``moves``: so many it takes at least, with those that make room for them."""
+    """Who leaves a node, the largest first. ``moves``: it takes at least so many, with those that make room in turn."""
 
     moves: int
     largest: float
@@ -59,9 +60,9 @@ NOBODY = Leave(moves=0, largest=0.0, pieces=())
 class Cluster:
     """Nodes by number. ``free``: what is left of each once all that leaves by now has left.
 
-    Asked for only of nodes and vms that come into question: ``on``, those that run there and may be moved; ``is_worse``,
-    whether such a one would like it less there (None: it may not go there); ``company``, those that some are to be apart
-    from; ``kind``, what is alike beside its size.
+    Asked for only of nodes and vms that come into question: ``on``, those that run there and may be moved;
+    ``is_worse``, whether such a one would like it less there (None: it may not go there); ``company``, those that some
+    are to be apart from; ``kind``, what is alike beside its size.
     """
 
     free: list[Free]

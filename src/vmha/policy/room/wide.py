@@ -1,4 +1,5 @@
-"""All nodes of a large cluster, beside those that room/moving_aside.py looks at: what one search does the other sees."""
+"""All nodes of a large cluster, beside those that room/moving_aside.py looks at: what one search does, the other sees.
+"""
 
 from collections.abc import Iterable
 
@@ -18,7 +19,7 @@ class Wide:
         self.looks = 0
 
     def room_for(self, one: Asked, looks: int, without: Iterable[NodeName]) -> dict[VmName, NodeName] | None:
-        """Where it goes, and all that make room for it. ``without``: nodes where the other search has done something."""
+        """Where it goes, and all that make room for it. ``without``: nodes where the other search has done a thing."""
         self._gathering.closed |= {self._number[node] for node in without}
         self._read()
         piece = self._numbers.piece(one.spec, runs=False)
