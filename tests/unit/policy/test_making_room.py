@@ -1,5 +1,6 @@
 """Vms that run are moved, live and as few as can be, for one that should run and fits nowhere; by every rule."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -194,6 +195,35 @@ def test_a_start_that_fails_moves_nobody_until_it_has_rested_and_one_that_ends_a
     book = full().vm("db", **ON_N2)
     wall = book.clock.wall()
     assert moves(book.ended("db", "n2", RunEnd.CRASHED, endings=(wall - 2, wall - 1))) == {}
+
+
+def test_when_it_has_not_ended_again_for_long_enough_others_move_for_it_at_once() -> None:
+    book = full().vm("db", **ON_N2)
+    book.ended("db", "n2", RunEnd.CRASHED, endings=(book.clock.wall() - transitions.ENDINGS_COUNT_FOR_S + 4,))
+    made = book.plan()
+    assert moves(book) == {}
+    assert made.wake_in_s == pytest.approx(4.0)
+    book.clock.at += 4.1
+    assert moves(book) == {"b": "n1"}
+
+
+def test_where_others_end_for_it_that_is_looked_for_as_early() -> None:
+    book = full(config=settings(preempt=True, make_room=MakeRoom.OFF)).vm("db", memory_mib=900, priority=200)
+    book.ended("db", "n2", RunEnd.CRASHED, endings=(book.clock.wall() - transitions.ENDINGS_COUNT_FOR_S + 4,))
+    assert book.plan().wake_in_s == pytest.approx(4.0)
+    book.clock.at += 4.1
+    assert Change.STOP in {step.change for step in book.plan().steps if isinstance(step, PlacementStep)}
+
+
+def test_a_node_that_rests_after_a_failure_is_moved_to_as_soon_as_it_has_rested() -> None:
+    book = full().vm("db", **ON_N2)
+    failure = Failure(node=NodeName("n1"), at=book.clock.wall() - 2.0, error="broken")
+    book.put_placement(replace(book.claim("b"), failures=(failure,)))
+    made = book.plan()
+    assert moves(book) == {}
+    assert made.wake_in_s == pytest.approx(3.0)
+    book.clock.at += 3.1
+    assert moves(book) == {"b": "n1"}
 
 
 def test_after_a_failed_move_it_is_let_alone_for_a_while() -> None:

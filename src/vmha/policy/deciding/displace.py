@@ -27,7 +27,7 @@ def ask_for_room(vm: VmView, ground: Field, moment: Moment) -> None:
     """
     assert vm.spec
     spec, placement = vm.spec.value, vm.placement.value if vm.placement else None
-    if not spec.exclusive or len(transitions.recent_endings(placement, moment.wall)) > 1:
+    if not spec.exclusive or transitions.ends_again_for_s(placement, moment.wall):
         return
     failed = {failure.node for failure in placement.failures} if placement else set()
     held_by = {

@@ -33,7 +33,7 @@ def ask_for_room(vm: VmView, choice: Choice, ground: Field, wall: float) -> None
     spec, placement = vm.spec.value, vm.placement.value if vm.placement else None
     if not ground.snapshot.config.preempt or spec.exclusive or choice.retry_in_s is not None:
         return
-    if len(transitions.recent_endings(placement, wall)) > 1 or vm.name in ground.ties.member_of:
+    if transitions.ends_again_for_s(placement, wall) or vm.name in ground.ties.member_of:
         return
     if choose(spec, _without_limits(ground)).node is not None:
         return  # it is a matter of its turn, not of room

@@ -57,6 +57,9 @@ def wait_for_a_node(vm: VmView, choice: Choice, text: str, ground: Field, moment
     if rival := gave_way_to(vm):
         text = f"it gave way to {rival}; {text}"
     mark_stuck(vm, choice, ground)
+    again_s = transitions.ends_again_for_s(vm.placement.value if vm.placement else None, moment.wall)
+    if again_s:  # nobody gives way to it until then
+        choice = replace(choice, retry_in_s=min(again_s, choice.retry_in_s or again_s))
     return wait(vm, NO_NODE, text, choice, moment=moment)
 
 

@@ -252,16 +252,20 @@ def able_nodes(
     avoid: Mapping[NodeName, str],
     prefer: NodeName | None = None,
     among: Iterable[NodeName] | None = None,
+    rests: list[float] | None = None,
 ) -> list[tuple[tuple[int, int, int], NodeName]]:
     """All nodes that can take it by a start, the more preferred first, each with its preference: less is better.
 
-    ``among``: eligible ones that are asked; None: all.
+    ``among``: eligible ones that are asked; None: all. ``rests``: here is told in how many seconds others may.
     """
     ranking, failures, found = ground.ranking(spec, None), tuple(failures), []
     for name in ground.eligible if among is None else among:
         points, priority = ranking.find(name)
-        if not _refusal(name, spec, ground, points, failures=failures, avoid=avoid, moving=False)[0]:
+        refusal, rest_s = _refusal(name, spec, ground, points, failures=failures, avoid=avoid, moving=False)
+        if not refusal:
             found.append(((0 if name == prefer else 1, -points, priority), name))
+        elif rest_s is not None and rests is not None:
+            rests.append(rest_s)
     return sorted(found)
 
 

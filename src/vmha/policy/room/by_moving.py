@@ -14,6 +14,7 @@ Bounded: ``RIVALS_AT_MOST`` vms, as many nodes as are looked at, ``LOOKED_AT_MOS
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from vmha.model.ids import NodeName, VmName
 from vmha.policy.placing.field import Field
@@ -67,17 +68,19 @@ def find_room(
             else:
                 take(place, one.spec, base, starting=False)  # it waits for its turn
                 there[name] = place
-    may_ask = {_name(one) for one in late if _may_ask(one, base)}
+    rests = {_name(one): rest_s for one in late if (rest_s := _may_not_ask_for_s(one, base)) > 0}
+    may_ask = {_name(one) for one in late}.difference(rests)
+    retry_in_s = min(rests.values(), default=None)
     groups = groups_of(late, may_ask, base)
     speakers = may_ask.difference(*(group.waiting[1:] for group in groups.values()))
     rivals = [one for one in late if _name(one) in speakers]
     if not rivals:
-        return Making()
+        return Making(retry_in_s=retry_in_s)
     numbers = Numbers(base, asked, there, resting_on, is_barred, astir, groups)
     found = _one_by_one(numbers, _in_order(rivals, groups, base), late)
     left = [one for one in rivals if one.spec.name not in found.rivals and not (found.meant or {}).get(_name(one))]
     yielding = [asked[name] for name in there if any(_comes_before(one, asked[name], base) for one in left)]
-    yielding = [one for one in yielding if _name(one) not in base.ties.member_of and _may_ask(one, base)]
+    yielding = [one for one in yielding if _name(one) not in base.ties.member_of and not _may_not_ask_for_s(one, base)]
     if yielding:
         for one in yielding:  # nobody takes the room that is made for a more important one, or was promised to it
             untake(there.pop(_name(one)), one.spec, base)
@@ -85,7 +88,9 @@ def find_room(
         rivals, late = [*rivals, *yielding], [*late, *yielding]
         found = _one_by_one(numbers, _in_order(rivals, groups, base), late)
     found = _all_at_once(numbers, _in_order(rivals, groups, base), late, found)
-    return for_all_of_them(found, groups.values()) if groups else found
+    found = for_all_of_them(found, groups.values()) if groups else found
+    retries = [one for one in (found.retry_in_s, retry_in_s) if one is not None]
+    return replace(found, retry_in_s=min(retries, default=None))
 
 
 def _all_at_once(numbers: Numbers, rivals: list[Asked], late: list[Asked], known: Making) -> Making:
@@ -122,11 +127,11 @@ def _importance(one: Asked, ground: Field) -> tuple[int, bool]:
     return (-one.spec.priority, placement is None or placement.value.reason.rule != WAITS)
 
 
-def _may_ask(one: Asked, ground: Field) -> bool:
-    if choose_as(one, ground).retry_in_s is not None:
-        return False
+def _may_not_ask_for_s(one: Asked, ground: Field) -> float:
+    """For so long nobody moves for it, though nothing but time changes; 0: it may ask."""
     view = ground.snapshot.vms[_name(one)]
-    return len(transitions.recent_endings(view.placement.value if view.placement else None, ground.wall)) <= 1
+    again_s = transitions.ends_again_for_s(view.placement.value if view.placement else None, ground.wall)
+    return max(again_s, choose_as(one, ground).retry_in_s or 0.0)
 
 
 def _one_by_one(numbers: Numbers, rivals: list[Asked], late: Iterable[Asked]) -> Making:

@@ -181,9 +181,14 @@ class Numbers:
         if any(seen.node != held.node for seen in ground.snapshot.observations(vm)):
             return False
         rest_s = left_of(self._rest_of(held), held.since, ground.wall)
-        if rest_s > 0:
-            self.retry_in_s = min(rest_s, self.retry_in_s or rest_s)
+        self._look_again_in(rest_s)
         return rest_s <= 0
+
+    def _look_again_in(self, *rests: float) -> None:
+        """Nothing but time changes what these keep from being found."""
+        for rest_s in rests:
+            if rest_s > 0:
+                self.retry_in_s = min(rest_s, self.retry_in_s or rest_s)
 
     def _may_be_empty(self, node: NodeName) -> bool:
         """All that is there leaves already, may move, or is yet to start."""
@@ -240,11 +245,12 @@ class Numbers:
         points, priority = ranking.find(held.node)
         here = (-points, priority, unmet(held.node, spec, self.ground) if self.ground.snapshot.rules else 0)
         found: list[tuple[NodeName, bool]] = []
-        avoid = {held.node: "is left"}
-        for _, node in able_nodes(spec, self.open, failures=held.failures, avoid=avoid, among=among):
+        avoid, rests = {held.node: "is left"}, list[float]()
+        for _, node in able_nodes(spec, self.open, failures=held.failures, avoid=avoid, among=among, rests=rests):
             points, priority = ranking.find(node)
             wishes = unmet(node, spec, self.ground) if self.ground.snapshot.rules else 0
             found.append((node, (-points, priority, wishes) > here))
+        self._look_again_in(*rests)
         return found
 
     # --- all nodes, each looked at when it comes into question

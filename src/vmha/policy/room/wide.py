@@ -1,5 +1,4 @@
-"""All nodes of a large cluster, beside those that room/moving_aside.py looks at: what one search does, the other sees.
-"""
+"""All nodes of a large cluster, beside those that room/moving_aside.py looks at: what one search does, the other sees."""
 
 from collections.abc import Iterable
 

@@ -403,5 +403,11 @@ def recent_endings(placement: Placement | None, wall: float) -> tuple[float, ...
     return tuple(recent)[-REMEMBERED_FAILURES:]
 
 
+def ends_again_for_s(placement: Placement | None, wall: float) -> float:
+    """For so long it is one that ends again and again, for which nobody else moves or ends; 0: it is none."""
+    endings = sorted(recent_endings(placement, wall))
+    return max(0.0, endings[-2] + ENDINGS_COUNT_FOR_S - wall) if len(endings) > 1 else 0.0
+
+
 def _last_node(previous: Placement | None) -> NodeName | None:
     return (previous.node or previous.last_node) if previous else None
