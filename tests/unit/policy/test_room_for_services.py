@@ -321,3 +321,15 @@ def test_one_that_could_start_is_not_in_its_way_unless_it_is_more_important(prio
     book = shop(full(), priority=100).vm("solo", memory_mib=350, priority=priority)
     there = settle(book)
     assert (there["db"], there["solo"]) == (("n2", None) if priority == 50 else (None, "n1"))
+
+
+def test_what_is_to_come_to_where_others_are_is_arranged_with_all_that_wait() -> None:
+    """``db`` finds room on n2 once ``b`` is on n1 and ``a`` on n2, where neither fits beside the other; n3 takes ``a``
+    for a while, and ``web`` for good.
+    """
+    book = cluster("n1", memory_mib=1000).node("n2", memory_mib=1100).node("n3", memory_mib=600)
+    book.domain("low", "n1", "n2", restricted=True).domain("three", "n3", restricted=True)
+    book.running("a", "n1", memory_mib=600).running("b", "n2", memory_mib=700, failover_domain="low")
+    book.running("x", "n2", memory_mib=100).vm("db", memory_mib=400).service("shop", "x", "db")
+    book.vm("web", memory_mib=600, failover_domain="three")
+    assert settle(book) == {"a": "n2", "b": "n1", "db": "n2", "web": "n3", "x": "n2"}

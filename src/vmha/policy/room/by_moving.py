@@ -87,18 +87,10 @@ def find_room(
         numbers = Numbers(base, asked, there, resting_on, is_barred, astir, groups)
         rivals, late = [*rivals, *yielding], [*late, *yielding]
         found = _one_by_one(numbers, _in_order(rivals, groups, base), late)
-    found = _all_at_once(numbers, _in_order(rivals, groups, base), late, found)
+    found = find_together(numbers, _in_order(rivals, groups, base), late, found) or found
     found = for_all_of_them(found, groups.values()) if groups else found
     retries = [one for one in (found.retry_in_s, retry_in_s) if one is not None]
     return replace(found, retry_in_s=min(retries, default=None))
-
-
-def _all_at_once(numbers: Numbers, rivals: list[Asked], late: list[Asked], known: Making) -> Making:
-    """What a service has a place for counts as if it stood there: it is looked at alone."""
-    placed = {name for name, group in numbers.groups.items() if group.place is not None}
-    if placed & known.rivals.keys():
-        return known
-    return find_together(numbers, [one for one in rivals if _name(one) not in placed], late, known) or known
 
 
 def _name(one: Asked) -> VmName:

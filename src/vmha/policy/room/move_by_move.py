@@ -46,12 +46,16 @@ class Mover:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A vm that is to start on one of ``targets``, the best first. ``level``: greater is more important."""
+    """A vm that is to start on one of ``targets``, the best first. ``level``: greater is more important.
+
+    ``is_reserved``: its room is taken off what is left already; it has it once no less than nothing is left.
+    """
 
     level: int
     need: Size
     targets: tuple[int, ...]
     apart: int = 0
+    is_reserved: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +144,8 @@ class _Search:
 
     def _fits(self, vm: Mover | Waiting, node: int) -> bool:
         need = vm.need
+        if isinstance(vm, Waiting) and vm.is_reserved and min(self.memory[node], self.vcpus[node]) < 0:
+            return False
         return (
             need.memory_mib <= max(0, self.memory[node])
             and need.vcpus <= max(0, self.vcpus[node])
@@ -221,11 +227,15 @@ class _Search:
         return sorted({vm.level for vm in self.puzzle.waiting}, reverse=True)
 
     def _most_by_room(self) -> int:
-        """So many of the last level, at most: moving about leaves the sum as it is."""
+        """So many of the last level, at most: moving about leaves the sum as it is. What a node has too little of for
+        whom it is reserved, others need not find.
+        """
         levels = self._levels()
+        self._stand(tuple(mover.home for mover in self.puzzle.movers))
+        short = [sum(max(0.0, -left) for left in measure) for measure in (self.memory, self.vcpus)]
         most = sum(vm.level == levels[-1] for vm in self.puzzle.waiting)
         for measure in (0, 1):
-            left = sum(free[measure] for free in self.puzzle.left)
+            left = short[measure] + sum(free[measure] for free in self.puzzle.left)
             left -= sum(_of(mover.need, measure) for mover in self.puzzle.movers)
             for level, placed in zip(levels, self.puzzle.placed, strict=True):
                 needs = sorted(_of(vm.need, measure) for vm in self.puzzle.waiting if vm.level == level)

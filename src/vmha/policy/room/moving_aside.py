@@ -37,6 +37,7 @@ class Piece:
     """``runs``: to move it is a migration; else it is yet to start. ``apart``: never on one node with these.
 
     ``others``: that come with it, if it stands for several (room/for_services.py); its need is that of all.
+    ``is_reserved``: its room is taken off what its only node has left already, so it needs nothing more.
     ``level``: greater is more important; none that runs leaves for a less important one.
     """
 
@@ -46,6 +47,7 @@ class Piece:
     runs: bool = False
     apart: frozenset[str] = frozenset()
     others: frozenset[str] = frozenset()
+    is_reserved: bool = False
 
 
 @dataclass(slots=True, kw_only=True)

@@ -168,8 +168,9 @@ class Numbers:
         if (group := self.groups.get(name)) is not None:
             apart |= kept_apart_from(group, self.ground)
             need, others = group.need, group.all_of_it - {name}
-        apart -= {name, *others}
-        return Piece(name=name, level=spec.priority, need=need, runs=runs, apart=apart, others=others)
+        apart, is_reserved = apart - {name, *others}, group is not None and group.place is not None
+        level = spec.priority
+        return Piece(name=name, level=level, need=need, runs=runs, apart=apart, others=others, is_reserved=is_reserved)
 
     def _may_move(self, vm: VmView) -> bool:
         """It is at rest, for so much the census vouches."""

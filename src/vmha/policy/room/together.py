@@ -143,6 +143,7 @@ class _Together:
             need=piece.need,
             targets=tuple(node for _, node in able if not piece.apart & self.fixed[node]),
             apart=self._bits(piece.apart),
+            is_reserved=piece.is_reserved,
         )
 
     def _bits(self, names: Iterable[str]) -> int:
@@ -253,6 +254,8 @@ class _Together:
 def _fits(piece: Piece, node: int, free: Sequence[Free], on: Sequence[set[str]], fixed: Sequence[set[str]]) -> bool:
     memory, vcpus = free[node]
     is_apart = not piece.apart & (on[node] | fixed[node])
+    if piece.is_reserved and min(memory, vcpus) < 0:
+        return False
     return piece.need.memory_mib <= max(0, memory) and piece.need.vcpus <= max(0, vcpus) and is_apart
 
 

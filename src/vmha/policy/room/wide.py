@@ -1,4 +1,6 @@
-"""All nodes of a large cluster, beside those that room/moving_aside.py looks at: what one search does, the other sees."""
+"""All nodes of a large cluster, beside those that room/moving_aside.py looks at: what one search does the other one
+sees.
+"""
 
 from collections.abc import Iterable
 
