@@ -20,9 +20,7 @@ def test_no_optimum_gets_below_the_bound() -> None:
     assert sum(moves == least for moves, least in whole) > len(whole) // 2  # it is no empty word
 
 
-@pytest.mark.parametrize(
-    ("vms", "nodes", "spare", "seed"), [(1000, 32, TIGHT, 1), (1000, 32, TIGHT, 3), (1500, 75, SNUG, 1)]
-)
+@pytest.mark.parametrize(("vms", "nodes", "spare", "seed"), [(1000, 32, TIGHT, 1), (1500, 75, SNUG, 1)])
 def test_nobody_is_left_out_of_an_uneven_cluster_that_the_bound_lets_in(
     vms: int, nodes: int, spare: float, seed: int
 ) -> None:

@@ -7,8 +7,8 @@
 * Where to: nodes that may take it by every rule. Of equally few moves those come first that send nobody where it likes
   less, by its failover domain or by soft rules.
 * Whoever can start now does, at once; perhaps elsewhere than it would have, where it prefers that as much.
-* First for one after the other (room/moving_aside.py); where that leaves somebody out, and there are few, for all of
-  them at once (room/together.py).
+* First for one after the other (room/moving_aside.py). Where that leaves somebody out: among many vms for it from the
+  gaps of all nodes (room/gathering.py), among few for all that wait at once (room/together.py).
 
 Bounded: ``RIVALS_AT_MOST`` vms, as many nodes as are looked at, ``LOOKED_AT_MOST`` looks.
 """
@@ -34,7 +34,9 @@ from vmha.policy.state.steps import Change, PlacementStep
 RIVALS_AT_MOST = 8
 STARTS_AT_MOST = 200
 LOOKED_AT_MOST, LOOKED_AT_IN_A_CROWD, LOOKED_AT_WIDELY = 20_000, 5_000, 50_000
-"""A vm held against a node, in one plan: up to some tenths of a second. Among few vms it is to come to its end."""
+"""A vm held against a node, in one plan: up to some tenths of a second. Among few vms it is to come to its end; among
+many ``LOOKED_AT_WIDELY`` more for those that it leaves out, which are as quick.
+"""
 CROWD = 64
 """Vms that may move or start, from which on there are so many ways that one of the first is as good."""
 
@@ -142,16 +144,13 @@ def _one_by_one(numbers: Numbers, rivals: list[Asked], late: Iterable[Asked]) ->
         found = aside.room_for(numbers.piece(one.spec, runs=False), share)
         looks -= share - max(0, aside.looks)
         starts_now, delayed = found is not None and aside.starts_now, aside.delayed if found else []
-        if found is not None:
-            mine = {VmName(other): numbers.nodes[node] for other, node in found.items()}
-            is_used |= {*mine.values(), *(numbers.home_of(other) for other in mine if other in numbers.views)}
-        elif is_crowd and not one.spec.exclusive:
+        mine = {VmName(other): numbers.nodes[node] for other, node in (found or {}).items()}
+        is_used |= {*mine.values(), *(numbers.home_of(other) for other in mine if other in numbers.views)}
+        if found is None and is_crowd and not one.spec.exclusive:
             wide = wide or Wide(numbers, aside)
             share = looks_wide // (len(rivals) - number)
-            mine = wide.room_for(one, share, without=is_used)
+            mine = wide.room_for(one, share, without=is_used) or {}
             looks_wide -= share - wide.looks
-        else:
-            continue
         if not mine:
             continue
         node = mine.pop(name)

@@ -25,7 +25,7 @@ from math import inf
 from vmha.policy.room.moving_aside import Free, Piece, Target
 from vmha.policy.state.reservation import Size
 
-MOVES_AT_MOST = 16
+MOVES_AT_MOST = 20
 """Of vms that run, for one that finds no room."""
 TRIED_FIRST, TRIED_NEXT = 8, 4
 """So many nodes are tried for the one that waits, and for one that is moved."""
