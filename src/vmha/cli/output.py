@@ -63,6 +63,8 @@ def table(
     that is too wide, the widest of the other columns are cut with an ellipsis. ``numbers``: columns whose ends are put
     below each other, on a screen.
     """
+    if on.width is None and not on.colour:
+        return _in_columns([headers, *rows])
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in rows]
     widths = [
         max(len(header), *(len(row[i].text) for row in cells)) if cells else len(header)
@@ -94,6 +96,14 @@ def table(
         indent = " " * (sum(widths[:last]) + 2 * last)
         lines += [indent + on.paint(piece, end.colour) for piece in pieces[1:]]
     return lines
+
+
+def _in_columns(rows: Sequence[Sequence[str | Cell]]) -> list[str]:
+    """The table of a pipe: nothing is cut, coloured or put below anything else."""
+    texts = [[cell if isinstance(cell, str) else cell.text for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*texts, strict=True)]
+    shape = "  ".join([*(f"{{:<{width}}}" for width in widths[:-1]), "{}"])
+    return [shape.format(*row).rstrip() for row in texts]
 
 
 def wrapped(text: str, on: Screen, *, hang: str = "") -> list[str]:
@@ -136,16 +146,18 @@ def show_json(value: Any) -> None:
 
 
 LONG = 500
+_ENCODER = json.JSONEncoder(ensure_ascii=False)
+"""``json.dumps`` makes one for every call."""
 
 
 def in_lines(value: Any, depth: int = 0) -> str:
     """JSON, indented. Of a long list or mapping each item is one line: Python writes much faster than it indents."""
     inner, outer = "  " * (depth + 1), "  " * depth
     if isinstance(value, list) and len(value) > LONG:
-        items = (json.dumps(item, ensure_ascii=False) for item in value)
+        items = map(_ENCODER.encode, value)
         return f"[\n{inner}" + f",\n{inner}".join(items) + f"\n{outer}]"
     if isinstance(value, dict) and len(value) > LONG:
-        pairs = (f"{json.dumps(str(key))}: {json.dumps(item, ensure_ascii=False)}" for key, item in value.items())
+        pairs = (f"{json.dumps(str(key))}: {_ENCODER.encode(item)}" for key, item in value.items())
         return f"{{\n{inner}" + f",\n{inner}".join(pairs) + f"\n{outer}}}"
     if isinstance(value, dict) and any(isinstance(item, list | dict) and len(item) > LONG for item in value.values()):
         fields = (f"{json.dumps(str(key))}: {in_lines(item, depth + 1)}" for key, item in value.items())

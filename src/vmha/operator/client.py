@@ -264,16 +264,22 @@ class OperatorClient:
         listing = await self.store.list(self.keys.prefix, without=self.keys.journal(""), timeout_s=timeout_s)
         assembler, before = self._assembler, self._held
         self._held = {kv.key: kv for kv in listing.items}
+        if not before:
+            assembler.fill(listing.items)
+        else:
+            self._change(assembler, before)
+        modified = {kv.key: kv.mod_revision for kv in listing.items}
+        snapshot = assembler.snapshot(listing.revision)
+        self._journal_days = snapshot.config.journal_days
+        return Reading(snapshot=snapshot, modified=modified), assembler
+
+    def _change(self, assembler: Assembler, before: dict[str, KeyValue]) -> None:
         for key in before.keys() - self._held.keys():
             assembler.delete(key)
         for key, kv in self._held.items():
             known = before.get(key)
             if known is not kv and known != kv:
                 _put(assembler, kv)
-        modified = {kv.key: kv.mod_revision for kv in listing.items}
-        snapshot = assembler.snapshot(listing.revision)
-        self._journal_days = snapshot.config.journal_days
-        return Reading(snapshot=snapshot, modified=modified), assembler
 
     async def _part(self, about: str) -> Reading:
         """What begins with ``about``, and the settings."""

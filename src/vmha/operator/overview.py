@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from vmha.model.clock import Clock, Patience
 from vmha.model.holds import Hold
 from vmha.model.ids import NodeName, Revision, SessionId, Term, VmName
-from vmha.model.records import ArmedLevel, HealthState, Phase, SeenState
+from vmha.model.records import ArmedLevel, HealthState, Observation, Phase, SeenState
 from vmha.operator import rebalancing
 from vmha.operator import survival as told_survival
 from vmha.operator.rebalancing import RebalanceLine, rebalance_line
@@ -21,6 +22,7 @@ from vmha.policy.members.schema import in_words as schema_in_words
 from vmha.policy.placing.exclusive import company
 from vmha.policy.placing.field import Field
 from vmha.policy.placing.placement import survey
+from vmha.policy.state.census import Census, take
 from vmha.policy.state.snapshot import Moment, NodeView, Snapshot, VmView
 from vmha.policy.telling import another_store
 from vmha.policy.telling.explain import VmState, VmSummary, summarize
@@ -106,7 +108,8 @@ def overview(
     moment = moment_of_one_reading(snapshot, wall=wall)
     verdicts = {name: judge(view, snapshot, moment) for name, view in sorted(snapshot.nodes.items())}
     vms = tuple(summarize(snapshot.vms[name], snapshot, verdicts) for name in sorted(snapshot.vms))
-    ground = survey(snapshot, verdicts, wall)
+    census = take(snapshot.vms)
+    ground = survey(snapshot, verdicts, wall, census)
     nodes = tuple(_node_line(view, verdicts[name], ground, wall) for name, view in sorted(snapshot.nodes.items()))
     warnings = _warnings(
         snapshot,
@@ -126,7 +129,7 @@ def overview(
         verdicts=verdicts,
         pause=snapshot.pause.value if snapshot.pause else None,
         schema=standing(snapshot),
-        survival=_survival(snapshot, moment, verdicts, asks_survival) if asks_survival else None,
+        survival=_survival(snapshot, moment, verdicts, census, asks_survival) if asks_survival else None,
         rebalance=rebalance_line(snapshot, ground),
     )
 
@@ -136,8 +139,11 @@ def _of_another(snapshot: Snapshot, verdicts: dict[NodeName, Verdict], store_id:
     return [f"{another_store.say_left(snapshot, left, store_id)}: {another_store.REMEDY}"] if left else []
 
 
-def _survival(snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict], clock: Clock) -> Survival:
-    return survival(snapshot, moment, verdicts=verdicts, goes_on=Patience(clock, told_survival.PATIENCE_S))
+def _survival(
+    snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict], census: Census, clock: Clock
+) -> Survival:
+    goes_on = Patience(clock, told_survival.PATIENCE_S)
+    return survival(snapshot, moment, verdicts=verdicts, census=census, goes_on=goes_on)
 
 
 def as_plain(shown: Overview) -> dict[str, Any]:
@@ -150,7 +156,7 @@ def as_plain(shown: Overview) -> dict[str, Any]:
         "schema": _plain_schema(shown.schema) if shown.schema else None,
         "loss_of_any_one_node": told_survival.as_plain(shown.survival) if shown.survival else None,
         "rebalance": rebalancing.as_plain(shown.rebalance) if shown.rebalance else None,
-        "nodes": [asdict(node) for node in shown.nodes],
+        "nodes": [_plain(node) for node in shown.nodes],
         "vms": [plain_vm(vm) for vm in shown.vms],
         "warnings": list(shown.warnings),
     }
@@ -167,9 +173,22 @@ def _plain_schema(found: SchemaStanding) -> dict[str, Any]:
 
 def plain_vm(summary: VmSummary) -> dict[str, Any]:
     """One vm of a listing: without the candidates, which ``vmha vm why`` has."""
-    plain = asdict(summary)
-    del plain["candidates"]
+    return _plain(summary, without="candidates")
+
+
+def _plain(record: Any, *, without: str = "") -> dict[str, Any]:
+    """As ``asdict``, which copies each value deeply: of ten thousand vms that takes longer than all the rest."""
+    plain = {}
+    for name in _names_of(type(record)):
+        if name != without:
+            value = getattr(record, name)
+            plain[name] = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
     return plain
+
+
+@cache
+def _names_of(kind: Any) -> tuple[str, ...]:
+    return tuple(one.name for one in fields(kind))
 
 
 def _leader_line(snapshot: Snapshot) -> LeaderLine | None:
@@ -225,6 +244,7 @@ def _overfull(node: NodeLine) -> Iterator[str]:
             yield f"node {node.name} carries vms of {used} {what}, and has {most} for them"
 
 
+_PAUSED = SeenState.PAUSED
 _ALARMING = (Condition.SUSPECT, Condition.FENCING, Condition.LOST, Condition.UNFIT)
 
 
@@ -239,7 +259,8 @@ def _warnings(
 ) -> list[str]:
     """The worst first."""
     said = [_twice(snapshot, vm.name) for vm in vms if vm.state is VmState.DUPLICATE]
-    said += [words for vm in snapshot.vms.values() for words in _copies(snapshot, vm)]
+    odd = [vm for vm in snapshot.vms.values() if any(map(_is_odd, vm.seen.values()))]
+    said += [words for vm in odd for words in _copies(snapshot, vm)]
     if record := snapshot.unsettled:
         said.append(
             f"{in_words(record)}; nothing is started, moved or recovered until every node has said what runs on it "
@@ -263,7 +284,7 @@ def _warnings(
     ]
     said += [
         f"vm {vm.name} on {seen.node}: its QEMU answers nothing; it was stopped, or is stuck"
-        for vm in snapshot.vms.values()
+        for vm in odd
         for seen in snapshot.observations(vm)
         if seen.silent
     ]
@@ -292,6 +313,11 @@ def _of_etcd(alarm: str) -> str:
             "and end their guests unless failsafe holds; make room: etcdctl compact, defrag, alarm disarm"
         )
     return f"etcd has raised the alarm {alarm}: do not trust it, see its log"
+
+
+def _is_odd(seen: Observation) -> bool:
+    """There may be something to say of what was seen: of few vms there is."""
+    return seen.silent or seen.state is _PAUSED or bool(seen.also_standing)
 
 
 def _copies(snapshot: Snapshot, vm: VmView) -> list[str]:

@@ -34,6 +34,8 @@ def clash(spec: VmSpec, load: Load) -> str:
 
 def company(snapshot: Snapshot) -> Iterator[str]:
     """Exclusive vms that are not alone on their node, in words."""
+    if not any(vm.spec and vm.spec.value.exclusive for vm in snapshot.vms.values()):
+        return
     there: dict[NodeName, list[VmName]] = {}
     exclusive: list[tuple[NodeName, VmName]] = []
     for name, vm in sorted(snapshot.vms.items()):

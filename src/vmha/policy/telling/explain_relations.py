@@ -55,6 +55,8 @@ def _company(vm: VmView, ground: Field) -> str:
 
 def told_apart(snapshot: Snapshot, summaries: Iterable[VmSummary]) -> list[str]:
     """A line for each service whose vms run on several nodes."""
+    if not snapshot.services:
+        return []
     running = {summary.name: summary for summary in summaries if summary.state in _UP}
     said = []
     for name, service in sorted(snapshot.services.items()):

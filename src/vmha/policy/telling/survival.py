@@ -17,6 +17,7 @@ answer is "not known", with the number. A pause of the whole cluster is supposed
 
 from collections.abc import Callable, Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from vmha.model.ids import NodeName, VmName
 from vmha.model.records import Phase
@@ -40,7 +41,7 @@ from vmha.policy.room.by_moving import count, find_room
 from vmha.policy.room.for_all import look_at_all, placed_by
 from vmha.policy.room.proof import is_certain
 from vmha.policy.room.together import may_be_looked_at_together
-from vmha.policy.state.census import place_of
+from vmha.policy.state.census import Census, place_of
 from vmha.policy.state.reservation import NOTHING, Room, Size
 from vmha.policy.state.snapshot import Moment, NodeView, Snapshot, VmView
 from vmha.policy.state.steps import Change, PlacementStep, Step, Waiting
@@ -97,6 +98,7 @@ def survival(
     only: Collection[NodeName] | None = None,
     first: Collection[NodeName] = (),
     goes_on: Callable[[], bool] | None = None,
+    census: Census | None = None,
 ) -> Survival:
     """Pure, as a plan is.
 
@@ -109,12 +111,13 @@ def survival(
         only: nodes whose loss is asked about; None: of each.
         first: nodes that are looked at before the others, for it may be too much for all.
         goes_on: asked before each node that room alone does not answer for; after a no the rest is ``unknown``.
+        census: of these vms, by whoever has it already.
     """
     limits = snapshot.config.limits.model_copy(update={"starts_per_node": NO_LIMIT, "starts": 0})
     config = snapshot.config.model_copy(update={"limits": limits})
     snapshot = replace(snapshot, pause=None, requests={}, config=config)
     verdicts = judge_all(snapshot, moment) if verdicts is None else verdicts
-    asked = _Asked(snapshot, moment, verdicts)
+    asked = _Asked(snapshot, moment, verdicts, census)
     if len(asked.pending) > ON_THEIR_WAY_AT_MOST:
         return Survival(on_their_way=len(asked.pending), running=asked.running)
     losses: list[Loss] = []
@@ -144,16 +147,15 @@ def survival(
 class _Asked:
     """One snapshot, and what is worked out of it once for all nodes."""
 
-    def __init__(self, snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict]) -> None:
+    def __init__(
+        self, snapshot: Snapshot, moment: Moment, verdicts: dict[NodeName, Verdict], census: Census | None
+    ) -> None:
         self.snapshot, self.moment, self.verdicts = snapshot, moment, verdicts
-        self.ground = survey(snapshot, verdicts, moment.wall)
+        self.ground = survey(snapshot, verdicts, moment.wall, census)
         self.on: dict[NodeName, list[VmView]] = {}
         self.pending: list[VmView] = []
         self.running = 0
-        self._order: dict[VmName, int] = {}
-        in_order = largest_first(by_importance(snapshot.vms.values()), self.ground)
-        for number, vm in enumerate(self.ground.ties.in_order(in_order)):
-            self._order[vm.name] = number
+        for vm in snapshot.vms.values():
             self._sort_in(vm)
         self._pending_size = self._sum(self.pending)
         self._displacing = snapshot.config.preempt or any(
@@ -212,22 +214,21 @@ class _Asked:
 
     def _find_movers(self) -> dict[NodeName, list[VmView]]:
         """Vms elsewhere that would find a node more preferred once that one is gone."""
-        by_domain: dict[str, tuple[FailoverDomain, list[VmView]]] = {}
-        for vms in self.on.values():
+        by_domain: dict[str, tuple[FailoverDomain, dict[NodeName, list[VmView]]]] = {}
+        for node, vms in self.on.items():
             for vm in vms:
                 assert vm.spec
                 if (domain := self.ground.domain_of(vm.spec.value)) is not None and domain.ordered:
-                    by_domain.setdefault(domain.name, (domain, []))[1].append(vm)
+                    by_domain.setdefault(domain.name, (domain, {}))[1].setdefault(node, []).append(vm)
         movers: dict[NodeName, list[VmView]] = {}
-        for domain, vms in by_domain.values():
+        for domain, there in by_domain.values():
             for lost in priorities_of(domain):
                 online = self.ground.eligible - {lost}
                 ranking = rank(domain, online=online, owner=None)
                 best = max((points for node, (points, _) in ranking.members.items() if node in online), default=0)
-                for vm in vms:
-                    node = vm.placement.value.node if vm.placement else None
-                    if node is not None and node != lost and ranking.find(node)[0] < min(best, Score.BEST):
-                        movers.setdefault(lost, []).append(vm)
+                for node, vms in there.items():
+                    if node != lost and ranking.find(node)[0] < min(best, Score.BEST):
+                        movers.setdefault(lost, []).extend(vms)
         return movers
 
     # --- by room alone
@@ -270,15 +271,25 @@ class _Asked:
 
     # --- by the leader's own decisions
 
+    @cached_property
+    def _order(self) -> dict[VmName, int]:
+        """In which a plan decides about them. Not asked for where room proves it all; from then on all is in order."""
+        in_order = self.ground.ties.in_order(largest_first(by_importance(self.snapshot.vms.values()), self.ground))
+        order = {vm.name: number for number, vm in enumerate(in_order)}
+        for vms in (self.pending, *self.on.values()):
+            vms.sort(key=lambda vm: order[vm.name])
+        return order
+
     def decide_once(self, node: NodeName, meant: Mapping[VmName, NodeName | None] | None = None) -> tuple[Loss, int]:
         """And how many nodes were looked at for it."""
         ground = self._without(node)
         ground.ties.meant = meant
         gone: list[Waiting] = []
         steps: list[Step] = []
+        order = self._order
         is_certain = not (self._displacing or self._movers.get(node))
         concerned = [*self.on[node], *(vm for vm in self.pending if vm not in self.on[node])]
-        concerned.sort(key=lambda vm: self._order[vm.name])
+        concerned.sort(key=lambda vm: order[vm.name])
         mine = {vm.name for vm in self.on[node]}
         for vm in concerned:
             is_certain = is_certain and not self._is_tied(vm.name)
