@@ -13,6 +13,8 @@ from vmha.cli.exits import INTERRUPTED, ExitCode, exit_code_of
 from vmha.cli.output import complain
 from vmha.model.errors import VmhaError
 
+_QUICK = (["status"], ["status", "--json"])
+
 
 def run(args: Sequence[str] | None = None) -> int:
     """The whole command line as a function: prints, and returns the exit code."""
@@ -22,7 +24,7 @@ def run(args: Sequence[str] | None = None) -> int:
             from vmha.cli.completing import answer
 
             return answer(given)
-        if given in (["status"], ["status", "--json"]):
+        if given in _QUICK:
             _quick_status(as_json="--json" in given)
         else:
             _any_verb(given)
@@ -47,6 +49,8 @@ def main() -> None:
     # whether it is a plugin of pydantic.
     gc.set_threshold(200_000, 10, 10)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    if sys.argv[1:] in _QUICK:
+        gc.disable()  # a moment later all is over, and what is read of a large cluster holds no garbage
     code = run()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -367,7 +367,8 @@ def _whose(record: Any) -> str:
     """What is wrong with whose a record says that it is; '': nothing. Everybody relies on it who decides on one."""
     if isinstance(record, Request):
         return ""  # the one in which an empty session has a meaning
-    for field in _whose_fields(type(record)):
+    kind: type = type(record)
+    for field in _whose_fields(kind):
         if getattr(record, field) == "":
             return f"{field}: is empty"
     if isinstance(record, Placement) and record.session is not None and record.node is None:

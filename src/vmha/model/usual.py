@@ -10,6 +10,8 @@ string: there a quotation mark has a backslash before it.
 """
 
 import re
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Final, TypeVar, cast
 
 from pydantic_core import from_json
@@ -22,6 +24,8 @@ from vmha.model.vm import Desired, VmSpec
 
 T = TypeVar("T")
 
+_FEW: Final = 300
+"""Records: of no more than these nothing is remembered, it would not pay."""
 _MOST: Final = 1 << 14
 """Of a kind of piece, that are remembered."""
 
@@ -35,13 +39,13 @@ class Usual:
     def __init__(self) -> None:
         self._candidates = _Candidates()
         self._endings: dict[bytes, VmSpec] = {}
-        self._spec_begins = re.compile(_SPEC_BEGINS).match
-        self._spec_goes_on = re.compile(_SPEC_GOES_ON, re.DOTALL).fullmatch
+        self._asked = 0
 
     def read(self, kind: type[T], value: bytes, *, where: str) -> T:
         """Raises: Rejected: as ``keys.decode``."""
         found: Any = None
-        if not UPGRADES:
+        self._asked += 1
+        if self._asked > _FEW and not UPGRADES:
             if kind is Placement:
                 found = self._placement(value)
             elif kind is VmSpec:
@@ -73,9 +77,9 @@ class Usual:
     # --- definitions: the ending is read once for all vms that have the same
 
     def _spec(self, value: bytes) -> VmSpec | None:
-        begins = self._spec_begins(value)
+        begins = _spec_begins()(value)
         end = value.find(_AFTER_XML)
-        goes_on = self._spec_goes_on(value, end + 1) if begins is not None and end > 0 else None
+        goes_on = _spec_goes_on()(value, end + 1) if begins is not None and end > 0 else None
         if begins is None or goes_on is None:
             return None
         uuid, desired, why, domain, ending = goes_on.groups()
@@ -110,6 +114,18 @@ _SPEC_GOES_ON: Final = (
     rb',"definition":null,"uuid":%b,"desired":"([a-z-]+)","desired_why":%b,"failover_domain":(?:null|%b)(,"priority":.*)'
     % (_TEXT, _TEXT, _NAME)
 )
+
+
+@cache  # it takes a millisecond, which a reader of a few records has no use for
+def _spec_begins() -> Callable[[bytes], re.Match[bytes] | None]:
+    return re.compile(_SPEC_BEGINS).match
+
+
+@cache
+def _spec_goes_on() -> Callable[[bytes, int], re.Match[bytes] | None]:
+    return re.compile(_SPEC_GOES_ON, re.DOTALL).fullmatch
+
+
 _OWN: Final = (b'"xml":', b'"definition":', b'"uuid":', b'"desired":', b'"desired_why":', b'"failover_domain":')
 _DESIRED: Final = {str(desired).encode(): desired for desired in Desired}
 

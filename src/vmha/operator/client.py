@@ -5,6 +5,7 @@ migration that ends meanwhile never looks like a vm that runs twice. A write com
 decided upon; a lost compare reads and decides anew.
 """
 
+import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
@@ -23,6 +24,7 @@ from vmha.operator import hand
 from vmha.operator.errors import RefusedByCluster
 from vmha.operator.hand import Told
 from vmha.policy.state.assemble import Assembler
+from vmha.policy.state.filling import Filling
 from vmha.policy.state.snapshot import Snapshot
 from vmha.store.journal import Journal
 from vmha.store.port import (
@@ -38,6 +40,7 @@ from vmha.store.port import (
     Put,
     Settled,
     Store,
+    Unavailable,
 )
 
 _LATEST = 253402300800.0 - 86400.0
@@ -46,6 +49,8 @@ READ_TIMEOUT_S = 3.0
 """A reading that takes longer is given up: an operator is to know within 5 s that the cluster does not answer."""
 
 _ATTEMPTS = 5
+_A_TURN = 200
+"""Keys that are read before the loop has a turn: the next page comes in meanwhile."""
 
 T = TypeVar("T")
 
@@ -112,6 +117,7 @@ class OperatorClient:
         self._new_id = new_id or (lambda: secrets.token_hex(4))
         self._assembler = Assembler(keys)
         self._held: dict[str, KeyValue] = {}  # what the assembler has been given
+        self._read_at = Revision(0)
         self._journal_days = ClusterConfig().journal_days
         self.entries = Journal(store, keys, clock, OPERATOR, days=lambda: self._journal_days)
 
@@ -261,25 +267,43 @@ class OperatorClient:
 
     async def _load(self, timeout_s: float) -> tuple[Reading, Assembler]:
         """What has not changed since the last reading is not read again."""
-        listing = await self.store.list(self.keys.prefix, without=self.keys.journal(""), timeout_s=timeout_s)
-        assembler, before = self._assembler, self._held
-        self._held = {kv.key: kv for kv in listing.items}
-        if not before:
-            assembler.fill(listing.items)
+        if not self._held:
+            await self._load_anew(timeout_s)
         else:
-            self._change(assembler, before)
-        modified = {kv.key: kv.mod_revision for kv in listing.items}
-        snapshot = assembler.snapshot(listing.revision)
+            await self._load_again(timeout_s)
+        modified = {key: kv.mod_revision for key, kv in self._held.items()}
+        snapshot = self._assembler.snapshot(self._read_at)
         self._journal_days = snapshot.config.journal_days
-        return Reading(snapshot=snapshot, modified=modified), assembler
+        return Reading(snapshot=snapshot, modified=modified), self._assembler
 
-    def _change(self, assembler: Assembler, before: dict[str, KeyValue]) -> None:
+    async def _load_anew(self, timeout_s: float) -> None:
+        """Each page is read while the store looks for the next one."""
+        for _ in range(_ATTEMPTS):
+            with suppress(Compacted):
+                filling, held, revision = Filling(self.keys), dict[str, KeyValue](), Revision(0)
+                pages = self.store.pages(self.keys.prefix, without=self.keys.journal(""), timeout_s=timeout_s)
+                async with aclosing(pages) as listings:
+                    async for listing in listings:
+                        revision = listing.revision
+                        for start in range(0, len(listing.items), _A_TURN):
+                            part = listing.items[start : start + _A_TURN]
+                            filling.take(part)
+                            held.update({kv.key: kv for kv in part})
+                            await asyncio.sleep(0)
+                self._assembler, self._held, self._read_at = filling.done(), held, revision
+                return
+        raise Unavailable("the store is compacted faster than it can be read")
+
+    async def _load_again(self, timeout_s: float) -> None:
+        listing = await self.store.list(self.keys.prefix, without=self.keys.journal(""), timeout_s=timeout_s)
+        before, self._read_at = self._held, listing.revision
+        self._held = {kv.key: kv for kv in listing.items}
         for key in before.keys() - self._held.keys():
-            assembler.delete(key)
+            self._assembler.delete(key)
         for key, kv in self._held.items():
             known = before.get(key)
             if known is not kv and known != kv:
-                _put(assembler, kv)
+                _put(self._assembler, kv)
 
     async def _part(self, about: str) -> Reading:
         """What begins with ``about``, and the settings."""

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields
 from functools import cache
-from typing import Any
+from types import NoneType
+from typing import Any, cast
 
 from vmha.model.clock import Clock, Patience
 from vmha.model.holds import Hold
@@ -178,17 +179,20 @@ def plain_vm(summary: VmSummary) -> dict[str, Any]:
 
 def _plain(record: Any, *, without: str = "") -> dict[str, Any]:
     """As ``asdict``, which copies each value deeply: of ten thousand vms that takes longer than all the rest."""
-    plain = {}
-    for name in _names_of(type(record)):
+    plain, kind = {}, cast(type, type(record))
+    for name in _names_of(kind):
         if name != without:
             value = getattr(record, name)
-            plain[name] = asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+            plain[name] = value if isinstance(value, _SIMPLE) else asdict(value)
     return plain
 
 
+_SIMPLE = (str, int, float, tuple, NoneType)
+
+
 @cache
-def _names_of(kind: Any) -> tuple[str, ...]:
-    return tuple(one.name for one in fields(kind))
+def _names_of(kind: type) -> tuple[str, ...]:
+    return tuple(one.name for one in fields(cast(Any, kind)))
 
 
 def _leader_line(snapshot: Snapshot) -> LeaderLine | None:

@@ -12,7 +12,7 @@ committed by transactions that compare what they read.
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Final
 
 from vmha.model.ids import LeaseId, Revision
@@ -42,6 +42,9 @@ from vmha.store.tls_files import TlsFiles
 from vmha.store.watching import watch
 
 _PAGE: Final = 500
+"""Keys of the first page: how large they are shows then."""
+_MOST_IN_PAGE: Final = 2000
+_BYTES_IN_PAGE: Final = 2 << 20
 _PROBE_KEY: Final = encode_key(PROBE_KEY)
 _ALARMS: Final = {1: "NOSPACE", 2: "CORRUPT"}
 
@@ -105,29 +108,51 @@ class EtcdStore:
         """See the port. At one revision, however many pages that takes."""
         end_at = _now() + timeout_s
         while True:
+            left_s = end_at - _now()
             try:
-                return await self._list_once(_ranges(prefix, without), end_at, timeout_s)
+                async with aclosing(self._pages(_ranges(prefix, without), left_s, timeout_s)) as pages:
+                    parts = [page async for page in pages]
+                return Listing(revision=parts[0].revision, items=tuple([kv for part in parts for kv in part.items]))
             except Compacted as error:
                 # Between two pages the revision of the first one was compacted away. A fresh start sees a newer one.
                 if end_at - _now() < SHORTEST_ATTEMPT_S:
                     raise Unavailable(f"{error}: compacted faster than it can be listed") from error
 
-    async def _list_once(self, ranges: Iterable[tuple[bytes, bytes]], end_at: float, timeout_s: float) -> Listing:
-        revision = 0
-        items: list[KeyValue] = []
-        for begin, end in ranges:
-            start, is_more = begin, True
-            while is_more:
-                request = wire.RangeRequest(key=start, range_end=end, limit=_PAGE, revision=revision)
-                answer = await self._call(
-                    lambda member: member.kv.Range, request, Sending.READ, end_at - _now(), told_s=timeout_s
-                )
+    def pages(self, prefix: str, *, without: str = "", timeout_s: float = 10.0) -> AsyncGenerator[Listing, None]:
+        """See the port."""
+        return self._pages(_ranges(prefix, without), timeout_s, timeout_s)
+
+    async def _pages(
+        self, ranges: Sequence[tuple[bytes, bytes]], left_s: float, told_s: float
+    ) -> AsyncGenerator[Listing, None]:
+        end_at, revision, limit = _now() + left_s, 0, _PAGE
+        wanted = list(ranges)
+        asked: asyncio.Task[wire.RangeResponse] | None = None
+
+        def ask() -> "asyncio.Task[wire.RangeResponse]":
+            begin, end = wanted[0]
+            request = wire.RangeRequest(key=begin, range_end=end, limit=limit, revision=revision)
+            answer = self._call(lambda member: member.kv.Range, request, Sending.READ, end_at - _now(), told_s=told_s)
+            return asyncio.create_task(answer, name="etcd: next page")
+
+        try:
+            asked = ask()
+            while asked is not None:
+                answer = await asked
                 revision = revision or answer.header.revision
-                items += map(key_value, answer.kvs)
-                is_more = answer.more
-                if is_more:
-                    start = answer.kvs[-1].key + b"\0"
-        return Listing(revision=Revision(revision), items=tuple(items))
+                _, end = wanted.pop(0)
+                if answer.more:
+                    wanted.insert(0, (answer.kvs[-1].key + b"\0", end))
+                items = tuple(map(key_value, answer.kvs))
+                limit = _next_limit(items)
+                asked = ask() if wanted else None
+                given_at = _now()
+                yield Listing(revision=Revision(revision), items=items)
+                end_at += _now() - given_at
+        finally:
+            if asked is not None:
+                asked.cancel()
+                await asyncio.gather(asked, return_exceptions=True)
 
     async def txn(
         self, compares: Sequence[Compare], ops: Sequence[Op], *, timeout_s: float = 3.0, idempotent: bool = False
@@ -256,6 +281,12 @@ class EtcdStore:
             timeout_s=timeout_s,
             told_s=timeout_s if told_s is None else told_s,
         )
+
+
+def _next_limit(items: Sequence[KeyValue]) -> int:
+    """Keys of the next page, if they are as large as these. Each page costs a request, and a large one a stall."""
+    size = sum(len(kv.value) for kv in items) or 1
+    return max(_PAGE, min(_MOST_IN_PAGE, _BYTES_IN_PAGE * len(items) // size))
 
 
 def _ranges(prefix: str, without: str) -> list[tuple[bytes, bytes]]:

@@ -65,6 +65,9 @@ class MemoryStore:
     async def list(self, prefix: str, *, without: str = "", timeout_s: float = 10.0) -> Listing:
         return await self._read(lambda: self._server.list(prefix, without), timeout_s)
 
+    async def pages(self, prefix: str, *, without: str = "", timeout_s: float = 10.0) -> AsyncGenerator[Listing, None]:
+        yield await self.list(prefix, without=without, timeout_s=timeout_s)
+
     async def txn(
         self, compares: Sequence[Compare], ops: Sequence[Op], *, timeout_s: float = 3.0, idempotent: bool = False
     ) -> TxnResult:

@@ -4,7 +4,7 @@ A call that was given up by its caller is not counted: it says nothing about the
 meant to be silent.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final
 
@@ -56,6 +56,9 @@ class Metered:
     async def list(self, prefix: str, *, without: str = "", timeout_s: float = 10.0) -> Listing:
         with self._timed("list"):
             return await self._store.list(prefix, without=without, timeout_s=timeout_s)
+
+    def pages(self, prefix: str, *, without: str = "", timeout_s: float = 10.0) -> AsyncGenerator[Listing, None]:
+        return self._store.pages(prefix, without=without, timeout_s=timeout_s)
 
     async def txn(
         self, compares: Sequence[Compare], ops: Sequence[Op], *, timeout_s: float = 3.0, idempotent: bool = False

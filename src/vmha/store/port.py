@@ -4,7 +4,7 @@ Two adapters pass one contract suite: ``etcd.EtcdStore`` (the real thing) and ``
 simulation and for tests). Every call returns or raises within its ``timeout_s``.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -162,6 +162,14 @@ class Store(Protocol):
 
     async def list(self, prefix: str, *, without: str = "", timeout_s: float = 10.0) -> Listing:
         """Everything under ``prefix`` but what lies under ``without``, at one revision."""
+
+    def pages(self, prefix: str, *, without: str = "", timeout_s: float = 10.0) -> AsyncGenerator[Listing, None]:
+        """As ``list``, in parts, each given while the next is on its way: who takes them lets the loop have a turn now
+        and then. All are of one revision. What is done with them does not count as time of the store.
+
+        Raises:
+            Compacted: that revision is not kept any more. What was given counts for nothing; begin anew.
+        """
 
     async def txn(
         self, compares: Sequence[Compare], ops: Sequence[Op], *, timeout_s: float = 3.0, idempotent: bool = False

@@ -125,9 +125,7 @@ def vm_state(vm: VmView, snapshot: Snapshot, verdicts: dict[NodeName, Verdict]) 
     return _state(vm, snapshot.observations(vm), snapshot, verdicts)
 
 
-def _state(
-    vm: VmView, seen: Sequence[Observation], snapshot: Snapshot, verdicts: dict[NodeName, Verdict]
-) -> VmState:
+def _state(vm: VmView, seen: Sequence[Observation], snapshot: Snapshot, verdicts: dict[NodeName, Verdict]) -> VmState:
     running = 0
     for one in seen:  # of ten thousand vms that are looked at, hardly any is seen twice
         running += one.state is SeenState.RUNNING
