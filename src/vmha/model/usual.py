@@ -61,7 +61,8 @@ class Usual:
         if reason < len(_REASON) or begin < 0 or end < 0:
             return None
         before = value[reason:begin]
-        if b"{" in before or b"}" in before or value.find(_REASON, end) > 0:
+        after = value[end:]
+        if b"{" in before or b"}" in before or b'"reason"' in after or b"\\" in after:
             return None  # they may be somebody else's
         begin += len(_CANDIDATES)
         try:
@@ -98,7 +99,8 @@ class Usual:
         return like.model_copy(update=own) if like is not None and own["xml"] else None
 
     def _ending(self, ending: bytes, value: bytes) -> VmSpec | None:
-        if len(self._endings) >= _MOST or any(field in ending for field in _OWN):
+        """None: it says something of what is each vm's own (a probe has a name, too), and the last word counts."""
+        if len(self._endings) >= _MOST or b"\\" in ending or any(field in ending for field in _OWN):
             return None
         self._endings[ending] = like = decode_once(VmSpec, value, where="")
         return like
@@ -126,7 +128,7 @@ def _spec_goes_on() -> Callable[[bytes, int], re.Match[bytes] | None]:
     return re.compile(_SPEC_GOES_ON, re.DOTALL).fullmatch
 
 
-_OWN: Final = (b'"xml":', b'"definition":', b'"uuid":', b'"desired":', b'"desired_why":', b'"failover_domain":')
+_OWN: Final = (b'"name"', b'"xml"', b'"definition"', b'"uuid"', b'"desired"', b'"desired_why"', b'"failover_domain"')
 _DESIRED: Final = {str(desired).encode(): desired for desired in Desired}
 
 
