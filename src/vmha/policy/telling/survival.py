@@ -189,7 +189,12 @@ class _Asked:
             self.pending.append(vm)
 
     def _sum(self, vms: Iterable[VmView]) -> Size:
-        return sum((self.ground.size_of(vm.spec.value) for vm in vms if vm.spec), NOTHING)
+        memory_mib = vcpus = 0
+        for spec in [vm.spec.value for vm in vms if vm.spec]:
+            need = spec if spec.definition is None else self.ground.size_of(spec)
+            memory_mib += need.memory_mib
+            vcpus += need.vcpus
+        return Size(memory_mib, vcpus)
 
     def _rooms(self) -> list[tuple[NodeName, Room, Size]]:
         """What each node that takes vms has, the roomiest first."""
