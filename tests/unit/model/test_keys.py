@@ -96,6 +96,13 @@ def test_a_value_of_another_version_keeps_what_is_known():
     assert decode(VmSpec, json.dumps(later).encode(), where="key").migration.style == "pause"
 
 
+@pytest.mark.parametrize("before", range(40))
+def test_a_number_without_end_is_rejected_wherever_it_stands(before: int):
+    value = b'{"vm": "v1", "epoch": %d, "phase": "held", "reason": {"rule": "", "text": ""}, "since": 0}' % 10**85
+    with pytest.raises(Rejected, match="a number of more than"):
+        decode(Placement, b" " * before + value, where=KEYS.placement(VM))
+
+
 def test_nonsense_is_rejected_naming_key_and_field():
     with pytest.raises(Rejected, match=r"/vmha/c1/vms/v1/placement: epoch"):
         decode(Placement, b'{"vm": "v1", "epoch": "x", "phase": "held"}', where=KEYS.placement(VM))

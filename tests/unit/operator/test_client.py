@@ -1,6 +1,7 @@
 """One reading, guarded writes, and changes as they come."""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 import pytest
@@ -11,7 +12,8 @@ from vmha.model.ids import NodeName, VmName
 from vmha.model.vm import Desired
 from vmha.operator import nodes, vms
 from vmha.operator.client import Edit, Reading
-from vmha.store.port import Ambiguous, Delete, Put, Unavailable
+from vmha.store.memory_store import MemoryStore
+from vmha.store.port import Ambiguous, Compacted, Delete, Listing, Put, Unavailable
 
 
 async def test_a_reading_holds_the_state_of_the_whole_cluster(cluster: Cluster) -> None:
@@ -45,6 +47,33 @@ async def test_a_second_reading_shows_what_came_what_changed_and_what_went(clust
     assert snapshot == await cluster.new_client("third").read()
     assert set(snapshot.vms) == {"web", "mail"}
     assert vms.find_spec(snapshot, "web").value.priority == 7
+
+
+class CompactedStore(MemoryStore):
+    """As often as it is told to, the revision of a listing is compacted away after its first page."""
+
+    times = 0
+
+    async def pages(self, prefix: str, *, without: str = "", timeout_s: float = 10.0) -> AsyncGenerator[Listing, None]:
+        listing = await self.list(prefix, without=without, timeout_s=timeout_s)
+        for half in (listing.items[::2], listing.items[1::2]):
+            yield Listing(revision=listing.revision, items=half)
+            if self.times > 0:
+                self.times -= 1
+                raise Compacted("the revision is not kept any more")
+
+
+async def test_a_reading_whose_revision_is_compacted_away_begins_anew(cluster: Cluster) -> None:
+    cluster.join("h1", "h2")
+    await vms.add_vm(cluster.client, "web", xml_of("web"))
+    store = cluster.client.store = CompactedStore(cluster.etcd, "compacted")
+    store.times = 2
+    assert await cluster.client.reading() == await cluster.new_client("other").reading()
+    unlucky = cluster.new_client("unlucky")
+    unlucky.store = store
+    store.times = 1000
+    with pytest.raises(Unavailable, match="compacted faster"):
+        await unlucky.read()
 
 
 async def test_what_is_only_imagined_is_in_no_later_reading(cluster: Cluster) -> None:

@@ -11,11 +11,11 @@ from tests.support.clusters import KEYS, WHY
 from vmha.model import usual
 from vmha.model.holds import Hold
 from vmha.model.ids import Epoch, LeaseId, NodeName, Revision, SessionId, VmName
-from vmha.model.keys import encode
+from vmha.model.keys import KEY_TYPES, encode
 from vmha.model.records import Observation, Phase, Placement, RemovedVm, SeenState
 from vmha.model.vm import NodeSpec, VmSpec
 from vmha.policy.state.assemble import Assembler
-from vmha.policy.state.filling import Filling
+from vmha.policy.state.filling import PARTS, Filling
 from vmha.store.port import KeyValue
 
 NODES = [NodeName("n1"), NodeName("n2"), NodeName("n10")]
@@ -77,3 +77,8 @@ def test_a_listing_taken_whole_is_what_its_keys_put_one_by_one_come_to(
     assert filled.indexes.assigned == one_by_one.indexes.assigned
     assert filled.indexes.newest_definition() == one_by_one.indexes.newest_definition()
     assert [filled.indexes.named(name) for name in NAMES] == [one_by_one.indexes.named(name) for name in NAMES]
+
+
+def test_whatever_is_kept_of_a_vm_is_taken() -> None:
+    kept = {shape[-1]: kind for shape, kind in KEY_TYPES if shape[0] == "vms"}
+    assert kept == PARTS

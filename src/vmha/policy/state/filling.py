@@ -16,7 +16,8 @@ from vmha.model.vm import VmSpec
 from vmha.policy.state.assemble import Assembler, of_another
 from vmha.policy.state.snapshot import VmView
 
-_PARTS: Mapping[str, type] = {"spec": VmSpec, "placement": Placement, "freeze": Hold}
+PARTS: Mapping[str, type] = {"spec": VmSpec, "placement": Placement, "freeze": Hold}
+"""What is kept of a vm under ``vms/<vm>/``."""
 
 
 class Listed(Protocol):
@@ -48,7 +49,7 @@ class Filling:
         for kv in listed:
             match kv.key[cut:].split("/"):
                 case ["vms", name, ("spec" | "placement" | "freeze") as part]:
-                    record = self._read(_PARTS[part], kv, name)
+                    record = self._read(PARTS[part], kv, name)
                     if record is not None:
                         stored = Stored(record, kv.create_revision, kv.mod_revision, kv.lease)
                         self._parts_of(name)[part] = stored
