@@ -166,11 +166,11 @@ class Gathering:
                 return True
             if not moves or lacks[self._measure] > self._most[moves] or self.looks <= self._in_vain:
                 return False
-            mark, before = len(self._log), self._moves
             leave = self._who_is_to_leave(node, lacks, barred)
-            stays = self._settle_all(leave.pieces, node, moves) if leave and leave.moves <= moves else None
             if leave is None or leave.moves > moves:
                 return False
+            mark, before = len(self._log), self._moves
+            stays = self._settle_all(leave.pieces, node, moves)
             if stays is None and self._relieve(node, need, moves - self._moves + before):
                 return True
             self._undo(mark)
