@@ -102,6 +102,7 @@ class AskedClock:
 
 class AskedStore(Store):
     endpoint = "model"
+    cluster_id = "model"
 
     async def get(self, key: str, *, timeout_s: float = 5.0) -> Any:
         return await Ask("get", (key,))
