@@ -244,6 +244,21 @@ async def test_eviction_whose_answer_is_lost_recovers_once(cluster: RealCluster,
     assert cluster.starts("web") == 2
 
 
+async def until_settled(cluster: RealCluster) -> None:
+    async def is_settled() -> bool:
+        history = (await cluster.operator.read(timeout_s=10.0)).history
+        return history is not None and history.value.settled
+
+    await until(is_settled, what="the restored store is settled", timeout_s=60.0)
+
+
+async def connect_anew(cluster: RealCluster) -> None:
+    """The operator, who has not been told which etcd there was: as each command is."""
+    await cluster.store.close()
+    cluster.store = cluster.open_store(cluster.etcd.endpoints)
+    cluster.operator = OperatorClient(cluster.store, cluster.keys, cluster.clock, author="operator")
+
+
 @unhurried
 async def test_restore_from_a_backup_under_running_nodes_ends_no_guest_and_starts_no_second_one(
     cluster: RealCluster,
@@ -254,12 +269,7 @@ async def test_restore_from_a_backup_under_running_nodes_ends_no_guest_and_start
     await cluster.until_runs("web", "n2")
     before = sessions(cluster)
     await asyncio.to_thread(cluster.etcd.restore, backup)
-
-    async def is_settled() -> bool:
-        history = (await cluster.operator.read(timeout_s=10.0)).history
-        return history is not None and history.value.settled
-
-    await until(is_settled, what="the restored store is settled", timeout_s=60.0)
+    await until_settled(cluster)
     await cluster.until_runs("web", "n2")
     assert sessions(cluster) == before
     assert cluster.starts("web") == 1
@@ -274,9 +284,7 @@ async def test_restore_under_another_cluster_id_is_refused_and_named_and_agents_
     backup = cluster.etcd.back_up()
     await asyncio.to_thread(cluster.etcd.restore, backup, token="another")
     await until(lambda: cluster.where("web") == [], what="its guard's deadline", timeout_s=3 * TIMING.hold_s)
-    await cluster.store.close()
-    cluster.store = cluster.open_store(cluster.etcd.endpoints)
-    cluster.operator = OperatorClient(cluster.store, cluster.keys, cluster.clock, author="operator")
+    await connect_anew(cluster)
 
     async def is_named() -> bool:
         warnings = (await look(cluster.operator)).warnings
@@ -307,15 +315,8 @@ async def test_agents_that_are_restarted_in_time_keep_their_guests_in_an_etcd_of
     for node in cluster.nodes.values():
         await node.stop_agent()
         node.start_agent()
-    await cluster.store.close()
-    cluster.store = cluster.open_store(cluster.etcd.endpoints)
-    cluster.operator = OperatorClient(cluster.store, cluster.keys, cluster.clock, author="operator")
-
-    async def is_settled() -> bool:
-        history = (await cluster.operator.read(timeout_s=10.0)).history
-        return history is not None and history.value.settled
-
-    await until(is_settled, what="the restored store is settled", timeout_s=30.0)
+    await connect_anew(cluster)
+    await until_settled(cluster)
     await cluster.until_runs("web", "n2")
     assert sessions(cluster) == before
     assert cluster.starts("web") == 1

@@ -137,6 +137,12 @@ async def fill_for_good(cluster: Cluster) -> Member:
     return member
 
 
+def count_of_beats(cluster: Cluster, node: str) -> int:
+    beat = cluster.observer.snapshot.nodes[NodeName(node)].beat
+    assert beat
+    return beat.value.count
+
+
 def takes_vms(cluster: Cluster) -> bool:
     view = cluster.observer.snapshot.nodes[NodeName("n1")]
     return view.current_status is not None and not view.current_status.leaving and view.current_status.eligible
@@ -167,7 +173,7 @@ def test_node_whose_leaving_is_called_off_keeps_or_takes_back_what_it_had(vms: A
         await add_running(cluster, "db", on=("n1", "n2"))
         leaving = asyncio.create_task(member.leave(BY_SYSTEMD))
         await until(lambda: not takes_vms(cluster), what="it is leaving")
-        await asyncio.sleep(5.0)
+        await until(lambda: cluster.where("db") != ["n1"], what="db is gone by then", timeout_s=60.0)
         member.agent.call_off_leaving()
         assert not await leaving
         assert await member.stay(BY_SYSTEMD)
@@ -185,7 +191,8 @@ def test_node_that_has_left_can_not_be_told_to_stay() -> None:
         assert member
         assert await member.leave(goes_off=False)
         assert not await member.stay(None)
-        await asyncio.sleep(30.0)
+        beats = count_of_beats(cluster, "n2")
+        await until(lambda: count_of_beats(cluster, "n2") > beats + 20, what="the others go on", timeout_s=60.0)
         assert not has_a_session(cluster)
         assert journal(cluster, "stay") == []
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.hypervisors import guest_xml, tag
+from tests.support.until import until
 from tests.support.virtual_time import run_virtual
 from vmha.hypervisor.port import (
     DomainEvent,
@@ -354,7 +355,7 @@ async def test_guest_that_is_just_starting_is_not_saved(world: World) -> None:
 async def test_history_tells_over_which_hosts_hands_have_sent_a_guest_since_it_was_marked(world: World) -> None:
     async def sent(source: str, target: str) -> tuple[str, ...]:
         world.fabric.virsh_migrate("web", source, target)
-        await asyncio.sleep(1)
+        await until(lambda: [host for host, _ in world.fabric.instances("web")] == [target])
         return next(f.sent_by_hand_over for f in reversed(world.fabric.history) if f.host == target)
 
     await world.sides["h1"].start(guest_xml("web"))
