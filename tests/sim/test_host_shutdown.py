@@ -165,13 +165,14 @@ def test_node_that_could_not_leave_and_does_not_go_off_takes_vms_again() -> None
     in_cluster(scene)
 
 
+@pytest.mark.parametrize("goes_off", [True, False])
 @pytest.mark.parametrize("vms", AtShutdown)
-def test_node_whose_leaving_is_called_off_keeps_or_takes_back_what_it_had(vms: AtShutdown) -> None:
+def test_node_whose_leaving_is_called_off_keeps_or_takes_back_what_it_had(vms: AtShutdown, goes_off: bool) -> None:
     async def scene(cluster: Cluster) -> None:
         member = await fill_for_good(cluster)
         await configure(cluster, HostShutdown(vms=vms, migrate_s=30.0, stop_s=30.0))
         await add_running(cluster, "db", on=("n1", "n2"))
-        leaving = asyncio.create_task(member.leave(BY_SYSTEMD))
+        leaving = asyncio.create_task(member.leave(BY_SYSTEMD, goes_off=goes_off))
         await until(lambda: not takes_vms(cluster), what="it is leaving")
         await until(lambda: cluster.where("db") != ["n1"], what="db is gone by then", timeout_s=60.0)
         member.agent.call_off_leaving()

@@ -127,7 +127,7 @@ class Agent:
         )
         self._gate_lists = GateLists(ports)
         self._again = Again()
-        self._is_called_off = False
+        self.is_called_off = False
         self._dirty: set[VmName] = set()
         self._wake = asyncio.Event()
         self._busy: dict[VmName, asyncio.Task[None]] = {}
@@ -168,13 +168,13 @@ class Agent:
 
         False: guests are left, or the store did not answer. The session stays then, and the guard counts on.
         """
-        self.account.is_leaving, self._is_called_off = True, False
+        self.account.is_leaving, self.is_called_off = True, False
         for patience_s in (migrate_s, stop_s):
             self._wake.set()
             with suppress(TimeoutError):
                 async with asyncio.timeout(patience_s):
                     while not await self._try_to_leave():
-                        if self._is_called_off:
+                        if self.is_called_off:
                             return False
                         await asyncio.sleep(LEAVE_LOOK_S)
                     return True
@@ -183,11 +183,12 @@ class Agent:
 
     def call_off_leaving(self) -> None:
         """Nobody waits for it any more: ``leave`` ends soon, whatever has come of it by then."""
-        self._is_called_off = True
+        self.is_called_off = True
 
     def stay(self, by: Hand | None) -> None:
         """It has not left, and its host stays: it takes vms again. What was stopped meanwhile starts."""
         if self.account.is_leaving and not self._ports.keeper.has_left:
+            self._ports.keeper.stay()
             self.account.is_leaving = self.account.stops_vms = False
             self.account.stay_is_asked(by)
             self._wake.set()

@@ -34,7 +34,7 @@ class Farewell:
     def __init__(self, store: Store, keys: Keys, guard: Guard, node: NodeName, rejoin: Rejoin) -> None:
         self._store, self._keys, self._guard, self._node, self._rejoin = store, keys, guard, node, rejoin
         self.beat_key = asyncio.Lock()
-        self.is_said = self._may_be_said = False
+        self.is_said = self._may_be_said = self._is_taken_back = False
 
     async def say(self, session: Session, is_empty: IsEmpty) -> None:
         """The beat goes first, so that nothing can be claimed under it, and the guard is disarmed after that: the other
@@ -45,6 +45,7 @@ class Farewell:
             VmhaError: from the store, or the guard.
         """
         key = self._keys.beat(self._node)
+        self._is_taken_back = False
         async with self.beat_key:
             await _look_around(session, is_empty)
             self._may_be_said = True  # whatever is heard of it
@@ -65,6 +66,16 @@ class Farewell:
         session.end("left in good order")
         await self._guard.disarm(session.id)
 
+    def take_back(self) -> None:
+        """The node stays. If it turns out that it had been said all the same, a new session begins."""
+        self._is_taken_back = True
+
+    def beat_committed(self) -> None:
+        """It was not said, and can not be any more: it was to follow the beat before this one. A beat that is missing
+        from now on is missing for another reason, and guests may run under it.
+        """
+        self._may_be_said = False
+
     async def was_said(self, session: Session, found: KeyValue | None) -> bool:
         """A beat finds none to follow. So it is where the answer to ``say`` was lost: it is not to be put back."""
         if found is not None or not self._may_be_said:
@@ -79,7 +90,7 @@ class Farewell:
             await self._guard.disarm(session.id)
         except VmhaError as error:
             log.warning("left, and the guard counts on", why=str(error))
-        self.is_said = True
+        self.is_said, self._may_be_said = not self._is_taken_back, False
         session.end("left in good order")
         return True
 

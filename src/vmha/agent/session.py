@@ -180,6 +180,10 @@ class SessionKeeper:
         """In good order: it keeps no session any more."""
         return self._farewell.is_said
 
+    def stay(self) -> None:
+        """Leaving is given up (agent/farewell.py)."""
+        self._farewell.take_back()
+
     async def leave(self, is_empty: IsEmpty) -> None:
         """End the session in good order (agent/farewell.py)."""
         if (session := self.current) is not None:
@@ -393,6 +397,7 @@ class SessionKeeper:
             session.beat_modified = found.mod_revision if found else result.revision
             if found and found.value != beat:
                 return False  # an earlier one of ours, whose answer was lost, is on record: the next goes on from there
+        self._farewell.beat_committed()
         del session.said[: sent - 1]
         if sent_at - session.sent_at > session.timing.beat_s * 2 + 1.0:
             session.live_since = self._clock.now()

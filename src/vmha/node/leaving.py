@@ -7,7 +7,7 @@ nothing.
 
 An agent that could not leave takes vms again, unless its host goes off all the same (``goes_off``: by systemd, say):
 what came to it then would only be lost. In the same way it is told to stay: by ``vmha leave --cancel``, and by whoever
-does not wait for it any longer.
+does not wait for it any longer (Ctrl-C, its time is over; one that is killed says nothing).
 """
 
 import asyncio

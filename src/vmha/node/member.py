@@ -237,11 +237,11 @@ class Member:
         """
         wanted = self.mirror.config.on_host_shutdown
         self.agent.account.leave_is_asked(by)
-        left = await self.agent.leave(migrate_s=wanted.migrate_s, stop_s=wanted.stop_s)
-        if not left and not goes_off:
-            self.agent.stay(None)
-        else:
+        left = await self.agent.leave(migrate_s=wanted.migrate_s, stop_s=wanted.stop_s) or self.keeper.has_left
+        if left or (goes_off and not self.agent.is_called_off):
             await self.leader.resign()
+        elif not self.agent.is_called_off:  # else whoever called it off says so
+            self.agent.stay(None)
         return left
 
     async def stay(self, by: Hand | None) -> bool:

@@ -141,3 +141,23 @@ async def test_beat_that_finds_none_after_an_eviction_is_told_so(scene: Scene) -
 async def test_beat_that_finds_none_though_nobody_wanted_to_leave_is_another_matter(scene: Scene) -> None:
     assert not await scene.farewell.was_said(scene.session, None)
     assert not scene.farewell.is_said
+
+
+async def test_beat_that_is_missing_after_one_more_was_committed_is_missing_for_another_reason(scene: Scene) -> None:
+    """An end that was asked for and never came must not disarm the guard of guests that run in a restored store."""
+    scene.store.is_deaf = True
+    with pytest.raises(Ambiguous):
+        await scene.farewell.say(scene.session, looks())
+    scene.farewell.beat_committed()
+    assert not await scene.farewell.was_said(scene.session, None)
+    assert (await scene.is_armed(), scene.farewell.is_said, scene.session.over.is_set()) == (True, False, False)
+
+
+async def test_node_that_stays_and_had_left_all_the_same_is_free_to_begin_a_new_session(scene: Scene) -> None:
+    scene.store.is_deaf = True
+    with pytest.raises(Ambiguous):
+        await scene.farewell.say(scene.session, looks())
+    scene.farewell.take_back()
+    scene.store.is_deaf = False
+    assert await scene.farewell.was_said(scene.session, None)
+    assert (await scene.is_armed(), scene.farewell.is_said, scene.session.over.is_set()) == (False, False, True)

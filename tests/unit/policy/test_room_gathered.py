@@ -10,7 +10,8 @@ from tests.support.clusters import Book, cluster
 from tests.support.room import moves, settle
 from vmha.policy.placing.room_asked import RULE
 from vmha.policy.room.gathering import MOVES_AT_MOST, Cluster, Gathering, Move
-from vmha.policy.room.moving_aside import Free, Piece, Target
+from vmha.policy.room.moving_aside import Aside, Free, Nodes, Piece, Target
+from vmha.policy.room.wide import close
 from vmha.policy.state.reservation import Size
 
 ENOUGH = 20_000
@@ -159,6 +160,18 @@ def test_one_that_fits_where_others_have_left_makes_room_in_turn() -> None:
     way = found_by(world((2, [6]), (2, [4]), (2, [2]), (2, [9])), 8)
     assert way
     assert [move.piece.need.memory_mib for move in way] == [2, 4, 6]
+
+
+def test_who_is_to_be_apart_from_one_that_stands_or_comes_where_room_was_gathered_does_not_start_there() -> None:
+    """The other search knows a node's vms by those that may move, and none of them may any more."""
+    stays = Piece(name="stays", level=100, need=gib(2), runs=True)
+    nodes = Nodes(free=[(6, 9), (6, 9)], now=[(5, 9), (6, 9)], on=[{"stays": stays}, {}], fixed=[set(), set()])
+    close(nodes, 0, (4, 8), {"comes"})
+    assert (nodes.free, nodes.now) == ([(4, 8), (6, 9)], [(4, 8), (6, 9)])
+    for other in ("stays", "comes"):
+        one = Piece(name="new", level=100, need=gib(1), apart=frozenset({other}))
+        found = Aside(nodes=nodes, may_go=lambda _: [(0, 0), (1, 1)]).room_for(one, ENOUGH)
+        assert found == {"new": 1}, f"it is to be apart from {other}"
 
 
 def test_nothing_is_sought_where_all_gaps_together_are_too_small() -> None:

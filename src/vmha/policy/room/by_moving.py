@@ -10,7 +10,8 @@
 * First for one after the other (room/moving_aside.py). Where that leaves somebody out: among many vms for it from the
   gaps of all nodes (room/gathering.py), among few for all that wait at once (room/together.py).
 
-Bounded: ``RIVALS_AT_MOST`` vms, as many nodes as are looked at, ``LOOKED_AT_MOST`` looks.
+Bounded: ``RIVALS_AT_MOST`` vms, as many nodes as are looked at, ``LOOKED_AT_MOST`` looks; from the gaps of all nodes
+``LOOKED_AT_WIDELY`` more.
 """
 
 from collections.abc import Callable, Iterable, Mapping

@@ -2,12 +2,12 @@
 sees.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from vmha.model.ids import NodeName, VmName
 from vmha.policy.placing.room_asked import Asked
 from vmha.policy.room.gathering import Gathering
-from vmha.policy.room.moving_aside import Aside
+from vmha.policy.room.moving_aside import Aside, Free, Nodes
 from vmha.policy.room.numbers import Numbers
 
 
@@ -29,8 +29,11 @@ class Wide:
         if found is None:
             return None
         node, moves = found
-        touched = {node, *(move.source for move in moves), *(move.target for move in moves)}
-        self._tell(touched)
+        comes: dict[int, set[str]] = {node: {piece.name, *piece.others}}
+        for move in moves:
+            comes.setdefault(move.source, set())
+            comes.setdefault(move.target, set()).add(move.piece.name)
+        self._tell(comes)
         where = {VmName(move.piece.name): self._nodes[move.target] for move in moves}
         return {VmName(piece.name): self._nodes[node], **where}
 
@@ -38,12 +41,18 @@ class Wide:
         for node, free in zip(self._numbers.nodes, self._aside.nodes.free, strict=True):
             self._cluster.free[self._number[node]] = free
 
-    def _tell(self, touched: Iterable[int]) -> None:
-        """There nobody moves who has not yet, and nobody starts who would be in the way."""
-        nodes = self._aside.nodes
-        for number in touched:
+    def _tell(self, comes: Mapping[int, Collection[str]]) -> None:
+        for number, names in comes.items():
             at = self._numbers.number.get(self._nodes[number])
             if at is not None:
-                memory, vcpus = self._cluster.free[number]
-                nodes.free[at], nodes.on[at] = (memory, vcpus), {}
-                nodes.now[at] = (min(memory, nodes.now[at][0]), min(vcpus, nodes.now[at][1]))
+                close(self._aside.nodes, at, self._cluster.free[number], names)
+
+
+def close(nodes: Nodes, at: int, free: Free, comes: Collection[str]) -> None:
+    """There nobody moves any more, of those that stand there (until they have left) nor of those that come: whoever is
+    to be apart from one of them does not start there.
+    """
+    memory, vcpus = free
+    nodes.fixed[at] |= {*nodes.on[at], *comes}
+    nodes.free[at], nodes.on[at] = (memory, vcpus), {}
+    nodes.now[at] = (min(memory, nodes.now[at][0]), min(vcpus, nodes.now[at][1]))

@@ -48,7 +48,7 @@ class Filling:
         cut = len(self._prefix)
         for kv in listed:
             match kv.key[cut:].split("/"):
-                case ["vms", name, ("spec" | "placement" | "freeze") as part]:
+                case ["vms", name, part] if part in PARTS:
                     record = self._read(PARTS[part], kv, name)
                     if record is not None:
                         stored = Stored(record, kv.create_revision, kv.mod_revision, kv.lease)

@@ -13,12 +13,12 @@ from vmha.policy.state.snapshot import Snapshot
 
 REMEDY = "systemctl restart vmha-agent there, on all such hosts at the same time, if that one is gone for good"
 
-_SILENT = (Condition.SUSPECT, Condition.FENCING, Condition.LOST, Condition.OFFLINE)
+SILENT = (Condition.SUSPECT, Condition.FENCING, Condition.LOST, Condition.OFFLINE)
 
 
 def left_at_another(snapshot: Snapshot, verdicts: Mapping[NodeName, Verdict], store_id: str) -> list[NodeName]:
     """Silent nodes that have last said something in another etcd than this one, as far as they have said which."""
-    return [name for name in sorted(verdicts) if verdicts[name].condition in _SILENT and _was(snapshot, name, store_id)]
+    return [name for name in sorted(verdicts) if verdicts[name].condition in SILENT and _was(snapshot, name, store_id)]
 
 
 def _was(snapshot: Snapshot, name: NodeName, store_id: str) -> str:

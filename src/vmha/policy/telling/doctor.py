@@ -17,7 +17,7 @@ from vmha.model.settings import ClusterConfig, FenceSecrets
 from vmha.model.store_health import LONG_HISTORY, StoreHealth
 from vmha.policy.members.membership import Condition, Verdict
 from vmha.policy.state.snapshot import Snapshot
-from vmha.policy.telling.another_store import REMEDY, left_at_another, say_left
+from vmha.policy.telling.another_store import REMEDY, SILENT, left_at_another, say_left
 from vmha.policy.telling.doctor_fence import fence_findings, readable_secrets
 
 CLOCK_SLACK_S = 1.0
@@ -247,9 +247,6 @@ def _records(facts: Facts) -> Iterator[Finding]:
         yield _found("unreadable-key", why, key)
 
 
-_SILENT = (Condition.SUSPECT, Condition.FENCING, Condition.LOST, Condition.OFFLINE)
-
-
 def _nodes(facts: Facts) -> Iterator[Finding]:
     left = left_at_another(facts.snapshot, facts.verdicts, facts.store_id)
     if left:
@@ -258,7 +255,7 @@ def _nodes(facts: Facts) -> Iterator[Finding]:
         verdict = facts.verdicts[name]
         if name in left:
             continue
-        if verdict.condition in _SILENT:
+        if verdict.condition in SILENT:
             yield _found("node-silent", f"{name} {verdict.refusal}", name)
             continue
         status = view.current_status
